@@ -1,0 +1,2 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Vectors -> answers: the vectorised query engine of pg_doris. Nothing here knows of PostgreSQL.
