@@ -1,2 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Vectors -> answers: the vectorised query engine of pg_doris. Nothing here knows of PostgreSQL.
+#![forbid(unsafe_code)]
+
+pub mod batch;
+pub mod gather;
