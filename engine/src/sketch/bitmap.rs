@@ -56,13 +56,20 @@ impl<'a> StoredBitmap<'a> {
                 let count = reader.u8()? as usize;
                 let values = reader.take(count * 8)?;
                 reader.end()?;
-                let ascending = small_values(values).zip(small_values(values).skip(1)).all(|(a, b)| a < b);
+                let ascending = small_values(values)
+                    .zip(small_values(values).skip(1))
+                    .all(|(a, b)| a < b);
                 if count == 0 || count > SMALL_MAX || !ascending {
-                    return Err(SketchError::Corrupt("the values of a small bitmap are not a sorted set"));
+                    return Err(SketchError::Corrupt(
+                        "the values of a small bitmap are not a sorted set",
+                    ));
                 }
                 Ok(StoredBitmap::Small(values))
             }
-            FORM_ROARING => Ok(StoredBitmap::Roaring { cardinality: reader.u64()?, body: reader.rest() }),
+            FORM_ROARING => Ok(StoredBitmap::Roaring {
+                cardinality: reader.u64()?,
+                body: reader.rest(),
+            }),
             _ => Err(SketchError::Corrupt("the bitmap has an unknown form")),
         }
     }
@@ -101,14 +108,19 @@ impl<'a> StoredBitmap<'a> {
 }
 
 fn small_values(values: &[u8]) -> impl Iterator<Item = u64> + '_ {
-    values.chunks_exact(8).map(|v| u64::from_le_bytes([v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7]]))
+    values
+        .chunks_exact(8)
+        .map(|v| u64::from_le_bytes([v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7]]))
 }
 
 fn decode_roaring(cardinality: u64, mut body: &[u8]) -> Result<Bitmap, SketchError> {
     let corrupt = SketchError::Corrupt("the roaring body of a bitmap is damaged");
     let set = RoaringTreemap::deserialize_from(&mut body).map_err(|_| corrupt)?;
     // The library accepts empty parts, which would make equal sets unequal.
-    if !body.is_empty() || set.bitmaps().any(|(_, part)| part.is_empty()) || set.len() != cardinality {
+    if !body.is_empty()
+        || set.bitmaps().any(|(_, part)| part.is_empty())
+        || set.len() != cardinality
+    {
         return Err(corrupt);
     }
     Ok(Bitmap(set))
@@ -153,7 +165,9 @@ impl Bitmap {
         let mut out = Vec::with_capacity(10 + self.0.serialized_size());
         out.extend([VERSION, FORM_ROARING]);
         out.extend(cardinality.to_le_bytes());
-        self.0.serialize_into(&mut out).expect("writing to memory cannot fail");
+        self.0
+            .serialize_into(&mut out)
+            .expect("writing to memory cannot fail");
         out
     }
 
@@ -234,11 +248,19 @@ impl Bitmap {
     /// is outside the set or nothing is left.
     pub fn slice(&self, offset: i64, limit: i64) -> Option<Bitmap> {
         let len = self.len();
-        let start = if offset < 0 { len.checked_sub(offset.unsigned_abs())? } else { offset as u64 };
+        let start = if offset < 0 {
+            len.checked_sub(offset.unsigned_abs())?
+        } else {
+            offset as u64
+        };
         if start >= len || limit <= 0 {
             return None;
         }
-        Some(self.iter_from(self.0.select(start)?).take(limit as usize).collect())
+        Some(
+            self.iter_from(self.0.select(start)?)
+                .take(limit as usize)
+                .collect(),
+        )
     }
 
     /// The values from `low` up to but without `high`; `None` when that is not a range.
@@ -246,7 +268,11 @@ impl Bitmap {
         if low < 0 || low >= high {
             return None;
         }
-        Some(self.iter_from(low as u64).take_while(|value| *value < high as u64).collect())
+        Some(
+            self.iter_from(low as u64)
+                .take_while(|value| *value < high as u64)
+                .collect(),
+        )
     }
 
     /// Up to `limit` values from the value `low` on; `None` when an argument is negative.
@@ -265,7 +291,10 @@ impl Bitmap {
 
     /// A hash that equal sets share.
     pub fn hash(&self, seed: u64) -> u64 {
-        self.iter().fold(finish_64(seed ^ self.len()), |hash, value| finish_64(hash ^ value).wrapping_add(value))
+        self.iter()
+            .fold(finish_64(seed ^ self.len()), |hash, value| {
+                finish_64(hash ^ value).wrapping_add(value)
+            })
     }
 }
 
@@ -352,7 +381,8 @@ impl BitmapUnion {
     fn flush(&mut self) {
         self.pending.sort_unstable();
         self.pending.dedup();
-        let sorted = RoaringTreemap::from_sorted_iter(self.pending.drain(..)).expect("sorted and without duplicates");
+        let sorted = RoaringTreemap::from_sorted_iter(self.pending.drain(..))
+            .expect("sorted and without duplicates");
         self.set |= sorted;
         let quarter = usize::try_from(self.set.len() / 4).unwrap_or(PENDING_MAX);
         self.pending_max = quarter.clamp(PENDING_MIN, PENDING_MAX);

@@ -38,10 +38,15 @@ impl Mode {
 
     /// The mode of a number.
     pub fn from_code(code: u8) -> Result<Mode, SketchError> {
-        [Mode::Default, Mode::Deduplication, Mode::Fixed, Mode::Increase]
-            .into_iter()
-            .find(|mode| mode.code() == code)
-            .ok_or(SketchError::Corrupt("unknown funnel mode"))
+        [
+            Mode::Default,
+            Mode::Deduplication,
+            Mode::Fixed,
+            Mode::Increase,
+        ]
+        .into_iter()
+        .find(|mode| mode.code() == code)
+        .ok_or(SketchError::Corrupt("unknown funnel mode"))
     }
 }
 

@@ -8,15 +8,24 @@ pub const SEED_32: u32 = 104_729;
 /// MurmurHash3 x86, 32 bits.
 pub fn murmur3_32(data: &[u8], seed: u32) -> u32 {
     fn mix(k: u32) -> u32 {
-        k.wrapping_mul(0xcc9e_2d51).rotate_left(15).wrapping_mul(0x1b87_3593)
+        k.wrapping_mul(0xcc9e_2d51)
+            .rotate_left(15)
+            .wrapping_mul(0x1b87_3593)
     }
     let mut hash = seed;
     let mut blocks = data.chunks_exact(4);
     for block in &mut blocks {
         let word = u32::from_le_bytes([block[0], block[1], block[2], block[3]]);
-        hash = (hash ^ mix(word)).rotate_left(13).wrapping_mul(5).wrapping_add(0xe654_6b64);
+        hash = (hash ^ mix(word))
+            .rotate_left(13)
+            .wrapping_mul(5)
+            .wrapping_add(0xe654_6b64);
     }
-    let tail = blocks.remainder().iter().rev().fold(0u32, |word, byte| word << 8 | u32::from(*byte));
+    let tail = blocks
+        .remainder()
+        .iter()
+        .rev()
+        .fold(0u32, |word, byte| word << 8 | u32::from(*byte));
     hash ^= mix(tail) ^ data.len() as u32;
     hash = (hash ^ hash >> 16).wrapping_mul(0x85eb_ca6b);
     hash = (hash ^ hash >> 13).wrapping_mul(0xc2b2_ae35);
@@ -27,16 +36,25 @@ pub fn murmur3_32(data: &[u8], seed: u32) -> u32 {
 /// 128-bit hash).
 pub fn murmur3_64(data: &[u8], seed: u64) -> u64 {
     fn mix(k: u64) -> u64 {
-        k.wrapping_mul(0x87c3_7b91_1142_53d5).rotate_left(31).wrapping_mul(0x4cf5_ad43_2745_937f)
+        k.wrapping_mul(0x87c3_7b91_1142_53d5)
+            .rotate_left(31)
+            .wrapping_mul(0x4cf5_ad43_2745_937f)
     }
     let mut hash = seed;
     let mut blocks = data.chunks_exact(8);
     for block in &mut blocks {
         let mut word = [0; 8];
         word.copy_from_slice(block);
-        hash = (hash ^ mix(u64::from_le_bytes(word))).rotate_left(27).wrapping_mul(5).wrapping_add(0x52dc_e729);
+        hash = (hash ^ mix(u64::from_le_bytes(word)))
+            .rotate_left(27)
+            .wrapping_mul(5)
+            .wrapping_add(0x52dc_e729);
     }
-    let tail = blocks.remainder().iter().rev().fold(0u64, |word, byte| word << 8 | u64::from(*byte));
+    let tail = blocks
+        .remainder()
+        .iter()
+        .rev()
+        .fold(0u64, |word, byte| word << 8 | u64::from(*byte));
     finish_64(hash ^ mix(tail) ^ data.len() as u64)
 }
 

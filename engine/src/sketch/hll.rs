@@ -59,7 +59,9 @@ impl Hll {
         match &mut self.0 {
             Form::Registers(registers) => raise(registers, hash),
             Form::Hashes(hashes) => {
-                let Err(place) = hashes.binary_search(&hash) else { return };
+                let Err(place) = hashes.binary_search(&hash) else {
+                    return;
+                };
                 if hashes.len() < HASHES_MAX {
                     hashes.insert(place, hash);
                 } else {
@@ -75,7 +77,9 @@ impl Hll {
             Form::Hashes(hashes) => hashes.iter().for_each(|hash| self.add_hash(*hash)),
             Form::Registers(theirs) => {
                 let ours = self.registers();
-                ours.iter_mut().zip(theirs.iter()).for_each(|(our, their)| *our = (*our).max(*their));
+                ours.iter_mut()
+                    .zip(theirs.iter())
+                    .for_each(|(our, their)| *our = (*our).max(*their));
             }
         }
     }
@@ -153,9 +157,13 @@ fn encode_registers(registers: &[u8; REGISTERS]) -> Vec<u8> {
 
 fn decode_hashes(reader: &mut Reader<'_>) -> Result<Form, SketchError> {
     let count = reader.u8()? as usize;
-    let hashes = (0..count).map(|_| reader.u64()).collect::<Result<Vec<u64>, _>>()?;
+    let hashes = (0..count)
+        .map(|_| reader.u64())
+        .collect::<Result<Vec<u64>, _>>()?;
     if count == 0 || count > HASHES_MAX || !hashes.windows(2).all(|pair| pair[0] < pair[1]) {
-        return Err(SketchError::Corrupt("the hashes of an hll value are not a sorted set"));
+        return Err(SketchError::Corrupt(
+            "the hashes of an hll value are not a sorted set",
+        ));
     }
     Ok(Form::Hashes(hashes))
 }
@@ -167,7 +175,9 @@ fn decode_sparse(reader: &mut Reader<'_>) -> Result<Form, SketchError> {
         let index = reader.u16()? as usize;
         let rank = reader.u8()?;
         if index < next || index >= REGISTERS || rank == 0 || rank > RANK_MAX {
-            return Err(SketchError::Corrupt("the registers of an hll value are damaged"));
+            return Err(SketchError::Corrupt(
+                "the registers of an hll value are damaged",
+            ));
         }
         registers[index] = rank;
         next = index + 1;
@@ -179,7 +189,9 @@ fn decode_dense(reader: &mut Reader<'_>) -> Result<Form, SketchError> {
     let mut registers = Box::new([0; REGISTERS]);
     registers.copy_from_slice(reader.take(REGISTERS)?);
     if registers.iter().any(|rank| *rank > RANK_MAX) {
-        return Err(SketchError::Corrupt("the registers of an hll value are damaged"));
+        return Err(SketchError::Corrupt(
+            "the registers of an hll value are damaged",
+        ));
     }
     Ok(Form::Registers(registers))
 }

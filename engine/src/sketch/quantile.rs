@@ -52,7 +52,14 @@ struct Digest {
 
 impl Default for Digest {
     fn default() -> Self {
-        Digest { lows: 0, highs: 0, nans: 0, min: f64::INFINITY, max: f64::NEG_INFINITY, clusters: Vec::new() }
+        Digest {
+            lows: 0,
+            highs: 0,
+            nans: 0,
+            min: f64::INFINITY,
+            max: f64::NEG_INFINITY,
+            clusters: Vec::new(),
+        }
     }
 }
 
@@ -64,7 +71,8 @@ impl Default for Quantile {
 
 /// PostgreSQL's order of floating-point numbers: NaN equals itself and is larger than anything else.
 pub fn order(a: &f64, b: &f64) -> std::cmp::Ordering {
-    a.partial_cmp(b).unwrap_or_else(|| a.is_nan().cmp(&b.is_nan()))
+    a.partial_cmp(b)
+        .unwrap_or_else(|| a.is_nan().cmp(&b.is_nan()))
 }
 
 /// The `fraction` quantile of ascending values, at position `fraction * (n - 1)`, linear between neighbours.
@@ -73,7 +81,11 @@ pub fn exact(sorted: &[f64], fraction: f64) -> Option<f64> {
     let position = fraction * last as f64;
     let below = (position.floor() as usize).min(last);
     let above = (below + 1).min(last);
-    Some(between(sorted[below], sorted[above], position - below as f64))
+    Some(between(
+        sorted[below],
+        sorted[above],
+        position - below as f64,
+    ))
 }
 
 fn between(low: f64, high: f64, part: f64) -> f64 {
@@ -87,9 +99,18 @@ fn between(low: f64, high: f64, part: f64) -> f64 {
 impl Quantile {
     /// An empty state. A compression outside [`COMPRESSION_RANGE`] becomes the nearest in it.
     pub fn new(compression: f64) -> Self {
-        let compression = if compression.is_nan() { COMPRESSION_DEFAULT } else { compression };
-        let compression = compression.clamp(*COMPRESSION_RANGE.start(), *COMPRESSION_RANGE.end()) as u32;
-        Quantile { compression, buffer: Vec::new(), digest: None }
+        let compression = if compression.is_nan() {
+            COMPRESSION_DEFAULT
+        } else {
+            compression
+        };
+        let compression =
+            compression.clamp(*COMPRESSION_RANGE.start(), *COMPRESSION_RANGE.end()) as u32;
+        Quantile {
+            compression,
+            buffer: Vec::new(),
+            digest: None,
+        }
     }
 
     /// Adds a value.
@@ -126,7 +147,10 @@ impl Quantile {
     pub fn quantile(&mut self, fraction: f64) -> Option<f64> {
         if self.digest.is_some() {
             self.compress();
-            return self.digest.as_ref().and_then(|digest| digest.quantile(fraction));
+            return self
+                .digest
+                .as_ref()
+                .and_then(|digest| digest.quantile(fraction));
         }
         self.buffer.sort_unstable_by(order);
         exact(&self.buffer, fraction)
@@ -149,7 +173,9 @@ impl Quantile {
         if self.digest.is_some() {
             self.compress();
             out[1] = FORM_DIGEST;
-            self.digest.iter().for_each(|digest| digest.encode(&mut out));
+            self.digest
+                .iter()
+                .for_each(|digest| digest.encode(&mut out));
         } else if !self.buffer.is_empty() {
             out[1] = FORM_EXACT;
             self.buffer.sort_unstable_by(order);
@@ -166,14 +192,24 @@ impl Quantile {
         let form = reader.u8()?;
         let compression = reader.u32()?;
         if !COMPRESSION_RANGE.contains(&f64::from(compression)) {
-            return Err(SketchError::Corrupt("the compression of a quantile state is out of range"));
+            return Err(SketchError::Corrupt(
+                "the compression of a quantile state is out of range",
+            ));
         }
-        let mut state = Quantile { compression, buffer: Vec::new(), digest: None };
+        let mut state = Quantile {
+            compression,
+            buffer: Vec::new(),
+            digest: None,
+        };
         match form {
             FORM_EMPTY => {}
             FORM_EXACT => state.buffer = decode_values(&mut reader, compression as usize)?,
             FORM_DIGEST => state.digest = Some(Digest::decode(&mut reader)?),
-            _ => return Err(SketchError::Corrupt("the quantile state has an unknown form")),
+            _ => {
+                return Err(SketchError::Corrupt(
+                    "the quantile state has an unknown form",
+                ))
+            }
         }
         reader.end()?;
         Ok(state)
@@ -182,9 +218,13 @@ impl Quantile {
 
 fn decode_values(reader: &mut Reader<'_>, count_max: usize) -> Result<Vec<f64>, SketchError> {
     let count = reader.count(8)?;
-    let values = (0..count).map(|_| reader.f64()).collect::<Result<Vec<f64>, _>>()?;
+    let values = (0..count)
+        .map(|_| reader.f64())
+        .collect::<Result<Vec<f64>, _>>()?;
     if count == 0 || count > count_max || !values.is_sorted_by(|a, b| order(a, b).is_le()) {
-        return Err(SketchError::Corrupt("the values of a quantile state are not sorted"));
+        return Err(SketchError::Corrupt(
+            "the values of a quantile state are not sorted",
+        ));
     }
     Ok(values)
 }
@@ -199,7 +239,10 @@ impl Digest {
             value => {
                 self.min = self.min.min(value);
                 self.max = self.max.max(value);
-                self.clusters.push(Cluster { mean: value, weight: 1 });
+                self.clusters.push(Cluster {
+                    mean: value,
+                    weight: 1,
+                });
             }
         }
     }
@@ -228,7 +271,9 @@ impl Digest {
         let mut limit = step(0.0, compression) * total;
         for cluster in all {
             match self.clusters.last_mut() {
-                Some(last) if (done + last.weight + cluster.weight) as f64 <= limit => last.join(cluster),
+                Some(last) if (done + last.weight + cluster.weight) as f64 <= limit => {
+                    last.join(cluster)
+                }
                 last => {
                     done += last.map_or(0, |last| last.weight);
                     limit = step(done as f64 / total, compression) * total;
@@ -242,7 +287,11 @@ impl Digest {
         let last = self.len().checked_sub(1)?;
         let position = fraction * last as f64;
         let below = position.floor();
-        Some(between(self.at(below), self.at((below + 1.0).min(last as f64)), position - below))
+        Some(between(
+            self.at(below),
+            self.at((below + 1.0).min(last as f64)),
+            position - below,
+        ))
     }
 
     /// The value at a whole position of the sorted values, as far as the clusters tell.
@@ -289,22 +338,40 @@ impl Digest {
         let (min, max) = (reader.f64()?, reader.f64()?);
         let count = reader.count(16)?;
         let clusters = (0..count)
-            .map(|_| Ok(Cluster { mean: reader.f64()?, weight: reader.u64()? }))
+            .map(|_| {
+                Ok(Cluster {
+                    mean: reader.f64()?,
+                    weight: reader.u64()?,
+                })
+            })
             .collect::<Result<Vec<Cluster>, SketchError>>()?;
         let total = clusters
             .iter()
             .map(|cluster| cluster.weight)
             .chain([lows, highs, nans])
-            .try_fold(0u64, |total, weight| total.checked_add(weight).filter(|total| *total < 1 << 62));
+            .try_fold(0u64, |total, weight| {
+                total.checked_add(weight).filter(|total| *total < 1 << 62)
+            });
         let sound = clusters.is_sorted_by(|a, b| a.mean <= b.mean)
-            && clusters.iter().all(|cluster| cluster.weight > 0 && (min..=max).contains(&cluster.mean))
+            && clusters
+                .iter()
+                .all(|cluster| cluster.weight > 0 && (min..=max).contains(&cluster.mean))
             && (clusters.is_empty() || (min.is_finite() && max.is_finite()))
             && (!clusters.is_empty() || (min == f64::INFINITY && max == f64::NEG_INFINITY))
             && total.is_some_and(|total| total > 0);
         if !sound {
-            return Err(SketchError::Corrupt("the clusters of a quantile state are damaged"));
+            return Err(SketchError::Corrupt(
+                "the clusters of a quantile state are damaged",
+            ));
         }
-        Ok(Digest { lows, highs, nans, min, max, clusters })
+        Ok(Digest {
+            lows,
+            highs,
+            nans,
+            min,
+            max,
+            clusters,
+        })
     }
 }
 
@@ -312,7 +379,8 @@ impl Cluster {
     fn join(&mut self, other: Cluster) {
         let weight = (self.weight + other.weight) as f64;
         // Not `mean + (other - mean) * part`: the difference of two finite numbers can be infinite.
-        let mean = self.mean * (self.weight as f64 / weight) + other.mean * (other.weight as f64 / weight);
+        let mean =
+            self.mean * (self.weight as f64 / weight) + other.mean * (other.weight as f64 / weight);
         self.mean = mean.clamp(self.mean, other.mean);
         self.weight += other.weight;
     }
@@ -322,7 +390,11 @@ fn line(left_position: f64, left: f64, right_position: f64, right: f64, position
     if right_position <= left_position {
         return right;
     }
-    between(left, right, (position - left_position) / (right_position - left_position))
+    between(
+        left,
+        right,
+        (position - left_position) / (right_position - left_position),
+    )
 }
 
 /// Where a cluster that starts at fraction `start` must end: one step further on the arcsine scale.

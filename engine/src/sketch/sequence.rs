@@ -71,7 +71,12 @@ impl Pattern {
     /// Whether the pattern occurs in events sorted by time, their times in `second`ths.
     pub fn occurs(&self, events: &[Event], second: i64) -> Result<bool, TooManySteps> {
         let events = self.relevant(events);
-        let mut search = Search { pattern: self, events: &events, second, steps: 0 };
+        let mut search = Search {
+            pattern: self,
+            events: &events,
+            second,
+            steps: 0,
+        };
         for start in 0..=events.len() {
             if search.matches(start)?.is_some() {
                 return Ok(true);
@@ -83,7 +88,12 @@ impl Pattern {
     /// How often it occurs, occurrences not overlapping.
     pub fn count(&self, events: &[Event], second: i64) -> Result<u64, TooManySteps> {
         let events = self.relevant(events);
-        let mut search = Search { pattern: self, events: &events, second, steps: 0 };
+        let mut search = Search {
+            pattern: self,
+            events: &events,
+            second,
+            steps: 0,
+        };
         let (mut count, mut start) = (0, 0);
         while start < events.len() {
             match search.matches(start)? {
@@ -98,22 +108,38 @@ impl Pattern {
     }
 
     fn relevant(&self, events: &[Event]) -> Vec<Event> {
-        events.iter().copied().filter(|event| event.steps & self.conditions != 0).collect()
+        events
+            .iter()
+            .copied()
+            .filter(|event| event.steps & self.conditions != 0)
+            .collect()
     }
 }
 
 /// `(?N)` or `(?t OP seconds)` at the start of `text`, and its length.
 fn group(text: &[u8]) -> Result<(Token, usize), String> {
     let malformed = || format!("malformed pattern at \"{}\"", String::from_utf8_lossy(text));
-    let close = text.iter().position(|byte| *byte == b')').ok_or_else(malformed)?;
+    let close = text
+        .iter()
+        .position(|byte| *byte == b')')
+        .ok_or_else(malformed)?;
     let inner = text[..close].strip_prefix(b"(?").ok_or_else(malformed)?;
     let inner = std::str::from_utf8(inner).map_err(|_| malformed())?.trim();
     let token = match inner.strip_prefix('t') {
         None => Token::Condition(inner.parse().map_err(|_| malformed())?),
         Some(bound) => {
             let bound = bound.trim_start();
-            let (name, compare) = COMPARES.iter().find(|(name, _)| bound.starts_with(name)).ok_or_else(malformed)?;
-            Token::Time(*compare, bound[name.len()..].trim().parse().map_err(|_| malformed())?)
+            let (name, compare) = COMPARES
+                .iter()
+                .find(|(name, _)| bound.starts_with(name))
+                .ok_or_else(malformed)?;
+            Token::Time(
+                *compare,
+                bound[name.len()..]
+                    .trim()
+                    .parse()
+                    .map_err(|_| malformed())?,
+            )
         }
     };
     Ok((token, close + 1))
@@ -148,7 +174,9 @@ impl Search<'_> {
             if self.steps > STEPS_MAX {
                 return Err(TooManySteps);
             }
-            let Some(current) = self.pattern.tokens.get(token) else { return Ok(Some(event)) };
+            let Some(current) = self.pattern.tokens.get(token) else {
+                return Ok(Some(event));
+            };
             let advanced = match *current {
                 Token::Condition(number) => self.holds(event, number).then_some(event + 1),
                 Token::Any => (event < self.events.len()).then_some(event + 1),
@@ -158,7 +186,9 @@ impl Search<'_> {
                     }
                     Some(event)
                 }
-                Token::Time(compare, seconds) => self.in_time(event, compare, seconds).then_some(event),
+                Token::Time(compare, seconds) => {
+                    self.in_time(event, compare, seconds).then_some(event)
+                }
             };
             (token, event) = match (advanced, retries.pop_if(|_| advanced.is_none())) {
                 (Some(event), _) => (token + 1, event),
@@ -169,13 +199,17 @@ impl Search<'_> {
     }
 
     fn holds(&self, event: usize, number: u32) -> bool {
-        self.events.get(event).is_some_and(|event| event.steps >> (number - 1) & 1 == 1)
+        self.events
+            .get(event)
+            .is_some_and(|event| event.steps >> (number - 1) & 1 == 1)
     }
 
     /// Compares the time between the event before this position and the one at it.
     fn in_time(&self, event: usize, compare: Compare, seconds: i64) -> bool {
-        let (Some(before), Some(after)) = (event.checked_sub(1).and_then(|i| self.events.get(i)), self.events.get(event))
-        else {
+        let (Some(before), Some(after)) = (
+            event.checked_sub(1).and_then(|i| self.events.get(i)),
+            self.events.get(event),
+        ) else {
             return false;
         };
         let passed = after.at.saturating_sub(before.at);

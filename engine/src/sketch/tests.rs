@@ -21,7 +21,9 @@ fn union_of(values: &[u64]) -> BitmapUnion {
 
 fn hll_of(values: impl IntoIterator<Item = u64>) -> Hll {
     let mut hll = Hll::default();
-    values.into_iter().for_each(|value| hll.add_hash(Hll::hash(&value.to_le_bytes())));
+    values
+        .into_iter()
+        .for_each(|value| hll.add_hash(Hll::hash(&value.to_le_bytes())));
     hll
 }
 
@@ -33,48 +35,95 @@ fn quantile_of(values: &[f64]) -> Quantile {
 
 /// Values in a few dense places, so that every container kind and several upper halves occur.
 fn values() -> impl Strategy<Value = Vec<u64>> {
-    let value = prop_oneof![0u64..200, 65_000u64..70_000, (1u64 << 32)..(1 << 32) + 9000, any::<u64>()];
+    let value = prop_oneof![
+        0u64..200,
+        65_000u64..70_000,
+        (1u64 << 32)..(1 << 32) + 9000,
+        any::<u64>()
+    ];
     prop::collection::vec(value, 0..300)
 }
 
 #[test]
 fn hashes_are_those_of_doris() {
     assert_eq!(hash::murmur3_32(b"hello", hash::SEED_32), 1_321_743_225);
-    assert_eq!(hash::murmur3_64(b"hello", 0), -3_215_607_508_166_160_593i64 as u64);
+    assert_eq!(
+        hash::murmur3_64(b"hello", 0),
+        -3_215_607_508_166_160_593i64 as u64
+    );
     // The second word continues from the hash of the first: other lengths of the tail, the same constants.
-    assert_eq!(hash::murmur3_32(b"world", hash::murmur3_32(b"hello", hash::SEED_32)), 984_713_481);
-    assert_eq!(hash::murmur3_64(b"world", hash::murmur3_64(b"hello", 0)), 3_583_109_472_027_628_045);
+    assert_eq!(
+        hash::murmur3_32(b"world", hash::murmur3_32(b"hello", hash::SEED_32)),
+        984_713_481
+    );
+    assert_eq!(
+        hash::murmur3_64(b"world", hash::murmur3_64(b"hello", 0)),
+        3_583_109_472_027_628_045
+    );
 }
 
 #[test]
 fn stored_bytes_do_not_change() {
-    assert_eq!(set(&[3, 1]).encode(), [1, 1, 2, 1, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(
+        set(&[3, 1]).encode(),
+        [1, 1, 2, 1, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0]
+    );
     assert_eq!(set(&[5]).encode(), Bitmap::encode_one(5));
     assert_eq!(set(&[]).encode(), Bitmap::encode_empty());
     let runs: Bitmap = (10..60).collect();
-    let roaring = [1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x3b, 0x30, 0, 0, 1, 0, 0, 49, 0, 1, 0, 10, 0, 49, 0];
-    assert_eq!(runs.clone().encode(), [&[1, 2, 50, 0, 0, 0, 0, 0, 0, 0], roaring.as_slice()].concat());
+    let roaring = [
+        1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x3b, 0x30, 0, 0, 1, 0, 0, 49, 0, 1, 0, 10, 0, 49, 0,
+    ];
+    assert_eq!(
+        runs.clone().encode(),
+        [&[1, 2, 50, 0, 0, 0, 0, 0, 0, 0], roaring.as_slice()].concat()
+    );
     assert_eq!(Hll::default().encode(), [1, 0]);
-    assert_eq!(Hll::of(b"hello").encode(), [1, 1, 1, 47, 79, 173, 34, 2, 222, 95, 211]);
+    assert_eq!(
+        Hll::of(b"hello").encode(),
+        [1, 1, 1, 47, 79, 173, 34, 2, 222, 95, 211]
+    );
     assert_eq!(
         quantile_of(&[2.0, 1.0]).encode(),
-        [1, 1, 0, 8, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 240, 63, 0, 0, 0, 0, 0, 0, 0, 64]
+        [
+            1, 1, 0, 8, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 240, 63, 0, 0, 0, 0, 0, 0,
+            0, 64
+        ]
     );
     let sum = |bytes: Vec<u8>| hash::murmur3_64(&bytes, 0);
-    assert_eq!(sum(words(1).take(50_000).collect::<Bitmap>().encode()), GOLDEN[0]);
+    assert_eq!(
+        sum(words(1).take(50_000).collect::<Bitmap>().encode()),
+        GOLDEN[0]
+    );
     assert_eq!(sum(hll_of(words(1).take(2_000)).encode()), GOLDEN[1]);
     assert_eq!(sum(hll_of(words(1).take(50_000)).encode()), GOLDEN[2]);
 }
 
 /// Hashes of larger encodings of format version 1.
-const GOLDEN: [u64; 3] = [15_526_511_885_127_769_205, 1_348_725_390_306_695_064, 9_224_988_429_009_014_876];
+const GOLDEN: [u64; 3] = [
+    15_526_511_885_127_769_205,
+    1_348_725_390_306_695_064,
+    9_224_988_429_009_014_876,
+];
 
 #[test]
 fn text_is_read_with_blanks_and_nothing_else() {
     assert_eq!(Bitmap::parse(b" 0, 1 ,2 ").unwrap().to_string(), "0,1,2");
     assert_eq!(Bitmap::parse(b"").unwrap().len(), 0);
-    assert_eq!(Bitmap::parse(b"18446744073709551615").unwrap().max(), Some(u64::MAX));
-    for bad in ["a", "-1", "1,,2", "1,", "+1", "1.5", "18446744073709551616", "1 2"] {
+    assert_eq!(
+        Bitmap::parse(b"18446744073709551615").unwrap().max(),
+        Some(u64::MAX)
+    );
+    for bad in [
+        "a",
+        "-1",
+        "1,,2",
+        "1,",
+        "+1",
+        "1.5",
+        "18446744073709551616",
+        "1 2",
+    ] {
         assert!(Bitmap::parse(bad.as_bytes()).is_none(), "{bad}");
     }
 }
@@ -88,7 +137,10 @@ fn slices_count_from_either_end() {
     assert_eq!(text(five.slice(5, 1)), None);
     assert_eq!(text(five.slice(-6, 1)), None);
     assert_eq!(text(five.slice(0, 0)), None);
-    assert_eq!(text(set(&[1, 2, 3, 4, 5]).range(2, 4)).as_deref(), Some("2,3"));
+    assert_eq!(
+        text(set(&[1, 2, 3, 4, 5]).range(2, 4)).as_deref(),
+        Some("2,3")
+    );
     assert_eq!(text(five.range(4, 5)).as_deref(), Some(""));
     assert_eq!(text(five.range(4, 4)), None);
     assert_eq!(text(five.limited(2, 2)).as_deref(), Some("2,3"));
@@ -114,7 +166,10 @@ fn hll_sequential_integers_are_no_worse() {
 
 #[test]
 fn quantiles_of_few_values_are_exact() {
-    assert_eq!(quantile_of(&[50.4, 20.1, 40.2, 30.3]).quantile(0.5), Some((30.3 + 40.2) / 2.0));
+    assert_eq!(
+        quantile_of(&[50.4, 20.1, 40.2, 30.3]).quantile(0.5),
+        Some((30.3 + 40.2) / 2.0)
+    );
     assert_eq!(quantile_of(&[7.0]).quantile(0.99), Some(7.0));
     assert_eq!(quantile_of(&[]).quantile(0.5), None);
     assert_eq!(quantile::exact(&[1.0, 2.0, 3.0, 4.0], 0.75), Some(3.25));
@@ -125,27 +180,47 @@ fn quantiles_of_few_values_are_exact() {
 
 #[test]
 fn quantiles_of_many_values_are_close() {
-    let uniform: Vec<f64> = words(5).take(300_000).map(|word| (word >> 11) as f64 / (1u64 << 53) as f64).collect();
+    let uniform: Vec<f64> = words(5)
+        .take(300_000)
+        .map(|word| (word >> 11) as f64 / (1u64 << 53) as f64)
+        .collect();
     let mut whole = quantile_of(&uniform);
     let mut parts = Quantile::default();
-    uniform.chunks(7_000).for_each(|chunk| parts.merge(&quantile_of(chunk)));
+    uniform
+        .chunks(7_000)
+        .for_each(|chunk| parts.merge(&quantile_of(chunk)));
     let mut sorted = uniform.clone();
     sorted.sort_by(quantile::order);
     for fraction in [0.0, 0.001, 0.01, 0.25, 0.5, 0.9, 0.99, 0.9999, 1.0] {
         let truth = quantile::exact(&sorted, fraction).unwrap();
         for state in [&mut whole, &mut parts] {
             let answer = state.quantile(fraction).unwrap();
-            assert!((answer - truth).abs() < 0.001, "{fraction}: {answer} for {truth}");
+            assert!(
+                (answer - truth).abs() < 0.001,
+                "{fraction}: {answer} for {truth}"
+            );
         }
     }
-    assert!(whole.encode().len() < 48 * 1024, "{} bytes", whole.encode().len());
+    assert!(
+        whole.encode().len() < 48 * 1024,
+        "{} bytes",
+        whole.encode().len()
+    );
 }
 
 #[test]
 fn digests_keep_what_has_no_mean() {
     let mut state = Quantile::default();
     for i in 0..10_000 {
-        state.add([f64::NEG_INFINITY, f64::from(i), f64::MAX, f64::MIN, f64::NAN][i as usize % 5]);
+        state.add(
+            [
+                f64::NEG_INFINITY,
+                f64::from(i),
+                f64::MAX,
+                f64::MIN,
+                f64::NAN,
+            ][i as usize % 5],
+        );
     }
     assert_eq!(state.len(), 10_000);
     assert_eq!(state.quantile(0.0), Some(f64::NEG_INFINITY));
@@ -170,7 +245,14 @@ fn frequent_values_survive_many_rare_ones() {
 
 fn events(steps: &str) -> Vec<Event> {
     let step = |letter: char| u32::from(letter).wrapping_sub(u32::from('A'));
-    steps.chars().zip(0..).map(|(letter, at)| Event { at, steps: 1u32.checked_shl(step(letter)).unwrap_or(0) }).collect()
+    steps
+        .chars()
+        .zip(0..)
+        .map(|(letter, at)| Event {
+            at,
+            steps: 1u32.checked_shl(step(letter)).unwrap_or(0),
+        })
+        .collect()
 }
 
 #[test]
@@ -182,7 +264,13 @@ fn funnel_modes_differ_as_documented() {
     assert_eq!(funnel("AB~CD", Mode::Fixed), 4);
     assert_eq!(funnel("BCD", Mode::Default), 0);
     assert_eq!(funnel("AABCD", Mode::Deduplication), 4);
-    let same_time: Vec<Event> = events("ABC").into_iter().map(|event| Event { at: event.at / 2, ..event }).collect();
+    let same_time: Vec<Event> = events("ABC")
+        .into_iter()
+        .map(|event| Event {
+            at: event.at / 2,
+            ..event
+        })
+        .collect();
     assert_eq!(funnel::longest(&same_time, 3, 100, Mode::Increase), 1);
     assert_eq!(funnel::longest(&same_time, 3, 100, Mode::Default), 3);
     assert_eq!(funnel::longest(&events("A~~~~~B"), 2, 5, Mode::Default), 1);
@@ -193,11 +281,26 @@ fn funnel_modes_differ_as_documented() {
 fn sequences_skip_only_what_the_pattern_does_not_name() {
     let numbers = [1, 2, 1, 2, 3];
     let on = |wanted: &[i32]| -> Vec<Event> {
-        let steps = |number| wanted.iter().enumerate().fold(0, |all, (i, want)| all | u32::from(number == *want) << i);
-        numbers.iter().zip(0..).map(|(number, at)| Event { at, steps: steps(*number) }).collect()
+        let steps = |number| {
+            wanted
+                .iter()
+                .enumerate()
+                .fold(0, |all, (i, want)| all | u32::from(number == *want) << i)
+        };
+        numbers
+            .iter()
+            .zip(0..)
+            .map(|(number, at)| Event {
+                at,
+                steps: steps(*number),
+            })
+            .collect()
     };
     let count = |text: &str, wanted: &[i32]| {
-        Pattern::parse(text.as_bytes(), wanted.len() as u32).unwrap().count(&on(wanted), 1).unwrap()
+        Pattern::parse(text.as_bytes(), wanted.len() as u32)
+            .unwrap()
+            .count(&on(wanted), 1)
+            .unwrap()
     };
     assert_eq!(count("(?1)(?2)", &[1, 2]), 2);
     assert_eq!(count("(?1)(?2)", &[1, 3]), 1);
@@ -209,7 +312,9 @@ fn sequences_skip_only_what_the_pattern_does_not_name() {
 
 #[test]
 fn bad_patterns_are_refused() {
-    for bad in ["(?3)", "(?0)", "(?x)", "(1)", "(?1", "x", "(?t~3)", "(?t<=x)"] {
+    for bad in [
+        "(?3)", "(?0)", "(?x)", "(1)", "(?1", "x", "(?t~3)", "(?t<=x)",
+    ] {
         assert!(Pattern::parse(bad.as_bytes(), 2).is_err(), "{bad}");
     }
 }
@@ -218,7 +323,10 @@ fn bad_patterns_are_refused() {
 fn hostile_patterns_end() {
     let many: Vec<Event> = (0..3000).map(|at| Event { at, steps: 1 }).collect();
     let text = ".*(?1)".repeat(8) + "(?2)";
-    assert!(Pattern::parse(text.as_bytes(), 2).unwrap().occurs(&many, 1).is_err());
+    assert!(Pattern::parse(text.as_bytes(), 2)
+        .unwrap()
+        .occurs(&many, 1)
+        .is_err());
 }
 
 proptest! {

@@ -23,7 +23,11 @@ impl TopN {
     /// Counters for the `wanted` most frequent values, `expand` times as many.
     pub fn new(wanted: u32, expand: u32) -> Self {
         let capacity = (u64::from(wanted) * u64::from(expand.max(1))).max(1);
-        TopN { wanted: u64::from(wanted), capacity, ..TopN::default() }
+        TopN {
+            wanted: u64::from(wanted),
+            capacity,
+            ..TopN::default()
+        }
     }
 
     /// Whether this was made by [`TopN::new`].
@@ -71,7 +75,11 @@ impl TopN {
 
     /// The most frequent values and their counts, most frequent first, equal counts by value.
     pub fn top(&self) -> Vec<(&[u8], u64)> {
-        let mut top: Vec<(&[u8], u64)> = self.counts.iter().map(|(value, count)| (&**value, *count)).collect();
+        let mut top: Vec<(&[u8], u64)> = self
+            .counts
+            .iter()
+            .map(|(value, count)| (&**value, *count))
+            .collect();
         top.sort_unstable_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
         top.truncate(self.wanted as usize);
         top
@@ -80,7 +88,12 @@ impl TopN {
     /// The bytes that [`TopN::decode`] reads.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
-        for number in [self.wanted, self.capacity, self.floor, self.counts.len() as u64] {
+        for number in [
+            self.wanted,
+            self.capacity,
+            self.floor,
+            self.counts.len() as u64,
+        ] {
             out.extend(number.to_le_bytes());
         }
         for (value, count) in &self.counts {
@@ -102,6 +115,11 @@ impl TopN {
             })
             .collect::<Result<_, SketchError>>()?;
         reader.end()?;
-        Ok(TopN { wanted, capacity, floor, counts })
+        Ok(TopN {
+            wanted,
+            capacity,
+            floor,
+            counts,
+        })
     }
 }
