@@ -6,6 +6,7 @@
 #   scripts/server.sh install [--debug]   build the extension and install it into the private server
 #   scripts/server.sh start | stop [mode] | restart | destroy | status
 #   scripts/server.sh psql [args] | env   connect; print what a shell needs to connect
+#   scripts/server.sh bin                 print where the private server's programs are
 # PG picks the major version (15; 16 and 18 come from a wheel); NAME picks the cluster (dev).
 # New clusters take PGPORT, SHARED_BUFFERS, CONF (a file of settings) and INITDB_ARGS.
 # shellcheck source=scripts/lib.sh
@@ -120,6 +121,7 @@ case ${1:-} in
   destroy) destroy ;;
   status) if running; then echo "running, socket directory $RUN, port $PORT"; else echo "stopped"; exit 1; fi ;;
   psql) shift; exec "$BIN/psql" -h "$RUN" -p "$PORT" -U postgres "$@" ;;
+  bin) echo "$BIN" ;;
   env) echo "export PATH=$BIN:\$PATH PGHOST=$RUN PGPORT=$PORT PGUSER=postgres" ;;
-  *) sed -n '3,10p' "$0"; exit 2 ;;
+  *) sed -n '3,11p' "$0"; exit 2 ;;
 esac
