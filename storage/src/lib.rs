@@ -1,5 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Bytes <-> vectors: the column format of pg_doris. Nothing here knows of PostgreSQL.
+//!
+//! Values travel as `vector`s; `segment` turns them into an immutable stream and back with the encodings
+//! of `encoding`; `zone_map`, `bloom` and `key` say what a block may hold, and `prune` decides which blocks a
+//! predicate can skip; `sort` orders rows by keys.
 #![forbid(unsafe_code)]
+#![warn(missing_docs)]
 
+pub mod bloom;
+pub mod checksum;
+mod dictionary;
+mod encoding;
+pub mod error;
+pub mod key;
+pub mod prune;
+pub mod segment;
+pub mod sort;
 pub mod vector;
+mod wire;
+pub mod zone_map;
+
+pub use encoding::UNIT;
+pub use error::{Error, Result};

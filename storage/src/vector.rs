@@ -8,6 +8,13 @@
 
 use std::sync::Arc;
 
+mod builder;
+mod ops;
+#[cfg(test)]
+mod tests;
+
+pub use builder::VectorBuilder;
+
 /// How a column's values are laid out, in memory and on disk.
 ///
 /// `I128` carries wide scaled decimals; `Fixed(n)` is any fixed-width value that no kernel computes on
@@ -142,7 +149,10 @@ pub struct BytesColumn {
 
 impl Default for BytesColumn {
     fn default() -> Self {
-        Self { offsets: vec![0], data: Vec::new() }
+        Self {
+            offsets: vec![0],
+            data: Vec::new(),
+        }
     }
 }
 
@@ -173,7 +183,9 @@ impl BytesColumn {
 
     /// All values in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &[u8]> + '_ {
-        self.offsets.windows(2).map(|w| &self.data[w[0] as usize..w[1] as usize])
+        self.offsets
+            .windows(2)
+            .map(|w| &self.data[w[0] as usize..w[1] as usize])
     }
 }
 
@@ -232,10 +244,16 @@ impl Vector {
             Physical::I128 => Values::I128(Vec::new()),
             Physical::F32 => Values::F32(Vec::new()),
             Physical::F64 => Values::F64(Vec::new()),
-            Physical::Fixed(width) => Values::Fixed { width, data: Vec::new() },
+            Physical::Fixed(width) => Values::Fixed {
+                width,
+                data: Vec::new(),
+            },
             Physical::Bytes => Values::Bytes(BytesColumn::default()),
         };
-        Self { values, validity: None }
+        Self {
+            values,
+            validity: None,
+        }
     }
 
     /// Number of rows.

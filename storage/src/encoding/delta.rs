@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Differences of neighbours, bit-packed: sorted keys, timestamps, sequences.
+//! Arithmetic wraps, so any values round-trip; only the size differs.
+//!
+//! ```text
+//! width: u8 x units | (first value: T, smallest difference: T) x units | packed units, back to back
+//! ```
+//! A unit packs `difference - smallest` for its values but the first, whose entry is 0.
+
+use std::marker::PhantomData;
+use std::ops::Range;
+
+use super::bits::{self, packed_len, width_of};
+use super::int::{for_units, Int};
+use super::packed::unpack_map;
+use super::UNIT;
+use crate::error::{corrupt, Result};
+use crate::wire::Reader;
+
+/// Bytes that `encode` will append; `deltas` holds the smallest and largest difference of each unit.
+pub(crate) fn size<T: Int>(deltas: &[(T, T)], rows: usize) -> Option<usize> {
+    let mut size = deltas.len() * (1 + 2 * T::BYTES);
+    for (unit, &(min, max)) in deltas.iter().enumerate() {
+        let n = (rows - unit * UNIT).min(UNIT);
+        size += packed_len(n, width_of(max.distance(min)?));
+    }
+    Some(size)
+}
+
+/// Appends the payload; `size` was not `None` for `deltas`.
+pub(crate) fn encode<T: Int>(values: &[T], deltas: &[(T, T)], out: &mut Vec<u8>) {
+    out.extend(
+        deltas
+            .iter()
+            .map(|&(min, max)| width_of(max.low_distance(min)) as u8),
+    );
+    for (chunk, (min, _)) in values.chunks(UNIT).zip(deltas) {
+        chunk[0].write(out);
+        min.write(out);
+    }
+    let mut offsets = [0u64; UNIT];
+    for (chunk, &(min, max)) in values.chunks(UNIT).zip(deltas) {
+        for (to, pair) in offsets[1..].iter_mut().zip(chunk.windows(2)) {
+            *to = pair[1].wrapping_sub(pair[0]).low_distance(min);
+        }
+        bits::pack(
+            &offsets[..chunk.len()],
+            width_of(max.low_distance(min)),
+            out,
+        );
+    }
+}
+
+/// Where the parts of a payload lie.
+#[derive(Debug, Clone)]
+pub(crate) struct Layout<T> {
+    rows: usize,
+    widths: usize,
+    heads: usize,
+    starts: Vec<u32>,
+    values: PhantomData<T>,
+}
+
+impl<T: Int> Layout<T> {
+    /// Checks the payload at the reader and passes over it. Positions count from the reader's start.
+    pub(crate) fn open(r: &mut Reader<'_>, rows: usize) -> Result<Self> {
+        let units = rows.div_ceil(UNIT);
+        let widths = r.pos();
+        let width_bytes = r.take(units)?;
+        let heads = r.pos();
+        r.take(units * 2 * T::BYTES)?;
+        let mut starts = Vec::with_capacity(units);
+        for (unit, &width) in width_bytes.iter().enumerate() {
+            if usize::from(width) > 64.min(T::BYTES * 8) {
+                return Err(corrupt("bit width too large"));
+            }
+            starts.push(u32::try_from(r.pos()).map_err(|_| corrupt("row block too large"))?);
+            r.take(packed_len((rows - unit * UNIT).min(UNIT), u32::from(width)))?;
+        }
+        Ok(Self {
+            rows,
+            widths,
+            heads,
+            starts,
+            values: PhantomData,
+        })
+    }
+
+    /// Appends rows `range`.
+    pub(crate) fn decode(&self, data: &[u8], range: Range<usize>, out: &mut Vec<T>) {
+        for_units(range, |unit, part| {
+            let width = u32::from(data[self.widths + unit]);
+            let head = &data[self.heads + unit * 2 * T::BYTES..];
+            let (first, min) = (T::read(head), T::read(&head[T::BYTES..]));
+            let n = (self.rows - unit * UNIT).min(UNIT);
+            let start = self.starts[unit] as usize;
+            let packed = &data[start..start + packed_len(n, width)];
+            let before = out.len();
+            // Rows ahead of the part are decoded too: a sum needs them; they are dropped below.
+            unpack_map(packed, width, n, 0..part.end, out, |offset| {
+                min.add_offset(offset)
+            });
+            let values = &mut out[before..];
+            values[0] = first;
+            let mut sum = first;
+            for v in &mut values[1..] {
+                sum = sum.wrapping_add(*v);
+                *v = sum;
+            }
+            out.drain(before..before + part.start);
+        });
+    }
+
+    /// Row `i`; decodes the unit up to it.
+    pub(crate) fn get(&self, data: &[u8], i: usize) -> T {
+        let mut one = Vec::with_capacity(UNIT);
+        self.decode(data, i..i + 1, &mut one);
+        one[0]
+    }
+}

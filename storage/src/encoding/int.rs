@@ -1,0 +1,317 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Integer streams: one kind byte, then the payload of the encoding that was smallest.
+
+use std::ops::Range;
+
+use super::{delta, packed, runs, UNIT};
+use crate::error::{corrupt, Result};
+use crate::wire::Reader;
+
+/// An integer that streams can hold. Arithmetic wraps.
+pub(crate) trait Int: Copy + Ord + Default + std::fmt::Debug + 'static {
+    /// Bytes of a plain value.
+    const BYTES: usize;
+    /// `self - base` (`base <= self`) as an unsigned number, if it fits in 64 bits.
+    fn distance(self, base: Self) -> Option<u64>;
+    /// The low 64 bits of `self - base`.
+    fn low_distance(self, base: Self) -> u64;
+    /// `self + offset`, wrapping.
+    fn add_offset(self, offset: u64) -> Self;
+    /// `self + other`, wrapping.
+    fn wrapping_add(self, other: Self) -> Self;
+    /// `self - other`, wrapping.
+    fn wrapping_sub(self, other: Self) -> Self;
+    /// The value from the first `BYTES` bytes, little-endian.
+    fn read(bytes: &[u8]) -> Self;
+    /// Appends the value, little-endian.
+    fn write(self, out: &mut Vec<u8>);
+    /// The value as the widest integer.
+    fn wide(self) -> i128;
+    /// The exact sum, if it fits in 128 bits.
+    fn sum(values: &[Self]) -> Option<i128>;
+}
+
+macro_rules! ints {
+    ($($int:ty, $unsigned:ty, $sum:expr;)*) => {$(
+        impl Int for $int {
+            const BYTES: usize = size_of::<$int>();
+            #[inline]
+            fn distance(self, base: Self) -> Option<u64> {
+                u64::try_from(self.wrapping_sub(base) as $unsigned).ok()
+            }
+            #[inline]
+            fn low_distance(self, base: Self) -> u64 {
+                self.wrapping_sub(base) as $unsigned as u64
+            }
+            #[inline]
+            fn add_offset(self, offset: u64) -> Self {
+                self.wrapping_add(offset as $int)
+            }
+            #[inline]
+            fn wrapping_add(self, other: Self) -> Self {
+                <$int>::wrapping_add(self, other)
+            }
+            #[inline]
+            fn wrapping_sub(self, other: Self) -> Self {
+                <$int>::wrapping_sub(self, other)
+            }
+            #[inline]
+            fn read(bytes: &[u8]) -> Self {
+                let mut le = [0; size_of::<$int>()];
+                le.copy_from_slice(&bytes[..size_of::<$int>()]);
+                <$int>::from_le_bytes(le)
+            }
+            #[inline]
+            fn write(self, out: &mut Vec<u8>) {
+                out.extend_from_slice(&self.to_le_bytes());
+            }
+            #[inline]
+            fn wide(self) -> i128 {
+                self as i128
+            }
+            fn sum(values: &[Self]) -> Option<i128> {
+                let sum: fn(&[Self]) -> Option<i128> = $sum;
+                sum(values)
+            }
+        }
+    )*};
+}
+
+ints! {
+    u8, u8, |v| Some(v.iter().map(|&v| i128::from(v)).sum());
+    i16, u16, narrow_sum;
+    i32, u32, narrow_sum;
+    u32, u32, narrow_sum;
+    i64, u64, |v| Some(v.iter().map(|&v| i128::from(v)).sum());
+    i128, u128, |v| v.iter().try_fold(0i128, |sum, &v| sum.checked_add(v));
+}
+
+/// Sums in 64 bits, a stretch at a time that can't overflow them.
+fn narrow_sum<T: Copy + Into<i64>>(values: &[T]) -> Option<i128> {
+    let stretch = |v: &[T]| i128::from(v.iter().map(|&v| v.into()).sum::<i64>());
+    Some(values.chunks(1 << 16).map(stretch).sum())
+}
+
+/// The encodings of integer streams, by kind byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Kind {
+    /// One value for all rows.
+    Constant = 0,
+    /// Fixed-width values.
+    Plain = 1,
+    /// Frame of reference and bit-packing.
+    Packed = 2,
+    /// Differences, bit-packed.
+    Delta = 3,
+    /// Run-length.
+    Runs = 4,
+}
+
+impl Kind {
+    fn from_byte(byte: u8) -> Result<Self> {
+        Ok(match byte {
+            0 => Kind::Constant,
+            1 => Kind::Plain,
+            2 => Kind::Packed,
+            3 => Kind::Delta,
+            4 => Kind::Runs,
+            _ => return Err(corrupt("unknown integer encoding")),
+        })
+    }
+}
+
+/// Calls `each(unit, part)` for the units that rows `range` touch; `part` counts within the unit.
+#[inline]
+pub(crate) fn for_units(range: Range<usize>, mut each: impl FnMut(usize, Range<usize>)) {
+    let mut at = range.start;
+    while at < range.end {
+        let unit = at / UNIT;
+        let end = range.end.min((unit + 1) * UNIT);
+        each(unit, at - unit * UNIT..end - unit * UNIT);
+        at = end;
+    }
+}
+
+/// What the chooser must know of a block.
+struct Shape<T> {
+    /// Smallest and largest value of each unit.
+    ranges: Vec<(T, T)>,
+    /// Smallest and largest difference of each unit.
+    deltas: Vec<(T, T)>,
+    /// Runs of equal values.
+    runs: usize,
+}
+
+impl<T: Int> Shape<T> {
+    fn of(values: &[T]) -> Self {
+        let units = values.len().div_ceil(UNIT);
+        let mut shape = Shape {
+            ranges: Vec::with_capacity(units),
+            deltas: Vec::with_capacity(units),
+            runs: 1,
+        };
+        for (u, chunk) in values.chunks(UNIT).enumerate() {
+            let range = chunk
+                .iter()
+                .fold((chunk[0], chunk[0]), |(lo, hi), &v| (lo.min(v), hi.max(v)));
+            shape.ranges.push(range);
+            let first = if chunk.len() > 1 {
+                chunk[1].wrapping_sub(chunk[0])
+            } else {
+                T::default()
+            };
+            let (mut lo, mut hi, mut runs) = (first, first, 0);
+            for (a, b) in chunk.iter().zip(&chunk[1..]) {
+                let d = b.wrapping_sub(*a);
+                lo = lo.min(d);
+                hi = hi.max(d);
+                runs += usize::from(a != b);
+            }
+            shape.deltas.push((lo, hi));
+            shape.runs += runs + usize::from(u > 0 && values[u * UNIT - 1] != chunk[0]);
+        }
+        shape
+    }
+
+    fn range(&self) -> (T, T) {
+        let fold = |(lo, hi): (T, T), &(a, b): &(T, T)| (lo.min(a), hi.max(b));
+        self.ranges.iter().fold(self.ranges[0], fold)
+    }
+
+    /// Size of the run-length payload, about: value and end bits of each run and the nested headers.
+    fn runs_size(&self, rows: usize) -> usize {
+        let (min, max) = self.range();
+        let value_bits = max
+            .distance(min)
+            .map_or(T::BYTES * 8, |d| super::bits::width_of(d) as usize);
+        let end_bits = super::bits::width_of(rows as u64) as usize;
+        let units = self.runs.div_ceil(UNIT);
+        5 + units * (2 + 4 + T::BYTES) + (self.runs * (value_bits + end_bits)).div_ceil(8)
+    }
+}
+
+/// Appends the stream of `values` in the encoding that is smallest, or nearly so and cheaper to decode.
+pub(crate) fn encode<T: Int>(values: &[T], out: &mut Vec<u8>) -> Kind {
+    encode_with(values, true, out)
+}
+
+/// As `encode`, without encodings that nest another stream.
+pub(crate) fn encode_flat<T: Int>(values: &[T], out: &mut Vec<u8>) -> Kind {
+    encode_with(values, false, out)
+}
+
+fn encode_with<T: Int>(values: &[T], nest: bool, out: &mut Vec<u8>) -> Kind {
+    if values.is_empty() {
+        out.push(Kind::Plain as u8);
+        return Kind::Plain;
+    }
+    let shape = Shape::of(values);
+    let kind = choose(values.len(), &shape, nest);
+    out.push(kind as u8);
+    match kind {
+        Kind::Constant => values[0].write(out),
+        Kind::Plain => values.iter().for_each(|v| v.write(out)),
+        Kind::Packed => packed::encode(values, &shape.ranges, out),
+        Kind::Delta => delta::encode(values, &shape.deltas, out),
+        Kind::Runs => runs::encode(values, out),
+    }
+    kind
+}
+
+fn choose<T: Int>(rows: usize, shape: &Shape<T>, nest: bool) -> Kind {
+    if shape.runs == 1 {
+        return Kind::Constant;
+    }
+    let (mut best, mut size) = (Kind::Plain, rows * T::BYTES);
+    let mut offer = |kind, offered: usize, percent: usize| {
+        if offered < size * percent / 100 {
+            (best, size) = (kind, offered);
+        }
+    };
+    if let Some(packed) = packed::size(&shape.ranges, rows) {
+        offer(Kind::Packed, packed, 99);
+    }
+    if let Some(delta) = delta::size(&shape.deltas, rows) {
+        offer(Kind::Delta, delta, 85);
+    }
+    if nest {
+        offer(Kind::Runs, shape.runs_size(rows), 85);
+    }
+    best
+}
+
+/// A stream whose structure was checked.
+#[derive(Debug, Clone)]
+pub(crate) enum Layout<T> {
+    /// One value for all rows.
+    Constant(T),
+    /// Fixed-width values from a position.
+    Plain(usize),
+    /// See `packed`.
+    Packed(packed::Layout<T>),
+    /// See `delta`.
+    Delta(delta::Layout<T>),
+    /// See `runs`.
+    Runs(runs::Layout<T>),
+}
+
+impl<T: Int> Layout<T> {
+    /// Checks the stream of `rows` values at the reader and passes over it. `data` is all that the
+    /// reader reads from; positions count from its start.
+    pub(crate) fn open(r: &mut Reader<'_>, data: &[u8], rows: usize) -> Result<Self> {
+        Self::open_with(r, data, rows, true)
+    }
+
+    /// As `open`, refusing encodings that nest another stream.
+    pub(crate) fn open_flat(r: &mut Reader<'_>, data: &[u8], rows: usize) -> Result<Self> {
+        Self::open_with(r, data, rows, false)
+    }
+
+    fn open_with(r: &mut Reader<'_>, data: &[u8], rows: usize, nest: bool) -> Result<Self> {
+        Ok(match Kind::from_byte(r.u8()?)? {
+            Kind::Constant => Layout::Constant(T::read(r.take(T::BYTES)?)),
+            Kind::Plain => {
+                let start = r.pos();
+                let bytes = rows
+                    .checked_mul(T::BYTES)
+                    .ok_or(corrupt("too many values"))?;
+                r.take(bytes)?;
+                Layout::Plain(start)
+            }
+            Kind::Packed => Layout::Packed(packed::Layout::open(r, rows)?),
+            Kind::Delta => Layout::Delta(delta::Layout::open(r, rows)?),
+            Kind::Runs if nest => Layout::Runs(runs::Layout::open(r, data, rows)?),
+            Kind::Runs => return Err(corrupt("runs inside runs")),
+        })
+    }
+
+    /// Appends rows `range`; `data` is what the layout was opened on, the range lies within its rows.
+    pub(crate) fn decode(&self, data: &[u8], range: Range<usize>, out: &mut Vec<T>) {
+        if range.is_empty() {
+            return;
+        }
+        match self {
+            Layout::Constant(value) => out.resize(out.len() + range.len(), *value),
+            Layout::Plain(start) => {
+                let bytes = &data[start + range.start * T::BYTES..start + range.end * T::BYTES];
+                out.extend(bytes.chunks_exact(T::BYTES).map(T::read));
+            }
+            Layout::Packed(layout) => layout.decode(data, range, out),
+            Layout::Delta(layout) => layout.decode(data, range, out),
+            Layout::Runs(layout) => layout.decode(range, out),
+        }
+    }
+
+    /// Row `i`.
+    #[inline]
+    pub(crate) fn get(&self, data: &[u8], i: usize) -> T {
+        match self {
+            Layout::Constant(value) => *value,
+            Layout::Plain(start) => T::read(&data[start + i * T::BYTES..]),
+            Layout::Packed(layout) => layout.get(data, i),
+            Layout::Delta(layout) => layout.get(data, i),
+            Layout::Runs(layout) => layout.get(i),
+        }
+    }
+}

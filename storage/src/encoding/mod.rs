@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Lightweight encodings of one row block of one column.
+//!
+//! Every encoding has the same shape: `encode` appends the payload to a buffer, `Layout::open` checks
+//! the payload's structure and remembers where its parts lie, `decode` appends a range of rows and
+//! `get` fetches one. After `open` no offset is out of bounds, so decoders return errors only for what
+//! they can see while decoding, and never panic or allocate more than the rows asked for.
+//!
+//! Integers (`int`): `constant`, `packed` (frame of reference), `delta`, `runs`, plain, and a chooser that
+//! picks by exact size with a small bias to the cheaper decoder. Everything else is built on integer
+//! streams: lengths of byte values, dictionary codes, decimal floats, validity runs.
+
+pub(crate) mod bits;
+pub(crate) mod bytes;
+pub(crate) mod delta;
+pub(crate) mod fixed;
+pub(crate) mod float;
+pub(crate) mod frames;
+pub(crate) mod fsst;
+pub(crate) mod int;
+pub(crate) mod packed;
+pub(crate) mod runs;
+pub(crate) mod validity;
+
+/// Values in a unit: the granule of bit widths, of references and of random access.
+pub const UNIT: usize = 1024;

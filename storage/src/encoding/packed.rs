@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Frame of reference: each unit keeps its minimum and bit-packs the distances from it.
+//!
+//! ```text
+//! width: u8 x units | reference: T x units | packed units, back to back
+//! ```
+
+use std::marker::PhantomData;
+use std::ops::Range;
+
+use super::bits::{self, packed_len, width_of};
+use super::int::{for_units, Int};
+use super::UNIT;
+use crate::error::{corrupt, Result};
+use crate::wire::Reader;
+
+/// Bytes that `encode` will append; `None` when a unit's range passes 64 bits.
+pub(crate) fn size<T: Int>(units: &[(T, T)], rows: usize) -> Option<usize> {
+    let mut size = units.len() * (1 + T::BYTES);
+    for (unit, &(min, max)) in units.iter().enumerate() {
+        let n = (rows - unit * UNIT).min(UNIT);
+        size += packed_len(n, width_of(max.distance(min)?));
+    }
+    Some(size)
+}
+
+/// Appends the payload; `units` holds the minimum and maximum of each unit of `values`, and `size`
+/// was not `None` for it.
+pub(crate) fn encode<T: Int>(values: &[T], units: &[(T, T)], out: &mut Vec<u8>) {
+    out.extend(
+        units
+            .iter()
+            .map(|&(min, max)| width_of(max.low_distance(min)) as u8),
+    );
+    units.iter().for_each(|&(min, _)| min.write(out));
+    let mut offsets = [0u64; UNIT];
+    for (chunk, &(min, max)) in values.chunks(UNIT).zip(units) {
+        for (to, v) in offsets.iter_mut().zip(chunk) {
+            *to = v.low_distance(min);
+        }
+        bits::pack(
+            &offsets[..chunk.len()],
+            width_of(max.low_distance(min)),
+            out,
+        );
+    }
+}
+
+/// Where the parts of a payload lie.
+#[derive(Debug, Clone)]
+pub(crate) struct Layout<T> {
+    rows: usize,
+    widths: usize,
+    references: usize,
+    /// Start of each unit's packed bytes.
+    starts: Vec<u32>,
+    values: PhantomData<T>,
+}
+
+impl<T: Int> Layout<T> {
+    /// Checks the payload at the reader and passes over it. Positions count from the reader's start.
+    pub(crate) fn open(r: &mut Reader<'_>, rows: usize) -> Result<Self> {
+        let units = rows.div_ceil(UNIT);
+        let widths = r.pos();
+        let width_bytes = r.take(units)?;
+        let references = r.pos();
+        r.take(units * T::BYTES)?;
+        let mut starts = Vec::with_capacity(units);
+        for (unit, &width) in width_bytes.iter().enumerate() {
+            if usize::from(width) > 64.min(T::BYTES * 8) {
+                return Err(corrupt("bit width too large"));
+            }
+            starts.push(u32::try_from(r.pos()).map_err(|_| corrupt("row block too large"))?);
+            r.take(packed_len((rows - unit * UNIT).min(UNIT), u32::from(width)))?;
+        }
+        Ok(Self {
+            rows,
+            widths,
+            references,
+            starts,
+            values: PhantomData,
+        })
+    }
+
+    /// Width, reference, packed bytes and length of a unit.
+    #[inline]
+    fn unit<'a>(&self, data: &'a [u8], unit: usize) -> (u32, T, &'a [u8], usize) {
+        let width = u32::from(data[self.widths + unit]);
+        let reference = T::read(&data[self.references + unit * T::BYTES..]);
+        let n = (self.rows - unit * UNIT).min(UNIT);
+        let start = self.starts[unit] as usize;
+        (
+            width,
+            reference,
+            &data[start..start + packed_len(n, width)],
+            n,
+        )
+    }
+
+    /// Appends rows `range`.
+    pub(crate) fn decode(&self, data: &[u8], range: Range<usize>, out: &mut Vec<T>) {
+        for_units(range, |unit, part| {
+            let (width, reference, packed, n) = self.unit(data, unit);
+            unpack_map(packed, width, n, part, out, |offset| {
+                reference.add_offset(offset)
+            });
+        });
+    }
+
+    /// Row `i`.
+    #[inline]
+    pub(crate) fn get(&self, data: &[u8], i: usize) -> T {
+        let (width, reference, packed, n) = self.unit(data, i / UNIT);
+        reference.add_offset(bits::get(packed, width, n, i % UNIT))
+    }
+}
+
+/// Unpacks values `part` of a unit of `n` and appends `map` of each.
+#[inline]
+pub(crate) fn unpack_map<T: Copy>(
+    packed: &[u8],
+    width: u32,
+    n: usize,
+    part: Range<usize>,
+    out: &mut Vec<T>,
+    map: impl Fn(u64) -> T,
+) {
+    if width == 0 {
+        out.resize(out.len() + part.len(), map(0));
+    } else if part.len() < 16 {
+        out.extend(part.map(|i| map(bits::get(packed, width, n, i))));
+    } else if n < UNIT {
+        let mut offsets = [0u64; UNIT];
+        bits::unpack_linear(packed, width, &mut offsets[..part.end]);
+        out.extend(offsets[part].iter().map(|&o| map(o)));
+    } else if width <= 32 {
+        let mut offsets = [0u32; UNIT];
+        bits::unpack32(packed, width, &mut offsets);
+        out.extend(offsets[part].iter().map(|&o| map(u64::from(o))));
+    } else {
+        let mut offsets = [0u64; UNIT];
+        bits::unpack64(packed, width, &mut offsets);
+        out.extend(offsets[part].iter().map(|&o| map(o)));
+    }
+}
