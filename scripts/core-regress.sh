@@ -104,11 +104,11 @@ run_suite() {
   local suite=$1 am=$3 out=$CORE/$1/$2 db runner inputs setting
   shift 3
   if [ "$suite" = regress ]; then
-    db=regression runner=$(pgxs_dir)/test/regress/pg_regress
+    db=regression runner=$(test_tools)/regress/pg_regress
     inputs=(--inputdir="$SOURCE/src/test/regress" --dlpath="$CORE/lib" --max-concurrent-tests=20)
     [ ${#TESTS[@]} -gt 0 ] || inputs+=(--schedule="$SOURCE/src/test/regress/parallel_schedule")
   else
-    db=isolation_regression runner=$(pgxs_dir)/test/isolation/pg_isolation_regress
+    db=isolation_regression runner=$(test_tools)/isolation/pg_isolation_regress
     inputs=(--inputdir="$SOURCE/src/test/isolation")
     [ ${#TESTS[@]} -gt 0 ] || inputs+=(--schedule="$SOURCE/src/test/isolation/isolation_schedule")
   fi

@@ -61,4 +61,9 @@ if [ "$PG" != 15 ]; then
   export PGRX_PG_CONFIG_PATH=$BIN/pg_config
 fi
 
-pgxs_dir() { dirname "$(dirname "$("$BIN/pg_config" --pgxs)")"; }
+# The wheel's own pg_regress and isolationtester do not start; those of 15 drive every server well.
+test_tools() {
+  local pg_config=$BIN/pg_config
+  [ "$SERVER_FROM" = debian ] || pg_config=/usr/lib/postgresql/15/bin/pg_config
+  dirname "$(dirname "$("$pg_config" --pgxs)")" | sed 's|$|/test|'
+}

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # Runs test suites, and ends with a table and the line "N passed, M failed"; fails if anything failed.
 #   scripts/test.sh [suite ...]
-# Suites: fmt clippy tidy crates build regress isolation recovery newest
-#   newest   build, regress and isolation again on PostgreSQL 18 (only from PG=15's run)
+# Suites: fmt tidy crates clippy build regress isolation newest recovery
+#   newest   build, regress and isolation again on PostgreSQL 18 (its build is what recovery upgrades to)
 # Without arguments: all of them for PG=15; build, regress, isolation and recovery for another PG.
 # Logs go to target/test/. The extension is built once, for release, into a private server under target/.
 # shellcheck source=scripts/lib.sh
@@ -75,7 +75,7 @@ one() {
 suites=("$@")
 if [ ${#suites[@]} = 0 ]; then
   if [ "$PG" = 15 ]; then
-    suites=(fmt tidy crates clippy build regress isolation recovery newest)
+    suites=(fmt tidy crates clippy build regress isolation newest recovery)
   else
     suites=(build regress isolation recovery)
   fi

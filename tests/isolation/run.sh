@@ -28,7 +28,7 @@ unset PGOPTIONS
 # The tester is a shell command of the runner's: its path may hold no space.
 cd "$OUT"
 status=0
-"$(pgxs_dir)/test/isolation/pg_isolation_regress" --bindir="$BIN" --inputdir="$HERE" --outputdir="$OUT" \
+"$(test_tools)/isolation/pg_isolation_regress" --bindir="$BIN" --inputdir="$HERE" --outputdir="$OUT" \
   --use-existing --dbname=isolation --host="$PGHOST" --port="$PGPORT" --user=postgres "${specs[@]}" || status=$?
 if [ -s "$OUT/regression.diffs" ]; then cat "$OUT/regression.diffs"; fi
 exit "$status"

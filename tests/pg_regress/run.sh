@@ -16,7 +16,7 @@ tests=("$@")
 [ ${#tests[@]} -gt 0 ] || tests=(--schedule="$HERE/schedule")
 cd "$OUT"
 status=0
-"$(pgxs_dir)/test/regress/pg_regress" --bindir="$BIN" --inputdir="$HERE" --outputdir="$OUT" \
+"$(test_tools)/regress/pg_regress" --bindir="$BIN" --inputdir="$HERE" --outputdir="$OUT" \
   --dbname=regress --host="$PGHOST" --port="$PGPORT" --user=postgres "${tests[@]}" || status=$?
 if [ -s "$OUT/regression.diffs" ]; then cat "$OUT/regression.diffs"; fi
 exit "$status"
