@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What can go wrong in the engine, with PostgreSQL's SQLSTATE and message text for each.
+//!
+//! Errors are typed here and turned into an error report once, at the edge. A message must be what
+//! PostgreSQL 15 says in the same place, letter for letter: clients match on it.
+
+use std::fmt;
+
+/// The engine's result.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Which arithmetic left its range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutOfRange {
+    /// `smallint`.
+    Int2,
+    /// `integer`.
+    Int4,
+    /// `bigint`.
+    Int8,
+    /// A float too large.
+    FloatOverflow,
+    /// A float too small.
+    FloatUnderflow,
+    /// A numeric that a `numeric(precision, scale)` cast can't hold.
+    NumericField {
+        /// Declared digits.
+        precision: u8,
+        /// Declared digits after the point.
+        scale: i16,
+    },
+}
+
+/// Which date-time value left its range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DatetimeKind {
+    /// A date as the result of a computation.
+    Date,
+    /// A date too large or small for a timestamp.
+    DateForTimestamp,
+    /// A timestamp.
+    Timestamp,
+    /// An interval.
+    Interval,
+    /// A subtraction of infinite dates.
+    InfiniteDateSubtraction,
+    /// A subtraction of infinite timestamps.
+    InfiniteTimestampSubtraction,
+}
+
+/// Everything an operator or expression may raise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// Arithmetic or a cast left its range (22003).
+    NumericOutOfRange(OutOfRange),
+    /// Division or modulo by zero (22012).
+    DivisionByZero,
+    /// A date or time left its range (22008).
+    DatetimeOutOfRange(DatetimeKind),
+    /// Text that is not a value of the type (22P02; 22007 for dates).
+    InvalidText {
+        /// PostgreSQL's name of the type.
+        type_name: &'static str,
+        /// The text.
+        value: Box<str>,
+    },
+    /// Text that names a number beyond the type's range (22003).
+    TextOutOfRange {
+        /// PostgreSQL's name of the type.
+        type_name: &'static str,
+        /// The text.
+        value: Box<str>,
+    },
+    /// `substring(... for -1)` (22011).
+    SubstringNegativeLength,
+    /// `split_part(..., 0)` (22023).
+    FieldPositionZero,
+    /// A string longer than PostgreSQL allows (54000).
+    LengthTooLarge,
+    /// A LIKE pattern that ends in its escape character (22025).
+    LikeEscapeAtEnd,
+    /// A date part that the type does not have (0A000 since 14).
+    UnitNotSupported {
+        /// The unit.
+        unit: Box<str>,
+        /// PostgreSQL's name of the type.
+        type_name: &'static str,
+    },
+    /// A subquery or scalar source gave several rows (21000).
+    MoreThanOneRow,
+    /// A decimal passed 38 digits at run time: the node must answer through PostgreSQL's own plan instead.
+    NumericTooWide,
+    /// Not computed here; the planner leaves it to PostgreSQL. Never seen by a user.
+    NotNative(Box<str>),
+    /// The memory budget is used up (53200).
+    OutOfMemory,
+    /// The query was cancelled (57014).
+    Cancelled,
+    /// An error that PostgreSQL itself raised in a callback, kept by the caller under this number.
+    External(u64),
+    /// A bug in the engine (XX000).
+    Internal(Box<str>),
+}
+
+impl Error {
+    /// A [`Error::NotNative`] with its reason.
+    pub fn not_native(reason: impl Into<Box<str>>) -> Self {
+        Error::NotNative(reason.into())
+    }
+
+    /// An [`Error::Internal`] with its description.
+    pub fn internal(what: impl Into<Box<str>>) -> Self {
+        Error::Internal(what.into())
+    }
+
+    /// PostgreSQL's five-letter code.
+    pub fn sqlstate(&self) -> &'static str {
+        match self {
+            Error::NumericOutOfRange(_) | Error::TextOutOfRange { .. } => "22003",
+            Error::DivisionByZero => "22012",
+            Error::DatetimeOutOfRange(_) => "22008",
+            Error::InvalidText { type_name, .. }
+                if matches!(*type_name, "date" | "timestamp" | "time") =>
+            {
+                "22007"
+            }
+            Error::InvalidText { .. } => "22P02",
+            Error::SubstringNegativeLength => "22011",
+            Error::FieldPositionZero => "22023",
+            Error::LengthTooLarge => "54000",
+            Error::LikeEscapeAtEnd => "22025",
+            Error::UnitNotSupported { .. } | Error::NotNative(_) => "0A000",
+            Error::MoreThanOneRow => "21000",
+            Error::OutOfMemory => "53200",
+            Error::Cancelled => "57014",
+            Error::NumericTooWide | Error::External(_) | Error::Internal(_) => "XX000",
+        }
+    }
+
+    /// PostgreSQL's DETAIL line, where it gives one.
+    pub fn detail(&self) -> Option<String> {
+        match self {
+            Error::NumericOutOfRange(OutOfRange::NumericField { precision, scale }) => {
+                let digits = i32::from(*precision) - i32::from(*scale);
+                let (base, power) = if digits > 0 {
+                    ("10^", digits.to_string())
+                } else {
+                    ("", "1".to_owned())
+                };
+                Some(format!(
+                    "A field with precision {precision}, scale {scale} must round to an absolute value less than {base}{power}."
+                ))
+            }
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::NumericOutOfRange(what) => f.write_str(match what {
+                OutOfRange::Int2 => "smallint out of range",
+                OutOfRange::Int4 => "integer out of range",
+                OutOfRange::Int8 => "bigint out of range",
+                OutOfRange::FloatOverflow => "value out of range: overflow",
+                OutOfRange::FloatUnderflow => "value out of range: underflow",
+                OutOfRange::NumericField { .. } => "numeric field overflow",
+            }),
+            Error::DivisionByZero => f.write_str("division by zero"),
+            Error::DatetimeOutOfRange(kind) => f.write_str(match kind {
+                DatetimeKind::Date => "date out of range",
+                DatetimeKind::DateForTimestamp => "date out of range for timestamp",
+                DatetimeKind::Timestamp => "timestamp out of range",
+                DatetimeKind::Interval => "interval out of range",
+                DatetimeKind::InfiniteDateSubtraction => "cannot subtract infinite dates",
+                DatetimeKind::InfiniteTimestampSubtraction => "cannot subtract infinite timestamps",
+            }),
+            Error::InvalidText { type_name, value } => {
+                write!(f, "invalid input syntax for type {type_name}: \"{value}\"")
+            }
+            Error::TextOutOfRange { type_name, value } => match *type_name {
+                "real" | "double precision" => {
+                    write!(f, "\"{value}\" is out of range for type {type_name}")
+                }
+                _ => write!(f, "value \"{value}\" is out of range for type {type_name}"),
+            },
+            Error::SubstringNegativeLength => f.write_str("negative substring length not allowed"),
+            Error::FieldPositionZero => f.write_str("field position must not be zero"),
+            Error::LengthTooLarge => f.write_str("requested length too large"),
+            Error::LikeEscapeAtEnd => {
+                f.write_str("LIKE pattern must not end with escape character")
+            }
+            Error::UnitNotSupported { unit, type_name } => {
+                write!(f, "unit \"{unit}\" not supported for type {type_name}")
+            }
+            Error::MoreThanOneRow => {
+                f.write_str("more than one row returned by a subquery used as an expression")
+            }
+            Error::NumericTooWide => f.write_str("numeric result is wider than 38 digits"),
+            Error::NotNative(reason) => write!(f, "left to PostgreSQL: {reason}"),
+            Error::OutOfMemory => f.write_str("out of memory"),
+            Error::Cancelled => f.write_str("canceling statement due to user request"),
+            Error::External(number) => write!(f, "error {number} raised by PostgreSQL"),
+            Error::Internal(what) => write!(f, "internal error in the vectorised engine: {what}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What evaluation needs from outside the tree, and what it remembers between batches.
+//!
+//! One context serves one thread and one execution: parameters do not change under it, so that the result of
+//! a function over a whole dictionary is kept here and looked up by node and dictionary.
+
+use std::cell::RefCell;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+
+use doris_storage::vector::{BytesColumn, Vector};
+use hashbrown::HashMap;
+
+use crate::error::{Error, Result};
+use crate::types::{DataType, Scalar};
+
+/// Evaluates what only PostgreSQL can, on the thread that may call it.
+pub trait ExternalEval {
+    /// The result of external expression `id` for `rows` rows of its evaluated arguments.
+    fn eval(&self, id: u32, args: &[Arc<Vector>], rows: usize, result: DataType) -> Result<Vector>;
+}
+
+/// The surroundings of an evaluation.
+#[derive(Default)]
+pub struct EvalContext<'a> {
+    /// The values of [`ExprKind::Param`](super::ExprKind), by number; `None` is NULL.
+    pub params: &'a [Option<Scalar>],
+    /// Set on the driving thread only.
+    pub external: Option<&'a dyn ExternalEval>,
+    /// Set when the query is to stop.
+    pub cancelled: Option<&'a AtomicBool>,
+    dictionaries: RefCell<HashMap<u64, OverDictionary>>,
+}
+
+/// A node's result for every entry of the dictionary it saw last.
+struct OverDictionary {
+    dict: Arc<BytesColumn>,
+    /// `None`: some entry raised an error, which may belong to no row.
+    result: Option<Arc<Vector>>,
+}
+
+impl<'a> EvalContext<'a> {
+    /// A context of its parts; `external` on the driving thread only.
+    pub fn new(
+        params: &'a [Option<Scalar>],
+        external: Option<&'a dyn ExternalEval>,
+        cancelled: Option<&'a AtomicBool>,
+    ) -> Self {
+        Self {
+            params,
+            external,
+            cancelled,
+            dictionaries: RefCell::default(),
+        }
+    }
+
+    /// A context with parameters and nothing else.
+    pub fn with_params(params: &'a [Option<Scalar>]) -> Self {
+        Self {
+            params,
+            ..Self::default()
+        }
+    }
+
+    /// Raises [`Error::Cancelled`] once the query is to stop.
+    pub fn check_cancelled(&self) -> Result<()> {
+        match self.cancelled {
+            Some(flag) if flag.load(Ordering::Relaxed) => Err(Error::Cancelled),
+            _ => Ok(()),
+        }
+    }
+
+    /// The value of parameter `number`.
+    pub(super) fn param(&self, number: usize) -> Result<Option<Scalar>> {
+        let value = self.params.get(number).cloned();
+        value.ok_or_else(|| Error::internal(format!("parameter {number} is not bound")))
+    }
+
+    /// `node`'s result for every entry of `dict`: remembered, or computed by `compute`; `None` when some entry
+    /// raises an error.
+    pub(super) fn over_dictionary(
+        &self,
+        node: u64,
+        dict: &Arc<BytesColumn>,
+        compute: impl FnOnce(&Arc<BytesColumn>) -> Result<Vector>,
+    ) -> Option<Arc<Vector>> {
+        if let Some(known) = self.dictionaries.borrow().get(&node) {
+            if Arc::ptr_eq(&known.dict, dict) {
+                return known.result.clone();
+            }
+        }
+        let result = compute(dict).ok().map(Arc::new);
+        let entry = OverDictionary {
+            dict: Arc::clone(dict),
+            result: result.clone(),
+        };
+        self.dictionaries.borrow_mut().insert(node, entry);
+        result
+    }
+
+    /// Whether `node`'s result for `dict` is known already.
+    pub(super) fn knows_dictionary(&self, node: u64, dict: &Arc<BytesColumn>) -> bool {
+        self.dictionaries
+            .borrow()
+            .get(&node)
+            .is_some_and(|known| Arc::ptr_eq(&known.dict, dict))
+    }
+}

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Expressions: a typed tree, built once, evaluated over batches.
+//!
+//! Constructors check types, insert the casts PostgreSQL's operators imply and refuse
+//! ([`Error::NotNative`](crate::error::Error::NotNative)) whatever could differ from PostgreSQL in any bit.
+//! Evaluation is dense over a selection: the result has one entry for every selected row, and neither a NULL
+//! row nor a row outside the selection can raise an error. In the order data travels:
+//!
+//! - [`ir`]: the tree, and [`build`]: its constructors;
+//! - [`explain`]: its text;
+//! - [`context`]: what evaluation needs from outside;
+//! - [`eval`]: tree to vectors; [`filter`]: tree to selections;
+//! - `operand`: vector-or-constant arguments of kernels; `kernels`: one file a family;
+//! - [`canonical`]: keys that hash and compare by bytes.
+
+pub mod ir;
+
+pub mod build;
+pub mod explain;
+
+pub mod context;
+
+pub mod eval;
+pub mod filter;
+
+mod kernels;
+mod operand;
+
+pub mod canonical;
+
+pub use context::{EvalContext, ExternalEval};
+pub use ir::{ArithOp, CompareOp, Expr, ExprKind, Func};
+pub use kernels::datetime::{DateUnit, ExtractUnit};
+pub use kernels::in_list::ValueSet;
+pub use kernels::like::LikePattern;
