@@ -15,6 +15,9 @@ use crate::segment::{ColumnMeta, Footer, Order};
 use crate::vector::Physical;
 use crate::zone_map::{Scalar, ZoneMap};
 
+#[cfg(test)]
+mod tests;
+
 /// A comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CmpOp {

@@ -7,6 +7,9 @@ use crate::key::ordered_bits;
 use crate::vector::{Values, Vector};
 use crate::zone_map::float_order;
 
+#[cfg(test)]
+mod tests;
+
 /// Direction of one key column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Direction {

@@ -13,7 +13,8 @@ use crate::wire::{put_bytes, put_signed, Reader};
 pub const BYTES_KEPT_MAX: usize = 64;
 
 /// One value, of a layout's family: integers and booleans, floats, or bytes (`Bytes` and `Fixed`).
-#[derive(Debug, Clone, PartialEq)]
+/// Floats are equal as PostgreSQL has it: NaN equals itself.
+#[derive(Debug, Clone)]
 pub enum Scalar {
     /// Any integer layout; booleans are 0 and 1; decimals at their column's scale.
     Int(i128),
@@ -33,6 +34,12 @@ pub enum Scalar {
 pub fn float_order(a: f64, b: f64) -> Ordering {
     a.partial_cmp(&b)
         .unwrap_or_else(|| a.is_nan().cmp(&b.is_nan()))
+}
+
+impl PartialEq for Scalar {
+    fn eq(&self, other: &Self) -> bool {
+        self.order(other) == Some(Ordering::Equal) && self.is_exact() == other.is_exact()
+    }
 }
 
 impl Scalar {

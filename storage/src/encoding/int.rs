@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::{delta, packed, runs, UNIT};
+use super::{delta, lookup, packed, patched, runs, scaled, UNIT};
 use crate::error::{corrupt, Result};
 use crate::wire::Reader;
 
@@ -21,6 +21,8 @@ pub(crate) trait Int: Copy + Ord + Default + std::fmt::Debug + 'static {
     fn wrapping_add(self, other: Self) -> Self;
     /// `self - other`, wrapping.
     fn wrapping_sub(self, other: Self) -> Self;
+    /// `self * other`, wrapping.
+    fn wrapping_mul(self, other: Self) -> Self;
     /// The value from the first `BYTES` bytes, little-endian.
     fn read(bytes: &[u8]) -> Self;
     /// Appends the value, little-endian.
@@ -54,6 +56,10 @@ macro_rules! ints {
             #[inline]
             fn wrapping_sub(self, other: Self) -> Self {
                 <$int>::wrapping_sub(self, other)
+            }
+            #[inline]
+            fn wrapping_mul(self, other: Self) -> Self {
+                <$int>::wrapping_mul(self, other)
             }
             #[inline]
             fn read(bytes: &[u8]) -> Self {
@@ -106,6 +112,12 @@ pub(crate) enum Kind {
     Delta = 3,
     /// Run-length.
     Runs = 4,
+    /// Multiples of a factor.
+    Scaled = 5,
+    /// Codes of the block's own dictionary.
+    Lookup = 6,
+    /// Exceptions over a narrower stream.
+    Patched = 7,
 }
 
 impl Kind {
@@ -116,6 +128,9 @@ impl Kind {
             2 => Kind::Packed,
             3 => Kind::Delta,
             4 => Kind::Runs,
+            5 => Kind::Scaled,
+            6 => Kind::Lookup,
+            7 => Kind::Patched,
             _ => return Err(corrupt("unknown integer encoding")),
         })
     }
@@ -207,21 +222,30 @@ fn encode_with<T: Int>(values: &[T], nest: bool, out: &mut Vec<u8>) -> Kind {
         return Kind::Plain;
     }
     let shape = Shape::of(values);
-    let kind = choose(values.len(), &shape, nest);
+    let (kind, size) = choose(values.len(), &shape, nest);
+    if nest && kind != Kind::Constant && values.len() >= NEST_ROWS_MIN {
+        if let Some(kind) = encode_nested(values, &shape, size, out) {
+            return kind;
+        }
+    }
     out.push(kind as u8);
     match kind {
         Kind::Constant => values[0].write(out),
-        Kind::Plain => values.iter().for_each(|v| v.write(out)),
         Kind::Packed => packed::encode(values, &shape.ranges, out),
         Kind::Delta => delta::encode(values, &shape.deltas, out),
         Kind::Runs => runs::encode(values, out),
+        _ => values.iter().for_each(|v| v.write(out)),
     }
     kind
 }
 
-fn choose<T: Int>(rows: usize, shape: &Shape<T>, nest: bool) -> Kind {
+/// Fewer rows than this are not worth a look for factors, dictionaries and exceptions.
+const NEST_ROWS_MIN: usize = 64;
+
+/// The best of the encodings whose size is known, and that size.
+fn choose<T: Int>(rows: usize, shape: &Shape<T>, nest: bool) -> (Kind, usize) {
     if shape.runs == 1 {
-        return Kind::Constant;
+        return (Kind::Constant, T::BYTES);
     }
     let (mut best, mut size) = (Kind::Plain, rows * T::BYTES);
     let mut offer = |kind, offered: usize, percent: usize| {
@@ -238,7 +262,50 @@ fn choose<T: Int>(rows: usize, shape: &Shape<T>, nest: bool) -> Kind {
     if nest {
         offer(Kind::Runs, shape.runs_size(rows), 85);
     }
-    best
+    (best, size)
+}
+
+/// Appends the stream in an encoding that looks at the values themselves, if one takes well under `size`.
+fn encode_nested<T: Int>(
+    values: &[T],
+    shape: &Shape<T>,
+    size: usize,
+    out: &mut Vec<u8>,
+) -> Option<Kind> {
+    let start = out.len();
+    let (min, max) = shape.range();
+    // Each attempt is made in full, after a test that most streams fail at once.
+    let fits = |out: &mut Vec<u8>, kind| {
+        let won = (out.len() - start) * 100 < size * 85;
+        if !won {
+            out.truncate(start);
+        }
+        won.then_some(kind)
+    };
+    if let Some(factor) = scaled::factor(values, min) {
+        out.push(Kind::Scaled as u8);
+        scaled::encode(values, min, factor, out);
+        if let Some(kind) = fits(out, Kind::Scaled) {
+            return Some(kind);
+        }
+    }
+    if let Some(plan) = patched::plan(values, (min, max)).filter(|plan| plan.size * 100 < size * 85)
+    {
+        out.push(Kind::Patched as u8);
+        patched::encode(values, plan, out);
+        if let Some(kind) = fits(out, Kind::Patched) {
+            return Some(kind);
+        }
+    }
+    // Narrow values gain nothing from codes.
+    if size > values.len() {
+        if let Some(distinct) = lookup::distinct(values) {
+            out.push(Kind::Lookup as u8);
+            lookup::encode(values, &distinct, out);
+            return fits(out, Kind::Lookup);
+        }
+    }
+    None
 }
 
 /// A stream whose structure was checked.
@@ -254,6 +321,12 @@ pub(crate) enum Layout<T> {
     Delta(delta::Layout<T>),
     /// See `runs`.
     Runs(runs::Layout<T>),
+    /// See `scaled`.
+    Scaled(scaled::Layout<T>),
+    /// See `lookup`.
+    Lookup(lookup::Layout<T>),
+    /// See `patched`.
+    Patched(patched::Layout<T>),
 }
 
 impl<T: Int> Layout<T> {
@@ -282,7 +355,10 @@ impl<T: Int> Layout<T> {
             Kind::Packed => Layout::Packed(packed::Layout::open(r, rows)?),
             Kind::Delta => Layout::Delta(delta::Layout::open(r, rows)?),
             Kind::Runs if nest => Layout::Runs(runs::Layout::open(r, data, rows)?),
-            Kind::Runs => return Err(corrupt("runs inside runs")),
+            Kind::Scaled if nest => Layout::Scaled(scaled::Layout::open(r, data, rows)?),
+            Kind::Lookup if nest => Layout::Lookup(lookup::Layout::open(r, data, rows)?),
+            Kind::Patched if nest => Layout::Patched(patched::Layout::open(r, data, rows)?),
+            _ => return Err(corrupt("stream nested too deep")),
         })
     }
 
@@ -300,6 +376,9 @@ impl<T: Int> Layout<T> {
             Layout::Packed(layout) => layout.decode(data, range, out),
             Layout::Delta(layout) => layout.decode(data, range, out),
             Layout::Runs(layout) => layout.decode(range, out),
+            Layout::Scaled(layout) => layout.decode(data, range, out),
+            Layout::Lookup(layout) => layout.decode(data, range, out),
+            Layout::Patched(layout) => layout.decode(data, range, out),
         }
     }
 
@@ -312,6 +391,9 @@ impl<T: Int> Layout<T> {
             Layout::Packed(layout) => layout.get(data, i),
             Layout::Delta(layout) => layout.get(data, i),
             Layout::Runs(layout) => layout.get(i),
+            Layout::Scaled(layout) => layout.get(data, i),
+            Layout::Lookup(layout) => layout.get(data, i),
+            Layout::Patched(layout) => layout.get(data, i),
         }
     }
 }

@@ -6,9 +6,9 @@
 //! `get` fetches one. After `open` no offset is out of bounds, so decoders return errors only for what
 //! they can see while decoding, and never panic or allocate more than the rows asked for.
 //!
-//! Integers (`int`): `constant`, `packed` (frame of reference), `delta`, `runs`, plain, and a chooser that
-//! picks by exact size with a small bias to the cheaper decoder. Everything else is built on integer
-//! streams: lengths of byte values, dictionary codes, decimal floats, validity runs.
+//! Integers (`int`): constant, plain, `packed` (frame of reference), `delta`, `runs`, `scaled`, `lookup`,
+//! `patched`, and a chooser that picks by size with a small bias to the cheaper decoder. Everything else is
+//! built on integer streams: lengths of byte values, dictionary codes, decimal floats, validity runs.
 
 pub(crate) mod bits;
 pub(crate) mod bytes;
@@ -18,8 +18,13 @@ pub(crate) mod float;
 pub(crate) mod frames;
 pub(crate) mod fsst;
 pub(crate) mod int;
+pub(crate) mod lookup;
 pub(crate) mod packed;
+pub(crate) mod patched;
 pub(crate) mod runs;
+pub(crate) mod scaled;
+#[cfg(test)]
+mod tests;
 pub(crate) mod validity;
 
 /// Values in a unit: the granule of bit widths, of references and of random access.

@@ -60,11 +60,17 @@ pub enum Encoding {
     Fsst = 8,
     /// Floats as scaled integers.
     Decimal = 9,
+    /// Multiples of a factor.
+    Scaled = 10,
+    /// Codes of the block's own dictionary.
+    Lookup = 11,
+    /// Exceptions over a narrower stream.
+    Patched = 12,
 }
 
 impl Encoding {
     /// All encodings, by their byte.
-    pub const ALL: [Encoding; 10] = [
+    pub const ALL: [Encoding; 13] = [
         Encoding::Null,
         Encoding::Constant,
         Encoding::Plain,
@@ -75,6 +81,9 @@ impl Encoding {
         Encoding::Lz4,
         Encoding::Fsst,
         Encoding::Decimal,
+        Encoding::Scaled,
+        Encoding::Lookup,
+        Encoding::Patched,
     ];
 
     /// The name that EXPLAIN shows.
@@ -90,6 +99,9 @@ impl Encoding {
             Encoding::Lz4 => "lz4",
             Encoding::Fsst => "fsst",
             Encoding::Decimal => "decimal",
+            Encoding::Scaled => "scaled",
+            Encoding::Lookup => "lookup",
+            Encoding::Patched => "patched",
         }
     }
 }

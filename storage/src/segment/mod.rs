@@ -27,6 +27,8 @@ mod footer;
 mod meta;
 mod reader;
 #[cfg(test)]
+mod round_trip_tests;
+#[cfg(test)]
 mod tests;
 mod writer;
 

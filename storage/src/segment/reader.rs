@@ -2,6 +2,7 @@
 //! A segment's blocks to vectors.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::meta::{BlockMeta, ColumnMeta};
 use super::ROW_BLOCK_ROWS_MAX;
@@ -10,7 +11,7 @@ use crate::dictionary::Shared;
 use crate::encoding::validity::{self, Validity};
 use crate::encoding::{bytes, fixed, float, int};
 use crate::error::{corrupt, invalid, Result};
-use crate::vector::{Bitmap, Physical, Values, Vector};
+use crate::vector::{Bitmap, BytesColumn, Physical, Values, Vector};
 use crate::wire::Reader;
 
 /// Whether stored bytes are compared with their checksum.
@@ -54,7 +55,7 @@ impl ColumnReader {
 
     /// The segment-wide dictionary, ascending by memcmp, if the column has one: all its vectors are then
     /// codes of it.
-    pub fn dictionary(&self) -> Option<&std::sync::Arc<crate::vector::BytesColumn>> {
+    pub fn dictionary(&self) -> Option<&Arc<BytesColumn>> {
         match &self.shared {
             Shared::Dictionary(dict) => Some(dict),
             _ => None,
@@ -81,10 +82,18 @@ impl ColumnReader {
         let rows = meta.rows as usize;
         let r = &mut Reader::new(data);
         let validity = validity::open(r, data, rows)?;
-        let body = match validity {
+        let mut body = match validity {
             Validity::None => Body::Null,
             _ => Body::open(r, data, rows, self.physical, &self.shared)?,
         };
+        let mut shared = self.shared.clone();
+        if let Body::Bytes(bytes::Layout::Constant(value)) = &body {
+            // A dictionary of one: long values are not repeated row by row.
+            let mut one = BytesColumn::default();
+            one.push(&data[value.clone()]);
+            shared = Shared::Dictionary(Arc::new(one));
+            body = Body::Codes(int::Layout::Constant(0));
+        }
         if r.remaining() > 0 {
             return Err(corrupt("bytes after the row block"));
         }
@@ -94,7 +103,7 @@ impl ColumnReader {
             physical: self.physical,
             validity,
             body,
-            shared: self.shared.clone(),
+            shared,
         })
     }
 }
@@ -170,7 +179,8 @@ impl<B: AsRef<[u8]>> Block<B> {
     }
 
     /// Appends rows `range` to `out`, a vector of the column's layout. A dictionary column appends codes
-    /// when `out` is empty or shares its dictionary, flat bytes else.
+    /// when `out` is empty or shares its dictionary, flat bytes else. A block of one repeated text value
+    /// comes with a dictionary of its own.
     ///
     /// # Errors
     /// `Invalid` for a wrong range or layout; `Corrupt` (`out` is then of no use).
@@ -267,6 +277,10 @@ impl<B: AsRef<[u8]>> Block<B> {
         ints(layout, data, range, &mut codes);
         check(&codes)?;
         let flat = out.flat_bytes();
+        let total: usize = codes.iter().map(|&c| dict.get(c as usize).len()).sum();
+        if u32::try_from(flat.data.len() + total).is_err() {
+            return Err(invalid("vector past 4 GiB"));
+        }
         codes.iter().for_each(|&c| flat.push(dict.get(c as usize)));
         Ok(())
     }

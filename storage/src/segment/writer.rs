@@ -361,6 +361,9 @@ impl From<int::Kind> for Encoding {
             int::Kind::Packed => Encoding::Packed,
             int::Kind::Delta => Encoding::Delta,
             int::Kind::Runs => Encoding::Runs,
+            int::Kind::Scaled => Encoding::Scaled,
+            int::Kind::Lookup => Encoding::Lookup,
+            int::Kind::Patched => Encoding::Patched,
         }
     }
 }
