@@ -388,3 +388,12 @@ impl BitmapUnion {
         self.pending_max = quarter.clamp(PENDING_MIN, PENDING_MAX);
     }
 }
+
+impl From<Bitmap> for BitmapUnion {
+    fn from(bitmap: Bitmap) -> Self {
+        BitmapUnion {
+            set: bitmap.0,
+            ..BitmapUnion::default()
+        }
+    }
+}

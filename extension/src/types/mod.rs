@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Doris's types and functions: `bitmap`, `hll`, `quantile_state`, their functions and aggregates, and the aggregates on
+//! ordinary values that Doris has and PostgreSQL lacks.
+//!
+//! The algorithms are in `doris_engine::sketch`; here they meet PostgreSQL. [`shells`] turns a call of a SQL function
+//! into a call of a Rust function on checked arguments, [`state`] keeps aggregate states, [`values`] handles values
+//! whose type is known only at run time. The SQL side of every function is written out in `sql/`, in the order below.
+mod shells;
+mod state;
+mod values;
+
+mod bitmap;
+mod bitmap_aggregates;
+mod collect;
+mod events;
+mod extreme;
+mod hll;
+mod quantile;
+mod text;
+
+use pgrx::extension_sql_file;
+
+extension_sql_file!("sql/bitmap.sql", name = "types_bitmap");
+extension_sql_file!(
+    "sql/hll.sql",
+    name = "types_hll",
+    requires = ["types_bitmap"]
+);
+extension_sql_file!(
+    "sql/quantile.sql",
+    name = "types_quantile",
+    requires = ["types_hll"]
+);
+extension_sql_file!(
+    "sql/aggregates.sql",
+    name = "types_aggregates",
+    requires = ["types_quantile"]
+);
