@@ -128,3 +128,142 @@ pub fn gather_bits(bits: &Bitmap, indices: &[u32]) -> Bitmap {
     }
     Bitmap::from_words(words, indices.len())
 }
+
+/// Rows `from..to` of `source`. Panics when they are out of range.
+pub fn slice(source: &Vector, from: usize, to: usize) -> Vector {
+    let values = match &source.values {
+        Values::Bool(v) => Values::Bool(v[from..to].to_vec()),
+        Values::I16(v) => Values::I16(v[from..to].to_vec()),
+        Values::I32(v) => Values::I32(v[from..to].to_vec()),
+        Values::I64(v) => Values::I64(v[from..to].to_vec()),
+        Values::I128(v) => Values::I128(v[from..to].to_vec()),
+        Values::F32(v) => Values::F32(v[from..to].to_vec()),
+        Values::F64(v) => Values::F64(v[from..to].to_vec()),
+        Values::Fixed { width, data } => {
+            let n = usize::from(*width);
+            Values::Fixed { width: *width, data: data[from * n..to * n].to_vec() }
+        }
+        Values::Bytes(v) => {
+            let (start, end) = (v.offsets[from], v.offsets[to]);
+            let offsets = v.offsets[from..=to].iter().map(|&o| o - start).collect();
+            Values::Bytes(BytesColumn { offsets, data: v.data[start as usize..end as usize].to_vec() })
+        }
+        Values::Dict { codes, dict } => Values::Dict { codes: codes[from..to].to_vec(), dict: Arc::clone(dict) },
+    };
+    let validity = source.validity.as_ref().map(|bits| Bitmap::from_bools((from..to).map(|i| bits.get(i))));
+    Vector { values, validity }
+}
+
+/// All rows of `parts`, one after the other; the parts have layout `physical`. Dictionaries are kept when all
+/// parts share one. `None` when a bytes column would pass 4 GiB.
+pub fn concat(physical: Physical, parts: &[Arc<Vector>]) -> Option<Vector> {
+    let rows = parts.iter().map(|part| part.len()).sum();
+    macro_rules! join {
+        ($layout:ident) => {{
+            let mut out = Vec::with_capacity(rows);
+            for part in parts {
+                if let Values::$layout(v) = &part.values {
+                    out.extend_from_slice(v);
+                }
+            }
+            Values::$layout(out)
+        }};
+    }
+    let values = match physical {
+        Physical::Bool => join!(Bool),
+        Physical::I16 => join!(I16),
+        Physical::I32 => join!(I32),
+        Physical::I64 => join!(I64),
+        Physical::I128 => join!(I128),
+        Physical::F32 => join!(F32),
+        Physical::F64 => join!(F64),
+        Physical::Fixed(width) => {
+            let mut out = Vec::with_capacity(rows * usize::from(width));
+            for part in parts {
+                if let Values::Fixed { data, .. } = &part.values {
+                    out.extend_from_slice(data);
+                }
+            }
+            Values::Fixed { width, data: out }
+        }
+        Physical::Bytes => concat_bytes(rows, parts)?,
+    };
+    let validity = parts.iter().any(|part| part.validity.is_some()).then(|| concat_validity(rows, parts));
+    Some(Vector { values, validity })
+}
+
+fn concat_validity(rows: usize, parts: &[Arc<Vector>]) -> Bitmap {
+    let mut bits = Bitmap::filled(rows, true);
+    let mut start = 0;
+    for part in parts {
+        if let Some(validity) = &part.validity {
+            for i in (0..part.len()).filter(|&i| !validity.get(i)) {
+                bits.set(start + i, false);
+            }
+        }
+        start += part.len();
+    }
+    bits
+}
+
+/// The dictionary that all parts share, if they do.
+fn shared_dictionary(parts: &[Arc<Vector>]) -> Option<Arc<BytesColumn>> {
+    let mut shared: Option<&Arc<BytesColumn>> = None;
+    for part in parts {
+        match &part.values {
+            Values::Dict { dict, .. } if shared.is_none_or(|known| Arc::ptr_eq(known, dict)) => shared = Some(dict),
+            _ => return None,
+        }
+    }
+    shared.cloned()
+}
+
+fn concat_bytes(rows: usize, parts: &[Arc<Vector>]) -> Option<Values> {
+    if let Some(dict) = shared_dictionary(parts) {
+        let mut all = Vec::with_capacity(rows);
+        for part in parts {
+            if let Values::Dict { codes, .. } = &part.values {
+                all.extend_from_slice(codes);
+            }
+        }
+        return Some(Values::Dict { codes: all, dict });
+    }
+    let mut offsets: Vec<u32> = Vec::with_capacity(rows + 1);
+    let mut data: Vec<u8> = Vec::new();
+    offsets.push(0);
+    for part in parts {
+        match &part.values {
+            Values::Bytes(v) => {
+                let start = u32::try_from(data.len()).ok()?;
+                start.checked_add(*v.offsets.last()?)?;
+                offsets.extend(v.offsets[1..].iter().map(|&o| start + o));
+                data.extend_from_slice(&v.data[..*v.offsets.last()? as usize]);
+            }
+            Values::Dict { codes, dict } if !dict.is_empty() => {
+                for &code in codes {
+                    data.extend_from_slice(dict.get(code as usize));
+                    offsets.push(u32::try_from(data.len()).ok()?);
+                }
+            }
+            _ => offsets.resize(offsets.len() + part.len(), u32::try_from(data.len()).ok()?),
+        }
+    }
+    Some(Values::Bytes(BytesColumn { offsets, data }))
+}
+
+/// Bytes of memory that a vector holds; a shared dictionary is not counted.
+pub fn memory_bytes(vector: &Vector) -> usize {
+    let values = match &vector.values {
+        Values::Bool(v) => v.len(),
+        Values::I16(v) => v.len() * 2,
+        Values::I32(v) => v.len() * 4,
+        Values::I64(v) => v.len() * 8,
+        Values::I128(v) => v.len() * 16,
+        Values::F32(v) => v.len() * 4,
+        Values::F64(v) => v.len() * 8,
+        Values::Fixed { data, .. } => data.len(),
+        Values::Bytes(v) => v.offsets.len() * 4 + v.data.len(),
+        Values::Dict { codes, .. } => codes.len() * 4,
+    };
+    values + vector.validity.as_ref().map_or(0, |bits| bits.words().len() * 8)
+}

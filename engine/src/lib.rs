@@ -7,7 +7,32 @@ pub mod types;
 pub mod error;
 
 pub mod batch;
+
 pub mod gather;
-pub mod sketch;
 
 pub mod expr;
+
+pub mod plan;
+
+pub mod memory;
+
+pub mod spill;
+
+pub mod hash;
+
+pub mod keys;
+
+pub mod table;
+
+pub mod runtime_filter;
+
+pub mod source;
+
+pub mod sketch;
+
+pub mod ops;
+
+pub mod exec;
+
+#[cfg(test)]
+mod testing;

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+//! From plan to streams: inputs are opened first, blocking operators run while they open.
+//!
+//! What a join's build side learns travels down its probe side as runtime filters, through every operator that
+//! passes the column on unchanged, to the scan.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::driver::Driver;
+use super::query::{NodeCounters, Options, Query};
+use super::stream::{LimitSource, Stream, Tasks};
+use crate::batch::Batch;
+use crate::error::{Error, Result};
+use crate::expr::{Expr, ExprKind};
+use crate::ops::row::{Filter, Project};
+use crate::ops::scan::{AppliedFilter, ScanShape, ScanSource};
+use crate::ops::aggregate;
+use crate::plan::{Node, Op, Scan};
+use crate::runtime_filter::RuntimeFilter;
+use crate::source::MorselSource;
+
+/// A filter on an output column of a node, on its way down.
+#[derive(Clone)]
+pub struct Wanted {
+    /// The output column.
+    pub column: usize,
+    /// What passes.
+    pub filter: Arc<RuntimeFilter>,
+}
+
+/// Runs a plan. Lives on the driving thread.
+pub struct Executor {
+    plan: Option<Node>,
+    sources: Vec<Option<Box<dyn MorselSource>>>,
+    driver: Driver,
+    stream: Stream,
+    ready: VecDeque<Batch>,
+    failed: Option<Error>,
+}
+
+impl Executor {
+    /// An execution of `plan` over `sources`. Nothing runs before the first [`Executor::next_batch`].
+    pub fn new(plan: Node, sources: Vec<Box<dyn MorselSource>>, options: Options) -> Self {
+        let counters = (0..=plan.max_id()).map(|_| NodeCounters::default()).collect();
+        let query = Query {
+            threads: options.threads.max(1),
+            budget: options.budget,
+            batch_rows: options.batch_rows.max(1),
+            local_groups: options.local_groups.max(1),
+            cancel: options.cancel,
+            spill: options.spill,
+            params: options.params,
+            counters,
+        };
+        let driver = Driver {
+            query: Arc::new(query),
+            pool: options.pool,
+            external: options.external,
+            on_idle: RefCell::new(options.on_idle),
+        };
+        let sources = sources.into_iter().map(Some).collect();
+        Self { plan: Some(plan), sources, driver, stream: Stream::empty(), ready: VecDeque::new(), failed: None }
+    }
+
+    /// The next rows; `None` at the end. Nobody works between two calls. After an error, the same error again.
+    pub fn next_batch(&mut self) -> Result<Option<Batch>> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
+        let outcome = self.advance();
+        if let Err(error) = &outcome {
+            self.failed = Some(error.clone());
+            self.stream = Stream::empty();
+            self.ready.clear();
+        }
+        outcome
+    }
+
+    /// What EXPLAIN ANALYZE shows of node `id`.
+    pub fn counters(&self, id: u32) -> &NodeCounters {
+        self.driver.query.node(id)
+    }
+
+    fn advance(&mut self) -> Result<Option<Batch>> {
+        if let Some(plan) = self.plan.take() {
+            self.driver.query.check()?;
+            self.stream = Opening { driver: &self.driver, sources: &mut self.sources }.open(&plan, &[])?;
+        }
+        loop {
+            if let Some(batch) = self.ready.pop_front() {
+                return Ok(Some(batch));
+            }
+            match self.stream.next_round(&self.driver)? {
+                None => return Ok(None),
+                Some(chunks) => {
+                    let batches = chunks.into_iter().filter(|chunk| chunk.rows() > 0);
+                    self.ready.extend(batches.map(|chunk| chunk.into_batch()));
+                }
+            }
+        }
+    }
+}
+
+/// Opens the nodes of a plan.
+pub struct Opening<'o> {
+    /// The driving thread's tools.
+    pub driver: &'o Driver,
+    sources: &'o mut Vec<Option<Box<dyn MorselSource>>>,
+}
+
+impl Opening<'_> {
+    /// The stream of a node's rows, less some that no `wanted` filter lets through.
+    pub fn open(&mut self, node: &Node, wanted: &[Wanted]) -> Result<Stream> {
+        let driver = self.driver;
+        match &node.op {
+            Op::Scan(scan) => self.open_scan(node, scan, wanted),
+            Op::Filter { input, predicate } => {
+                let stage = Filter { id: node.id, predicate: predicate.clone() };
+                Ok(self.open(input, wanted)?.through(Arc::new(stage)))
+            }
+            Op::Project { input, exprs } => {
+                let stage = Project { id: node.id, exprs: exprs.clone() };
+                let wanted = through_exprs(wanted, exprs.iter());
+                Ok(self.open(input, &wanted)?.through(Arc::new(stage)))
+            }
+            Op::Aggregate(aggregate) => {
+                let sets = aggregate.grouping_sets.as_deref();
+                let keys = aggregate.keys.iter().map(|key| &key.expr);
+                let wanted = if sets.is_none() { through_exprs(wanted, keys) } else { Vec::new() };
+                let input = self.open(&aggregate.input, &wanted)?;
+                aggregate::open(driver, node.id, input, &aggregate.keys, &aggregate.calls, sets)
+            }
+            Op::Distinct { input } => {
+                let rows = self.open(input, wanted)?;
+                aggregate::open_distinct_rows(driver, node.id, rows, &node.types)
+            }
+            Op::Limit { input, limit, offset } => {
+                let input = self.open(input, &[])?;
+                Ok(Stream::new(Box::new(LimitSource { input, skip: *offset, left: *limit })))
+            }
+            Op::UnionAll { inputs } => {
+                let mut all = Stream::empty();
+                for input in inputs {
+                    all = all.then(self.open(input, wanted)?);
+                }
+                Ok(all)
+            }
+            Op::Values { rows } => Ok(Stream::new(Box::new(Tasks::of_batches([rows.clone()])))),
+            Op::Join(_) | Op::Sort { .. } | Op::TopN { .. } | Op::SetOp { .. } => {
+                Err(Error::not_native("this operator"))
+            }
+        }
+    }
+
+    fn open_scan(&mut self, node: &Node, scan: &Scan, wanted: &[Wanted]) -> Result<Stream> {
+        let source = self.sources.get_mut(scan.source).and_then(Option::take);
+        let mut source = source.ok_or_else(|| Error::internal("a source that is missing or used twice"))?;
+        for wanted in wanted {
+            source.add_runtime_filter(scan.columns[wanted.column], &wanted.filter);
+        }
+        // What can fail or needs the driving thread runs as an operator of its own, where errors find their row.
+        let simple = scan.filters.iter().take_while(|f| f.is_native() && !f.can_raise()).count();
+        let shape = ScanShape {
+            id: node.id,
+            columns: scan.columns.clone(),
+            types: node.types.clone(),
+            filters: scan.filters[..simple].to_vec(),
+            runtime_filters: wanted.iter().map(|w| AppliedFilter::new(w.column, Arc::clone(&w.filter))).collect(),
+        };
+        let mut stream = Stream::new(Box::new(ScanSource { source, shape: Arc::new(shape) }));
+        for predicate in &scan.filters[simple..] {
+            stream = stream.through(Arc::new(Filter { id: node.id, predicate: predicate.clone() }));
+        }
+        Ok(stream)
+    }
+}
+
+/// The filters on output columns that are plain columns of the input, as filters on those.
+fn through_exprs<'e>(wanted: &[Wanted], exprs: impl Iterator<Item = &'e Expr>) -> Vec<Wanted> {
+    let inputs: Vec<Option<usize>> = exprs
+        .map(|expr| match expr.kind() {
+            ExprKind::Column(i) => Some(*i),
+            _ => None,
+        })
+        .collect();
+    let passed = |w: &Wanted| {
+        let column = (*inputs.get(w.column)?)?;
+        Some(Wanted { column, filter: Arc::clone(&w.filter) })
+    };
+    wanted.iter().filter_map(passed).collect()
+}

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Memory accounting: growing structures reserve before they grow.
+//!
+//! A [`MemoryBudget`] is one query's share. It may be backed by a parent (the server-wide pool, which the
+//! extension keeps in shared memory): bytes are taken from the parent in steps, so that the parent is asked
+//! rarely. Operators hold [`Reservation`]s, which give everything back when dropped. A refused reservation
+//! is the signal to spill; without anywhere to spill it is [`Error::OutOfMemory`].
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+
+/// Where a budget gets its bytes from; called from any thread.
+pub trait MemoryParent: Send + Sync {
+    /// Takes `bytes` from the parent; false when they are not to be had.
+    fn take(&self, bytes: usize) -> bool;
+    /// Gives `bytes` back.
+    fn give(&self, bytes: usize);
+}
+
+/// How many bytes a budget asks its parent for at a time, at least.
+const PARENT_STEP_BYTES: usize = 1 << 20;
+
+/// Bytes that one query may use.
+pub struct MemoryBudget {
+    limit_bytes: usize,
+    used: AtomicUsize,
+    peak: AtomicUsize,
+    taken: AtomicUsize,
+    parent: Option<Box<dyn MemoryParent>>,
+}
+
+impl MemoryBudget {
+    /// A budget of `limit_bytes` with nothing behind it.
+    pub fn new(limit_bytes: usize) -> Arc<Self> {
+        Self::with_parent(limit_bytes, None)
+    }
+
+    /// A budget of `limit_bytes`, taken from `parent` as it is used.
+    pub fn with_parent(limit_bytes: usize, parent: Option<Box<dyn MemoryParent>>) -> Arc<Self> {
+        Arc::new(Self {
+            limit_bytes,
+            used: AtomicUsize::new(0),
+            peak: AtomicUsize::new(0),
+            taken: AtomicUsize::new(0),
+            parent,
+        })
+    }
+
+    /// Reserves `bytes`; [`Error::OutOfMemory`] when the limit or the parent refuses.
+    pub fn try_reserve(&self, bytes: usize) -> Result<()> {
+        let before = self.used.fetch_add(bytes, Ordering::Relaxed);
+        let after = before.saturating_add(bytes);
+        if after > self.limit_bytes || !self.cover(after) {
+            self.used.fetch_sub(bytes, Ordering::Relaxed);
+            return Err(Error::OutOfMemory);
+        }
+        self.peak.fetch_max(after, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Gives back `bytes` of an earlier reservation.
+    pub fn release(&self, bytes: usize) {
+        let before = self.used.fetch_sub(bytes, Ordering::Relaxed);
+        debug_assert!(before >= bytes);
+    }
+
+    /// Bytes reserved now.
+    pub fn used_bytes(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    /// The most bytes that were reserved at one time.
+    pub fn peak_bytes(&self) -> usize {
+        self.peak.load(Ordering::Relaxed)
+    }
+
+    /// The limit.
+    pub fn limit_bytes(&self) -> usize {
+        self.limit_bytes
+    }
+
+    /// Makes sure that at least `bytes` have been taken from the parent.
+    fn cover(&self, bytes: usize) -> bool {
+        let Some(parent) = &self.parent else { return true };
+        let mut taken = self.taken.load(Ordering::Relaxed);
+        while taken < bytes {
+            let step = (bytes - taken).max(PARENT_STEP_BYTES);
+            if !parent.take(step) {
+                return false;
+            }
+            match self.taken.compare_exchange(taken, taken + step, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return true,
+                Err(now) => {
+                    parent.give(step);
+                    taken = now;
+                }
+            }
+        }
+        true
+    }
+}
+
+impl Drop for MemoryBudget {
+    fn drop(&mut self) {
+        if let Some(parent) = &self.parent {
+            parent.give(self.taken.load(Ordering::Relaxed));
+        }
+    }
+}
+
+/// Bytes of a budget that one structure holds; given back on drop.
+pub struct Reservation {
+    budget: Arc<MemoryBudget>,
+    bytes: usize,
+}
+
+impl Reservation {
+    /// An empty reservation.
+    pub fn new(budget: &Arc<MemoryBudget>) -> Self {
+        Self { budget: Arc::clone(budget), bytes: 0 }
+    }
+
+    /// Makes the reservation `bytes` large; [`Error::OutOfMemory`] leaves it as it was.
+    pub fn resize(&mut self, bytes: usize) -> Result<()> {
+        if bytes > self.bytes {
+            self.budget.try_reserve(bytes - self.bytes)?;
+        } else {
+            self.budget.release(self.bytes - bytes);
+        }
+        self.bytes = bytes;
+        Ok(())
+    }
+
+    /// Adds `bytes`; [`Error::OutOfMemory`] leaves the reservation as it was.
+    pub fn grow(&mut self, bytes: usize) -> Result<()> {
+        self.resize(self.bytes.saturating_add(bytes))
+    }
+
+    /// Bytes held.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.budget.release(self.bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests;

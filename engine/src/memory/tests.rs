@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+use super::*;
+
+struct Pool(Arc<AtomicUsize>);
+
+impl MemoryParent for Pool {
+    fn take(&self, bytes: usize) -> bool {
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(bytes)).is_ok()
+    }
+    fn give(&self, bytes: usize) {
+        self.0.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn a_refused_reservation_changes_nothing() {
+    let budget = MemoryBudget::new(100);
+    let mut held = Reservation::new(&budget);
+    held.grow(60).unwrap();
+    assert_eq!(held.grow(41), Err(Error::OutOfMemory));
+    assert_eq!((held.bytes(), budget.used_bytes()), (60, 60));
+    drop(held);
+    assert_eq!((budget.used_bytes(), budget.peak_bytes()), (0, 60));
+}
+
+#[test]
+fn the_parent_gets_everything_back() {
+    let left = Arc::new(AtomicUsize::new(3 << 20));
+    let budget = MemoryBudget::with_parent(usize::MAX, Some(Box::new(Pool(Arc::clone(&left)))));
+    budget.try_reserve(10).unwrap();
+    assert_eq!(left.load(Ordering::Relaxed), 2 << 20);
+    assert!(budget.try_reserve(4 << 20).is_err());
+    budget.release(10);
+    drop(budget);
+    assert_eq!(left.load(Ordering::Relaxed), 3 << 20);
+}

@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The operators, in the order data usually travels through them.
+
+pub mod scan;
+
+pub mod row;
+
+pub mod aggregate;

@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Grouping and aggregation, in two phases.
+//!
+//! ```text
+//! rows --> local table of each thread --(small)-------------------> merged --> batches
+//!               |  full: all groups go out, by hash bits
+//!               v
+//!          blocks of (keys, hashes, states), ordered by partition, in memory or spilled
+//!               |  one task a partition: a table that fits the cache
+//!               v
+//!          merged partition --> batches, on the thread that merged it
+//! ```
+//! A local table holds what stays in the second-level cache. Where nearly every row is a group of its own it is
+//! pointless, and rows go to blocks without a lookup. Groups come out in no particular order.
+//!
+//! In the order data travels: `inputs` evaluates keys and arguments, `local` is the thread's table,
+//! `partition` the blocks and their merging, `accumulate` the states of aggregate functions.
+
+pub mod accumulate;
+
+mod inputs;
+
+mod local;
+
+mod partition;
+
+use std::sync::{Arc, Mutex};
+
+use doris_storage::vector::{Values, Vector};
+
+use self::inputs::{Inputs, Slots};
+use self::local::Local;
+use crate::batch::Batch;
+use crate::error::{Error, Result};
+use crate::exec::driver::{lock, Driver};
+use crate::exec::query::{Chunk, NodeCounters, Worker};
+use crate::exec::stream::{Stream, Tasks};
+use crate::expr::Expr;
+use crate::gather::nulls;
+use crate::keys::{ByteKeys, KeyColumn, KeyShape, WordKeys};
+use crate::plan::{AggregateCall, AggregateFunction, GroupKey};
+use crate::types::DataType;
+
+/// What all threads know of one grouping.
+pub(crate) struct Grouping {
+    id: u32,
+    shape: KeyShape,
+    calls: Vec<AggregateCall>,
+    /// Which of the inputs' key columns take part.
+    members: Vec<usize>,
+    /// How output columns are made of key columns and results.
+    output: Output,
+}
+
+/// The columns around the results: with grouping sets, NULLs for absent keys and the set's number.
+struct Output {
+    key_types: Vec<DataType>,
+    set_number: Option<i32>,
+}
+
+impl Output {
+    /// Output columns from the columns of the keys that take part and the results.
+    fn arrange(&self, members: &[usize], keys: Vec<Vector>, results: Vec<Vector>, rows: usize) -> Batch {
+        let mut keys: Vec<Option<Vector>> = keys.into_iter().map(Some).collect();
+        let mut columns = Vec::with_capacity(self.key_types.len() + results.len() + 1);
+        for (number, t) in self.key_types.iter().enumerate() {
+            let at = members.iter().position(|&member| member == number);
+            let column = at.and_then(|at| keys[at].take());
+            columns.push(column.unwrap_or_else(|| nulls(t.physical(), rows)));
+        }
+        columns.extend(results);
+        if let Some(number) = self.set_number {
+            columns.push(Vector { values: Values::I32(vec![number; rows]), validity: None });
+        }
+        Batch::new(columns.into_iter().map(Arc::new).collect(), rows)
+    }
+}
+
+/// A grouping that takes rows on all threads; hides the shape of its keys.
+trait Grouper: Sync {
+    fn push(&self, worker: &Worker<'_>, inputs: &Inputs) -> Result<()>;
+    fn finish(self: Box<Self>, driver: &Driver) -> Result<Stream>;
+}
+
+/// One grouping's thread-local tables.
+struct HashGrouper<K> {
+    grouping: Arc<Grouping>,
+    /// Tables that no thread is using at the moment; as many as threads at most.
+    idle: Mutex<Vec<Local<K>>>,
+}
+
+impl<K: KeyColumn> Grouper for HashGrouper<K> {
+    fn push(&self, worker: &Worker<'_>, inputs: &Inputs) -> Result<()> {
+        let idle = lock(&self.idle).pop();
+        let mut local = match idle {
+            Some(local) => local,
+            None => Local::new(&self.grouping, &worker.query.budget)?,
+        };
+        local.push(worker, inputs)?;
+        lock(&self.idle).push(local);
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>, driver: &Driver) -> Result<Stream> {
+        let mut locals = std::mem::take(&mut *lock(&self.idle));
+        if locals.is_empty() {
+            if !self.grouping.members.is_empty() {
+                return Ok(Stream::empty());
+            }
+            locals.push(Local::new(&self.grouping, &driver.query.budget)?);
+        }
+        if locals.iter().any(Local::has_blocks) {
+            return partition::open(driver, self.grouping, locals);
+        }
+        let batches = local::merge_small(&driver.query, locals)?;
+        Ok(Stream::new(Box::new(Tasks::of_batches(batches))))
+    }
+}
+
+fn grouper(grouping: Grouping) -> Box<dyn Grouper> {
+    fn of<K: KeyColumn>(grouping: Grouping) -> Box<dyn Grouper> {
+        Box::new(HashGrouper::<K> { grouping: Arc::new(grouping), idle: Mutex::new(Vec::new()) })
+    }
+    match grouping.shape.words() {
+        Some(1) => of::<WordKeys<1>>(grouping),
+        Some(2) => of::<WordKeys<2>>(grouping),
+        Some(3) => of::<WordKeys<3>>(grouping),
+        Some(4) => of::<WordKeys<4>>(grouping),
+        _ => of::<ByteKeys>(grouping),
+    }
+}
+
+/// Runs an aggregation over `input` and returns the stream of its groups.
+pub fn open(
+    driver: &Driver,
+    id: u32,
+    input: Stream,
+    keys: &[GroupKey],
+    calls: &[AggregateCall],
+    sets: Option<&[Vec<usize>]>,
+) -> Result<Stream> {
+    if let (Some(argument), None) = (lone_distinct_argument(calls), sets) {
+        return open_distinct(driver, id, input, keys, calls, argument);
+    }
+    let all: Vec<usize> = (0..keys.len()).collect();
+    let mut groupers = Vec::new();
+    for (number, members) in sets.unwrap_or(&[all]).iter().enumerate() {
+        let types: Vec<DataType> = members.iter().map(|&m| keys[m].expr.data_type()).collect();
+        let nullable: Vec<bool> = members.iter().map(|&m| keys[m].nullable).collect();
+        let output = Output {
+            key_types: keys.iter().map(|key| key.expr.data_type()).collect(),
+            set_number: sets.map(|_| number as i32),
+        };
+        let shape = KeyShape::new(&types, &nullable)?;
+        groupers.push(grouper(Grouping { id, shape, calls: calls.to_vec(), members: members.clone(), output }));
+    }
+    let slots = Slots::new(keys, calls);
+    input.drain(driver, &|worker, chunk: Chunk| {
+        let counters = worker.query.node(id);
+        NodeCounters::add(&counters.rows_in, chunk.rows() as u64);
+        NodeCounters::add(&counters.batches, 1);
+        counters.timed(|| {
+            let inputs = slots.evaluate(worker, &chunk)?;
+            groupers.iter().try_for_each(|grouper| grouper.push(worker, &inputs))
+        })
+    })?;
+    groupers.into_iter().try_fold(Stream::empty(), |stream, grouper| Ok(stream.then(grouper.finish(driver)?)))
+}
+
+/// The argument, when all calls are DISTINCT over the same one and have no FILTER.
+fn lone_distinct_argument(calls: &[AggregateCall]) -> Option<&Expr> {
+    let first = calls.first()?.argument.as_ref()?;
+    let alike = |call: &AggregateCall| {
+        let same = call.argument.as_ref().is_some_and(|argument| inputs::same(argument, first));
+        call.distinct && call.filter.is_none() && same
+    };
+    let has_key = KeyShape::new(&[first.data_type()], &[true]).is_ok();
+    (calls.iter().all(alike) && has_key).then_some(first)
+}
+
+/// Distinct (keys, argument) first, which partitions well whatever the number of groups; then the aggregation.
+fn open_distinct(
+    driver: &Driver,
+    id: u32,
+    input: Stream,
+    keys: &[GroupKey],
+    calls: &[AggregateCall],
+    argument: &Expr,
+) -> Result<Stream> {
+    let mut inner = keys.to_vec();
+    inner.push(GroupKey { expr: argument.clone(), nullable: true });
+    let pairs = open(driver, id, input, &inner, &[], None)?;
+    let column = |number: usize, expr: &Expr| Expr::column(number, expr.data_type());
+    let outer: Vec<GroupKey> = (keys.iter().enumerate())
+        .map(|(number, key)| GroupKey { expr: column(number, &key.expr), nullable: key.nullable })
+        .collect();
+    let plain = |call: &AggregateCall| AggregateCall {
+        argument: Some(column(keys.len(), argument)),
+        distinct: false,
+        ..call.clone()
+    };
+    let plain: Vec<AggregateCall> = calls.iter().map(plain).collect();
+    open(driver, id, pairs, &outer, &plain, None)
+}
+
+/// Runs SELECT DISTINCT over all columns of `input`.
+pub fn open_distinct_rows(driver: &Driver, id: u32, input: Stream, types: &[DataType]) -> Result<Stream> {
+    let key = |(number, &t): (usize, &DataType)| GroupKey { expr: Expr::column(number, t), nullable: true };
+    let keys: Vec<GroupKey> = types.iter().enumerate().map(key).collect();
+    if keys.is_empty() {
+        return Err(Error::not_native("DISTINCT of no columns"));
+    }
+    open(driver, id, input, &keys, &[], None)
+}
+
+/// Whether the aggregate can run here; the planner's check.
+pub fn check(call: &AggregateCall) -> Result<()> {
+    if call.function == AggregateFunction::CountStar && call.distinct {
+        return Err(Error::not_native("count(DISTINCT *)"));
+    }
+    accumulate::accumulator(call).map(|_| ())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Accumulators: the states of one aggregate call for all groups, as arrays by group number.
+//!
+//! An accumulator takes rows ([`Accumulator::update`]), hands its states on as vectors
+//! ([`Accumulator::export`]) and takes those of another ([`Accumulator::merge`]): that is how threads,
+//! partitions and spill files meet. Results are PostgreSQL's:
+//! - integer and numeric sums are exact, whatever the order ([`Error::NumericTooWide`] past 38 digits or so);
+//! - float sums and variances depend on the order of the rows, as they do in PostgreSQL; the order here varies
+//!   with the threads;
+//! - what has no input rows (or only NULLs) is NULL, except counts.
+
+mod any;
+mod bits;
+mod count;
+mod distinct;
+mod extreme;
+mod moments;
+mod sum;
+
+use doris_storage::vector::{Bitmap, Physical, Vector};
+
+use crate::error::{Error, Result};
+use crate::plan::{AggregateCall, AggregateFunction};
+use crate::types::{Collation, DataType};
+
+/// The group of each row of an update.
+#[derive(Clone, Copy, Debug)]
+pub enum Groups<'g> {
+    /// All of so many rows belong to group 0.
+    One(usize),
+    /// Row `i` belongs to group `groups[i]`.
+    Each(&'g [u32]),
+}
+
+impl Groups<'_> {
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        match self {
+            Groups::One(rows) => *rows,
+            Groups::Each(groups) => groups.len(),
+        }
+    }
+}
+
+/// The states of one aggregate call.
+pub trait Accumulator: Send {
+    /// Makes room for groups `0..groups`; new ones are in their initial state.
+    fn resize(&mut self, groups: usize);
+    /// Takes rows: `argument` is dense over the rows of `groups`.
+    fn update(&mut self, groups: Groups<'_>, argument: Option<&Vector>) -> Result<()>;
+    /// Takes exported states: those at `from..from + groups.len()` go to `groups`.
+    fn merge(&mut self, groups: &[u32], states: &[Vector], from: usize) -> Result<()>;
+    /// The states of `groups`, in that order.
+    fn export(&self, groups: &[u32]) -> Vec<Vector>;
+    /// The results of groups `from..to`.
+    fn finish(&self, from: usize, to: usize) -> Result<Vec<Vector>>;
+    /// Back to no groups, keeping the memory.
+    fn clear(&mut self);
+    /// Bytes of memory in use, roughly.
+    fn memory_bytes(&self) -> usize;
+}
+
+/// Makes the accumulator of a call.
+pub fn accumulator(call: &AggregateCall) -> Result<Box<dyn Accumulator>> {
+    let argument = call.argument.as_ref().map(|expr| expr.data_type());
+    if call.function == AggregateFunction::CountStar {
+        return Ok(Box::new(count::Count::default()));
+    }
+    let argument = argument.ok_or_else(|| Error::internal("an aggregate without its argument"))?;
+    let plain = plain_accumulator(call.function, argument)?;
+    use AggregateFunction::*;
+    match call.function {
+        // These give the same answer with and without DISTINCT.
+        Min | Max | BoolAnd | BoolOr | BitAnd | BitOr | Any => Ok(plain),
+        _ if call.distinct => distinct::distinct(argument, plain),
+        _ => Ok(plain),
+    }
+}
+
+fn plain_accumulator(function: AggregateFunction, t: DataType) -> Result<Box<dyn Accumulator>> {
+    use AggregateFunction::*;
+    let integer = t.is_integer();
+    let exact = integer || matches!(t, DataType::Numeric { .. });
+    Ok(match function {
+        CountStar | Count => Box::new(count::Count::default()),
+        Sum if matches!(t, DataType::Int2 | DataType::Int4) => Box::new(sum::SumInt::default()),
+        Sum if exact => Box::new(sum::SumWide::new(false)),
+        Sum if t == DataType::Float4 => Box::new(sum::SumF32::default()),
+        Sum if t == DataType::Float8 => Box::new(sum::SumF64::default()),
+        Avg if exact => Box::new(sum::SumWide::new(true)),
+        Avg if t.is_float() => Box::new(moments::FloatMoments::new(Avg)),
+        VarPop | VarSamp | StddevPop | StddevSamp if exact => Box::new(moments::ExactMoments::default()),
+        VarPop | VarSamp | StddevPop | StddevSamp if t.is_float() => {
+            Box::new(moments::FloatMoments::new(function))
+        }
+        BoolAnd | BoolOr if t == DataType::Bool => bits::bits(function, Physical::Bool)?,
+        BitAnd | BitOr | BitXor if integer => bits::bits(function, t.physical())?,
+        Min | Max if is_ordered(t) => extreme::extreme(function == Max, t)?,
+        Any => Box::new(any::Any::new(t.physical())),
+        _ => return Err(Error::not_native(format!("{function:?} of {t}"))),
+    })
+}
+
+/// Whether `min` and `max` of the type follow the order of its values here.
+fn is_ordered(t: DataType) -> bool {
+    match t {
+        DataType::Text { collation } | DataType::Bpchar { collation } => collation == Collation::C,
+        DataType::Bool | DataType::Interval | DataType::Opaque { .. } => false,
+        _ => true,
+    }
+}
+
+/// Calls `take(group, row)` for each row whose argument is not NULL.
+#[inline(always)]
+fn each_valid(groups: Groups<'_>, validity: Option<&Bitmap>, mut take: impl FnMut(usize, usize)) {
+    match (groups, validity) {
+        (Groups::One(rows), None) => (0..rows).for_each(|row| take(0, row)),
+        (Groups::One(rows), Some(valid)) => (0..rows).filter(|&row| valid.get(row)).for_each(|row| take(0, row)),
+        (Groups::Each(groups), None) => groups.iter().enumerate().for_each(|(row, &g)| take(g as usize, row)),
+        (Groups::Each(groups), Some(valid)) => groups.iter().enumerate().for_each(|(row, &g)| {
+            if valid.get(row) {
+                take(g as usize, row);
+            }
+        }),
+    }
+}
+
+/// Like [`each_valid`], stopping at the first error.
+#[inline(always)]
+fn try_each_valid(
+    groups: Groups<'_>,
+    validity: Option<&Bitmap>,
+    mut take: impl FnMut(usize, usize) -> Result<()>,
+) -> Result<()> {
+    let valid = |row: usize| validity.is_none_or(|v| v.get(row));
+    match groups {
+        Groups::One(rows) => (0..rows).filter(|&row| valid(row)).try_for_each(|row| take(0, row)),
+        Groups::Each(groups) => {
+            let mut rows = groups.iter().enumerate().filter(|(row, _)| valid(*row));
+            rows.try_for_each(|(row, &group)| take(group as usize, row))
+        }
+    }
+}
+
+/// The argument, which all but `count(*)` have.
+fn required(argument: Option<&Vector>) -> Result<&Vector> {
+    argument.ok_or_else(|| Error::internal("an aggregate without its argument"))
+}
+
+fn wrong_layout() -> Error {
+    Error::internal("an aggregate's argument or state has an unexpected layout")
+}
+
+/// The validity of groups that have seen a value.
+fn seen_bits(seen: &[u8]) -> Option<Bitmap> {
+    seen.contains(&0).then(|| Bitmap::from_bools(seen.iter().map(|&s| s != 0)))
+}
+
+fn pick<T: Copy>(values: &[T], groups: &[u32]) -> Vec<T> {
+    groups.iter().map(|&g| values[g as usize]).collect()
+}
+
+#[cfg(test)]
+mod tests;

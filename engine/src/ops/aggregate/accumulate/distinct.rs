@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Aggregates of distinct values: each value of a group goes to the wrapped accumulator once.
+//!
+//! Values met so far are keys (group, value) of a group table. What is exported is a group's values, since two
+//! halves may share some: the wrapped accumulator's states are of no use to anybody else.
+
+use doris_storage::vector::{BytesColumn, Values, Vector};
+
+use super::{required, wrong_layout, Accumulator, Groups};
+use crate::error::Result;
+use crate::gather::gather;
+use crate::keys::{encode_field, ByteKeys, FieldBuilder, KeyColumn, KeyShape, WordKeys};
+use crate::table::{hash_all, GroupTable};
+use crate::types::DataType;
+
+/// Wraps `inner`, whose argument has type `t`.
+pub fn distinct(t: DataType, inner: Box<dyn Accumulator>) -> Result<Box<dyn Accumulator>> {
+    let shape = KeyShape::new(&[DataType::Int4, t], &[false, false])?;
+    Ok(match shape.words() {
+        Some(1) => Box::new(Distinct::<WordKeys<1>>::new(shape, t, inner)),
+        Some(2) => Box::new(Distinct::<WordKeys<2>>::new(shape, t, inner)),
+        Some(3) => Box::new(Distinct::<WordKeys<3>>::new(shape, t, inner)),
+        _ => Box::new(Distinct::<ByteKeys>::new(shape, t, inner)),
+    })
+}
+
+struct Distinct<K> {
+    shape: KeyShape,
+    argument: DataType,
+    inner: Box<dyn Accumulator>,
+    met: GroupTable<K>,
+    groups: usize,
+}
+
+impl<K: KeyColumn> Distinct<K> {
+    fn new(shape: KeyShape, argument: DataType, inner: Box<dyn Accumulator>) -> Self {
+        Self { shape, argument, inner, met: GroupTable::with_capacity(0), groups: 0 }
+    }
+
+    /// Takes the values (none NULL) of some rows.
+    fn take(&mut self, groups: &[u32], values: &Vector) -> Result<()> {
+        let group_column =
+            Vector { values: Values::I32(groups.iter().map(|&g| g as i32).collect()), validity: None };
+        let mut keys = K::default();
+        keys.encode(&self.shape, &[&group_column, values], groups.len())?;
+        let (mut hashes, mut entries) = (Vec::new(), Vec::new());
+        hash_all(&keys, &mut hashes);
+        let mut next = self.met.len() as u32;
+        self.met.find_or_insert(&keys, 0, &hashes, &mut entries);
+        let mut fresh = Vec::new();
+        for (row, &entry) in entries.iter().enumerate() {
+            if entry == next {
+                next += 1;
+                fresh.push(row as u32);
+            }
+        }
+        let fresh_groups: Vec<u32> = fresh.iter().map(|&row| groups[row as usize]).collect();
+        self.inner.update(Groups::Each(&fresh_groups), Some(&gather(values, &fresh)))
+    }
+
+    /// The group of every entry, and the values.
+    fn entries(&self) -> Result<(Vec<i32>, Vector)> {
+        let mut columns = self.met.keys().decode(&self.shape, 0, self.met.len())?;
+        match (columns.pop(), columns.pop().map(|groups| groups.values)) {
+            (Some(values), Some(Values::I32(groups))) => Ok((groups, values)),
+            _ => Err(wrong_layout()),
+        }
+    }
+}
+
+impl<K: KeyColumn> Accumulator for Distinct<K> {
+    fn resize(&mut self, groups: usize) {
+        self.groups = groups;
+        self.inner.resize(groups);
+    }
+
+    fn update(&mut self, groups: Groups<'_>, argument: Option<&Vector>) -> Result<()> {
+        let argument = required(argument)?;
+        let rows: Vec<u32> = (0..groups.rows() as u32).filter(|&row| !argument.is_null(row as usize)).collect();
+        let of_rows: Vec<u32> = match groups {
+            Groups::One(_) => vec![0; rows.len()],
+            Groups::Each(groups) => rows.iter().map(|&row| groups[row as usize]).collect(),
+        };
+        let mut values = gather(argument, &rows);
+        values.validity = None;
+        self.take(&of_rows, &values)
+    }
+
+    fn merge(&mut self, groups: &[u32], states: &[Vector], from: usize) -> Result<()> {
+        let mut of_values = Vec::new();
+        let mut values = FieldBuilder::new(self.argument.physical());
+        for (i, &group) in (from..).zip(groups) {
+            let mut rest = states[0].bytes(i).ok_or_else(wrong_layout)?;
+            while !rest.is_empty() {
+                rest = values.take(rest);
+                of_values.push(group);
+            }
+        }
+        self.take(&of_values, &values.finish())
+    }
+
+    fn export(&self, groups: &[u32]) -> Vec<Vector> {
+        let mut fields = vec![Vec::new(); self.groups];
+        if let Ok((of_entries, values)) = self.entries() {
+            for (entry, &group) in of_entries.iter().enumerate() {
+                encode_field(&mut fields[group as usize], &values, entry);
+            }
+        }
+        let mut column = BytesColumn::default();
+        groups.iter().for_each(|&g| column.push(&fields[g as usize]));
+        vec![Vector { values: Values::Bytes(column), validity: None }]
+    }
+
+    fn finish(&self, from: usize, to: usize) -> Result<Vec<Vector>> {
+        self.inner.finish(from, to)
+    }
+
+    fn clear(&mut self) {
+        self.groups = 0;
+        self.inner.clear();
+        self.met.clear();
+    }
+
+    fn memory_bytes(&self) -> usize {
+        self.inner.memory_bytes() + self.met.memory_bytes()
+    }
+}

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Evaluating a batch's keys and arguments, each different expression once.
+
+use std::sync::Arc;
+
+use doris_storage::vector::Vector;
+
+use crate::batch::Selection;
+use crate::error::Result;
+use crate::exec::query::{Chunk, Worker};
+use crate::expr::{Expr, ExprKind};
+use crate::plan::{AggregateCall, GroupKey};
+
+/// Which expressions are evaluated, and which of them each call takes.
+pub struct Slots {
+    keys: Vec<Expr>,
+    filters: Vec<Expr>,
+    /// An argument and the filter whose rows it is evaluated for.
+    arguments: Vec<(Expr, Option<usize>)>,
+    /// For each call: its argument and its filter.
+    calls: Vec<(Option<usize>, Option<usize>)>,
+}
+
+/// A batch, evaluated. All vectors are dense.
+pub struct Inputs {
+    /// Selected rows of the batch.
+    pub rows: usize,
+    /// The key columns.
+    pub keys: Vec<Arc<Vector>>,
+    /// For each filter: the positions (among `rows`) that pass.
+    passing: Vec<Vec<u32>>,
+    arguments: Vec<Arc<Vector>>,
+    calls: Vec<(Option<usize>, Option<usize>)>,
+}
+
+impl Inputs {
+    /// The argument of call `call`, dense over the rows that pass its filter.
+    pub fn argument(&self, call: usize) -> Option<&Vector> {
+        self.calls[call].0.map(|slot| &*self.arguments[slot])
+    }
+
+    /// The positions of the rows that call `call` sees; `None`: all.
+    pub fn passing(&self, call: usize) -> Option<&[u32]> {
+        self.calls[call].1.map(|slot| &*self.passing[slot])
+    }
+}
+
+/// Whether two expressions are known to be the same.
+pub fn same(a: &Expr, b: &Expr) -> bool {
+    match (a.kind(), b.kind()) {
+        (ExprKind::Column(x), ExprKind::Column(y)) => x == y,
+        _ => a.id() == b.id(),
+    }
+}
+
+fn slot_of<T>(slots: &mut Vec<T>, item: T, equal: impl Fn(&T, &T) -> bool) -> usize {
+    match slots.iter().position(|known| equal(known, &item)) {
+        Some(slot) => slot,
+        None => {
+            slots.push(item);
+            slots.len() - 1
+        }
+    }
+}
+
+impl Slots {
+    /// The slots of an aggregation.
+    pub fn new(keys: &[GroupKey], calls: &[AggregateCall]) -> Self {
+        let (mut filters, mut arguments) = (Vec::new(), Vec::new());
+        let mut slots = Vec::new();
+        for call in calls {
+            let filter = call.filter.clone().map(|filter| slot_of(&mut filters, filter, same));
+            let argument = call.argument.clone().map(|argument| {
+                slot_of(&mut arguments, (argument, filter), |a: &(Expr, Option<usize>), b| {
+                    same(&a.0, &b.0) && a.1 == b.1
+                })
+            });
+            slots.push((argument, filter));
+        }
+        Self { keys: keys.iter().map(|key| key.expr.clone()).collect(), filters, arguments, calls: slots }
+    }
+
+    /// Evaluates everything for a batch.
+    pub fn evaluate(&self, worker: &Worker<'_>, chunk: &Chunk) -> Result<Inputs> {
+        let keys = self.keys.iter().map(|key| worker.eval(key, chunk)).collect::<Result<_>>()?;
+        let mut filtered = Vec::with_capacity(self.filters.len());
+        for filter in &self.filters {
+            let selection = filter.filter(&worker.eval, &chunk.batch, chunk.selection.clone())?;
+            filtered.push(Chunk { batch: chunk.batch.clone(), selection });
+        }
+        let argument = |(expr, filter): &(Expr, Option<usize>)| match filter {
+            Some(filter) => worker.eval(expr, &filtered[*filter]),
+            None => worker.eval(expr, chunk),
+        };
+        let arguments = self.arguments.iter().map(argument).collect::<Result<_>>()?;
+        let passing = filtered.iter().map(|f| positions(&chunk.selection, &f.selection)).collect();
+        Ok(Inputs { rows: chunk.rows(), keys, passing, arguments, calls: self.calls.clone() })
+    }
+}
+
+/// The positions within `outer` of the rows of `inner`, which are some of them.
+fn positions(outer: &Selection, inner: &Selection) -> Vec<u32> {
+    match outer {
+        Selection::All(_) => inner.indices().into_owned(),
+        Selection::Indices(rows) => {
+            let mut at = 0;
+            let position = |row: usize| {
+                while rows[at] as usize != row {
+                    at += 1;
+                }
+                at as u32
+            };
+            inner.iter().map(position).collect()
+        }
+    }
+}

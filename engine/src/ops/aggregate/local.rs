@@ -1,0 +1,331 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A thread's own groups.
+
+use std::sync::Arc;
+
+use doris_storage::vector::{BytesColumn, Values, Vector};
+
+use super::accumulate::{accumulator, Accumulator, Groups};
+use super::inputs::Inputs;
+use super::partition::Block;
+use super::Grouping;
+use crate::batch::Batch;
+use crate::error::{Error, Result};
+use crate::exec::query::{NodeCounters, Query, Worker};
+use crate::gather::gather;
+use crate::keys::KeyColumn;
+use crate::memory::{MemoryBudget, Reservation};
+use crate::spill::SharedSpill;
+use crate::table::{hash_all, GroupTable, NO_GROUP};
+
+/// Rows without lookups that go out at a time, as a multiple of the groups that go out at a time.
+const UNGROUPED_MULTIPLE: usize = 4;
+/// With fewer rows a group than this (in eighths), lookups are given up.
+const WORTHWHILE_EIGHTHS: usize = 10;
+/// Combinations of dictionary codes that are looked up by number.
+const CODES_MAX: usize = 64 * 1024;
+
+/// The accumulators of all calls, in step.
+pub struct States {
+    accumulators: Vec<Box<dyn Accumulator>>,
+    scratch: Vec<u32>,
+}
+
+impl States {
+    /// Initial states of a grouping's calls.
+    pub fn new(grouping: &Grouping) -> Result<Self> {
+        let accumulators = grouping.calls.iter().map(accumulator).collect::<Result<_>>()?;
+        Ok(Self { accumulators, scratch: Vec::new() })
+    }
+
+    /// Makes room for groups `0..groups`.
+    pub fn resize(&mut self, groups: usize) {
+        self.accumulators.iter_mut().for_each(|a| a.resize(groups));
+    }
+
+    fn update(&mut self, groups: Groups<'_>, inputs: &Inputs) -> Result<()> {
+        for (call, accumulator) in self.accumulators.iter_mut().enumerate() {
+            let argument = inputs.argument(call);
+            match (inputs.passing(call), groups) {
+                (None, _) => accumulator.update(groups, argument)?,
+                (Some(passing), Groups::One(_)) => accumulator.update(Groups::One(passing.len()), argument)?,
+                (Some(passing), Groups::Each(groups)) => {
+                    self.scratch.clear();
+                    self.scratch.extend(passing.iter().map(|&row| groups[row as usize]));
+                    accumulator.update(Groups::Each(&self.scratch), argument)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the exported states of some other groups, call by call.
+    pub fn merge(&mut self, groups: &[u32], states: &[Vec<Vector>], from: usize) -> Result<()> {
+        let mut pairs = self.accumulators.iter_mut().zip(states);
+        pairs.try_for_each(|(accumulator, states)| accumulator.merge(groups, states, from))
+    }
+
+    /// The states of `groups`, call by call.
+    pub fn export(&self, groups: &[u32]) -> Vec<Vec<Vector>> {
+        self.accumulators.iter().map(|a| a.export(groups)).collect()
+    }
+
+    fn clear(&mut self) {
+        self.accumulators.iter_mut().for_each(|a| a.clear());
+    }
+
+    /// Bytes of memory in use.
+    pub fn memory_bytes(&self) -> usize {
+        self.accumulators.iter().map(|a| a.memory_bytes()).sum()
+    }
+}
+
+/// Groups `from..to` of a table as output rows.
+pub fn output<K: KeyColumn>(
+    grouping: &Grouping,
+    table: &GroupTable<K>,
+    states: &States,
+    from: usize,
+    to: usize,
+) -> Result<Batch> {
+    let keys = match grouping.members.is_empty() {
+        true => Vec::new(),
+        false => table.keys().decode(&grouping.shape, from, to)?,
+    };
+    let results: Result<Vec<_>> = states.accumulators.iter().map(|a| a.finish(from, to)).collect();
+    let results = results?.into_iter().flatten().collect();
+    Ok(grouping.output.arrange(&grouping.members, keys, results, to - from))
+}
+
+/// Groups found before, by dictionary codes.
+#[derive(Default)]
+struct CodeCache {
+    dicts: Vec<Arc<BytesColumn>>,
+    groups: Vec<u32>,
+}
+
+/// A thread's table, states and blocks.
+pub struct Local<K> {
+    grouping: Arc<Grouping>,
+    table: GroupTable<K>,
+    states: States,
+    codes: CodeCache,
+    keys: K,
+    hashes: Vec<u64>,
+    groups: Vec<u32>,
+    /// Rows since the table was last empty.
+    rows: usize,
+    /// Whether lookups are given up.
+    ungrouped: bool,
+    blocks: Vec<Block<K>>,
+    blocks_bytes: usize,
+    spill: Option<Arc<SharedSpill>>,
+    memory: Reservation,
+}
+
+impl<K: KeyColumn> Local<K> {
+    /// An empty table.
+    pub fn new(grouping: &Arc<Grouping>, budget: &Arc<MemoryBudget>) -> Result<Self> {
+        let mut states = States::new(grouping)?;
+        if grouping.members.is_empty() {
+            states.resize(1);
+        }
+        Ok(Self {
+            grouping: Arc::clone(grouping),
+            table: GroupTable::with_capacity(64),
+            states,
+            codes: CodeCache::default(),
+            keys: K::default(),
+            hashes: Vec::new(),
+            groups: Vec::new(),
+            rows: 0,
+            ungrouped: false,
+            blocks: Vec::new(),
+            blocks_bytes: 0,
+            spill: None,
+            memory: Reservation::new(budget),
+        })
+    }
+
+    /// Whether groups have gone out to blocks.
+    pub fn has_blocks(&self) -> bool {
+        !self.blocks.is_empty()
+    }
+
+    /// Takes a batch.
+    pub fn push(&mut self, worker: &Worker<'_>, inputs: &Inputs) -> Result<()> {
+        if self.grouping.members.is_empty() {
+            self.states.update(Groups::One(inputs.rows), inputs)?;
+            return self.account(worker.query);
+        }
+        let columns: Vec<&Vector> = self.grouping.members.iter().map(|&m| &*inputs.keys[m]).collect();
+        if self.ungrouped || !self.group_by_codes(&columns, inputs.rows)? {
+            self.keys.encode(&self.grouping.shape, &columns, inputs.rows)?;
+            hash_all(&self.keys, &mut self.hashes);
+            match self.ungrouped {
+                true => self.table.append_unindexed(&self.keys, &self.hashes, &mut self.groups),
+                false => self.table.find_or_insert(&self.keys, 0, &self.hashes, &mut self.groups),
+            }
+        }
+        self.states.resize(self.table.len());
+        self.states.update(Groups::Each(&self.groups), inputs)?;
+        self.rows += inputs.rows;
+        let groups_max = worker.query.local_groups * if self.ungrouped { UNGROUPED_MULTIPLE } else { 1 };
+        if self.table.len() >= groups_max {
+            self.flush(worker.query)?;
+        }
+        self.account(worker.query)
+    }
+
+    /// Finds the groups through the codes of dictionary columns; false when these columns are not such.
+    fn group_by_codes(&mut self, columns: &[&Vector], rows: usize) -> Result<bool> {
+        let mut parts: Vec<(&[u32], &Arc<BytesColumn>)> = Vec::with_capacity(columns.len());
+        for column in columns {
+            match &column.values {
+                Values::Dict { codes, dict } => parts.push((codes, dict)),
+                _ => return Ok(false),
+            }
+        }
+        let sizes = parts.iter().map(|(_, dict)| dict.len() + 1);
+        let Some(combinations) = sizes.clone().try_fold(1usize, usize::checked_mul) else { return Ok(false) };
+        if combinations > CODES_MAX {
+            return Ok(false);
+        }
+        let known = self.codes.dicts.len() == parts.len()
+            && self.codes.dicts.iter().zip(&parts).all(|(known, (_, dict))| Arc::ptr_eq(known, dict));
+        if !known {
+            self.codes.dicts = parts.iter().map(|(_, dict)| Arc::clone(dict)).collect();
+            self.codes.groups.clear();
+        }
+        self.codes.groups.resize(combinations, NO_GROUP);
+        self.combine_codes(columns, &parts, rows);
+        self.look_up_new_codes(columns)?;
+        for group in &mut self.groups {
+            *group = self.codes.groups[*group as usize];
+        }
+        Ok(true)
+    }
+
+    /// Puts each row's combination of codes into `groups`.
+    fn combine_codes(&mut self, columns: &[&Vector], parts: &[(&[u32], &Arc<BytesColumn>)], rows: usize) {
+        self.groups.clear();
+        self.groups.resize(rows, 0);
+        for (column, (codes, dict)) in columns.iter().zip(parts) {
+            let size = dict.len() as u32 + 1;
+            match &column.validity {
+                None => self.groups.iter_mut().zip(*codes).for_each(|(all, code)| *all = *all * size + code),
+                Some(valid) => self.groups.iter_mut().zip(*codes).enumerate().for_each(|(row, (all, code))| {
+                    *all = *all * size + if valid.get(row) { *code } else { size - 1 };
+                }),
+            }
+        }
+    }
+
+    /// Looks up one row of each combination not met before.
+    fn look_up_new_codes(&mut self, columns: &[&Vector]) -> Result<()> {
+        const LOOKED_UP: u32 = NO_GROUP - 1;
+        let (mut rows, mut combinations) = (Vec::new(), Vec::new());
+        for (row, &combination) in self.groups.iter().enumerate() {
+            let group = &mut self.codes.groups[combination as usize];
+            if *group == NO_GROUP {
+                *group = LOOKED_UP;
+                rows.push(row as u32);
+                combinations.push(combination);
+            }
+        }
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let some: Vec<Vector> = columns.iter().map(|column| gather(column, &rows)).collect();
+        self.keys.encode(&self.grouping.shape, &some.iter().collect::<Vec<_>>(), rows.len())?;
+        hash_all(&self.keys, &mut self.hashes);
+        let mut found = Vec::new();
+        self.table.find_or_insert(&self.keys, 0, &self.hashes, &mut found);
+        for (combination, group) in combinations.into_iter().zip(found) {
+            self.codes.groups[combination as usize] = group;
+        }
+        Ok(())
+    }
+
+    /// Sends all groups out to a block.
+    pub fn flush(&mut self, query: &Query) -> Result<()> {
+        if self.table.is_empty() {
+            return Ok(());
+        }
+        if !self.ungrouped {
+            self.ungrouped = self.rows * 8 < self.table.len() * WORTHWHILE_EIGHTHS;
+        }
+        let block = Block::new(&self.table, &self.states);
+        self.table.clear();
+        self.states.clear();
+        self.codes = CodeCache::default();
+        self.rows = 0;
+        self.blocks_bytes += block.memory_bytes();
+        self.blocks.push(block);
+        if let Some(spill) = &self.spill {
+            let spilled = spill_blocks(&mut self.blocks, spill)?;
+            NodeCounters::add(&query.node(self.grouping.id).spilled_bytes, spilled);
+            self.blocks_bytes = 0;
+        }
+        Ok(())
+    }
+
+    /// Brings the reservation up to date; when it is refused, everything goes to the spill store.
+    fn account(&mut self, query: &Query) -> Result<()> {
+        let table = self.table.memory_bytes() + self.states.memory_bytes();
+        let outcome = self.memory.resize(table + self.blocks_bytes);
+        NodeCounters::raise(&query.node(self.grouping.id).memory_bytes, self.memory.bytes() as u64);
+        match outcome {
+            Err(Error::OutOfMemory) if !self.grouping.members.is_empty() && query.spill.is_some() => {}
+            other => return other,
+        }
+        if self.spill.is_none() {
+            self.spill = Some(SharedSpill::create(query.spill.as_deref())?);
+        }
+        self.flush(query)?;
+        if let Some(spill) = &self.spill {
+            let spilled = spill_blocks(&mut self.blocks, spill)?;
+            NodeCounters::add(&query.node(self.grouping.id).spilled_bytes, spilled);
+        }
+        self.blocks_bytes = 0;
+        self.table = GroupTable::with_capacity(64);
+        self.states = States::new(&self.grouping)?;
+        self.memory.resize(self.table.memory_bytes())
+    }
+
+    /// The blocks, the last groups included, and the reservation that covers them.
+    pub fn into_blocks(mut self, query: &Query) -> Result<(Vec<Block<K>>, Reservation)> {
+        self.flush(query)?;
+        Ok((self.blocks, self.memory))
+    }
+}
+
+/// Moves blocks out of memory; returns the bytes written.
+fn spill_blocks<K: KeyColumn>(blocks: &mut [Block<K>], spill: &Arc<SharedSpill>) -> Result<u64> {
+    blocks.iter_mut().try_fold(0, |sum, block| Ok(sum + block.spill(spill)?))
+}
+
+/// Merges tables that never went out to blocks; the result as batches.
+pub fn merge_small<K: KeyColumn>(query: &Query, mut locals: Vec<Local<K>>) -> Result<Vec<Batch>> {
+    let largest = locals.iter().enumerate().max_by_key(|(_, local)| local.table.len()).map(|(at, _)| at);
+    let Some(at) = largest else { return Ok(Vec::new()) };
+    let mut all = locals.swap_remove(at);
+    let grouping = Arc::clone(&all.grouping);
+    let mut groups = Vec::new();
+    for other in locals {
+        if grouping.members.is_empty() {
+            groups = vec![0];
+        } else {
+            all.table.find_or_insert(other.table.keys(), 0, other.table.hashes(), &mut groups);
+            all.states.resize(all.table.len());
+        }
+        let everything: Vec<u32> = (0..groups.len() as u32).collect();
+        all.states.merge(&groups, &other.states.export(&everything), 0)?;
+    }
+    let rows = if grouping.members.is_empty() { 1 } else { all.table.len() };
+    NodeCounters::add(&query.node(grouping.id).rows_out, rows as u64);
+    let starts = (0..rows).step_by(query.batch_rows.max(1));
+    starts
+        .map(|from| output(&grouping, &all.table, &all.states, from, (from + query.batch_rows).min(rows)))
+        .collect()
+}

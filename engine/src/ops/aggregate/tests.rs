@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::plan::{Aggregate, Node};
+use crate::testing::{check as check_rows, random_batches, rows_of, ColumnSpec, Rng, Row};
+use crate::types::Scalar;
+
+const NUMERIC: DataType = DataType::Numeric { precision: 15, scale: 2 };
+
+fn key(number: usize, specs: &[ColumnSpec]) -> GroupKey {
+    GroupKey { expr: Expr::column(number, specs[number].0), nullable: specs[number].2 }
+}
+
+fn call(function: AggregateFunction, column: usize, specs: &[ColumnSpec]) -> AggregateCall {
+    let argument = (function != AggregateFunction::CountStar).then(|| Expr::column(column, specs[column].0));
+    AggregateCall { function, argument, distinct: false, filter: None }
+}
+
+fn scan(specs: &[ColumnSpec]) -> Node {
+    Node::scan(0, 0, (0..specs.len()).collect(), specs.iter().map(|s| s.0).collect(), vec![])
+}
+
+fn plan(specs: &[ColumnSpec], keys: &[usize], calls: Vec<AggregateCall>) -> Node {
+    let keys = keys.iter().map(|&k| key(k, specs)).collect();
+    let input = Box::new(scan(specs));
+    Node::aggregate(1, Aggregate { input, keys, calls, grouping_sets: None })
+}
+
+/// A model's group: rows as they come.
+fn groups(rows: &[Row], keys: &[usize]) -> BTreeMap<String, (Row, Vec<Row>)> {
+    let canonical = |cell: &Option<Scalar>| match cell {
+        Some(Scalar::F64(x)) if x.is_nan() => Some(Scalar::F64(f64::NAN)),
+        Some(Scalar::F64(x)) => Some(Scalar::F64(x + 0.0)),
+        other => other.clone(),
+    };
+    let mut out = BTreeMap::new();
+    for row in rows {
+        let key: Row = keys.iter().map(|&k| canonical(&row[k])).collect();
+        let entry = out.entry(format!("{key:?}")).or_insert_with(|| (key, Vec::new()));
+        entry.1.push(row.clone());
+    }
+    if keys.is_empty() && out.is_empty() {
+        out.insert(String::new(), (Vec::new(), Vec::new()));
+    }
+    out
+}
+
+fn integers(rows: &[Row], column: usize) -> Vec<i128> {
+    rows.iter().filter_map(|row| row[column].as_ref().and_then(Scalar::as_i128)).collect()
+}
+
+/// count(*), count(c), sum(c), avg(c), min(c), max(c) of an exact column, whose sum has type `wide`.
+fn exact_model(rows: &[Row], column: usize, like: &Scalar, wide: bool) -> Row {
+    let values = integers(rows, column);
+    let narrow = |x: i128| match like {
+        Scalar::I16(_) => Scalar::I16(x as i16),
+        Scalar::I32(_) => Scalar::I32(x as i32),
+        Scalar::I64(_) => Scalar::I64(x as i64),
+        _ => Scalar::I128(x),
+    };
+    let some = |x: i128| (!values.is_empty()).then_some(x);
+    let sum = some(values.iter().sum());
+    vec![
+        Some(Scalar::I64(rows.len() as i64)),
+        Some(Scalar::I64(values.len() as i64)),
+        sum.map(|x| if wide { Scalar::I128(x) } else { Scalar::I64(x as i64) }),
+        sum.map(Scalar::I128),
+        Some(Scalar::I64(values.len() as i64)),
+        values.iter().min().copied().map(narrow),
+        values.iter().max().copied().map(narrow),
+    ]
+}
+
+fn exact_calls(column: usize, specs: &[ColumnSpec]) -> Vec<AggregateCall> {
+    use AggregateFunction::*;
+    [CountStar, Count, Sum, Avg, Min, Max].map(|function| call(function, column, specs)).to_vec()
+}
+
+#[test]
+fn groups_of_every_key_shape_match_the_model() {
+    let specs: Vec<ColumnSpec> = vec![
+        (DataType::Int4, 9, true),
+        (DataType::Int8, 3000, false),
+        (DataType::TEXT_C, 12, true),
+        (DataType::TEXT_C, 900, false),
+        (DataType::Float8, 20, true),
+        (DataType::Bool, 2, false),
+        (NUMERIC, 50, true),
+    ];
+    let keys: [&[usize]; 10] =
+        [&[], &[0], &[1], &[2], &[3], &[4], &[5, 2], &[0, 1], &[0, 1, 5, 4], &[2, 3, 0]];
+    for (seed, keys) in keys.into_iter().enumerate() {
+        let mut rng = Rng::new(seed as u64 + 1);
+        let table = random_batches(&mut rng, &specs, 5000, 800);
+        let model = groups(&rows_of(&table), keys).into_values().map(|(mut key, rows)| {
+            key.extend(exact_model(&rows, 6, &Scalar::I64(0), true));
+            key
+        });
+        let expected: Vec<Row> = model.collect();
+        check_rows(&plan(&specs, keys, exact_calls(6, &specs)), &[table], &expected);
+    }
+}
+
+#[test]
+fn sums_of_every_exact_type_match_the_model() {
+    let wide = DataType::Numeric { precision: 30, scale: 5 };
+    let types = [(DataType::Int2, false), (DataType::Int4, false), (DataType::Int8, true), (wide, true)];
+    for (t, is_wide) in types {
+        let specs: Vec<ColumnSpec> = vec![(DataType::Int4, 300, false), (t, 100, true)];
+        let table = random_batches(&mut Rng::new(7), &specs, 3000, 500);
+        let like = match t {
+            DataType::Int2 => Scalar::I16(0),
+            DataType::Int4 => Scalar::I32(0),
+            DataType::Int8 => Scalar::I64(0),
+            _ => Scalar::I128(0),
+        };
+        let model = groups(&rows_of(&table), &[0]).into_values().map(|(mut key, rows)| {
+            key.extend(exact_model(&rows, 1, &like, is_wide));
+            key
+        });
+        let expected: Vec<Row> = model.collect();
+        check_rows(&plan(&specs, &[0], exact_calls(1, &specs)), &[table], &expected);
+    }
+}
+
+#[test]
+fn distinct_and_filtered_calls_match_the_model() {
+    use AggregateFunction::*;
+    let specs: Vec<ColumnSpec> =
+        vec![(DataType::Int4, 40, true), (DataType::Int8, 25, true), (DataType::TEXT_C, 30, true)];
+    let table = random_batches(&mut Rng::new(3), &specs, 3000, 400);
+    let positive = Expr::compare(crate::expr::CompareOp::Gt, Expr::column(1, DataType::Int8), Expr::int8(4_000_000));
+    let positive = positive.unwrap();
+    let calls = vec![
+        AggregateCall { distinct: true, ..call(Count, 2, &specs) },
+        AggregateCall { distinct: true, ..call(Sum, 1, &specs) },
+        AggregateCall { filter: Some(positive.clone()), ..call(CountStar, 0, &specs) },
+        AggregateCall { filter: Some(positive), ..call(Max, 1, &specs) },
+    ];
+    for keys in [&[0][..], &[]] {
+        let model = groups(&rows_of(&table), keys).into_values().map(|(mut key, rows)| {
+            let mut texts: Vec<String> = rows.iter().filter_map(|r| r[2].as_ref().map(|t| format!("{t:?}"))).collect();
+            texts.sort();
+            texts.dedup();
+            let mut numbers = integers(&rows, 1);
+            numbers.sort();
+            numbers.dedup();
+            let large: Vec<i128> = integers(&rows, 1).into_iter().filter(|&x| x > 4_000_000).collect();
+            key.push(Some(Scalar::I64(texts.len() as i64)));
+            key.push((!numbers.is_empty()).then(|| Scalar::I128(numbers.iter().sum())));
+            key.push(Some(Scalar::I64(large.len() as i64)));
+            key.push(large.iter().max().map(|&x| Scalar::I64(x as i64)));
+            key
+        });
+        let expected: Vec<Row> = model.collect();
+        check_rows(&plan(&specs, keys, calls.clone()), &[table.clone()], &expected);
+    }
+}
+
+#[test]
+fn a_lone_distinct_count_goes_through_distinct_pairs() {
+    let specs: Vec<ColumnSpec> = vec![(DataType::Int4, 5, true), (DataType::Int8, 2000, true)];
+    let table = random_batches(&mut Rng::new(4), &specs, 6000, 900);
+    let calls = vec![AggregateCall { distinct: true, ..call(AggregateFunction::Count, 1, &specs) }];
+    let model = groups(&rows_of(&table), &[0]).into_values().map(|(mut key, rows)| {
+        let mut values = integers(&rows, 1);
+        values.sort();
+        values.dedup();
+        key.push(Some(Scalar::I64(values.len() as i64)));
+        key
+    });
+    let expected: Vec<Row> = model.collect();
+    check_rows(&plan(&specs, &[0], calls), &[table], &expected);
+}
+
+#[test]
+fn grouping_sets_give_each_set_its_groups() {
+    let specs: Vec<ColumnSpec> = vec![(DataType::Int4, 6, true), (DataType::TEXT_C, 4, true), (NUMERIC, 9, true)];
+    for rows in [0, 800] {
+        let table = random_batches(&mut Rng::new(5), &specs, rows, 100);
+        let sets = vec![vec![0, 1], vec![1], vec![]];
+        let mut expected: Vec<Row> = Vec::new();
+        for (number, set) in sets.iter().enumerate() {
+            for (_, (key, members)) in groups(&rows_of(&table), set) {
+                let mut row: Row = vec![None, None];
+                set.iter().zip(key).for_each(|(&at, value)| row[at] = value);
+                row.push(Some(Scalar::I64(members.len() as i64)));
+                row.push(Some(Scalar::I32(number as i32)));
+                expected.push(row);
+            }
+        }
+        let keys = vec![key(0, &specs), key(1, &specs)];
+        let calls = vec![call(AggregateFunction::CountStar, 0, &specs)];
+        let input = Box::new(scan(&specs));
+        let node = Node::aggregate(1, Aggregate { input, keys, calls, grouping_sets: Some(sets) });
+        check_rows(&node, &[table], &expected);
+    }
+}
+
+#[test]
+fn distinct_rows_are_the_models() {
+    let specs: Vec<ColumnSpec> = vec![(DataType::Int4, 30, true), (DataType::TEXT_C, 30, true)];
+    let table = random_batches(&mut Rng::new(6), &specs, 2000, 300);
+    let expected: Vec<Row> = groups(&rows_of(&table), &[0, 1]).into_values().map(|(key, _)| key).collect();
+    check_rows(&Node::distinct(1, scan(&specs)), &[table], &expected);
+}

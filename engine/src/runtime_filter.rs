@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Runtime filters: what one side of a join knows about the other side's keys.
+//!
+//! A filter holds some of: the least and greatest key, a short list of the keys, a Bloom filter of them. All
+//! may let a row through that has no partner; none drops a row that has one. NULL never passes.
+//! The Bloom filter is blocked to one 64-bit word a key with three bits set (Putze, Sanders, Singler:
+//! "Cache-, Hash- and Space-Efficient Bloom Filters", 2007): one cache miss a row at worst.
+
+use doris_storage::vector::{Values, Vector};
+
+use crate::batch::Selection;
+use crate::hash::{hash_bytes, hash_word};
+
+/// At most this many keys are listed one by one.
+const LIST_MAX: usize = 64;
+/// Bits a key in the Bloom filter.
+const BITS_PER_KEY: usize = 16;
+
+/// What is known of the keys on the other side of a join.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RuntimeFilter {
+    /// Least and greatest key, of integer-like columns.
+    pub range: Option<(i64, i64)>,
+    /// All keys in ascending order, when they are few; of integer-like columns.
+    pub list: Option<Vec<i64>>,
+    bloom: Option<Bloom>,
+}
+
+/// A blocked Bloom filter over 64-bit hashes.
+#[derive(Clone, Debug, PartialEq)]
+struct Bloom {
+    words: Vec<u64>,
+    shift: u32,
+}
+
+impl Bloom {
+    fn with_capacity(keys: usize) -> Self {
+        let words = (keys * BITS_PER_KEY / 64).next_power_of_two().max(2);
+        Self { words: vec![0; words], shift: 64 - words.trailing_zeros() }
+    }
+
+    #[inline]
+    fn bits(hash: u64) -> u64 {
+        1 << (hash & 63) | 1 << (hash >> 6 & 63) | 1 << (hash >> 12 & 63)
+    }
+
+    #[inline]
+    fn insert(&mut self, hash: u64) {
+        self.words[(hash >> self.shift) as usize] |= Self::bits(hash);
+    }
+
+    #[inline]
+    fn may_contain(&self, hash: u64) -> bool {
+        let bits = Self::bits(hash);
+        self.words[(hash >> self.shift) as usize] & bits == bits
+    }
+}
+
+fn widen(value: impl Into<i64>) -> i64 {
+    value.into()
+}
+
+/// Runs `body` on the values of an integer-like vector.
+macro_rules! each_integer {
+    ($vector:expr, $v:ident => $body:expr, else $other:expr) => {
+        match &$vector.values {
+            Values::I16($v) => $body,
+            Values::I32($v) => $body,
+            Values::I64($v) => $body,
+            _ => $other,
+        }
+    };
+}
+
+impl RuntimeFilter {
+    /// The filter of the keys in `keys` (NULLs left out). `bloom_rows_max`: no Bloom filter beyond so many keys.
+    pub fn of_keys(keys: &Vector, bloom_rows_max: usize) -> Self {
+        let valid = |i: &usize| !keys.is_null(*i);
+        let mut filter = RuntimeFilter::default();
+        each_integer!(keys, v => {
+            let values = (0..v.len()).filter(valid).map(|i| widen(v[i]));
+            filter.range = Some(values.clone().fold((i64::MAX, i64::MIN), |(min, max), x| (min.min(x), max.max(x))));
+            filter.list = short_list(values.clone());
+            if filter.list.is_none() && keys.len() <= bloom_rows_max {
+                let mut bloom = Bloom::with_capacity(keys.len());
+                values.for_each(|x| bloom.insert(hash_word(x as u64)));
+                filter.bloom = Some(bloom);
+            }
+        }, else {
+            if matches!(keys.values, Values::Bytes(_) | Values::Dict { .. }) && keys.len() <= bloom_rows_max {
+                let mut bloom = Bloom::with_capacity(keys.len());
+                (0..keys.len()).filter(valid).filter_map(|i| keys.bytes(i)).for_each(|b| bloom.insert(hash_bytes(b)));
+                filter.bloom = Some(bloom);
+            }
+        });
+        filter
+    }
+
+    /// Whether the filter can drop anything at all.
+    pub fn is_useful(&self) -> bool {
+        self.range.is_some() || self.list.is_some() || self.bloom.is_some()
+    }
+
+    /// Whether some key lies in `min ..= max`; what a source asks about a block of rows.
+    pub fn may_match_range(&self, min: i64, max: i64) -> bool {
+        if let Some(list) = &self.list {
+            let first = list.partition_point(|&key| key < min);
+            return list.get(first).is_some_and(|&key| key <= max);
+        }
+        self.range.is_none_or(|(low, high)| low <= max && min <= high)
+    }
+
+    /// The rows of `selection` that may have a partner, by their values in `column`.
+    pub fn apply(&self, column: &Vector, selection: Selection) -> Selection {
+        each_integer!(column, v => self.apply_integers(column, selection, |row| widen(v[row])), else {
+            let (Some(bloom), Values::Bytes(_) | Values::Dict { .. }) = (&self.bloom, &column.values) else {
+                return selection;
+            };
+            retain_rows(selection, |row| !column.is_null(row) && column.bytes(row).is_some_and(|b| bloom.may_contain(hash_bytes(b))))
+        })
+    }
+
+    fn apply_integers(&self, column: &Vector, selection: Selection, value: impl Fn(usize) -> i64) -> Selection {
+        let (min, max) = self.range.unwrap_or((i64::MIN, i64::MAX));
+        let in_range = |x: i64| min <= x && x <= max;
+        let valid = |row: usize| !column.is_null(row);
+        if let Some(list) = &self.list {
+            return retain_rows(selection, |row| {
+                let x = value(row);
+                in_range(x) && valid(row) && list.binary_search(&x).is_ok()
+            });
+        }
+        match &self.bloom {
+            Some(bloom) => retain_rows(selection, |row| {
+                let x = value(row);
+                in_range(x) && valid(row) && bloom.may_contain(hash_word(x as u64))
+            }),
+            None => retain_rows(selection, |row| in_range(value(row)) && valid(row)),
+        }
+    }
+}
+
+/// The distinct values in order, when there are at most [`LIST_MAX`].
+fn short_list(values: impl Iterator<Item = i64>) -> Option<Vec<i64>> {
+    let mut list: Vec<i64> = Vec::with_capacity(LIST_MAX + 1);
+    for value in values {
+        if let Err(at) = list.binary_search(&value) {
+            if list.len() == LIST_MAX {
+                return None;
+            }
+            list.insert(at, value);
+        }
+    }
+    Some(list)
+}
+
+/// Keeps the row numbers for which `keep` holds; written without a branch on the outcome.
+fn retain_rows(selection: Selection, keep: impl Fn(usize) -> bool) -> Selection {
+    let mut out = vec![0u32; selection.len()];
+    let mut n = 0;
+    let all = selection.len();
+    match selection {
+        Selection::All(rows) => {
+            for row in 0..rows {
+                out[n] = row as u32;
+                n += usize::from(keep(row));
+            }
+            if n == all {
+                return Selection::All(all);
+            }
+        }
+        Selection::Indices(indices) => {
+            for row in indices {
+                out[n] = row;
+                n += usize::from(keep(row as usize));
+            }
+        }
+    }
+    out.truncate(n);
+    Selection::Indices(out)
+}
+
+#[cfg(test)]
+mod tests;

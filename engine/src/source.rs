@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Where rows come from: morsels pulled on the driving thread, decoded on workers.
+//!
+//! A [`MorselSource`] belongs to the driving thread (in PostgreSQL, the backend's own thread, the only one
+//! that may pin buffers). It cuts its rows into [`Morsel`]s, which travel to any thread and decode a column
+//! only when asked: after the filters on earlier columns, so that what no row needs is never decoded.
+//! Runtime filters come from above while the query runs; a source may use them to leave out whole morsels.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use doris_storage::vector::Vector;
+
+use crate::batch::{Batch, Selection};
+use crate::error::Result;
+use crate::gather::gather;
+use crate::runtime_filter::RuntimeFilter;
+
+/// A stream of morsels; used by the driving thread only.
+pub trait MorselSource {
+    /// The next morsel; `None` at the end. Holds no rows that the runtime filters added so far exclude for
+    /// sure, as far as the source can tell cheaply; the scan applies the filters to the rest.
+    fn next(&mut self) -> Result<Option<Box<dyn Morsel>>>;
+
+    /// Rows of column `column` (by the source's numbering) that do not pass `filter` are of no interest to
+    /// anyone from now on.
+    fn add_runtime_filter(&mut self, _column: usize, _filter: &Arc<RuntimeFilter>) {}
+}
+
+/// A run of rows (a few thousand to 64K: small enough that its columns stay in cache), not yet decoded.
+pub trait Morsel: Send {
+    /// Rows, the invisible ones included.
+    fn rows(&self) -> usize;
+
+    /// The rows to be seen: without deleted ones and those of other snapshots.
+    fn visible(&self) -> Selection {
+        Selection::All(self.rows())
+    }
+
+    /// Decodes column `column` for all rows. Asked at most once a column.
+    fn load(&mut self, column: usize) -> Result<Arc<Vector>>;
+
+    /// Decodes column `column` for the rows of `selection` only, dense.
+    fn load_selected(&mut self, column: usize, selection: &Selection) -> Result<Arc<Vector>> {
+        let whole = self.load(column)?;
+        match selection {
+            Selection::All(rows) if *rows == whole.len() => Ok(whole),
+            _ => Ok(Arc::new(gather(&whole, &selection.indices()))),
+        }
+    }
+}
+
+/// A source over batches in memory: each batch is a morsel.
+pub struct MemorySource {
+    batches: VecDeque<Batch>,
+}
+
+impl MemorySource {
+    /// A source that hands out `batches` in order.
+    pub fn new(batches: impl IntoIterator<Item = Batch>) -> Self {
+        Self { batches: batches.into_iter().collect() }
+    }
+}
+
+impl MorselSource for MemorySource {
+    fn next(&mut self) -> Result<Option<Box<dyn Morsel>>> {
+        Ok(self.batches.pop_front().map(|batch| Box::new(MemoryMorsel(batch)) as Box<dyn Morsel>))
+    }
+}
+
+struct MemoryMorsel(Batch);
+
+impl Morsel for MemoryMorsel {
+    fn rows(&self) -> usize {
+        self.0.rows
+    }
+
+    fn load(&mut self, column: usize) -> Result<Arc<Vector>> {
+        Ok(Arc::clone(&self.0.columns[column]))
+    }
+}
