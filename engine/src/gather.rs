@@ -141,16 +141,28 @@ pub fn slice(source: &Vector, from: usize, to: usize) -> Vector {
         Values::F64(v) => Values::F64(v[from..to].to_vec()),
         Values::Fixed { width, data } => {
             let n = usize::from(*width);
-            Values::Fixed { width: *width, data: data[from * n..to * n].to_vec() }
+            Values::Fixed {
+                width: *width,
+                data: data[from * n..to * n].to_vec(),
+            }
         }
         Values::Bytes(v) => {
             let (start, end) = (v.offsets[from], v.offsets[to]);
             let offsets = v.offsets[from..=to].iter().map(|&o| o - start).collect();
-            Values::Bytes(BytesColumn { offsets, data: v.data[start as usize..end as usize].to_vec() })
+            Values::Bytes(BytesColumn {
+                offsets,
+                data: v.data[start as usize..end as usize].to_vec(),
+            })
         }
-        Values::Dict { codes, dict } => Values::Dict { codes: codes[from..to].to_vec(), dict: Arc::clone(dict) },
+        Values::Dict { codes, dict } => Values::Dict {
+            codes: codes[from..to].to_vec(),
+            dict: Arc::clone(dict),
+        },
     };
-    let validity = source.validity.as_ref().map(|bits| Bitmap::from_bools((from..to).map(|i| bits.get(i))));
+    let validity = source
+        .validity
+        .as_ref()
+        .map(|bits| Bitmap::from_bools((from..to).map(|i| bits.get(i))));
     Vector { values, validity }
 }
 
@@ -188,7 +200,10 @@ pub fn concat(physical: Physical, parts: &[Arc<Vector>]) -> Option<Vector> {
         }
         Physical::Bytes => concat_bytes(rows, parts)?,
     };
-    let validity = parts.iter().any(|part| part.validity.is_some()).then(|| concat_validity(rows, parts));
+    let validity = parts
+        .iter()
+        .any(|part| part.validity.is_some())
+        .then(|| concat_validity(rows, parts));
     Some(Vector { values, validity })
 }
 
@@ -211,7 +226,9 @@ fn shared_dictionary(parts: &[Arc<Vector>]) -> Option<Arc<BytesColumn>> {
     let mut shared: Option<&Arc<BytesColumn>> = None;
     for part in parts {
         match &part.values {
-            Values::Dict { dict, .. } if shared.is_none_or(|known| Arc::ptr_eq(known, dict)) => shared = Some(dict),
+            Values::Dict { dict, .. } if shared.is_none_or(|known| Arc::ptr_eq(known, dict)) => {
+                shared = Some(dict)
+            }
             _ => return None,
         }
     }
@@ -265,5 +282,9 @@ pub fn memory_bytes(vector: &Vector) -> usize {
         Values::Bytes(v) => v.offsets.len() * 4 + v.data.len(),
         Values::Dict { codes, .. } => codes.len() * 4,
     };
-    values + vector.validity.as_ref().map_or(0, |bits| bits.words().len() * 8)
+    values
+        + vector
+            .validity
+            .as_ref()
+            .map_or(0, |bits| bits.words().len() * 8)
 }

@@ -9,7 +9,11 @@ use std::hash::{BuildHasher, Hasher};
 use foldhash::fast::FixedState;
 
 /// Any odd number with well-spread bits: the golden ratio's and two digits of pi.
-const SEEDS: [u64; 3] = [0x9E37_79B9_7F4A_7C15, 0x2431_85A3_08D3_1319, 0x8A2E_0370_7344_A409];
+const SEEDS: [u64; 3] = [
+    0x9E37_79B9_7F4A_7C15,
+    0x2431_85A3_08D3_1319,
+    0x8A2E_0370_7344_A409,
+];
 
 #[inline]
 fn fold(a: u64, b: u64) -> u64 {

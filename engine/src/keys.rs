@@ -88,7 +88,11 @@ impl KeyShape {
             [only] if only.physical() == Physical::Bytes && !nullable[0] => Packing::Text,
             _ => pack(types, nullable.contains(&true)).unwrap_or(Packing::Rows),
         };
-        Ok(Self { types: types.to_vec(), nullable: nullable.to_vec(), packing })
+        Ok(Self {
+            types: types.to_vec(),
+            nullable: nullable.to_vec(),
+            packing,
+        })
     }
 
     /// Words of a packed key; `None` for byte keys.
@@ -107,7 +111,12 @@ impl KeyShape {
     /// Fails when a column said to have no NULLs has one.
     fn check_nulls(&self, columns: &[&Vector]) -> Result<()> {
         for (column, nullable) in columns.iter().zip(&self.nullable) {
-            let has_null = || column.validity.as_ref().is_some_and(|v| v.count_ones() < v.len());
+            let has_null = || {
+                column
+                    .validity
+                    .as_ref()
+                    .is_some_and(|v| v.count_ones() < v.len())
+            };
             if !nullable && has_null() {
                 return Err(Error::internal("NULL in a key column that is not nullable"));
             }
@@ -136,7 +145,10 @@ fn pack(types: &[DataType], any_nullable: bool) -> Option<Packing> {
             used.extend([64, 64]);
             return Some((used.len() - 2, 0));
         }
-        let word = used.iter().position(|&taken| taken + bits <= 64).unwrap_or(used.len());
+        let word = used
+            .iter()
+            .position(|&taken| taken + bits <= 64)
+            .unwrap_or(used.len());
         if word == used.len() {
             used.push(0);
         }
@@ -144,14 +156,21 @@ fn pack(types: &[DataType], any_nullable: bool) -> Option<Packing> {
         used[word] += bits;
         Some((word, at))
     };
-    let fields: Vec<_> = types.iter().map(|t| place(packed_bits(t.physical())?)).collect::<Option<_>>()?;
+    let fields: Vec<_> = types
+        .iter()
+        .map(|t| place(packed_bits(t.physical())?))
+        .collect::<Option<_>>()?;
     let nulls = match any_nullable {
         true if types.len() > 8 => return None,
         true => place(8),
         false => None,
     };
     let words = used.len().max(1);
-    (words <= WORDS_MAX).then_some(Packing::Words { words, fields, nulls })
+    (words <= WORDS_MAX).then_some(Packing::Words {
+        words,
+        fields,
+        nulls,
+    })
 }
 
 /// The bits that stand for a float: -0 is 0, and there is one NaN.
@@ -177,13 +196,27 @@ pub struct WordKeys<const N: usize>(pub Vec<[u64; N]>);
 
 impl<const N: usize> WordKeys<N> {
     /// Merges a column into its field of every key.
-    fn put(&mut self, (word, bit): (usize, u32), validity: Option<&Bitmap>, bits: impl Iterator<Item = u64>) {
+    fn put(
+        &mut self,
+        (word, bit): (usize, u32),
+        validity: Option<&Bitmap>,
+        bits: impl Iterator<Item = u64>,
+    ) {
         match validity {
-            None => self.0.iter_mut().zip(bits).for_each(|(key, value)| key[word] |= value << bit),
-            Some(valid) => self.0.iter_mut().zip(bits).enumerate().for_each(|(i, (key, value))| {
-                let mask = u64::from(valid.get(i)).wrapping_neg();
-                key[word] |= (value & mask) << bit;
-            }),
+            None => self
+                .0
+                .iter_mut()
+                .zip(bits)
+                .for_each(|(key, value)| key[word] |= value << bit),
+            Some(valid) => self
+                .0
+                .iter_mut()
+                .zip(bits)
+                .enumerate()
+                .for_each(|(i, (key, value))| {
+                    let mask = u64::from(valid.get(i)).wrapping_neg();
+                    key[word] |= (value & mask) << bit;
+                }),
         }
     }
 
@@ -203,7 +236,8 @@ impl<const N: usize> WordKeys<N> {
             }
             Values::Fixed { width: 16, data } => {
                 let half = |from: usize| {
-                    data.chunks_exact(16).map(move |value| le_word(&value[from..from + 8]))
+                    data.chunks_exact(16)
+                        .map(move |value| le_word(&value[from..from + 8]))
                 };
                 self.put(at, valid, half(0));
                 self.put((word + 1, 0), valid, half(8));
@@ -213,9 +247,17 @@ impl<const N: usize> WordKeys<N> {
         Ok(())
     }
 
-    fn take_column(&self, physical: Physical, (word, bit): (usize, u32), keys: &[[u64; N]]) -> Values {
+    fn take_column(
+        &self,
+        physical: Physical,
+        (word, bit): (usize, u32),
+        keys: &[[u64; N]],
+    ) -> Values {
         let field = || keys.iter().map(move |key| key[word] >> bit);
-        let wide = || keys.iter().map(move |key| i128::from(key[word]) | i128::from(key[word + 1]) << 64);
+        let wide = || {
+            keys.iter()
+                .map(move |key| i128::from(key[word]) | i128::from(key[word + 1]) << 64)
+        };
         match physical {
             Physical::Bool => Values::Bool(field().map(|x| x as u8).collect()),
             Physical::I16 => Values::I16(field().map(|x| x as i16).collect()),
@@ -223,9 +265,10 @@ impl<const N: usize> WordKeys<N> {
             Physical::F32 => Values::F32(field().map(|x| f32::from_bits(x as u32)).collect()),
             Physical::F64 => Values::F64(field().map(f64::from_bits).collect()),
             Physical::I128 => Values::I128(wide().collect()),
-            Physical::Fixed(width) => {
-                Values::Fixed { width, data: wide().flat_map(i128::to_le_bytes).collect() }
-            }
+            Physical::Fixed(width) => Values::Fixed {
+                width,
+                data: wide().flat_map(i128::to_le_bytes).collect(),
+            },
             Physical::I64 | Physical::Bytes => Values::I64(field().map(|x| x as i64).collect()),
         }
     }
@@ -318,17 +361,37 @@ where
             });
             Vector { values, validity }
         };
-        Ok(shape.types.iter().zip(fields).enumerate().map(column).collect())
+        Ok(shape
+            .types
+            .iter()
+            .zip(fields)
+            .enumerate()
+            .map(column)
+            .collect())
     }
 
     fn to_vector(&self) -> Vector {
-        let data = self.0.iter().flatten().flat_map(|word| word.to_le_bytes()).collect();
-        Vector { values: Values::Fixed { width: 8 * N as u16, data }, validity: None }
+        let data = self
+            .0
+            .iter()
+            .flatten()
+            .flat_map(|word| word.to_le_bytes())
+            .collect();
+        Vector {
+            values: Values::Fixed {
+                width: 8 * N as u16,
+                data,
+            },
+            validity: None,
+        }
     }
 
     fn from_vector(vector: &Vector) -> Self {
-        let Values::Fixed { data, .. } = &vector.values else { return Self::default() };
-        let key = |bytes: &[u8]| std::array::from_fn(|word| le_word(&bytes[word * 8..word * 8 + 8]));
+        let Values::Fixed { data, .. } = &vector.values else {
+            return Self::default();
+        };
+        let key =
+            |bytes: &[u8]| std::array::from_fn(|word| le_word(&bytes[word * 8..word * 8 + 8]));
         Self(data.chunks_exact(8 * N).map(key).collect())
     }
 }
@@ -342,7 +405,10 @@ pub struct ByteKeys {
 
 impl Default for ByteKeys {
     fn default() -> Self {
-        Self { ends: vec![0], data: Vec::new() }
+        Self {
+            ends: vec![0],
+            data: Vec::new(),
+        }
     }
 }
 
@@ -386,7 +452,8 @@ impl KeyColumn for ByteKeys {
 
     fn append(&mut self, other: &Self) {
         let start = self.data.len() as u64;
-        self.ends.extend(other.ends[1..].iter().map(|end| start + end));
+        self.ends
+            .extend(other.ends[1..].iter().map(|end| start + end));
         self.data.extend_from_slice(&other.data);
     }
 
@@ -414,7 +481,9 @@ impl KeyColumn for ByteKeys {
             return Ok(());
         }
         for i in 0..rows {
-            columns.iter().for_each(|column| encode_field(&mut self.data, column, i));
+            columns
+                .iter()
+                .for_each(|column| encode_field(&mut self.data, column, i));
             self.end_row();
         }
         Ok(())
@@ -424,24 +493,44 @@ impl KeyColumn for ByteKeys {
         if let Packing::Text = shape.packing {
             let mut out = BytesColumn::default();
             (from..to).for_each(|i| out.push(self.get(i)));
-            return Ok(vec![Vector { values: Values::Bytes(out), validity: None }]);
+            return Ok(vec![Vector {
+                values: Values::Bytes(out),
+                validity: None,
+            }]);
         }
-        let mut columns: Vec<FieldBuilder> = shape.types.iter().map(|t| FieldBuilder::new(t.physical())).collect();
+        let mut columns: Vec<FieldBuilder> = shape
+            .types
+            .iter()
+            .map(|t| FieldBuilder::new(t.physical()))
+            .collect();
         for i in from..to {
             let mut rest = self.get(i);
-            columns.iter_mut().for_each(|column| rest = column.take(rest));
+            columns
+                .iter_mut()
+                .for_each(|column| rest = column.take(rest));
         }
         Ok(columns.into_iter().map(FieldBuilder::finish).collect())
     }
 
     fn to_vector(&self) -> Vector {
         let offsets = self.ends.iter().map(|&end| end as u32).collect();
-        Vector { values: Values::Bytes(BytesColumn { offsets, data: self.data.clone() }), validity: None }
+        Vector {
+            values: Values::Bytes(BytesColumn {
+                offsets,
+                data: self.data.clone(),
+            }),
+            validity: None,
+        }
     }
 
     fn from_vector(vector: &Vector) -> Self {
-        let Values::Bytes(column) = &vector.values else { return Self::default() };
-        Self { ends: column.offsets.iter().map(|&o| u64::from(o)).collect(), data: column.data.clone() }
+        let Values::Bytes(column) = &vector.values else {
+            return Self::default();
+        };
+        Self {
+            ends: column.offsets.iter().map(|&o| u64::from(o)).collect(),
+            data: column.data.clone(),
+        }
     }
 }
 
@@ -478,7 +567,11 @@ pub(crate) struct FieldBuilder {
 
 impl FieldBuilder {
     pub(crate) fn new(physical: Physical) -> Self {
-        Self { physical, bytes: BytesColumn::default(), validity: Bitmap::default() }
+        Self {
+            physical,
+            bytes: BytesColumn::default(),
+            validity: Bitmap::default(),
+        }
     }
 
     /// Takes the next field off `key` and returns the rest.
@@ -501,7 +594,10 @@ impl FieldBuilder {
         let (width, rest) = match self.physical {
             Physical::Bytes => {
                 let (length, rest) = rest.split_at(4);
-                (u32::from_le_bytes([length[0], length[1], length[2], length[3]]) as usize, rest)
+                (
+                    u32::from_le_bytes([length[0], length[1], length[2], length[3]]) as usize,
+                    rest,
+                )
             }
             _ => (width, rest),
         };
@@ -529,11 +625,17 @@ impl FieldBuilder {
             Physical::I128 => numbers!(I128, i128),
             Physical::F32 => numbers!(F32, f32),
             Physical::F64 => numbers!(F64, f64),
-            Physical::Fixed(width) => Values::Fixed { width, data: self.bytes.data },
+            Physical::Fixed(width) => Values::Fixed {
+                width,
+                data: self.bytes.data,
+            },
             Physical::Bytes => Values::Bytes(self.bytes),
         };
         let all = self.validity.count_ones() == self.validity.len();
-        Vector { values, validity: (!all).then_some(self.validity) }
+        Vector {
+            values,
+            validity: (!all).then_some(self.validity),
+        }
     }
 }
 

@@ -83,14 +83,21 @@ impl MemoryBudget {
 
     /// Makes sure that at least `bytes` have been taken from the parent.
     fn cover(&self, bytes: usize) -> bool {
-        let Some(parent) = &self.parent else { return true };
+        let Some(parent) = &self.parent else {
+            return true;
+        };
         let mut taken = self.taken.load(Ordering::Relaxed);
         while taken < bytes {
             let step = (bytes - taken).max(PARENT_STEP_BYTES);
             if !parent.take(step) {
                 return false;
             }
-            match self.taken.compare_exchange(taken, taken + step, Ordering::Relaxed, Ordering::Relaxed) {
+            match self.taken.compare_exchange(
+                taken,
+                taken + step,
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            ) {
                 Ok(_) => return true,
                 Err(now) => {
                     parent.give(step);
@@ -119,7 +126,10 @@ pub struct Reservation {
 impl Reservation {
     /// An empty reservation.
     pub fn new(budget: &Arc<MemoryBudget>) -> Self {
-        Self { budget: Arc::clone(budget), bytes: 0 }
+        Self {
+            budget: Arc::clone(budget),
+            bytes: 0,
+        }
     }
 
     /// Makes the reservation `bytes` large; [`Error::OutOfMemory`] leaves it as it was.

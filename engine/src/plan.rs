@@ -146,7 +146,10 @@ impl JoinKind {
 
     /// Whether probe rows without a match come out.
     pub fn keeps_probe(self) -> bool {
-        matches!(self, JoinKind::Left | JoinKind::Full | JoinKind::Anti | JoinKind::AntiNotIn)
+        matches!(
+            self,
+            JoinKind::Left | JoinKind::Full | JoinKind::Anti | JoinKind::AntiNotIn
+        )
     }
 }
 
@@ -256,7 +259,10 @@ impl AggregateFunction {
     /// The types of the output columns for an argument type.
     pub fn output_types(self, argument: Option<DataType>) -> Vec<DataType> {
         use AggregateFunction::*;
-        let wide = |scale| DataType::Numeric { precision: 38, scale };
+        let wide = |scale| DataType::Numeric {
+            precision: 38,
+            scale,
+        };
         let argument = argument.unwrap_or(DataType::Int8);
         let sum = match argument {
             DataType::Int2 | DataType::Int4 => DataType::Int8,
@@ -306,75 +312,171 @@ pub enum SetOpKind {
 
 impl Node {
     /// A scan of columns `columns` of source `source`.
-    pub fn scan(id: u32, source: usize, columns: Vec<usize>, types: Vec<DataType>, filters: Vec<Expr>) -> Node {
+    pub fn scan(
+        id: u32,
+        source: usize,
+        columns: Vec<usize>,
+        types: Vec<DataType>,
+        filters: Vec<Expr>,
+    ) -> Node {
         debug_assert_eq!(columns.len(), types.len());
-        Node { id, types, op: Op::Scan(Scan { source, columns, filters }) }
+        Node {
+            id,
+            types,
+            op: Op::Scan(Scan {
+                source,
+                columns,
+                filters,
+            }),
+        }
     }
 
     /// A filter.
     pub fn filter(id: u32, input: Node, predicate: Expr) -> Node {
-        Node { id, types: input.types.clone(), op: Op::Filter { input: Box::new(input), predicate } }
+        Node {
+            id,
+            types: input.types.clone(),
+            op: Op::Filter {
+                input: Box::new(input),
+                predicate,
+            },
+        }
     }
 
     /// A projection.
     pub fn project(id: u32, input: Node, exprs: Vec<Expr>) -> Node {
         let types = exprs.iter().map(Expr::data_type).collect();
-        Node { id, types, op: Op::Project { input: Box::new(input), exprs } }
+        Node {
+            id,
+            types,
+            op: Op::Project {
+                input: Box::new(input),
+                exprs,
+            },
+        }
     }
 
     /// A join; its types follow from `join.output`.
     pub fn join(id: u32, join: Join) -> Node {
         let width = join.probe.types.len();
-        let side = |&i: &usize| if i < width { join.probe.types[i] } else { join.build.types[i - width] };
-        Node { id, types: join.output.iter().map(side).collect(), op: Op::Join(join) }
+        let side = |&i: &usize| {
+            if i < width {
+                join.probe.types[i]
+            } else {
+                join.build.types[i - width]
+            }
+        };
+        Node {
+            id,
+            types: join.output.iter().map(side).collect(),
+            op: Op::Join(join),
+        }
     }
 
     /// An aggregation.
     pub fn aggregate(id: u32, aggregate: Aggregate) -> Node {
-        let mut types: Vec<DataType> = aggregate.keys.iter().map(|key| key.expr.data_type()).collect();
+        let mut types: Vec<DataType> = aggregate
+            .keys
+            .iter()
+            .map(|key| key.expr.data_type())
+            .collect();
         for call in &aggregate.calls {
-            types.extend(call.function.output_types(call.argument.as_ref().map(Expr::data_type)));
+            types.extend(
+                call.function
+                    .output_types(call.argument.as_ref().map(Expr::data_type)),
+            );
         }
         if aggregate.grouping_sets.is_some() {
             types.push(DataType::Int4);
         }
-        Node { id, types, op: Op::Aggregate(aggregate) }
+        Node {
+            id,
+            types,
+            op: Op::Aggregate(aggregate),
+        }
     }
 
     /// A sort.
     pub fn sort(id: u32, input: Node, keys: Vec<SortKey>) -> Node {
-        Node { id, types: input.types.clone(), op: Op::Sort { input: Box::new(input), keys } }
+        Node {
+            id,
+            types: input.types.clone(),
+            op: Op::Sort {
+                input: Box::new(input),
+                keys,
+            },
+        }
     }
 
     /// A sort of which only some first rows are wanted.
     pub fn top_n(id: u32, input: Node, keys: Vec<SortKey>, limit: u64, offset: u64) -> Node {
-        Node { id, types: input.types.clone(), op: Op::TopN { input: Box::new(input), keys, limit, offset } }
+        Node {
+            id,
+            types: input.types.clone(),
+            op: Op::TopN {
+                input: Box::new(input),
+                keys,
+                limit,
+                offset,
+            },
+        }
     }
 
     /// LIMIT and OFFSET.
     pub fn limit(id: u32, input: Node, limit: Option<u64>, offset: u64) -> Node {
-        Node { id, types: input.types.clone(), op: Op::Limit { input: Box::new(input), limit, offset } }
+        Node {
+            id,
+            types: input.types.clone(),
+            op: Op::Limit {
+                input: Box::new(input),
+                limit,
+                offset,
+            },
+        }
     }
 
     /// SELECT DISTINCT.
     pub fn distinct(id: u32, input: Node) -> Node {
-        Node { id, types: input.types.clone(), op: Op::Distinct { input: Box::new(input) } }
+        Node {
+            id,
+            types: input.types.clone(),
+            op: Op::Distinct {
+                input: Box::new(input),
+            },
+        }
     }
 
     /// UNION ALL of at least one input.
     pub fn union_all(id: u32, inputs: Vec<Node>) -> Node {
-        Node { id, types: inputs[0].types.clone(), op: Op::UnionAll { inputs } }
+        Node {
+            id,
+            types: inputs[0].types.clone(),
+            op: Op::UnionAll { inputs },
+        }
     }
 
     /// INTERSECT or EXCEPT, with ALL or without.
     pub fn set_op(id: u32, kind: SetOpKind, all: bool, left: Node, right: Node) -> Node {
         let types = left.types.clone();
-        Node { id, types, op: Op::SetOp { kind, all, left: Box::new(left), right: Box::new(right) } }
+        Node {
+            id,
+            types,
+            op: Op::SetOp {
+                kind,
+                all,
+                left: Box::new(left),
+                right: Box::new(right),
+            },
+        }
     }
 
     /// Rows that are there already.
     pub fn values(id: u32, types: Vec<DataType>, rows: Batch) -> Node {
-        Node { id, types, op: Op::Values { rows } }
+        Node {
+            id,
+            types,
+            op: Op::Values { rows },
+        }
     }
 
     /// The inputs, in execution order of their columns.
@@ -396,6 +498,9 @@ impl Node {
 
     /// The largest node id in the tree.
     pub fn max_id(&self) -> u32 {
-        self.inputs().into_iter().map(Node::max_id).fold(self.id, u32::max)
+        self.inputs()
+            .into_iter()
+            .map(Node::max_id)
+            .fold(self.id, u32::max)
     }
 }

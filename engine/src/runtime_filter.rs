@@ -36,7 +36,10 @@ struct Bloom {
 impl Bloom {
     fn with_capacity(keys: usize) -> Self {
         let words = (keys * BITS_PER_KEY / 64).next_power_of_two().max(2);
-        Self { words: vec![0; words], shift: 64 - words.trailing_zeros() }
+        Self {
+            words: vec![0; words],
+            shift: 64 - words.trailing_zeros(),
+        }
     }
 
     #[inline]
@@ -107,7 +110,8 @@ impl RuntimeFilter {
             let first = list.partition_point(|&key| key < min);
             return list.get(first).is_some_and(|&key| key <= max);
         }
-        self.range.is_none_or(|(low, high)| low <= max && min <= high)
+        self.range
+            .is_none_or(|(low, high)| low <= max && min <= high)
     }
 
     /// The rows of `selection` that may have a partner, by their values in `column`.
@@ -120,7 +124,12 @@ impl RuntimeFilter {
         })
     }
 
-    fn apply_integers(&self, column: &Vector, selection: Selection, value: impl Fn(usize) -> i64) -> Selection {
+    fn apply_integers(
+        &self,
+        column: &Vector,
+        selection: Selection,
+        value: impl Fn(usize) -> i64,
+    ) -> Selection {
         let (min, max) = self.range.unwrap_or((i64::MIN, i64::MAX));
         let in_range = |x: i64| min <= x && x <= max;
         let valid = |row: usize| !column.is_null(row);

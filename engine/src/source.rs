@@ -58,13 +58,18 @@ pub struct MemorySource {
 impl MemorySource {
     /// A source that hands out `batches` in order.
     pub fn new(batches: impl IntoIterator<Item = Batch>) -> Self {
-        Self { batches: batches.into_iter().collect() }
+        Self {
+            batches: batches.into_iter().collect(),
+        }
     }
 }
 
 impl MorselSource for MemorySource {
     fn next(&mut self) -> Result<Option<Box<dyn Morsel>>> {
-        Ok(self.batches.pop_front().map(|batch| Box::new(MemoryMorsel(batch)) as Box<dyn Morsel>))
+        Ok(self
+            .batches
+            .pop_front()
+            .map(|batch| Box::new(MemoryMorsel(batch)) as Box<dyn Morsel>))
     }
 }
 

@@ -49,7 +49,9 @@ impl SharedSpill {
     /// A new file of `store`; [`Error::OutOfMemory`] without one.
     pub fn create(store: Option<&dyn SpillStore>) -> Result<Arc<Self>> {
         let file = store.ok_or(Error::OutOfMemory)?.create()?;
-        Ok(Arc::new(Self { file: Mutex::new((file, 0)) }))
+        Ok(Arc::new(Self {
+            file: Mutex::new((file, 0)),
+        }))
     }
 
     /// Appends vectors as a run.
@@ -61,7 +63,10 @@ impl SharedSpill {
         let offset = file.1;
         file.0.append(&bytes)?;
         file.1 += bytes.len() as u64;
-        Ok(Run { offset, bytes: bytes.len() as u64 })
+        Ok(Run {
+            offset,
+            bytes: bytes.len() as u64,
+        })
     }
 
     /// Reads a run back.
@@ -84,7 +89,8 @@ fn encode(out: &mut Vec<u8>, vector: &Vector) {
         ($tag:literal, $v:expr) => {{
             out.extend_from_slice(&[$tag, 0, 0]);
             put_u32(out, rows);
-            $v.iter().for_each(|x| out.extend_from_slice(&x.to_le_bytes()));
+            $v.iter()
+                .for_each(|x| out.extend_from_slice(&x.to_le_bytes()));
         }};
     }
     match &vector.values {
@@ -105,7 +111,11 @@ fn encode(out: &mut Vec<u8>, vector: &Vector) {
             out.extend_from_slice(&[8, 0, 0]);
             put_u32(out, rows);
             for i in 0..rows {
-                let value = if vector.is_null(i) { None } else { vector.bytes(i) };
+                let value = if vector.is_null(i) {
+                    None
+                } else {
+                    vector.bytes(i)
+                };
                 let value = value.unwrap_or_default();
                 put_u32(out, value.len());
                 out.extend_from_slice(value);
@@ -114,7 +124,9 @@ fn encode(out: &mut Vec<u8>, vector: &Vector) {
     }
     out.push(u8::from(vector.validity.is_some()));
     if let Some(bits) = &vector.validity {
-        bits.words().iter().for_each(|word| out.extend_from_slice(&word.to_le_bytes()));
+        bits.words()
+            .iter()
+            .for_each(|word| out.extend_from_slice(&word.to_le_bytes()));
     }
 }
 
@@ -125,7 +137,10 @@ struct Reader<'b> {
 
 impl<'b> Reader<'b> {
     fn take(&mut self, n: usize) -> Result<&'b [u8]> {
-        let (head, rest) = self.bytes.split_at_checked(n).ok_or_else(|| Error::internal("a spilled run ends early"))?;
+        let (head, rest) = self
+            .bytes
+            .split_at_checked(n)
+            .ok_or_else(|| Error::internal("a spilled run ends early"))?;
         self.bytes = rest;
         Ok(head)
     }
@@ -163,7 +178,10 @@ impl<'b> Reader<'b> {
             4 => numbers!(I128, i128),
             5 => numbers!(F32, f32),
             6 => numbers!(F64, f64),
-            7 => Values::Fixed { width, data: self.take(rows * usize::from(width))?.to_vec() },
+            7 => Values::Fixed {
+                width,
+                data: self.take(rows * usize::from(width))?.to_vec(),
+            },
             _ => {
                 let mut column = BytesColumn::default();
                 for _ in 0..rows {
@@ -205,7 +223,10 @@ impl SpillFile for MemoryFile {
 
     fn read(&mut self, offset: u64, buffer: &mut [u8]) -> Result<()> {
         let from = offset as usize;
-        let stored = self.0.get(from..from + buffer.len()).ok_or_else(|| Error::internal("read past a spill file"))?;
+        let stored = self
+            .0
+            .get(from..from + buffer.len())
+            .ok_or_else(|| Error::internal("read past a spill file"))?;
         buffer.copy_from_slice(stored);
         Ok(())
     }

@@ -28,7 +28,11 @@ impl<K: KeyColumn> GroupTable<K> {
     /// A table with room for about `groups` groups.
     pub fn with_capacity(groups: usize) -> Self {
         let slots = (groups * 2).next_power_of_two().max(64);
-        Self { keys: K::default(), hashes: Vec::with_capacity(groups), slots: vec![0; slots] }
+        Self {
+            keys: K::default(),
+            hashes: Vec::with_capacity(groups),
+            slots: vec![0; slots],
+        }
     }
 
     /// Number of groups.
@@ -65,14 +69,23 @@ impl<K: KeyColumn> GroupTable<K> {
 
     /// The groups of the keys `from..to` of `batch`, new ones made where needed; replaces `groups`.
     /// `hashes` are those of the keys `from..to`.
-    pub fn find_or_insert(&mut self, batch: &K, from: usize, hashes: &[u64], groups: &mut Vec<u32>) {
+    pub fn find_or_insert(
+        &mut self,
+        batch: &K,
+        from: usize,
+        hashes: &[u64],
+        groups: &mut Vec<u32>,
+    ) {
         groups.clear();
         groups.reserve(hashes.len());
         // Runs of one key, as a table sorted by it has, cost one comparison a row.
         let mut last = NO_GROUP;
         for (i, &hash) in hashes.iter().enumerate() {
             let row = from + i;
-            if last != NO_GROUP && hash == self.hashes[last as usize] && self.keys.equals(last as usize, batch, row) {
+            if last != NO_GROUP
+                && hash == self.hashes[last as usize]
+                && self.keys.equals(last as usize, batch, row)
+            {
                 groups.push(last);
                 continue;
             }
@@ -137,7 +150,12 @@ impl<K: KeyColumn> GroupTable<K> {
     /// The groups of the keys of `batch`, [`NO_GROUP`] for those not in the table; replaces `groups`.
     pub fn find(&self, batch: &K, hashes: &[u64], groups: &mut Vec<u32>) {
         groups.clear();
-        groups.extend(hashes.iter().enumerate().map(|(row, &hash)| self.find_one(batch, row, hash)));
+        groups.extend(
+            hashes
+                .iter()
+                .enumerate()
+                .map(|(row, &hash)| self.find_one(batch, row, hash)),
+        );
     }
 
     #[inline]

@@ -38,16 +38,29 @@ impl Rng {
 }
 
 /// A column of `rows` random values with about `distinct` different ones.
-pub fn random_column(rng: &mut Rng, t: DataType, rows: usize, distinct: u64, nulls: bool) -> Vector {
+pub fn random_column(
+    rng: &mut Rng,
+    t: DataType,
+    rows: usize,
+    distinct: u64,
+    nulls: bool,
+) -> Vector {
     let mut draw = || rng.below(distinct);
     let values = match t {
         DataType::Bool => Values::Bool((0..rows).map(|_| (draw() % 2) as u8).collect()),
         DataType::Int2 => Values::I16((0..rows).map(|_| draw() as i16 - 5).collect()),
-        DataType::Int4 | DataType::Date => Values::I32((0..rows).map(|_| draw() as i32 - 5).collect()),
+        DataType::Int4 | DataType::Date => {
+            Values::I32((0..rows).map(|_| draw() as i32 - 5).collect())
+        }
         DataType::Float4 => Values::F32((0..rows).map(|_| draw() as f32 - 3.0).collect()),
         DataType::Float8 => {
             let special = [f64::NAN, f64::INFINITY, -0.0, 0.0];
-            let value = |x: u64| special.get(x as usize % 16).copied().unwrap_or(x as f64 / 4.0 - 3.0);
+            let value = |x: u64| {
+                special
+                    .get(x as usize % 16)
+                    .copied()
+                    .unwrap_or(x as f64 / 4.0 - 3.0)
+            };
             Values::F64((0..rows).map(|_| value(draw())).collect())
         }
         DataType::Numeric { precision, .. } if precision > 18 => {
@@ -71,7 +84,7 @@ fn word(number: u64) -> String {
 }
 
 fn as_dictionary_sometimes(coin: u64, column: BytesColumn) -> Values {
-    if coin % 2 == 0 {
+    if coin.is_multiple_of(2) {
         return Values::Bytes(column);
     }
     let mut dict = BytesColumn::default();
@@ -83,13 +96,21 @@ fn as_dictionary_sometimes(coin: u64, column: BytesColumn) -> Values {
         })
     };
     let codes = column.iter().map(&mut code).collect();
-    Values::Dict { codes, dict: Arc::new(dict) }
+    Values::Dict {
+        codes,
+        dict: Arc::new(dict),
+    }
 }
 
 fn with_nulls(rng: &mut Rng, values: Values, nulls: bool) -> Vector {
-    let mut vector = Vector { values, validity: None };
+    let mut vector = Vector {
+        values,
+        validity: None,
+    };
     if nulls {
-        vector.validity = Some(Bitmap::from_bools((0..vector.len()).map(|_| !rng.one_in(7))));
+        vector.validity = Some(Bitmap::from_bools(
+            (0..vector.len()).map(|_| !rng.one_in(7)),
+        ));
     }
     vector
 }
@@ -98,12 +119,19 @@ fn with_nulls(rng: &mut Rng, values: Values, nulls: bool) -> Vector {
 pub type ColumnSpec = (DataType, u64, bool);
 
 /// Batches of random rows, of random sizes up to `batch_rows`.
-pub fn random_batches(rng: &mut Rng, specs: &[ColumnSpec], rows: usize, batch_rows: usize) -> Vec<Batch> {
+pub fn random_batches(
+    rng: &mut Rng,
+    specs: &[ColumnSpec],
+    rows: usize,
+    batch_rows: usize,
+) -> Vec<Batch> {
     let mut left = rows;
     let mut batches = Vec::new();
     while left > 0 {
         let n = (1 + rng.below(batch_rows as u64) as usize).min(left);
-        let columns = specs.iter().map(|&(t, distinct, nulls)| Arc::new(random_column(rng, t, n, distinct, nulls)));
+        let columns = specs
+            .iter()
+            .map(|&(t, distinct, nulls)| Arc::new(random_column(rng, t, n, distinct, nulls)));
         batches.push(Batch::new(columns.collect(), n));
         left -= n;
     }
@@ -112,8 +140,17 @@ pub fn random_batches(rng: &mut Rng, specs: &[ColumnSpec], rows: usize, batch_ro
 
 /// The rows of batches.
 pub fn rows_of(batches: &[Batch]) -> Vec<Row> {
-    let row = |batch: &Batch, i: usize| batch.columns.iter().map(|column| Scalar::of_vector(column, i)).collect();
-    batches.iter().flat_map(|batch| (0..batch.rows).map(move |i| row(batch, i))).collect()
+    let row = |batch: &Batch, i: usize| {
+        batch
+            .columns
+            .iter()
+            .map(|column| Scalar::of_vector(column, i))
+            .collect()
+    };
+    batches
+        .iter()
+        .flat_map(|batch| (0..batch.rows).map(move |i| row(batch, i)))
+        .collect()
 }
 
 /// Rows as text, sorted: equal for equal sets of rows. -0 is 0.
@@ -123,15 +160,18 @@ pub fn canonical(rows: &[Row]) -> Vec<String> {
         Some(Scalar::F32(x)) => format!("{:?}", x + 0.0),
         other => format!("{other:?}"),
     };
-    let mut out: Vec<String> =
-        rows.iter().map(|row| row.iter().map(cell).collect::<Vec<_>>().join("|")).collect();
+    let mut out: Vec<String> = rows
+        .iter()
+        .map(|row| row.iter().map(cell).collect::<Vec<_>>().join("|"))
+        .collect();
     out.sort();
     out
 }
 
 /// Runs a plan to its end.
 pub fn run(plan: &Node, tables: &[Vec<Batch>], options: Options) -> Result<Vec<Batch>> {
-    let source = |table: &Vec<Batch>| Box::new(MemorySource::new(table.clone())) as Box<dyn MorselSource>;
+    let source =
+        |table: &Vec<Batch>| Box::new(MemorySource::new(table.clone())) as Box<dyn MorselSource>;
     let mut executor = Executor::new(plan.clone(), tables.iter().map(source).collect(), options);
     let mut batches = Vec::new();
     while let Some(batch) = executor.next_batch()? {
@@ -143,18 +183,45 @@ pub fn run(plan: &Node, tables: &[Vec<Batch>], options: Options) -> Result<Vec<B
 /// Ways to run a plan that must all give the same rows: one and two threads, tiny and usual batches, memory for
 /// nothing but spilling.
 pub fn ways() -> Vec<(&'static str, Options)> {
-    let pool = || Some(Arc::new(rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap()));
-    let two = || Options { threads: 2, pool: pool(), ..Options::default() };
+    let pool = || {
+        Some(Arc::new(
+            rayon::ThreadPoolBuilder::new()
+                .num_threads(1)
+                .build()
+                .unwrap(),
+        ))
+    };
+    let two = || Options {
+        threads: 2,
+        pool: pool(),
+        ..Options::default()
+    };
     vec![
         ("one thread", Options::default()),
-        ("two threads, tiny batches", Options { batch_rows: 7, local_groups: 20, ..two() }),
-        ("two threads", Options { local_groups: 100, ..two() }),
-        ("spilling", Options {
-            budget: MemoryBudget::new(64 << 10),
-            spill: Some(Box::new(MemorySpill)),
-            local_groups: 50,
-            ..Options::default()
-        }),
+        (
+            "two threads, tiny batches",
+            Options {
+                batch_rows: 7,
+                local_groups: 20,
+                ..two()
+            },
+        ),
+        (
+            "two threads",
+            Options {
+                local_groups: 100,
+                ..two()
+            },
+        ),
+        (
+            "spilling",
+            Options {
+                budget: MemoryBudget::new(64 << 10),
+                spill: Some(Box::new(MemorySpill)),
+                local_groups: 50,
+                ..Options::default()
+            },
+        ),
     ]
 }
 

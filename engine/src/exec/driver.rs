@@ -59,7 +59,11 @@ impl Driver {
     }
 
     /// Works every item that `next` makes (on this thread) with `work` (on any thread).
-    pub fn drive<T: Send>(&self, next: &mut dyn FnMut() -> Result<Option<T>>, work: &Work<'_, T>) -> Result<()> {
+    pub fn drive<T: Send>(
+        &self,
+        next: &mut dyn FnMut() -> Result<Option<T>>,
+        work: &Work<'_, T>,
+    ) -> Result<()> {
         let mine = self.worker();
         let helpers = self.query.threads.saturating_sub(1);
         let (Some(pool), true) = (&self.pool, helpers > 0) else {
@@ -70,7 +74,9 @@ impl Driver {
             return Ok(());
         };
         let Some(first) = next()? else { return Ok(()) };
-        let Some(second) = next()? else { return guarded(work, &mine, first) };
+        let Some(second) = next()? else {
+            return guarded(work, &mine, first);
+        };
         let queue = Queue::new(helpers);
         let query = &*self.query;
         pool.in_place_scope(|scope| {
@@ -147,7 +153,8 @@ impl Driver {
 
 /// Runs one item, turning a panic into an error.
 fn guarded<T>(work: &Work<'_, T>, worker: &Worker<'_>, item: T) -> Result<()> {
-    catch_unwind(AssertUnwindSafe(|| work(worker, item))).unwrap_or_else(|panic| Err(panicked(&*panic)))
+    catch_unwind(AssertUnwindSafe(|| work(worker, item)))
+        .unwrap_or_else(|panic| Err(panicked(&*panic)))
 }
 
 /// The error for a panic's payload.
@@ -181,8 +188,18 @@ struct QueueState<T> {
 
 impl<T> Queue<T> {
     fn new(helpers_max: usize) -> Self {
-        let state = QueueState { items: VecDeque::new(), closed: false, workers: 0, error: None };
-        Self { state: Mutex::new(state), changed: Condvar::new(), failed: AtomicBool::new(false), helpers_max }
+        let state = QueueState {
+            items: VecDeque::new(),
+            closed: false,
+            workers: 0,
+            error: None,
+        };
+        Self {
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+            failed: AtomicBool::new(false),
+            helpers_max,
+        }
     }
 
     /// Puts an item on the queue, or gives it back when the queue is full.
@@ -203,7 +220,11 @@ impl<T> Queue<T> {
     /// A worker's life.
     fn work_until_empty(&self, worker: &Worker<'_>, work: &Work<'_, T>) {
         while let Some(item) = self.pop_or_leave() {
-            if let Err(error) = worker.query.check().and_then(|()| guarded(work, worker, item)) {
+            if let Err(error) = worker
+                .query
+                .check()
+                .and_then(|()| guarded(work, worker, item))
+            {
                 self.fail(error);
             }
         }
@@ -229,7 +250,9 @@ impl<T> Queue<T> {
     /// Waits until no worker works, at most for `timeout`; whether that is so.
     fn wait_until_idle(&self, timeout: Duration) -> bool {
         let state = lock(&self.state);
-        let waited = self.changed.wait_timeout_while(state, timeout, |s| s.workers > 0);
+        let waited = self
+            .changed
+            .wait_timeout_while(state, timeout, |s| s.workers > 0);
         let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         state.workers == 0
     }
@@ -250,7 +273,10 @@ impl<T> Queue<T> {
     }
 
     fn outcome(self) -> Result<()> {
-        let state = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let state = self
+            .state
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
         state.error.map_or(Ok(()), Err)
     }
 }

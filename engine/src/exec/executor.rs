@@ -14,9 +14,9 @@ use super::stream::{LimitSource, Stream, Tasks};
 use crate::batch::Batch;
 use crate::error::{Error, Result};
 use crate::expr::{Expr, ExprKind};
+use crate::ops::aggregate;
 use crate::ops::row::{Filter, Project};
 use crate::ops::scan::{AppliedFilter, ScanShape, ScanSource};
-use crate::ops::aggregate;
 use crate::plan::{Node, Op, Scan};
 use crate::runtime_filter::RuntimeFilter;
 use crate::source::MorselSource;
@@ -43,7 +43,9 @@ pub struct Executor {
 impl Executor {
     /// An execution of `plan` over `sources`. Nothing runs before the first [`Executor::next_batch`].
     pub fn new(plan: Node, sources: Vec<Box<dyn MorselSource>>, options: Options) -> Self {
-        let counters = (0..=plan.max_id()).map(|_| NodeCounters::default()).collect();
+        let counters = (0..=plan.max_id())
+            .map(|_| NodeCounters::default())
+            .collect();
         let query = Query {
             threads: options.threads.max(1),
             budget: options.budget,
@@ -61,7 +63,14 @@ impl Executor {
             on_idle: RefCell::new(options.on_idle),
         };
         let sources = sources.into_iter().map(Some).collect();
-        Self { plan: Some(plan), sources, driver, stream: Stream::empty(), ready: VecDeque::new(), failed: None }
+        Self {
+            plan: Some(plan),
+            sources,
+            driver,
+            stream: Stream::empty(),
+            ready: VecDeque::new(),
+            failed: None,
+        }
     }
 
     /// The next rows; `None` at the end. Nobody works between two calls. After an error, the same error again.
@@ -86,7 +95,11 @@ impl Executor {
     fn advance(&mut self) -> Result<Option<Batch>> {
         if let Some(plan) = self.plan.take() {
             self.driver.query.check()?;
-            self.stream = Opening { driver: &self.driver, sources: &mut self.sources }.open(&plan, &[])?;
+            self.stream = Opening {
+                driver: &self.driver,
+                sources: &mut self.sources,
+            }
+            .open(&plan, &[])?;
         }
         loop {
             if let Some(batch) = self.ready.pop_front() {
@@ -117,28 +130,53 @@ impl Opening<'_> {
         match &node.op {
             Op::Scan(scan) => self.open_scan(node, scan, wanted),
             Op::Filter { input, predicate } => {
-                let stage = Filter { id: node.id, predicate: predicate.clone() };
+                let stage = Filter {
+                    id: node.id,
+                    predicate: predicate.clone(),
+                };
                 Ok(self.open(input, wanted)?.through(Arc::new(stage)))
             }
             Op::Project { input, exprs } => {
-                let stage = Project { id: node.id, exprs: exprs.clone() };
+                let stage = Project {
+                    id: node.id,
+                    exprs: exprs.clone(),
+                };
                 let wanted = through_exprs(wanted, exprs.iter());
                 Ok(self.open(input, &wanted)?.through(Arc::new(stage)))
             }
             Op::Aggregate(aggregate) => {
                 let sets = aggregate.grouping_sets.as_deref();
                 let keys = aggregate.keys.iter().map(|key| &key.expr);
-                let wanted = if sets.is_none() { through_exprs(wanted, keys) } else { Vec::new() };
+                let wanted = if sets.is_none() {
+                    through_exprs(wanted, keys)
+                } else {
+                    Vec::new()
+                };
                 let input = self.open(&aggregate.input, &wanted)?;
-                aggregate::open(driver, node.id, input, &aggregate.keys, &aggregate.calls, sets)
+                aggregate::open(
+                    driver,
+                    node.id,
+                    input,
+                    &aggregate.keys,
+                    &aggregate.calls,
+                    sets,
+                )
             }
             Op::Distinct { input } => {
                 let rows = self.open(input, wanted)?;
                 aggregate::open_distinct_rows(driver, node.id, rows, &node.types)
             }
-            Op::Limit { input, limit, offset } => {
+            Op::Limit {
+                input,
+                limit,
+                offset,
+            } => {
                 let input = self.open(input, &[])?;
-                Ok(Stream::new(Box::new(LimitSource { input, skip: *offset, left: *limit })))
+                Ok(Stream::new(Box::new(LimitSource {
+                    input,
+                    skip: *offset,
+                    left: *limit,
+                })))
             }
             Op::UnionAll { inputs } => {
                 let mut all = Stream::empty();
@@ -156,22 +194,36 @@ impl Opening<'_> {
 
     fn open_scan(&mut self, node: &Node, scan: &Scan, wanted: &[Wanted]) -> Result<Stream> {
         let source = self.sources.get_mut(scan.source).and_then(Option::take);
-        let mut source = source.ok_or_else(|| Error::internal("a source that is missing or used twice"))?;
+        let mut source =
+            source.ok_or_else(|| Error::internal("a source that is missing or used twice"))?;
         for wanted in wanted {
             source.add_runtime_filter(scan.columns[wanted.column], &wanted.filter);
         }
         // What can fail or needs the driving thread runs as an operator of its own, where errors find their row.
-        let simple = scan.filters.iter().take_while(|f| f.is_native() && !f.can_raise()).count();
+        let simple = scan
+            .filters
+            .iter()
+            .take_while(|f| f.is_native() && !f.can_raise())
+            .count();
         let shape = ScanShape {
             id: node.id,
             columns: scan.columns.clone(),
             types: node.types.clone(),
             filters: scan.filters[..simple].to_vec(),
-            runtime_filters: wanted.iter().map(|w| AppliedFilter::new(w.column, Arc::clone(&w.filter))).collect(),
+            runtime_filters: wanted
+                .iter()
+                .map(|w| AppliedFilter::new(w.column, Arc::clone(&w.filter)))
+                .collect(),
         };
-        let mut stream = Stream::new(Box::new(ScanSource { source, shape: Arc::new(shape) }));
+        let mut stream = Stream::new(Box::new(ScanSource {
+            source,
+            shape: Arc::new(shape),
+        }));
         for predicate in &scan.filters[simple..] {
-            stream = stream.through(Arc::new(Filter { id: node.id, predicate: predicate.clone() }));
+            stream = stream.through(Arc::new(Filter {
+                id: node.id,
+                predicate: predicate.clone(),
+            }));
         }
         Ok(stream)
     }
@@ -187,7 +239,10 @@ fn through_exprs<'e>(wanted: &[Wanted], exprs: impl Iterator<Item = &'e Expr>) -
         .collect();
     let passed = |w: &Wanted| {
         let column = (*inputs.get(w.column)?)?;
-        Some(Wanted { column, filter: Arc::clone(&w.filter) })
+        Some(Wanted {
+            column,
+            filter: Arc::clone(&w.filter),
+        })
     };
     wanted.iter().filter_map(passed).collect()
 }

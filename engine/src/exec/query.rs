@@ -11,8 +11,7 @@ use rayon::ThreadPool;
 use super::driver::Idle;
 use crate::batch::{Batch, Selection};
 use crate::error::{Error, Result};
-use crate::expr::{EvalContext, Expr, ExprKind, ExternalEval};
-use crate::gather::gather;
+use crate::expr::{EvalContext, Expr, ExternalEval};
 use crate::memory::MemoryBudget;
 use crate::spill::SpillStore;
 use crate::types::Scalar;
@@ -145,21 +144,15 @@ pub struct Worker<'q> {
 impl<'q> Worker<'q> {
     /// A worker that evaluates native expressions only, unless `external` is given.
     pub fn new(query: &'q Query, external: Option<&'q dyn ExternalEval>) -> Self {
-        let cancelled = Some(&*query.cancel);
-        let eval = EvalContext { params: &query.params, external, cancelled, ..EvalContext::default() };
+        let mut eval = EvalContext::with_params(&query.params);
+        eval.external = external;
+        eval.cancelled = Some(&*query.cancel);
         Self { query, eval }
     }
 
-    /// `expr` over the selected rows, dense; a plain column is shared, not copied, where possible.
+    /// `expr` over the selected rows, dense.
     pub fn eval(&self, expr: &Expr, chunk: &Chunk) -> Result<Arc<Vector>> {
-        if let ExprKind::Column(i) = expr.kind() {
-            let column = &chunk.batch.columns[*i];
-            return Ok(match &chunk.selection {
-                Selection::All(rows) if *rows == column.len() => Arc::clone(column),
-                selection => Arc::new(gather(column, &selection.indices())),
-            });
-        }
-        Ok(Arc::new(expr.eval(&self.eval, &chunk.batch, &chunk.selection)?))
+        expr.eval(&self.eval, &chunk.batch, &chunk.selection)
     }
 }
 

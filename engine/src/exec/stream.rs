@@ -66,12 +66,23 @@ pub struct Stream {
 impl Stream {
     /// A stream of what `source` makes.
     pub fn new(source: Box<dyn Source>) -> Self {
-        Self { phases: VecDeque::from([Phase { source, stages: Vec::new() }]), round: 1, pending: None }
+        Self {
+            phases: VecDeque::from([Phase {
+                source,
+                stages: Vec::new(),
+            }]),
+            round: 1,
+            pending: None,
+        }
     }
 
     /// A stream without rows.
     pub fn empty() -> Self {
-        Self { phases: VecDeque::new(), round: 1, pending: None }
+        Self {
+            phases: VecDeque::new(),
+            round: 1,
+            pending: None,
+        }
     }
 
     /// Sends everything through one more stage.
@@ -112,7 +123,9 @@ impl Stream {
             self.phases.clear();
             return Err(error);
         }
-        let Some(phase) = self.phases.front_mut() else { return Ok(None) };
+        let Some(phase) = self.phases.front_mut() else {
+            return Ok(None);
+        };
         let size = self.round;
         self.round = (size * 2).min(driver.query.threads.max(1) * 8);
         let slots: Vec<Mutex<Slot>> = (0..size).map(|_| Mutex::default()).collect();
@@ -145,7 +158,9 @@ impl Stream {
         }
         // A source's own error comes after the rows it made before.
         match outcome {
-            Err(error @ (Error::Cancelled | Error::OutOfMemory | Error::Internal(_))) => return Err(error),
+            Err(error @ (Error::Cancelled | Error::OutOfMemory | Error::Internal(_))) => {
+                return Err(error)
+            }
             Err(error) => self.pending = self.pending.take().or(Some(error)),
             Ok(()) => {}
         }
@@ -160,23 +175,37 @@ struct Slot {
     error: Option<Error>,
 }
 
-fn run_stages(worker: &Worker<'_>, stages: &[Arc<dyn Stage>], chunk: Chunk, emit: &mut Emit<'_>) -> Result<()> {
+fn run_stages(
+    worker: &Worker<'_>,
+    stages: &[Arc<dyn Stage>],
+    chunk: Chunk,
+    emit: &mut Emit<'_>,
+) -> Result<()> {
     if chunk.selection.is_empty() {
         return Ok(());
     }
     match stages.split_first() {
         None => emit(chunk),
-        Some((stage, rest)) => stage.push(worker, chunk, &mut |chunk| run_stages(worker, rest, chunk, emit)),
+        Some((stage, rest)) => stage.push(worker, chunk, &mut |chunk| {
+            run_stages(worker, rest, chunk, emit)
+        }),
     }
 }
 
 /// Whether an error belongs to a row, and not to the execution.
 fn is_of_a_row(error: &Error) -> bool {
-    !matches!(error, Error::Cancelled | Error::OutOfMemory | Error::Internal(_))
+    !matches!(
+        error,
+        Error::Cancelled | Error::OutOfMemory | Error::Internal(_)
+    )
 }
 
 /// Runs a task up to its first failing row.
-fn run_task_exactly(worker: &Worker<'_>, stages: &[Arc<dyn Stage>], task: Box<dyn Task>) -> Result<Slot> {
+fn run_task_exactly(
+    worker: &Worker<'_>,
+    stages: &[Arc<dyn Stage>],
+    task: Box<dyn Task>,
+) -> Result<Slot> {
     let mut slot = Slot::default();
     let outcome = task.run(worker, &mut |chunk| {
         worker.query.check()?;
@@ -209,7 +238,15 @@ fn push_exactly(
             let (first, second) = indices.split_at(indices.len() / 2);
             for half in [first, second] {
                 let selection = Selection::Indices(half.to_vec());
-                push_exactly(worker, stages, Chunk { batch: chunk.batch.clone(), selection }, out)?;
+                push_exactly(
+                    worker,
+                    stages,
+                    Chunk {
+                        batch: chunk.batch.clone(),
+                        selection,
+                    },
+                    out,
+                )?;
             }
             Ok(())
         }
@@ -251,14 +288,19 @@ struct OnDriver {
 
 impl Source for OnDriver {
     fn next(&mut self, driver: &Driver) -> Result<Option<Box<dyn Task>>> {
-        let Some(chunks) = self.input.next_round(driver)? else { return Ok(None) };
+        let Some(chunks) = self.input.next_round(driver)? else {
+            return Ok(None);
+        };
         let worker = driver.worker();
         let mut out = Vec::new();
         for chunk in chunks {
             let outcome = push_exactly(&worker, std::slice::from_ref(&self.stage), chunk, &mut out);
             if let Err(error) = outcome {
                 // The rows before the failing one go out first.
-                self.input = Stream { pending: Some(error), ..Stream::empty() };
+                self.input = Stream {
+                    pending: Some(error),
+                    ..Stream::empty()
+                };
                 break;
             }
         }
@@ -282,7 +324,9 @@ impl Source for LimitSource {
             self.input = Stream::empty();
             return Ok(None);
         }
-        let Some(chunks) = self.input.next_round(driver)? else { return Ok(None) };
+        let Some(chunks) = self.input.next_round(driver)? else {
+            return Ok(None);
+        };
         let mut out = Vec::new();
         for mut chunk in chunks {
             if self.skip >= chunk.rows() as u64 {
@@ -295,7 +339,9 @@ impl Source for LimitSource {
                 self.skip = 0;
             }
             if let Some(left) = &mut self.left {
-                chunk.selection.truncate((*left).min(usize::MAX as u64) as usize);
+                chunk
+                    .selection
+                    .truncate((*left).min(usize::MAX as u64) as usize);
                 *left -= chunk.rows() as u64;
             }
             out.push(chunk);

@@ -5,7 +5,11 @@ struct Pool(Arc<AtomicUsize>);
 
 impl MemoryParent for Pool {
     fn take(&self, bytes: usize) -> bool {
-        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(bytes)).is_ok()
+        self.0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+                left.checked_sub(bytes)
+            })
+            .is_ok()
     }
     fn give(&self, bytes: usize) {
         self.0.fetch_add(bytes, Ordering::Relaxed);

@@ -60,7 +60,13 @@ struct Output {
 
 impl Output {
     /// Output columns from the columns of the keys that take part and the results.
-    fn arrange(&self, members: &[usize], keys: Vec<Vector>, results: Vec<Vector>, rows: usize) -> Batch {
+    fn arrange(
+        &self,
+        members: &[usize],
+        keys: Vec<Vector>,
+        results: Vec<Vector>,
+        rows: usize,
+    ) -> Batch {
         let mut keys: Vec<Option<Vector>> = keys.into_iter().map(Some).collect();
         let mut columns = Vec::with_capacity(self.key_types.len() + results.len() + 1);
         for (number, t) in self.key_types.iter().enumerate() {
@@ -70,7 +76,10 @@ impl Output {
         }
         columns.extend(results);
         if let Some(number) = self.set_number {
-            columns.push(Vector { values: Values::I32(vec![number; rows]), validity: None });
+            columns.push(Vector {
+                values: Values::I32(vec![number; rows]),
+                validity: None,
+            });
         }
         Batch::new(columns.into_iter().map(Arc::new).collect(), rows)
     }
@@ -119,7 +128,10 @@ impl<K: KeyColumn> Grouper for HashGrouper<K> {
 
 fn grouper(grouping: Grouping) -> Box<dyn Grouper> {
     fn of<K: KeyColumn>(grouping: Grouping) -> Box<dyn Grouper> {
-        Box::new(HashGrouper::<K> { grouping: Arc::new(grouping), idle: Mutex::new(Vec::new()) })
+        Box::new(HashGrouper::<K> {
+            grouping: Arc::new(grouping),
+            idle: Mutex::new(Vec::new()),
+        })
     }
     match grouping.shape.words() {
         Some(1) => of::<WordKeys<1>>(grouping),
@@ -152,7 +164,13 @@ pub fn open(
             set_number: sets.map(|_| number as i32),
         };
         let shape = KeyShape::new(&types, &nullable)?;
-        groupers.push(grouper(Grouping { id, shape, calls: calls.to_vec(), members: members.clone(), output }));
+        groupers.push(grouper(Grouping {
+            id,
+            shape,
+            calls: calls.to_vec(),
+            members: members.clone(),
+            output,
+        }));
     }
     let slots = Slots::new(keys, calls);
     input.drain(driver, &|worker, chunk: Chunk| {
@@ -161,17 +179,26 @@ pub fn open(
         NodeCounters::add(&counters.batches, 1);
         counters.timed(|| {
             let inputs = slots.evaluate(worker, &chunk)?;
-            groupers.iter().try_for_each(|grouper| grouper.push(worker, &inputs))
+            groupers
+                .iter()
+                .try_for_each(|grouper| grouper.push(worker, &inputs))
         })
     })?;
-    groupers.into_iter().try_fold(Stream::empty(), |stream, grouper| Ok(stream.then(grouper.finish(driver)?)))
+    groupers
+        .into_iter()
+        .try_fold(Stream::empty(), |stream, grouper| {
+            Ok(stream.then(grouper.finish(driver)?))
+        })
 }
 
 /// The argument, when all calls are DISTINCT over the same one and have no FILTER.
 fn lone_distinct_argument(calls: &[AggregateCall]) -> Option<&Expr> {
     let first = calls.first()?.argument.as_ref()?;
     let alike = |call: &AggregateCall| {
-        let same = call.argument.as_ref().is_some_and(|argument| inputs::same(argument, first));
+        let same = call
+            .argument
+            .as_ref()
+            .is_some_and(|argument| inputs::same(argument, first));
         call.distinct && call.filter.is_none() && same
     };
     let has_key = KeyShape::new(&[first.data_type()], &[true]).is_ok();
@@ -188,11 +215,17 @@ fn open_distinct(
     argument: &Expr,
 ) -> Result<Stream> {
     let mut inner = keys.to_vec();
-    inner.push(GroupKey { expr: argument.clone(), nullable: true });
+    inner.push(GroupKey {
+        expr: argument.clone(),
+        nullable: true,
+    });
     let pairs = open(driver, id, input, &inner, &[], None)?;
     let column = |number: usize, expr: &Expr| Expr::column(number, expr.data_type());
     let outer: Vec<GroupKey> = (keys.iter().enumerate())
-        .map(|(number, key)| GroupKey { expr: column(number, &key.expr), nullable: key.nullable })
+        .map(|(number, key)| GroupKey {
+            expr: column(number, &key.expr),
+            nullable: key.nullable,
+        })
         .collect();
     let plain = |call: &AggregateCall| AggregateCall {
         argument: Some(column(keys.len(), argument)),
@@ -204,8 +237,16 @@ fn open_distinct(
 }
 
 /// Runs SELECT DISTINCT over all columns of `input`.
-pub fn open_distinct_rows(driver: &Driver, id: u32, input: Stream, types: &[DataType]) -> Result<Stream> {
-    let key = |(number, &t): (usize, &DataType)| GroupKey { expr: Expr::column(number, t), nullable: true };
+pub fn open_distinct_rows(
+    driver: &Driver,
+    id: u32,
+    input: Stream,
+    types: &[DataType],
+) -> Result<Stream> {
+    let key = |(number, &t): (usize, &DataType)| GroupKey {
+        expr: Expr::column(number, t),
+        nullable: true,
+    };
     let keys: Vec<GroupKey> = types.iter().enumerate().map(key).collect();
     if keys.is_empty() {
         return Err(Error::not_native("DISTINCT of no columns"));

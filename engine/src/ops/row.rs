@@ -20,7 +20,8 @@ impl Stage for Filter {
         let counters = worker.query.node(self.id);
         NodeCounters::add(&counters.rows_in, chunk.rows() as u64);
         let Chunk { batch, selection } = chunk;
-        let selection = counters.timed(|| self.predicate.filter(&worker.eval, &batch, selection))?;
+        let selection =
+            counters.timed(|| self.predicate.filter(&worker.eval, &batch, selection))?;
         NodeCounters::add(&counters.rows_out, selection.len() as u64);
         emit(Chunk { batch, selection })
     }
@@ -44,9 +45,16 @@ impl Stage for Project {
         let rows = chunk.rows();
         NodeCounters::add(&counters.rows_in, rows as u64);
         NodeCounters::add(&counters.rows_out, rows as u64);
-        let columns: Result<Vec<_>> =
-            counters.timed(|| self.exprs.iter().map(|expr| worker.eval(expr, &chunk)).collect());
-        emit(Chunk::all(Batch { columns: columns?, rows }))
+        let columns: Result<Vec<_>> = counters.timed(|| {
+            self.exprs
+                .iter()
+                .map(|expr| worker.eval(expr, &chunk))
+                .collect()
+        });
+        emit(Chunk::all(Batch {
+            columns: columns?,
+            rows,
+        }))
     }
 
     fn needs_driver(&self) -> bool {

@@ -40,7 +40,12 @@ pub struct AppliedFilter {
 impl AppliedFilter {
     /// `filter` on output column `column`.
     pub fn new(column: usize, filter: Arc<RuntimeFilter>) -> Self {
-        Self { column, filter, rows_seen: AtomicU64::new(0), rows_dropped: AtomicU64::new(0) }
+        Self {
+            column,
+            filter,
+            rows_seen: AtomicU64::new(0),
+            rows_dropped: AtomicU64::new(0),
+        }
     }
 
     fn is_worthwhile(&self) -> bool {
@@ -73,9 +78,15 @@ pub struct ScanSource {
 
 impl Source for ScanSource {
     fn next(&mut self, _: &Driver) -> Result<Option<Box<dyn Task>>> {
-        let Some(morsel) = self.source.next()? else { return Ok(None) };
+        let Some(morsel) = self.source.next()? else {
+            return Ok(None);
+        };
         let columns = vec![None; self.shape.columns.len()];
-        Ok(Some(Box::new(ScanTask { shape: Arc::clone(&self.shape), morsel, columns })))
+        Ok(Some(Box::new(ScanTask {
+            shape: Arc::clone(&self.shape),
+            morsel,
+            columns,
+        })))
     }
 }
 
@@ -111,7 +122,10 @@ impl ScanTask {
         for column in 0..self.columns.len() {
             self.load(column)?;
         }
-        Ok(Some(Chunk { batch: self.batch(), selection }))
+        Ok(Some(Chunk {
+            batch: self.batch(),
+            selection,
+        }))
     }
 
     /// Steps 1 and 2.
@@ -135,7 +149,9 @@ impl ScanTask {
             let before = selection.len();
             selection = applied.filter.apply(&column, selection);
             let dropped = (before - selection.len()) as u64;
-            applied.rows_seen.fetch_add(before as u64, Ordering::Relaxed);
+            applied
+                .rows_seen
+                .fetch_add(before as u64, Ordering::Relaxed);
             applied.rows_dropped.fetch_add(dropped, Ordering::Relaxed);
             NodeCounters::add(&worker.query.node(shape.id).runtime_filtered, dropped);
         }
@@ -149,7 +165,9 @@ impl ScanTask {
         for (number, column) in self.columns.iter().enumerate() {
             dense.push(match column {
                 Some(loaded) => Arc::new(gather(loaded, &indices)),
-                None => self.morsel.load_selected(self.shape.columns[number], &selection)?,
+                None => self
+                    .morsel
+                    .load_selected(self.shape.columns[number], &selection)?,
             });
         }
         Ok(Chunk::all(Batch::new(dense, selection.len())))
@@ -160,8 +178,12 @@ impl ScanTask {
             return Ok(Arc::clone(loaded));
         }
         let loaded = self.morsel.load(self.shape.columns[column])?;
-        if loaded.len() != self.morsel.rows() || loaded.physical() != self.shape.types[column].physical() {
-            return Err(Error::internal("a source's column has the wrong length or layout"));
+        if loaded.len() != self.morsel.rows()
+            || loaded.physical() != self.shape.types[column].physical()
+        {
+            return Err(Error::internal(
+                "a source's column has the wrong length or layout",
+            ));
         }
         self.columns[column] = Some(Arc::clone(&loaded));
         Ok(loaded)
@@ -173,7 +195,10 @@ impl ScanTask {
             Some(loaded) => Arc::clone(loaded),
             None => Arc::new(Vector::empty(self.shape.types[number].physical())),
         };
-        Batch { columns: self.columns.iter().enumerate().map(column).collect(), rows: self.morsel.rows() }
+        Batch {
+            columns: self.columns.iter().enumerate().map(column).collect(),
+            rows: self.morsel.rows(),
+        }
     }
 }
 
@@ -188,12 +213,20 @@ pub fn emit_in_pieces(batch_rows: usize, chunk: Chunk, emit: &mut Emit<'_>) -> R
         let to = (from + batch_rows).min(rows);
         emit(match &chunk.selection {
             Selection::All(_) => {
-                let columns = chunk.batch.columns.iter().map(|c| Arc::new(slice(c, from, to))).collect();
+                let columns = chunk
+                    .batch
+                    .columns
+                    .iter()
+                    .map(|c| Arc::new(slice(c, from, to)))
+                    .collect();
                 Chunk::all(Batch::new(columns, to - from))
             }
             Selection::Indices(indices) => {
                 let selection = Selection::Indices(indices[from..to].to_vec());
-                Chunk { batch: chunk.batch.clone(), selection }
+                Chunk {
+                    batch: chunk.batch.clone(),
+                    selection,
+                }
             }
         })?;
         from = to;

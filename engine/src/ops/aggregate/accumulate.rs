@@ -89,7 +89,9 @@ fn plain_accumulator(function: AggregateFunction, t: DataType) -> Result<Box<dyn
         Sum if t == DataType::Float8 => Box::new(sum::SumF64::default()),
         Avg if exact => Box::new(sum::SumWide::new(true)),
         Avg if t.is_float() => Box::new(moments::FloatMoments::new(Avg)),
-        VarPop | VarSamp | StddevPop | StddevSamp if exact => Box::new(moments::ExactMoments::default()),
+        VarPop | VarSamp | StddevPop | StddevSamp if exact => {
+            Box::new(moments::ExactMoments::default())
+        }
         VarPop | VarSamp | StddevPop | StddevSamp if t.is_float() => {
             Box::new(moments::FloatMoments::new(function))
         }
@@ -115,8 +117,13 @@ fn is_ordered(t: DataType) -> bool {
 fn each_valid(groups: Groups<'_>, validity: Option<&Bitmap>, mut take: impl FnMut(usize, usize)) {
     match (groups, validity) {
         (Groups::One(rows), None) => (0..rows).for_each(|row| take(0, row)),
-        (Groups::One(rows), Some(valid)) => (0..rows).filter(|&row| valid.get(row)).for_each(|row| take(0, row)),
-        (Groups::Each(groups), None) => groups.iter().enumerate().for_each(|(row, &g)| take(g as usize, row)),
+        (Groups::One(rows), Some(valid)) => (0..rows)
+            .filter(|&row| valid.get(row))
+            .for_each(|row| take(0, row)),
+        (Groups::Each(groups), None) => groups
+            .iter()
+            .enumerate()
+            .for_each(|(row, &g)| take(g as usize, row)),
         (Groups::Each(groups), Some(valid)) => groups.iter().enumerate().for_each(|(row, &g)| {
             if valid.get(row) {
                 take(g as usize, row);
@@ -134,7 +141,9 @@ fn try_each_valid(
 ) -> Result<()> {
     let valid = |row: usize| validity.is_none_or(|v| v.get(row));
     match groups {
-        Groups::One(rows) => (0..rows).filter(|&row| valid(row)).try_for_each(|row| take(0, row)),
+        Groups::One(rows) => (0..rows)
+            .filter(|&row| valid(row))
+            .try_for_each(|row| take(0, row)),
         Groups::Each(groups) => {
             let mut rows = groups.iter().enumerate().filter(|(row, _)| valid(*row));
             rows.try_for_each(|(row, &group)| take(group as usize, row))
@@ -153,7 +162,8 @@ fn wrong_layout() -> Error {
 
 /// The validity of groups that have seen a value.
 fn seen_bits(seen: &[u8]) -> Option<Bitmap> {
-    seen.contains(&0).then(|| Bitmap::from_bools(seen.iter().map(|&s| s != 0)))
+    seen.contains(&0)
+        .then(|| Bitmap::from_bools(seen.iter().map(|&s| s != 0)))
 }
 
 fn pick<T: Copy>(values: &[T], groups: &[u32]) -> Vec<T> {

@@ -69,32 +69,58 @@ impl Slots {
         let (mut filters, mut arguments) = (Vec::new(), Vec::new());
         let mut slots = Vec::new();
         for call in calls {
-            let filter = call.filter.clone().map(|filter| slot_of(&mut filters, filter, same));
+            let filter = call
+                .filter
+                .clone()
+                .map(|filter| slot_of(&mut filters, filter, same));
             let argument = call.argument.clone().map(|argument| {
-                slot_of(&mut arguments, (argument, filter), |a: &(Expr, Option<usize>), b| {
-                    same(&a.0, &b.0) && a.1 == b.1
-                })
+                slot_of(
+                    &mut arguments,
+                    (argument, filter),
+                    |a: &(Expr, Option<usize>), b| same(&a.0, &b.0) && a.1 == b.1,
+                )
             });
             slots.push((argument, filter));
         }
-        Self { keys: keys.iter().map(|key| key.expr.clone()).collect(), filters, arguments, calls: slots }
+        Self {
+            keys: keys.iter().map(|key| key.expr.clone()).collect(),
+            filters,
+            arguments,
+            calls: slots,
+        }
     }
 
     /// Evaluates everything for a batch.
     pub fn evaluate(&self, worker: &Worker<'_>, chunk: &Chunk) -> Result<Inputs> {
-        let keys = self.keys.iter().map(|key| worker.eval(key, chunk)).collect::<Result<_>>()?;
+        let keys = self
+            .keys
+            .iter()
+            .map(|key| worker.eval(key, chunk))
+            .collect::<Result<_>>()?;
         let mut filtered = Vec::with_capacity(self.filters.len());
         for filter in &self.filters {
             let selection = filter.filter(&worker.eval, &chunk.batch, chunk.selection.clone())?;
-            filtered.push(Chunk { batch: chunk.batch.clone(), selection });
+            filtered.push(Chunk {
+                batch: chunk.batch.clone(),
+                selection,
+            });
         }
         let argument = |(expr, filter): &(Expr, Option<usize>)| match filter {
             Some(filter) => worker.eval(expr, &filtered[*filter]),
             None => worker.eval(expr, chunk),
         };
         let arguments = self.arguments.iter().map(argument).collect::<Result<_>>()?;
-        let passing = filtered.iter().map(|f| positions(&chunk.selection, &f.selection)).collect();
-        Ok(Inputs { rows: chunk.rows(), keys, passing, arguments, calls: self.calls.clone() })
+        let passing = filtered
+            .iter()
+            .map(|f| positions(&chunk.selection, &f.selection))
+            .collect();
+        Ok(Inputs {
+            rows: chunk.rows(),
+            keys,
+            passing,
+            arguments,
+            calls: self.calls.clone(),
+        })
     }
 }
 

@@ -34,8 +34,15 @@ pub struct States {
 impl States {
     /// Initial states of a grouping's calls.
     pub fn new(grouping: &Grouping) -> Result<Self> {
-        let accumulators = grouping.calls.iter().map(accumulator).collect::<Result<_>>()?;
-        Ok(Self { accumulators, scratch: Vec::new() })
+        let accumulators = grouping
+            .calls
+            .iter()
+            .map(accumulator)
+            .collect::<Result<_>>()?;
+        Ok(Self {
+            accumulators,
+            scratch: Vec::new(),
+        })
     }
 
     /// Makes room for groups `0..groups`.
@@ -48,10 +55,13 @@ impl States {
             let argument = inputs.argument(call);
             match (inputs.passing(call), groups) {
                 (None, _) => accumulator.update(groups, argument)?,
-                (Some(passing), Groups::One(_)) => accumulator.update(Groups::One(passing.len()), argument)?,
+                (Some(passing), Groups::One(_)) => {
+                    accumulator.update(Groups::One(passing.len()), argument)?
+                }
                 (Some(passing), Groups::Each(groups)) => {
                     self.scratch.clear();
-                    self.scratch.extend(passing.iter().map(|&row| groups[row as usize]));
+                    self.scratch
+                        .extend(passing.iter().map(|&row| groups[row as usize]));
                     accumulator.update(Groups::Each(&self.scratch), argument)?;
                 }
             }
@@ -92,9 +102,15 @@ pub fn output<K: KeyColumn>(
         true => Vec::new(),
         false => table.keys().decode(&grouping.shape, from, to)?,
     };
-    let results: Result<Vec<_>> = states.accumulators.iter().map(|a| a.finish(from, to)).collect();
+    let results: Result<Vec<_>> = states
+        .accumulators
+        .iter()
+        .map(|a| a.finish(from, to))
+        .collect();
     let results = results?.into_iter().flatten().collect();
-    Ok(grouping.output.arrange(&grouping.members, keys, results, to - from))
+    Ok(grouping
+        .output
+        .arrange(&grouping.members, keys, results, to - from))
 }
 
 /// Groups found before, by dictionary codes.
@@ -158,19 +174,34 @@ impl<K: KeyColumn> Local<K> {
             self.states.update(Groups::One(inputs.rows), inputs)?;
             return self.account(worker.query);
         }
-        let columns: Vec<&Vector> = self.grouping.members.iter().map(|&m| &*inputs.keys[m]).collect();
+        let columns: Vec<&Vector> = self
+            .grouping
+            .members
+            .iter()
+            .map(|&m| &*inputs.keys[m])
+            .collect();
         if self.ungrouped || !self.group_by_codes(&columns, inputs.rows)? {
-            self.keys.encode(&self.grouping.shape, &columns, inputs.rows)?;
+            self.keys
+                .encode(&self.grouping.shape, &columns, inputs.rows)?;
             hash_all(&self.keys, &mut self.hashes);
             match self.ungrouped {
-                true => self.table.append_unindexed(&self.keys, &self.hashes, &mut self.groups),
-                false => self.table.find_or_insert(&self.keys, 0, &self.hashes, &mut self.groups),
+                true => self
+                    .table
+                    .append_unindexed(&self.keys, &self.hashes, &mut self.groups),
+                false => self
+                    .table
+                    .find_or_insert(&self.keys, 0, &self.hashes, &mut self.groups),
             }
         }
         self.states.resize(self.table.len());
         self.states.update(Groups::Each(&self.groups), inputs)?;
         self.rows += inputs.rows;
-        let groups_max = worker.query.local_groups * if self.ungrouped { UNGROUPED_MULTIPLE } else { 1 };
+        let groups_max = worker.query.local_groups
+            * if self.ungrouped {
+                UNGROUPED_MULTIPLE
+            } else {
+                1
+            };
         if self.table.len() >= groups_max {
             self.flush(worker.query)?;
         }
@@ -187,12 +218,19 @@ impl<K: KeyColumn> Local<K> {
             }
         }
         let sizes = parts.iter().map(|(_, dict)| dict.len() + 1);
-        let Some(combinations) = sizes.clone().try_fold(1usize, usize::checked_mul) else { return Ok(false) };
+        let Some(combinations) = sizes.clone().try_fold(1usize, usize::checked_mul) else {
+            return Ok(false);
+        };
         if combinations > CODES_MAX {
             return Ok(false);
         }
         let known = self.codes.dicts.len() == parts.len()
-            && self.codes.dicts.iter().zip(&parts).all(|(known, (_, dict))| Arc::ptr_eq(known, dict));
+            && self
+                .codes
+                .dicts
+                .iter()
+                .zip(&parts)
+                .all(|(known, (_, dict))| Arc::ptr_eq(known, dict));
         if !known {
             self.codes.dicts = parts.iter().map(|(_, dict)| Arc::clone(dict)).collect();
             self.codes.groups.clear();
@@ -207,16 +245,31 @@ impl<K: KeyColumn> Local<K> {
     }
 
     /// Puts each row's combination of codes into `groups`.
-    fn combine_codes(&mut self, columns: &[&Vector], parts: &[(&[u32], &Arc<BytesColumn>)], rows: usize) {
+    fn combine_codes(
+        &mut self,
+        columns: &[&Vector],
+        parts: &[(&[u32], &Arc<BytesColumn>)],
+        rows: usize,
+    ) {
         self.groups.clear();
         self.groups.resize(rows, 0);
         for (column, (codes, dict)) in columns.iter().zip(parts) {
             let size = dict.len() as u32 + 1;
             match &column.validity {
-                None => self.groups.iter_mut().zip(*codes).for_each(|(all, code)| *all = *all * size + code),
-                Some(valid) => self.groups.iter_mut().zip(*codes).enumerate().for_each(|(row, (all, code))| {
-                    *all = *all * size + if valid.get(row) { *code } else { size - 1 };
-                }),
+                None => self
+                    .groups
+                    .iter_mut()
+                    .zip(*codes)
+                    .for_each(|(all, code)| *all = *all * size + code),
+                Some(valid) => {
+                    self.groups
+                        .iter_mut()
+                        .zip(*codes)
+                        .enumerate()
+                        .for_each(|(row, (all, code))| {
+                            *all = *all * size + if valid.get(row) { *code } else { size - 1 };
+                        })
+                }
             }
         }
     }
@@ -237,10 +290,15 @@ impl<K: KeyColumn> Local<K> {
             return Ok(());
         }
         let some: Vec<Vector> = columns.iter().map(|column| gather(column, &rows)).collect();
-        self.keys.encode(&self.grouping.shape, &some.iter().collect::<Vec<_>>(), rows.len())?;
+        self.keys.encode(
+            &self.grouping.shape,
+            &some.iter().collect::<Vec<_>>(),
+            rows.len(),
+        )?;
         hash_all(&self.keys, &mut self.hashes);
         let mut found = Vec::new();
-        self.table.find_or_insert(&self.keys, 0, &self.hashes, &mut found);
+        self.table
+            .find_or_insert(&self.keys, 0, &self.hashes, &mut found);
         for (combination, group) in combinations.into_iter().zip(found) {
             self.codes.groups[combination as usize] = group;
         }
@@ -274,9 +332,13 @@ impl<K: KeyColumn> Local<K> {
     fn account(&mut self, query: &Query) -> Result<()> {
         let table = self.table.memory_bytes() + self.states.memory_bytes();
         let outcome = self.memory.resize(table + self.blocks_bytes);
-        NodeCounters::raise(&query.node(self.grouping.id).memory_bytes, self.memory.bytes() as u64);
+        NodeCounters::raise(
+            &query.node(self.grouping.id).memory_bytes,
+            self.memory.bytes() as u64,
+        );
         match outcome {
-            Err(Error::OutOfMemory) if !self.grouping.members.is_empty() && query.spill.is_some() => {}
+            Err(Error::OutOfMemory)
+                if !self.grouping.members.is_empty() && query.spill.is_some() => {}
             other => return other,
         }
         if self.spill.is_none() {
@@ -302,13 +364,21 @@ impl<K: KeyColumn> Local<K> {
 
 /// Moves blocks out of memory; returns the bytes written.
 fn spill_blocks<K: KeyColumn>(blocks: &mut [Block<K>], spill: &Arc<SharedSpill>) -> Result<u64> {
-    blocks.iter_mut().try_fold(0, |sum, block| Ok(sum + block.spill(spill)?))
+    blocks
+        .iter_mut()
+        .try_fold(0, |sum, block| Ok(sum + block.spill(spill)?))
 }
 
 /// Merges tables that never went out to blocks; the result as batches.
 pub fn merge_small<K: KeyColumn>(query: &Query, mut locals: Vec<Local<K>>) -> Result<Vec<Batch>> {
-    let largest = locals.iter().enumerate().max_by_key(|(_, local)| local.table.len()).map(|(at, _)| at);
-    let Some(at) = largest else { return Ok(Vec::new()) };
+    let largest = locals
+        .iter()
+        .enumerate()
+        .max_by_key(|(_, local)| local.table.len())
+        .map(|(at, _)| at);
+    let Some(at) = largest else {
+        return Ok(Vec::new());
+    };
     let mut all = locals.swap_remove(at);
     let grouping = Arc::clone(&all.grouping);
     let mut groups = Vec::new();
@@ -316,16 +386,30 @@ pub fn merge_small<K: KeyColumn>(query: &Query, mut locals: Vec<Local<K>>) -> Re
         if grouping.members.is_empty() {
             groups = vec![0];
         } else {
-            all.table.find_or_insert(other.table.keys(), 0, other.table.hashes(), &mut groups);
+            all.table
+                .find_or_insert(other.table.keys(), 0, other.table.hashes(), &mut groups);
             all.states.resize(all.table.len());
         }
         let everything: Vec<u32> = (0..groups.len() as u32).collect();
-        all.states.merge(&groups, &other.states.export(&everything), 0)?;
+        all.states
+            .merge(&groups, &other.states.export(&everything), 0)?;
     }
-    let rows = if grouping.members.is_empty() { 1 } else { all.table.len() };
+    let rows = if grouping.members.is_empty() {
+        1
+    } else {
+        all.table.len()
+    };
     NodeCounters::add(&query.node(grouping.id).rows_out, rows as u64);
     let starts = (0..rows).step_by(query.batch_rows.max(1));
     starts
-        .map(|from| output(&grouping, &all.table, &all.states, from, (from + query.batch_rows).min(rows)))
+        .map(|from| {
+            output(
+                &grouping,
+                &all.table,
+                &all.states,
+                from,
+                (from + query.batch_rows).min(rows),
+            )
+        })
         .collect()
 }

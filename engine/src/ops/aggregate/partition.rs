@@ -43,7 +43,10 @@ pub struct Block<K> {
 
 enum Content<K> {
     Memory(Groups<K>),
-    Spilled { file: Arc<SharedSpill>, runs: Vec<Run> },
+    Spilled {
+        file: Arc<SharedSpill>,
+        runs: Vec<Run>,
+    },
 }
 
 /// Takes groups, and which of them are meant.
@@ -61,7 +64,9 @@ impl<K: KeyColumn> Block<K> {
     pub fn new(table: &GroupTable<K>, states: &States) -> Self {
         let hashes = table.hashes();
         let mut bounds = vec![0u32; PARTITIONS + 1];
-        hashes.iter().for_each(|&hash| bounds[partition_of(hash) + 1] += 1);
+        hashes
+            .iter()
+            .for_each(|&hash| bounds[partition_of(hash) + 1] += 1);
         for partition in 0..PARTITIONS {
             bounds[partition + 1] += bounds[partition];
         }
@@ -77,7 +82,10 @@ impl<K: KeyColumn> Block<K> {
             hashes: order.iter().map(|&group| hashes[group as usize]).collect(),
             states: states.export(&order),
         };
-        Self { bounds, content: Content::Memory(groups) }
+        Self {
+            bounds,
+            content: Content::Memory(groups),
+        }
     }
 
     /// Bytes of memory in use.
@@ -93,7 +101,9 @@ impl<K: KeyColumn> Block<K> {
 
     /// Moves the groups to a file; returns the bytes written.
     pub fn spill(&mut self, file: &Arc<SharedSpill>) -> Result<u64> {
-        let Content::Memory(groups) = &self.content else { return Ok(0) };
+        let Content::Memory(groups) = &self.content else {
+            return Ok(0);
+        };
         let mut runs = Vec::with_capacity(PARTITIONS);
         for partition in 0..PARTITIONS {
             let range = self.range(partition);
@@ -108,7 +118,10 @@ impl<K: KeyColumn> Block<K> {
             runs.push(file.write(&vectors)?);
         }
         let written = runs.iter().map(Run::bytes).sum();
-        self.content = Content::Spilled { file: Arc::clone(file), runs };
+        self.content = Content::Spilled {
+            file: Arc::clone(file),
+            runs,
+        };
         Ok(written)
     }
 
@@ -117,12 +130,7 @@ impl<K: KeyColumn> Block<K> {
     }
 
     /// Calls `take` with the groups of a partition and where they lie.
-    fn visit(
-        &self,
-        partition: usize,
-        calls: &[usize],
-        take: &mut Visit<'_, K>,
-    ) -> Result<()> {
+    fn visit(&self, partition: usize, calls: &[usize], take: &mut Visit<'_, K>) -> Result<()> {
         let range = self.range(partition);
         if range.is_empty() {
             return Ok(());
@@ -131,11 +139,24 @@ impl<K: KeyColumn> Block<K> {
             Content::Memory(groups) => take(groups, range),
             Content::Spilled { file, runs } => {
                 let mut vectors = file.read(runs[partition])?.into_iter();
-                let keys = vectors.next().map(|vector| K::from_vector(&vector)).unwrap_or_default();
+                let keys = vectors
+                    .next()
+                    .map(|vector| K::from_vector(&vector))
+                    .unwrap_or_default();
                 let mut hashes = Vec::new();
                 hash_all(&keys, &mut hashes);
-                let states = calls.iter().map(|&n| vectors.by_ref().take(n).collect()).collect();
-                take(&Groups { keys, hashes, states }, 0..range.len())
+                let states = calls
+                    .iter()
+                    .map(|&n| vectors.by_ref().take(n).collect())
+                    .collect();
+                take(
+                    &Groups {
+                        keys,
+                        hashes,
+                        states,
+                    },
+                    0..range.len(),
+                )
             }
         }
     }
@@ -152,7 +173,11 @@ struct Partitions<K> {
 }
 
 /// The stream of the merged partitions.
-pub fn open<K: KeyColumn>(driver: &Driver, grouping: Arc<Grouping>, locals: Vec<Local<K>>) -> Result<Stream> {
+pub fn open<K: KeyColumn>(
+    driver: &Driver,
+    grouping: Arc<Grouping>,
+    locals: Vec<Local<K>>,
+) -> Result<Stream> {
     let (mut blocks, mut memory) = (Vec::new(), Vec::new());
     let mut states = States::new(&grouping)?;
     states.resize(1);
@@ -162,7 +187,12 @@ pub fn open<K: KeyColumn>(driver: &Driver, grouping: Arc<Grouping>, locals: Vec<
         blocks.extend(some);
         memory.push(reservation);
     }
-    let all = Arc::new(Partitions { grouping, blocks, calls, _memory: Mutex::new(memory) });
+    let all = Arc::new(Partitions {
+        grouping,
+        blocks,
+        calls,
+        _memory: Mutex::new(memory),
+    });
     Ok(Stream::new(Box::new(PartitionSource { all, next: 0 })))
 }
 
@@ -177,7 +207,10 @@ impl<K: KeyColumn> Source for PartitionSource<K> {
             return Ok(None);
         }
         self.next += 1;
-        Ok(Some(Box::new(MergeTask { all: Arc::clone(&self.all), partition: self.next - 1 })))
+        Ok(Some(Box::new(MergeTask {
+            all: Arc::clone(&self.all),
+            partition: self.next - 1,
+        })))
     }
 }
 
@@ -188,7 +221,12 @@ struct MergeTask<K> {
 
 impl<K: KeyColumn> Task for MergeTask<K> {
     fn run(self: Box<Self>, worker: &Worker<'_>, emit: &mut Emit<'_>) -> Result<()> {
-        let rows: usize = self.all.blocks.iter().map(|block| block.range(self.partition).len()).sum();
+        let rows: usize = self
+            .all
+            .blocks
+            .iter()
+            .map(|block| block.range(self.partition).len())
+            .sum();
         if rows == 0 {
             return Ok(());
         }
@@ -201,16 +239,25 @@ impl<K: KeyColumn> Task for MergeTask<K> {
 fn pass_bits(query: &Query, rows: usize, state_vectors: usize) -> u32 {
     let bytes = rows.saturating_mul(48 + 16 * state_vectors);
     let share = (query.budget.limit_bytes() / MERGE_SHARE / query.threads.max(1)).max(1);
-    (0..PASS_BITS_MAX).find(|bits| bytes >> bits <= share).unwrap_or(PASS_BITS_MAX)
+    (0..PASS_BITS_MAX)
+        .find(|bits| bytes >> bits <= share)
+        .unwrap_or(PASS_BITS_MAX)
 }
 
 impl<K: KeyColumn> MergeTask<K> {
     /// Merges the groups of one pass and emits them.
-    fn merge(&self, worker: &Worker<'_>, rows: usize, (pass, bits): (u64, u32), emit: &mut Emit<'_>) -> Result<()> {
+    fn merge(
+        &self,
+        worker: &Worker<'_>,
+        rows: usize,
+        (pass, bits): (u64, u32),
+        emit: &mut Emit<'_>,
+    ) -> Result<()> {
         let grouping = &self.all.grouping;
         let counters = worker.query.node(grouping.id);
         let mut memory = Reservation::new(&worker.query.budget);
-        let (table, states) = counters.timed(|| self.merge_pass(worker, rows, (pass, bits), &mut memory))?;
+        let (table, states) =
+            counters.timed(|| self.merge_pass(worker, rows, (pass, bits), &mut memory))?;
         NodeCounters::add(&counters.rows_out, table.len() as u64);
         let batch_rows = worker.query.batch_rows.max(1);
         for from in (0..table.len()).step_by(batch_rows) {
@@ -236,18 +283,33 @@ impl<K: KeyColumn> MergeTask<K> {
             worker.query.check()?;
             block.visit(self.partition, &self.all.calls, &mut |found, range| {
                 if bits == 0 {
-                    table.find_or_insert(&found.keys, range.start, &found.hashes[range.clone()], &mut groups);
+                    table.find_or_insert(
+                        &found.keys,
+                        range.start,
+                        &found.hashes[range.clone()],
+                        &mut groups,
+                    );
                     states.resize(table.len());
                     return states.merge(&groups, &found.states, range.start);
                 }
                 let of_pass = |hash: u64| hash << PARTITION_BITS >> (64 - bits) == pass;
-                let members: Vec<u32> =
-                    range.filter(|&i| of_pass(found.hashes[i])).map(|i| i as u32).collect();
+                let members: Vec<u32> = range
+                    .filter(|&i| of_pass(found.hashes[i]))
+                    .map(|i| i as u32)
+                    .collect();
                 let hashes: Vec<u64> = members.iter().map(|&i| found.hashes[i as usize]).collect();
                 table.find_or_insert(&found.keys.gather(&members), 0, &hashes, &mut groups);
                 states.resize(table.len());
-                let gathered = |call: &Vec<Vector>| call.iter().map(|s| crate::gather::gather(s, &members)).collect();
-                states.merge(&groups, &found.states.iter().map(gathered).collect::<Vec<_>>(), 0)
+                let gathered = |call: &Vec<Vector>| {
+                    call.iter()
+                        .map(|s| crate::gather::gather(s, &members))
+                        .collect()
+                };
+                states.merge(
+                    &groups,
+                    &found.states.iter().map(gathered).collect::<Vec<_>>(),
+                    0,
+                )
             })?;
             memory.resize(table.memory_bytes() + states.memory_bytes())?;
         }

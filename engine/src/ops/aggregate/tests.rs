@@ -6,25 +6,51 @@ use crate::plan::{Aggregate, Node};
 use crate::testing::{check as check_rows, random_batches, rows_of, ColumnSpec, Rng, Row};
 use crate::types::Scalar;
 
-const NUMERIC: DataType = DataType::Numeric { precision: 15, scale: 2 };
+const NUMERIC: DataType = DataType::Numeric {
+    precision: 15,
+    scale: 2,
+};
 
 fn key(number: usize, specs: &[ColumnSpec]) -> GroupKey {
-    GroupKey { expr: Expr::column(number, specs[number].0), nullable: specs[number].2 }
+    GroupKey {
+        expr: Expr::column(number, specs[number].0),
+        nullable: specs[number].2,
+    }
 }
 
 fn call(function: AggregateFunction, column: usize, specs: &[ColumnSpec]) -> AggregateCall {
-    let argument = (function != AggregateFunction::CountStar).then(|| Expr::column(column, specs[column].0));
-    AggregateCall { function, argument, distinct: false, filter: None }
+    let argument =
+        (function != AggregateFunction::CountStar).then(|| Expr::column(column, specs[column].0));
+    AggregateCall {
+        function,
+        argument,
+        distinct: false,
+        filter: None,
+    }
 }
 
 fn scan(specs: &[ColumnSpec]) -> Node {
-    Node::scan(0, 0, (0..specs.len()).collect(), specs.iter().map(|s| s.0).collect(), vec![])
+    Node::scan(
+        0,
+        0,
+        (0..specs.len()).collect(),
+        specs.iter().map(|s| s.0).collect(),
+        vec![],
+    )
 }
 
 fn plan(specs: &[ColumnSpec], keys: &[usize], calls: Vec<AggregateCall>) -> Node {
     let keys = keys.iter().map(|&k| key(k, specs)).collect();
     let input = Box::new(scan(specs));
-    Node::aggregate(1, Aggregate { input, keys, calls, grouping_sets: None })
+    Node::aggregate(
+        1,
+        Aggregate {
+            input,
+            keys,
+            calls,
+            grouping_sets: None,
+        },
+    )
 }
 
 /// A model's group: rows as they come.
@@ -37,7 +63,9 @@ fn groups(rows: &[Row], keys: &[usize]) -> BTreeMap<String, (Row, Vec<Row>)> {
     let mut out = BTreeMap::new();
     for row in rows {
         let key: Row = keys.iter().map(|&k| canonical(&row[k])).collect();
-        let entry = out.entry(format!("{key:?}")).or_insert_with(|| (key, Vec::new()));
+        let entry = out
+            .entry(format!("{key:?}"))
+            .or_insert_with(|| (key, Vec::new()));
         entry.1.push(row.clone());
     }
     if keys.is_empty() && out.is_empty() {
@@ -47,7 +75,9 @@ fn groups(rows: &[Row], keys: &[usize]) -> BTreeMap<String, (Row, Vec<Row>)> {
 }
 
 fn integers(rows: &[Row], column: usize) -> Vec<i128> {
-    rows.iter().filter_map(|row| row[column].as_ref().and_then(Scalar::as_i128)).collect()
+    rows.iter()
+        .filter_map(|row| row[column].as_ref().and_then(Scalar::as_i128))
+        .collect()
 }
 
 /// count(*), count(c), sum(c), avg(c), min(c), max(c) of an exact column, whose sum has type `wide`.
@@ -64,7 +94,13 @@ fn exact_model(rows: &[Row], column: usize, like: &Scalar, wide: bool) -> Row {
     vec![
         Some(Scalar::I64(rows.len() as i64)),
         Some(Scalar::I64(values.len() as i64)),
-        sum.map(|x| if wide { Scalar::I128(x) } else { Scalar::I64(x as i64) }),
+        sum.map(|x| {
+            if wide {
+                Scalar::I128(x)
+            } else {
+                Scalar::I64(x as i64)
+            }
+        }),
         sum.map(Scalar::I128),
         Some(Scalar::I64(values.len() as i64)),
         values.iter().min().copied().map(narrow),
@@ -74,7 +110,9 @@ fn exact_model(rows: &[Row], column: usize, like: &Scalar, wide: bool) -> Row {
 
 fn exact_calls(column: usize, specs: &[ColumnSpec]) -> Vec<AggregateCall> {
     use AggregateFunction::*;
-    [CountStar, Count, Sum, Avg, Min, Max].map(|function| call(function, column, specs)).to_vec()
+    [CountStar, Count, Sum, Avg, Min, Max]
+        .map(|function| call(function, column, specs))
+        .to_vec()
 }
 
 #[test]
@@ -88,24 +126,48 @@ fn groups_of_every_key_shape_match_the_model() {
         (DataType::Bool, 2, false),
         (NUMERIC, 50, true),
     ];
-    let keys: [&[usize]; 10] =
-        [&[], &[0], &[1], &[2], &[3], &[4], &[5, 2], &[0, 1], &[0, 1, 5, 4], &[2, 3, 0]];
+    let keys: [&[usize]; 10] = [
+        &[],
+        &[0],
+        &[1],
+        &[2],
+        &[3],
+        &[4],
+        &[5, 2],
+        &[0, 1],
+        &[0, 1, 5, 4],
+        &[2, 3, 0],
+    ];
     for (seed, keys) in keys.into_iter().enumerate() {
         let mut rng = Rng::new(seed as u64 + 1);
         let table = random_batches(&mut rng, &specs, 5000, 800);
-        let model = groups(&rows_of(&table), keys).into_values().map(|(mut key, rows)| {
-            key.extend(exact_model(&rows, 6, &Scalar::I64(0), true));
-            key
-        });
+        let model = groups(&rows_of(&table), keys)
+            .into_values()
+            .map(|(mut key, rows)| {
+                key.extend(exact_model(&rows, 6, &Scalar::I64(0), true));
+                key
+            });
         let expected: Vec<Row> = model.collect();
-        check_rows(&plan(&specs, keys, exact_calls(6, &specs)), &[table], &expected);
+        check_rows(
+            &plan(&specs, keys, exact_calls(6, &specs)),
+            &[table],
+            &expected,
+        );
     }
 }
 
 #[test]
 fn sums_of_every_exact_type_match_the_model() {
-    let wide = DataType::Numeric { precision: 30, scale: 5 };
-    let types = [(DataType::Int2, false), (DataType::Int4, false), (DataType::Int8, true), (wide, true)];
+    let wide = DataType::Numeric {
+        precision: 30,
+        scale: 5,
+    };
+    let types = [
+        (DataType::Int2, false),
+        (DataType::Int4, false),
+        (DataType::Int8, true),
+        (wide, true),
+    ];
     for (t, is_wide) in types {
         let specs: Vec<ColumnSpec> = vec![(DataType::Int4, 300, false), (t, 100, true)];
         let table = random_batches(&mut Rng::new(7), &specs, 3000, 500);
@@ -115,46 +177,83 @@ fn sums_of_every_exact_type_match_the_model() {
             DataType::Int8 => Scalar::I64(0),
             _ => Scalar::I128(0),
         };
-        let model = groups(&rows_of(&table), &[0]).into_values().map(|(mut key, rows)| {
-            key.extend(exact_model(&rows, 1, &like, is_wide));
-            key
-        });
+        let model = groups(&rows_of(&table), &[0])
+            .into_values()
+            .map(|(mut key, rows)| {
+                key.extend(exact_model(&rows, 1, &like, is_wide));
+                key
+            });
         let expected: Vec<Row> = model.collect();
-        check_rows(&plan(&specs, &[0], exact_calls(1, &specs)), &[table], &expected);
+        check_rows(
+            &plan(&specs, &[0], exact_calls(1, &specs)),
+            &[table],
+            &expected,
+        );
     }
 }
 
 #[test]
 fn distinct_and_filtered_calls_match_the_model() {
     use AggregateFunction::*;
-    let specs: Vec<ColumnSpec> =
-        vec![(DataType::Int4, 40, true), (DataType::Int8, 25, true), (DataType::TEXT_C, 30, true)];
+    let specs: Vec<ColumnSpec> = vec![
+        (DataType::Int4, 40, true),
+        (DataType::Int8, 25, true),
+        (DataType::TEXT_C, 30, true),
+    ];
     let table = random_batches(&mut Rng::new(3), &specs, 3000, 400);
-    let positive = Expr::compare(crate::expr::CompareOp::Gt, Expr::column(1, DataType::Int8), Expr::int8(4_000_000));
+    let positive = Expr::compare(
+        crate::expr::CompareOp::Gt,
+        Expr::column(1, DataType::Int8),
+        Expr::int8(4_000_000),
+    );
     let positive = positive.unwrap();
     let calls = vec![
-        AggregateCall { distinct: true, ..call(Count, 2, &specs) },
-        AggregateCall { distinct: true, ..call(Sum, 1, &specs) },
-        AggregateCall { filter: Some(positive.clone()), ..call(CountStar, 0, &specs) },
-        AggregateCall { filter: Some(positive), ..call(Max, 1, &specs) },
+        AggregateCall {
+            distinct: true,
+            ..call(Count, 2, &specs)
+        },
+        AggregateCall {
+            distinct: true,
+            ..call(Sum, 1, &specs)
+        },
+        AggregateCall {
+            filter: Some(positive.clone()),
+            ..call(CountStar, 0, &specs)
+        },
+        AggregateCall {
+            filter: Some(positive),
+            ..call(Max, 1, &specs)
+        },
     ];
     for keys in [&[0][..], &[]] {
-        let model = groups(&rows_of(&table), keys).into_values().map(|(mut key, rows)| {
-            let mut texts: Vec<String> = rows.iter().filter_map(|r| r[2].as_ref().map(|t| format!("{t:?}"))).collect();
-            texts.sort();
-            texts.dedup();
-            let mut numbers = integers(&rows, 1);
-            numbers.sort();
-            numbers.dedup();
-            let large: Vec<i128> = integers(&rows, 1).into_iter().filter(|&x| x > 4_000_000).collect();
-            key.push(Some(Scalar::I64(texts.len() as i64)));
-            key.push((!numbers.is_empty()).then(|| Scalar::I128(numbers.iter().sum())));
-            key.push(Some(Scalar::I64(large.len() as i64)));
-            key.push(large.iter().max().map(|&x| Scalar::I64(x as i64)));
-            key
-        });
+        let model = groups(&rows_of(&table), keys)
+            .into_values()
+            .map(|(mut key, rows)| {
+                let mut texts: Vec<String> = rows
+                    .iter()
+                    .filter_map(|r| r[2].as_ref().map(|t| format!("{t:?}")))
+                    .collect();
+                texts.sort();
+                texts.dedup();
+                let mut numbers = integers(&rows, 1);
+                numbers.sort();
+                numbers.dedup();
+                let large: Vec<i128> = integers(&rows, 1)
+                    .into_iter()
+                    .filter(|&x| x > 4_000_000)
+                    .collect();
+                key.push(Some(Scalar::I64(texts.len() as i64)));
+                key.push((!numbers.is_empty()).then(|| Scalar::I128(numbers.iter().sum())));
+                key.push(Some(Scalar::I64(large.len() as i64)));
+                key.push(large.iter().max().map(|&x| Scalar::I64(x as i64)));
+                key
+            });
         let expected: Vec<Row> = model.collect();
-        check_rows(&plan(&specs, keys, calls.clone()), &[table.clone()], &expected);
+        check_rows(
+            &plan(&specs, keys, calls.clone()),
+            std::slice::from_ref(&table),
+            &expected,
+        );
     }
 }
 
@@ -162,21 +261,30 @@ fn distinct_and_filtered_calls_match_the_model() {
 fn a_lone_distinct_count_goes_through_distinct_pairs() {
     let specs: Vec<ColumnSpec> = vec![(DataType::Int4, 5, true), (DataType::Int8, 2000, true)];
     let table = random_batches(&mut Rng::new(4), &specs, 6000, 900);
-    let calls = vec![AggregateCall { distinct: true, ..call(AggregateFunction::Count, 1, &specs) }];
-    let model = groups(&rows_of(&table), &[0]).into_values().map(|(mut key, rows)| {
-        let mut values = integers(&rows, 1);
-        values.sort();
-        values.dedup();
-        key.push(Some(Scalar::I64(values.len() as i64)));
-        key
-    });
+    let calls = vec![AggregateCall {
+        distinct: true,
+        ..call(AggregateFunction::Count, 1, &specs)
+    }];
+    let model = groups(&rows_of(&table), &[0])
+        .into_values()
+        .map(|(mut key, rows)| {
+            let mut values = integers(&rows, 1);
+            values.sort();
+            values.dedup();
+            key.push(Some(Scalar::I64(values.len() as i64)));
+            key
+        });
     let expected: Vec<Row> = model.collect();
     check_rows(&plan(&specs, &[0], calls), &[table], &expected);
 }
 
 #[test]
 fn grouping_sets_give_each_set_its_groups() {
-    let specs: Vec<ColumnSpec> = vec![(DataType::Int4, 6, true), (DataType::TEXT_C, 4, true), (NUMERIC, 9, true)];
+    let specs: Vec<ColumnSpec> = vec![
+        (DataType::Int4, 6, true),
+        (DataType::TEXT_C, 4, true),
+        (NUMERIC, 9, true),
+    ];
     for rows in [0, 800] {
         let table = random_batches(&mut Rng::new(5), &specs, rows, 100);
         let sets = vec![vec![0, 1], vec![1], vec![]];
@@ -193,7 +301,15 @@ fn grouping_sets_give_each_set_its_groups() {
         let keys = vec![key(0, &specs), key(1, &specs)];
         let calls = vec![call(AggregateFunction::CountStar, 0, &specs)];
         let input = Box::new(scan(&specs));
-        let node = Node::aggregate(1, Aggregate { input, keys, calls, grouping_sets: Some(sets) });
+        let node = Node::aggregate(
+            1,
+            Aggregate {
+                input,
+                keys,
+                calls,
+                grouping_sets: Some(sets),
+            },
+        );
         check_rows(&node, &[table], &expected);
     }
 }
@@ -202,6 +318,9 @@ fn grouping_sets_give_each_set_its_groups() {
 fn distinct_rows_are_the_models() {
     let specs: Vec<ColumnSpec> = vec![(DataType::Int4, 30, true), (DataType::TEXT_C, 30, true)];
     let table = random_batches(&mut Rng::new(6), &specs, 2000, 300);
-    let expected: Vec<Row> = groups(&rows_of(&table), &[0, 1]).into_values().map(|(key, _)| key).collect();
+    let expected: Vec<Row> = groups(&rows_of(&table), &[0, 1])
+        .into_values()
+        .map(|(key, _)| key)
+        .collect();
     check_rows(&Node::distinct(1, scan(&specs)), &[table], &expected);
 }

@@ -17,7 +17,11 @@ pub struct Any {
 impl Any {
     /// States for arguments of a layout.
     pub fn new(physical: Physical) -> Self {
-        Self { physical, fields: Vec::new(), bytes: 0 }
+        Self {
+            physical,
+            fields: Vec::new(),
+            bytes: 0,
+        }
     }
 
     fn take(&mut self, group: usize, encode: impl FnOnce(&mut Vec<u8>)) {
@@ -56,8 +60,13 @@ impl Accumulator for Any {
 
     fn export(&self, groups: &[u32]) -> Vec<Vector> {
         let mut column = BytesColumn::default();
-        groups.iter().for_each(|&g| column.push(&self.fields[g as usize]));
-        vec![Vector { values: Values::Bytes(column), validity: None }]
+        groups
+            .iter()
+            .for_each(|&g| column.push(&self.fields[g as usize]));
+        vec![Vector {
+            values: Values::Bytes(column),
+            validity: None,
+        }]
     }
 
     fn finish(&self, from: usize, to: usize) -> Result<Vec<Vector>> {

@@ -22,7 +22,12 @@ pub fn bits(function: AggregateFunction, physical: Physical) -> Result<Box<dyn A
         AggregateFunction::BitXor => Op::Xor,
         _ => return Err(Error::internal("not a bit function")),
     };
-    Ok(Box::new(Bits { op, physical, states: Vec::new(), seen: Vec::new() }))
+    Ok(Box::new(Bits {
+        op,
+        physical,
+        states: Vec::new(),
+        seen: Vec::new(),
+    }))
 }
 
 /// States as 64-bit integers; narrower arguments are sign-extended, which no operation disturbs.
@@ -56,7 +61,10 @@ impl Bits {
             Physical::I32 => Values::I32(states.iter().map(|&s| s as i32).collect()),
             _ => Values::I64(states.to_vec()),
         };
-        vec![Vector { values, validity: seen_bits(seen) }]
+        vec![Vector {
+            values,
+            validity: seen_bits(seen),
+        }]
     }
 }
 
@@ -84,7 +92,11 @@ impl Accumulator for Bits {
     }
 
     fn export(&self, groups: &[u32]) -> Vec<Vector> {
-        self.column(&pick(&self.states, groups), &pick(&self.seen, groups), Physical::I64)
+        self.column(
+            &pick(&self.states, groups),
+            &pick(&self.seen, groups),
+            Physical::I64,
+        )
     }
 
     fn finish(&self, from: usize, to: usize) -> Result<Vec<Vector>> {

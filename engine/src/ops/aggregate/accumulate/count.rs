@@ -28,17 +28,28 @@ impl Accumulator for Count {
     }
 
     fn merge(&mut self, groups: &[u32], states: &[Vector], from: usize) -> Result<()> {
-        let Values::I64(counts) = &states[0].values else { return Err(wrong_layout()) };
-        groups.iter().zip(&counts[from..]).for_each(|(&g, count)| self.counts[g as usize] += count);
+        let Values::I64(counts) = &states[0].values else {
+            return Err(wrong_layout());
+        };
+        groups
+            .iter()
+            .zip(&counts[from..])
+            .for_each(|(&g, count)| self.counts[g as usize] += count);
         Ok(())
     }
 
     fn export(&self, groups: &[u32]) -> Vec<Vector> {
-        vec![Vector { values: Values::I64(pick(&self.counts, groups)), validity: None }]
+        vec![Vector {
+            values: Values::I64(pick(&self.counts, groups)),
+            validity: None,
+        }]
     }
 
     fn finish(&self, from: usize, to: usize) -> Result<Vec<Vector>> {
-        Ok(vec![Vector { values: Values::I64(self.counts[from..to].to_vec()), validity: None }])
+        Ok(vec![Vector {
+            values: Values::I64(self.counts[from..to].to_vec()),
+            validity: None,
+        }])
     }
 
     fn clear(&mut self) {

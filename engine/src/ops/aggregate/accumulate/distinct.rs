@@ -34,13 +34,21 @@ struct Distinct<K> {
 
 impl<K: KeyColumn> Distinct<K> {
     fn new(shape: KeyShape, argument: DataType, inner: Box<dyn Accumulator>) -> Self {
-        Self { shape, argument, inner, met: GroupTable::with_capacity(0), groups: 0 }
+        Self {
+            shape,
+            argument,
+            inner,
+            met: GroupTable::with_capacity(0),
+            groups: 0,
+        }
     }
 
     /// Takes the values (none NULL) of some rows.
     fn take(&mut self, groups: &[u32], values: &Vector) -> Result<()> {
-        let group_column =
-            Vector { values: Values::I32(groups.iter().map(|&g| g as i32).collect()), validity: None };
+        let group_column = Vector {
+            values: Values::I32(groups.iter().map(|&g| g as i32).collect()),
+            validity: None,
+        };
         let mut keys = K::default();
         keys.encode(&self.shape, &[&group_column, values], groups.len())?;
         let (mut hashes, mut entries) = (Vec::new(), Vec::new());
@@ -55,7 +63,8 @@ impl<K: KeyColumn> Distinct<K> {
             }
         }
         let fresh_groups: Vec<u32> = fresh.iter().map(|&row| groups[row as usize]).collect();
-        self.inner.update(Groups::Each(&fresh_groups), Some(&gather(values, &fresh)))
+        self.inner
+            .update(Groups::Each(&fresh_groups), Some(&gather(values, &fresh)))
     }
 
     /// The group of every entry, and the values.
@@ -76,7 +85,9 @@ impl<K: KeyColumn> Accumulator for Distinct<K> {
 
     fn update(&mut self, groups: Groups<'_>, argument: Option<&Vector>) -> Result<()> {
         let argument = required(argument)?;
-        let rows: Vec<u32> = (0..groups.rows() as u32).filter(|&row| !argument.is_null(row as usize)).collect();
+        let rows: Vec<u32> = (0..groups.rows() as u32)
+            .filter(|&row| !argument.is_null(row as usize))
+            .collect();
         let of_rows: Vec<u32> = match groups {
             Groups::One(_) => vec![0; rows.len()],
             Groups::Each(groups) => rows.iter().map(|&row| groups[row as usize]).collect(),
@@ -107,8 +118,13 @@ impl<K: KeyColumn> Accumulator for Distinct<K> {
             }
         }
         let mut column = BytesColumn::default();
-        groups.iter().for_each(|&g| column.push(&fields[g as usize]));
-        vec![Vector { values: Values::Bytes(column), validity: None }]
+        groups
+            .iter()
+            .for_each(|&g| column.push(&fields[g as usize]));
+        vec![Vector {
+            values: Values::Bytes(column),
+            validity: None,
+        }]
     }
 
     fn finish(&self, from: usize, to: usize) -> Result<Vec<Vector>> {

@@ -50,7 +50,11 @@ macro_rules! extreme_numbers {
 
         impl $name {
             fn new(greatest: bool) -> Self {
-                Self { greatest, best: Vec::new(), seen: Vec::new() }
+                Self {
+                    greatest,
+                    best: Vec::new(),
+                    seen: Vec::new(),
+                }
             }
         }
 
@@ -62,11 +66,17 @@ macro_rules! extreme_numbers {
 
             fn update(&mut self, groups: Groups<'_>, argument: Option<&Vector>) -> Result<()> {
                 let argument = required(argument)?;
-                let Values::$layout(values) = &argument.values else { return Err(wrong_layout()) };
+                let Values::$layout(values) = &argument.values else {
+                    return Err(wrong_layout());
+                };
                 let greatest = self.greatest;
                 each_valid(groups, argument.validity.as_ref(), |group, row| {
                     let (value, best) = (values[row], self.best[group]);
-                    let better = if greatest { $after!(value, best) } else { $after!(best, value) };
+                    let better = if greatest {
+                        $after!(value, best)
+                    } else {
+                        $after!(best, value)
+                    };
                     if better || self.seen[group] == 0 {
                         self.best[group] = value;
                         self.seen[group] = 1;
@@ -76,17 +86,26 @@ macro_rules! extreme_numbers {
             }
 
             fn merge(&mut self, groups: &[u32], states: &[Vector], from: usize) -> Result<()> {
-                self.update(Groups::Each(groups), Some(&slice(&states[0], from, from + groups.len())))
+                self.update(
+                    Groups::Each(groups),
+                    Some(&slice(&states[0], from, from + groups.len())),
+                )
             }
 
             fn export(&self, groups: &[u32]) -> Vec<Vector> {
                 let validity = seen_bits(&pick(&self.seen, groups));
-                vec![Vector { values: Values::$layout(pick(&self.best, groups)), validity }]
+                vec![Vector {
+                    values: Values::$layout(pick(&self.best, groups)),
+                    validity,
+                }]
             }
 
             fn finish(&self, from: usize, to: usize) -> Result<Vec<Vector>> {
                 let validity = seen_bits(&self.seen[from..to]);
-                Ok(vec![Vector { values: Values::$layout(self.best[from..to].to_vec()), validity }])
+                Ok(vec![Vector {
+                    values: Values::$layout(self.best[from..to].to_vec()),
+                    validity,
+                }])
             }
 
             fn clear(&mut self) {
@@ -120,7 +139,14 @@ struct ExtremeBytes {
 
 impl ExtremeBytes {
     fn new(greatest: bool, padded: bool, physical: Physical) -> Self {
-        Self { greatest, padded, physical, best: Vec::new(), seen: Vec::new(), bytes: 0 }
+        Self {
+            greatest,
+            padded,
+            physical,
+            best: Vec::new(),
+            seen: Vec::new(),
+            bytes: 0,
+        }
     }
 
     fn take(&mut self, group: usize, value: &[u8]) {
@@ -130,7 +156,11 @@ impl ExtremeBytes {
         };
         let best = &mut self.best[group];
         let order = value[..trim(value)].cmp(&best[..trim(best)]);
-        let wanted = if self.greatest { Ordering::Greater } else { Ordering::Less };
+        let wanted = if self.greatest {
+            Ordering::Greater
+        } else {
+            Ordering::Less
+        };
         if self.seen[group] == 0 || order == wanted {
             let before = best.capacity();
             best.clear();
@@ -142,15 +172,23 @@ impl ExtremeBytes {
 
     fn column<'v>(&self, values: impl Iterator<Item = &'v Vec<u8>>, seen: &[u8]) -> Vec<Vector> {
         let mut column = BytesColumn::default();
-        values.zip(seen).for_each(|(value, &seen)| match (seen, self.physical) {
-            (0, Physical::Fixed(width)) => column.push(&vec![0; usize::from(width)]),
-            _ => column.push(value),
-        });
+        values
+            .zip(seen)
+            .for_each(|(value, &seen)| match (seen, self.physical) {
+                (0, Physical::Fixed(width)) => column.push(&vec![0; usize::from(width)]),
+                _ => column.push(value),
+            });
         let values = match self.physical {
-            Physical::Fixed(width) => Values::Fixed { width, data: column.data },
+            Physical::Fixed(width) => Values::Fixed {
+                width,
+                data: column.data,
+            },
             _ => Values::Bytes(column),
         };
-        vec![Vector { values, validity: seen_bits(seen) }]
+        vec![Vector {
+            values,
+            validity: seen_bits(seen),
+        }]
     }
 }
 

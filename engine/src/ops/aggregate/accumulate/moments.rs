@@ -56,8 +56,12 @@ impl Moments {
             return Err(overflow());
         }
         let distance = self.sum / self.n - other.sum / other.n;
-        let deviations = self.deviations + other.deviations + self.n * other.n * distance * distance / n;
-        if deviations.is_infinite() && !self.deviations.is_infinite() && !other.deviations.is_infinite() {
+        let deviations =
+            self.deviations + other.deviations + self.n * other.n * distance * distance / n;
+        if deviations.is_infinite()
+            && !self.deviations.is_infinite()
+            && !other.deviations.is_infinite()
+        {
             return Err(overflow());
         }
         Ok(Moments { n, sum, deviations })
@@ -66,7 +70,11 @@ impl Moments {
     /// The result; `None` is NULL.
     fn result(&self, function: AggregateFunction) -> Option<f64> {
         use AggregateFunction::*;
-        let least = if matches!(function, VarSamp | StddevSamp) { 2.0 } else { 1.0 };
+        let least = if matches!(function, VarSamp | StddevSamp) {
+            2.0
+        } else {
+            1.0
+        };
         if self.n < least {
             return None;
         }
@@ -89,12 +97,18 @@ pub struct FloatMoments {
 impl FloatMoments {
     /// The states of `function`.
     pub fn new(function: AggregateFunction) -> Self {
-        Self { states: Vec::new(), function }
+        Self {
+            states: Vec::new(),
+            function,
+        }
     }
 }
 
 fn floats(values: Vec<f64>) -> Vector {
-    Vector { values: Values::F64(values), validity: None }
+    Vector {
+        values: Values::F64(values),
+        validity: None,
+    }
 }
 
 impl Accumulator for FloatMoments {
@@ -106,8 +120,12 @@ impl Accumulator for FloatMoments {
         let argument = required(argument)?;
         let valid = argument.validity.as_ref();
         match &argument.values {
-            Values::F32(v) => try_each_valid(groups, valid, |group, row| self.states[group].add(v[row].into())),
-            Values::F64(v) => try_each_valid(groups, valid, |group, row| self.states[group].add(v[row])),
+            Values::F32(v) => try_each_valid(groups, valid, |group, row| {
+                self.states[group].add(v[row].into())
+            }),
+            Values::F64(v) => {
+                try_each_valid(groups, valid, |group, row| self.states[group].add(v[row]))
+            }
             _ => Err(wrong_layout()),
         }
     }
@@ -120,7 +138,11 @@ impl Accumulator for FloatMoments {
         };
         for (i, &group) in (from..).zip(groups) {
             let state = &mut self.states[group as usize];
-            *state = state.combine(Moments { n: n[i], sum: sum[i], deviations: deviations[i] })?;
+            *state = state.combine(Moments {
+                n: n[i],
+                sum: sum[i],
+                deviations: deviations[i],
+            })?;
         }
         Ok(())
     }
@@ -135,8 +157,13 @@ impl Accumulator for FloatMoments {
     }
 
     fn finish(&self, from: usize, to: usize) -> Result<Vec<Vector>> {
-        let results: Vec<Option<f64>> = self.states[from..to].iter().map(|s| s.result(self.function)).collect();
-        let validity = results.contains(&None).then(|| Bitmap::from_bools(results.iter().map(Option::is_some)));
+        let results: Vec<Option<f64>> = self.states[from..to]
+            .iter()
+            .map(|s| s.result(self.function))
+            .collect();
+        let validity = results
+            .contains(&None)
+            .then(|| Bitmap::from_bools(results.iter().map(Option::is_some)));
         let values = Values::F64(results.into_iter().map(Option::unwrap_or_default).collect());
         Ok(vec![Vector { values, validity }])
     }
@@ -166,11 +193,19 @@ impl ExactMoments {
     }
 
     fn add_value(&mut self, group: usize, value: i128) -> Result<()> {
-        self.add(group, 1, value, value.checked_mul(value).ok_or(Error::NumericTooWide)?)
+        self.add(
+            group,
+            1,
+            value,
+            value.checked_mul(value).ok_or(Error::NumericTooWide)?,
+        )
     }
 
     fn columns(states: &[(i64, i128, i128)]) -> Vec<Vector> {
-        let column = |values| Vector { values, validity: None };
+        let column = |values| Vector {
+            values,
+            validity: None,
+        };
         vec![
             column(Values::I64(states.iter().map(|s| s.0).collect())),
             column(Values::I128(states.iter().map(|s| s.1).collect())),
@@ -188,10 +223,18 @@ impl Accumulator for ExactMoments {
         let argument = required(argument)?;
         let valid = argument.validity.as_ref();
         match &argument.values {
-            Values::I16(v) => try_each_valid(groups, valid, |group, row| self.add_value(group, v[row].into())),
-            Values::I32(v) => try_each_valid(groups, valid, |group, row| self.add_value(group, v[row].into())),
-            Values::I64(v) => try_each_valid(groups, valid, |group, row| self.add_value(group, v[row].into())),
-            Values::I128(v) => try_each_valid(groups, valid, |group, row| self.add_value(group, v[row])),
+            Values::I16(v) => try_each_valid(groups, valid, |group, row| {
+                self.add_value(group, v[row].into())
+            }),
+            Values::I32(v) => try_each_valid(groups, valid, |group, row| {
+                self.add_value(group, v[row].into())
+            }),
+            Values::I64(v) => try_each_valid(groups, valid, |group, row| {
+                self.add_value(group, v[row].into())
+            }),
+            Values::I128(v) => {
+                try_each_valid(groups, valid, |group, row| self.add_value(group, v[row]))
+            }
             _ => Err(wrong_layout()),
         }
     }
@@ -202,7 +245,9 @@ impl Accumulator for ExactMoments {
         else {
             return Err(wrong_layout());
         };
-        (from..).zip(groups).try_for_each(|(i, &group)| self.add(group as usize, n[i], sum[i], squares[i]))
+        (from..)
+            .zip(groups)
+            .try_for_each(|(i, &group)| self.add(group as usize, n[i], sum[i], squares[i]))
     }
 
     fn export(&self, groups: &[u32]) -> Vec<Vector> {

@@ -3,7 +3,9 @@
 
 use doris_storage::vector::{Bitmap, Values, Vector};
 
-use super::{each_valid, pick, required, seen_bits, try_each_valid, wrong_layout, Accumulator, Groups};
+use super::{
+    each_valid, pick, required, seen_bits, try_each_valid, wrong_layout, Accumulator, Groups,
+};
 use crate::error::{Error, OutOfRange, Result};
 
 /// `sum` of Int2 and Int4: Int8.
@@ -14,7 +16,12 @@ pub struct SumInt {
 }
 
 impl SumInt {
-    fn add<T: Copy + Into<i64>>(&mut self, groups: Groups<'_>, values: &[T], valid: Option<&Bitmap>) -> Result<()> {
+    fn add<T: Copy + Into<i64>>(
+        &mut self,
+        groups: Groups<'_>,
+        values: &[T],
+        valid: Option<&Bitmap>,
+    ) -> Result<()> {
         let overflow = Error::NumericOutOfRange(OutOfRange::Int8);
         if let (Groups::One(_), None) = (groups, valid) {
             // A batch has far fewer than 2^32 rows.
@@ -54,11 +61,15 @@ impl Accumulator for SumInt {
     }
 
     fn merge(&mut self, groups: &[u32], states: &[Vector], from: usize) -> Result<()> {
-        let Values::I64(sums) = &states[0].values else { return Err(wrong_layout()) };
+        let Values::I64(sums) = &states[0].values else {
+            return Err(wrong_layout());
+        };
         for (i, &group) in groups.iter().enumerate() {
             if !states[0].is_null(from + i) {
                 let sum = &mut self.sums[group as usize];
-                *sum = sum.checked_add(sums[from + i]).ok_or(Error::NumericOutOfRange(OutOfRange::Int8))?;
+                *sum = sum
+                    .checked_add(sums[from + i])
+                    .ok_or(Error::NumericOutOfRange(OutOfRange::Int8))?;
                 self.seen[group as usize] = 1;
             }
         }
@@ -67,12 +78,18 @@ impl Accumulator for SumInt {
 
     fn export(&self, groups: &[u32]) -> Vec<Vector> {
         let validity = seen_bits(&pick(&self.seen, groups));
-        vec![Vector { values: Values::I64(pick(&self.sums, groups)), validity }]
+        vec![Vector {
+            values: Values::I64(pick(&self.sums, groups)),
+            validity,
+        }]
     }
 
     fn finish(&self, from: usize, to: usize) -> Result<Vec<Vector>> {
         let validity = seen_bits(&self.seen[from..to]);
-        Ok(vec![Vector { values: Values::I64(self.sums[from..to].to_vec()), validity }])
+        Ok(vec![Vector {
+            values: Values::I64(self.sums[from..to].to_vec()),
+            validity,
+        }])
     }
 
     fn clear(&mut self) {
@@ -95,11 +112,20 @@ pub struct SumWide {
 impl SumWide {
     /// A sum; with `with_count`, followed by the count, as `avg` wants it.
     pub fn new(with_count: bool) -> Self {
-        Self { sums: Vec::new(), counts: Vec::new(), with_count }
+        Self {
+            sums: Vec::new(),
+            counts: Vec::new(),
+            with_count,
+        }
     }
 
     /// Values of at most 64 bits: so many rows that they overflow 128 bits can't be.
-    fn add<T: Copy + Into<i64>>(&mut self, groups: Groups<'_>, values: &[T], valid: Option<&Bitmap>) {
+    fn add<T: Copy + Into<i64>>(
+        &mut self,
+        groups: Groups<'_>,
+        values: &[T],
+        valid: Option<&Bitmap>,
+    ) {
         if let (Groups::One(rows), None) = (groups, valid) {
             self.sums[0] += values.iter().map(|&v| i128::from(v.into())).sum::<i128>();
             self.counts[0] += rows as i64;
@@ -111,19 +137,34 @@ impl SumWide {
         });
     }
 
-    fn add_wide(&mut self, groups: Groups<'_>, values: &[i128], valid: Option<&Bitmap>) -> Result<()> {
+    fn add_wide(
+        &mut self,
+        groups: Groups<'_>,
+        values: &[i128],
+        valid: Option<&Bitmap>,
+    ) -> Result<()> {
         try_each_valid(groups, valid, |group, row| {
-            self.sums[group] = self.sums[group].checked_add(values[row]).ok_or(Error::NumericTooWide)?;
+            self.sums[group] = self.sums[group]
+                .checked_add(values[row])
+                .ok_or(Error::NumericTooWide)?;
             self.counts[group] += 1;
             Ok(())
         })
     }
 
     fn columns(&self, sums: Vec<i128>, counts: Vec<i64>, with_count: bool) -> Vec<Vector> {
-        let validity = counts.contains(&0).then(|| Bitmap::from_bools(counts.iter().map(|&n| n > 0)));
-        let mut out = vec![Vector { values: Values::I128(sums), validity }];
+        let validity = counts
+            .contains(&0)
+            .then(|| Bitmap::from_bools(counts.iter().map(|&n| n > 0)));
+        let mut out = vec![Vector {
+            values: Values::I128(sums),
+            validity,
+        }];
         if with_count {
-            out.push(Vector { values: Values::I64(counts), validity: None });
+            out.push(Vector {
+                values: Values::I64(counts),
+                validity: None,
+            });
         }
         out
     }
@@ -149,12 +190,15 @@ impl Accumulator for SumWide {
     }
 
     fn merge(&mut self, groups: &[u32], states: &[Vector], from: usize) -> Result<()> {
-        let (Values::I128(sums), Values::I64(counts)) = (&states[0].values, &states[1].values) else {
+        let (Values::I128(sums), Values::I64(counts)) = (&states[0].values, &states[1].values)
+        else {
             return Err(wrong_layout());
         };
         for (i, &group) in groups.iter().enumerate() {
             let sum = &mut self.sums[group as usize];
-            *sum = sum.checked_add(sums[from + i]).ok_or(Error::NumericTooWide)?;
+            *sum = sum
+                .checked_add(sums[from + i])
+                .ok_or(Error::NumericTooWide)?;
             self.counts[group as usize] += counts[from + i];
         }
         Ok(())
@@ -165,7 +209,11 @@ impl Accumulator for SumWide {
     }
 
     fn finish(&self, from: usize, to: usize) -> Result<Vec<Vector>> {
-        Ok(self.columns(self.sums[from..to].to_vec(), self.counts[from..to].to_vec(), self.with_count))
+        Ok(self.columns(
+            self.sums[from..to].to_vec(),
+            self.counts[from..to].to_vec(),
+            self.with_count,
+        ))
     }
 
     fn clear(&mut self) {
@@ -192,7 +240,11 @@ macro_rules! float_sum {
             #[inline]
             fn add(&mut self, group: usize, value: $t) -> Result<()> {
                 let old = self.sums[group];
-                let sum = if self.seen[group] == 0 { value } else { old + value };
+                let sum = if self.seen[group] == 0 {
+                    value
+                } else {
+                    old + value
+                };
                 if sum.is_infinite() && !old.is_infinite() && !value.is_infinite() {
                     return Err(Error::NumericOutOfRange(OutOfRange::FloatOverflow));
                 }
@@ -210,12 +262,18 @@ macro_rules! float_sum {
 
             fn update(&mut self, groups: Groups<'_>, argument: Option<&Vector>) -> Result<()> {
                 let argument = required(argument)?;
-                let Values::$layout(values) = &argument.values else { return Err(wrong_layout()) };
-                try_each_valid(groups, argument.validity.as_ref(), |group, row| self.add(group, values[row]))
+                let Values::$layout(values) = &argument.values else {
+                    return Err(wrong_layout());
+                };
+                try_each_valid(groups, argument.validity.as_ref(), |group, row| {
+                    self.add(group, values[row])
+                })
             }
 
             fn merge(&mut self, groups: &[u32], states: &[Vector], from: usize) -> Result<()> {
-                let Values::$layout(sums) = &states[0].values else { return Err(wrong_layout()) };
+                let Values::$layout(sums) = &states[0].values else {
+                    return Err(wrong_layout());
+                };
                 for (i, &group) in groups.iter().enumerate() {
                     if !states[0].is_null(from + i) {
                         self.add(group as usize, sums[from + i])?;
@@ -226,12 +284,18 @@ macro_rules! float_sum {
 
             fn export(&self, groups: &[u32]) -> Vec<Vector> {
                 let validity = seen_bits(&pick(&self.seen, groups));
-                vec![Vector { values: Values::$layout(pick(&self.sums, groups)), validity }]
+                vec![Vector {
+                    values: Values::$layout(pick(&self.sums, groups)),
+                    validity,
+                }]
             }
 
             fn finish(&self, from: usize, to: usize) -> Result<Vec<Vector>> {
                 let validity = seen_bits(&self.seen[from..to]);
-                Ok(vec![Vector { values: Values::$layout(self.sums[from..to].to_vec()), validity }])
+                Ok(vec![Vector {
+                    values: Values::$layout(self.sums[from..to].to_vec()),
+                    validity,
+                }])
             }
 
             fn clear(&mut self) {
@@ -246,5 +310,10 @@ macro_rules! float_sum {
     };
 }
 
-float_sum!(SumF32, F32, f32, "`sum` of Float4, computed in Float4 as PostgreSQL does.");
+float_sum!(
+    SumF32,
+    F32,
+    f32,
+    "`sum` of Float4, computed in Float4 as PostgreSQL does."
+);
 float_sum!(SumF64, F64, f64, "`sum` of Float8.");
