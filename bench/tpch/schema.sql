@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: Apache-2.0
--- The eight tables of TPC-H, without keys or indexes; psql -v am=heap|doris, in the schema of search_path.
+-- The eight tables of TPC-H, without keys or indexes, in the schema of search_path: psql -v am=heap or am=doris
 CREATE TABLE region (r_regionkey integer NOT NULL, r_name char(25) NOT NULL, r_comment varchar(152)) USING :am;
 CREATE TABLE nation (n_nationkey integer NOT NULL, n_name char(25) NOT NULL, n_regionkey integer NOT NULL,
   n_comment varchar(152)) USING :am;

@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Runs benchmarks against a fresh private server, and writes their sections of docs/benchmarks.md.
+#   bench/run.sh [tpch] [oltp]            all, without arguments
+# SCALE (1), RUNS (5), SECONDS_PER_RUN (10) set the size; NO_BUILD=1 takes the extension as installed.
+# shellcheck source=scripts/lib.sh
+. "$(dirname "$0")/../scripts/lib.sh"
+export NAME=bench CONF=$REPO/bench/postgresql.conf
+VENV=$TARGET/tools/venv
+
+python() {
+  if ! "$VENV/bin/python" -c 'import duckdb, psycopg' 2>/dev/null; then
+    say "installing the oracle and the driver"
+    # Debian keeps venv's own pip in a package; a virtual environment without it takes the outer one.
+    python3 -m venv "$VENV" 2>/dev/null || { rm -rf "$VENV"; python3 -m venv --without-pip "$VENV"; }
+    python3 -m pip --disable-pip-version-check --python "$VENV/bin/python" install -q -r "$REPO/bench/requirements.txt"
+  fi
+  "$VENV/bin/python" "$@"
+}
+
+benchmarks=("$@")
+[ ${#benchmarks[@]} -gt 0 ] || benchmarks=(tpch oltp)
+[ -n "${NO_BUILD:-}" ] || "$REPO/scripts/server.sh" install
+"$REPO/scripts/server.sh" destroy
+"$REPO/scripts/server.sh" start
+trap '"$REPO/scripts/server.sh" stop' EXIT
+eval "$("$REPO/scripts/server.sh" env)"
+for benchmark in "${benchmarks[@]}"; do
+  case $benchmark in
+    tpch)
+      data=$("$REPO/bench/data.sh" "${SCALE:-1}")
+      python "$REPO/bench/tpch.py" --data "$data" --scale "${SCALE:-1}" --runs "${RUNS:-5}"
+      ;;
+    oltp) "$REPO/bench/oltp.sh" ;;
+    *) die "no benchmark '$benchmark'" ;;
+  esac
+done
