@@ -40,8 +40,6 @@ pub enum DatetimeKind {
     DateForTimestamp,
     /// A timestamp.
     Timestamp,
-    /// An interval.
-    Interval,
     /// A subtraction of infinite dates.
     InfiniteDateSubtraction,
     /// A subtraction of infinite timestamps.
@@ -90,7 +88,7 @@ pub enum Error {
     MoreThanOneRow,
     /// A decimal passed 38 digits at run time: the node must answer through PostgreSQL's own plan instead.
     NumericTooWide,
-    /// Not computed here; the planner leaves it to PostgreSQL. Never seen by a user.
+    /// Not computed here; left to PostgreSQL. Never seen by a user.
     NotNative(Box<str>),
     /// The memory budget is used up (53200).
     OutOfMemory,
@@ -111,6 +109,12 @@ impl Error {
     /// An [`Error::Internal`] with its description.
     pub fn internal(what: impl Into<Box<str>>) -> Self {
         Error::Internal(what.into())
+    }
+
+    /// Whether it is no error of the query's: the node is to answer through PostgreSQL's own plan instead. Raised
+    /// while a plan is made, and at run time where only the values tell.
+    pub fn needs_postgres(&self) -> bool {
+        matches!(self, Error::NumericTooWide | Error::NotNative(_))
     }
 
     /// PostgreSQL's five-letter code.
@@ -172,7 +176,6 @@ impl fmt::Display for Error {
                 DatetimeKind::Date => "date out of range",
                 DatetimeKind::DateForTimestamp => "date out of range for timestamp",
                 DatetimeKind::Timestamp => "timestamp out of range",
-                DatetimeKind::Interval => "interval out of range",
                 DatetimeKind::InfiniteDateSubtraction => "cannot subtract infinite dates",
                 DatetimeKind::InfiniteTimestampSubtraction => "cannot subtract infinite timestamps",
             }),

@@ -28,6 +28,9 @@ mod operand;
 
 pub mod canonical;
 
+#[cfg(test)]
+mod golden;
+
 pub use context::{EvalContext, ExternalEval};
 pub use ir::{ArithOp, CompareOp, Expr, ExprKind, Func};
 pub use kernels::datetime::{DateUnit, ExtractUnit};

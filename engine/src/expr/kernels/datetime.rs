@@ -466,7 +466,12 @@ pub(in crate::expr) fn timestamp_difference(operands: &[Operand], rows: usize) -
         }
         let difference = match a.checked_sub(b) {
             Some(difference) => difference,
-            None if valid => return Err(out_of_range(DatetimeKind::Interval)),
+            // Wraps in PostgreSQL 15, an error since 16.
+            None if valid => {
+                return Err(Error::not_native(
+                    "timestamps too far apart for an interval",
+                ))
+            }
             None => 0,
         };
         let interval = Interval {
@@ -580,6 +585,16 @@ fn without(validity: Option<Bitmap>, infinite: &[u8]) -> Option<Bitmap> {
     Some(bits)
 }
 
+/// Whether some timestamp is more than 63 bits of microseconds from 1970: PostgreSQL computes its epoch in another
+/// way, which rounds.
+fn past_integer_epoch(operand: &Operand, rows: usize, valid: Option<&Bitmap>) -> Result<bool> {
+    let limit = i64::MAX - UNIX_EPOCH_DAYS * MICROS_PER_DAY;
+    Ok(try_map(operand.side()?, rows, valid, |micros: i64| {
+        ((), micros >= limit)
+    })
+    .is_err())
+}
+
 /// `extract(unit from operand)`: numeric, as integers of the unit's scale.
 pub(in crate::expr) fn extract(
     unit: ExtractUnit,
@@ -596,6 +611,12 @@ pub(in crate::expr) fn extract(
             return Err(Error::NumericTooWide);
         }
         validity = without(validity, &infinite);
+    }
+    if unit == ExtractUnit::Epoch
+        && of != DataType::Date
+        && past_integer_epoch(operand, rows, validity.as_ref())?
+    {
+        return Err(Error::NumericTooWide);
     }
     let values = match of {
         DataType::Date if unit == ExtractUnit::Year => {
