@@ -6,8 +6,12 @@
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
 
+# PG's own packages where they are installed (a machine with the project's archive); otherwise Debian 12's, whose test
+# tools also drive the servers of a wheel.
+V=15
+[ "$SERVER_FROM" != debian ] || V=$PG
 PACKAGES=(
-  postgresql-15 postgresql-server-dev-15 postgresql-client-15
+  "postgresql-$V" "postgresql-server-dev-$V" "postgresql-client-$V"
   libclang-dev gcc make pkg-config libc6-dev # pgrx's bindings
   libipc-run-perl python3 procps util-linux        # test runners
 )
@@ -19,8 +23,9 @@ satisfied() {
     python3 | gcc | make | pkg-config | sudo) have "$1" ;;
     procps) have ps ;;
     util-linux) have runuser ;;
-    postgresql-15 | postgresql-client-15) [ -x /usr/lib/postgresql/15/bin/psql ] && [ -x /usr/lib/postgresql/15/bin/postgres ] ;;
-    postgresql-server-dev-15) [ -e /usr/include/postgresql/15/server/postgres.h ] && [ -x /usr/lib/postgresql/15/lib/pgxs/src/test/regress/pg_regress ] ;;
+    postgresql-server-dev-*)
+      [ -e "/usr/include/postgresql/$V/server/postgres.h" ] && [ -x "/usr/lib/postgresql/$V/lib/pgxs/src/test/regress/pg_regress" ] ;;
+    postgresql-*) [ -x "/usr/lib/postgresql/$V/bin/psql" ] && [ -x "/usr/lib/postgresql/$V/bin/postgres" ] ;;
     *) dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null | grep -qx installed ;;
   esac
 }
@@ -48,9 +53,9 @@ if [ "$(cargo pgrx --version 2>/dev/null)" != "cargo-pgrx $PGRX_VERSION" ]; then
 fi
 # Registering again would touch the file on which every build of the bindings depends.
 pgrx_config=${PGRX_HOME:-$HOME/.pgrx}/config.toml
-if ! grep -qs '^pg15' "$pgrx_config"; then
-  say "registering PostgreSQL 15 with pgrx"
-  cargo pgrx init --pg15 "$(command -v /usr/lib/postgresql/15/bin/pg_config)" >/dev/null
+if ! grep -qs "^pg$V" "$pgrx_config"; then
+  say "registering PostgreSQL $V with pgrx"
+  cargo pgrx init "--pg$V" "/usr/lib/postgresql/$V/bin/pg_config" >/dev/null
 fi
 if ! cargo fmt --version >/dev/null 2>&1 || ! cargo clippy --version >/dev/null 2>&1; then
   say "note: rustfmt or clippy is missing (rustup component add rustfmt clippy): 'make lint' will fail"
