@@ -3,8 +3,8 @@
 
 use std::ops::Range;
 
+use super::builder::SortOrder;
 use super::meta::ColumnMeta;
-use super::writer::SortOrder;
 use super::{FORMAT_VERSION, ROW_BLOCK_ROWS_MAX, SEGMENT_ROWS_MAX};
 use crate::checksum::{checksum, verify};
 use crate::error::{corrupt, Error, Result};

@@ -20,10 +20,13 @@
 //! A reader that needs few of many columns reads the head, then the metas and blocks of those columns only.
 //! All integers are little-endian. What a block's bytes mean is in `encoding`.
 //!
-//! Writing: `encode_column` per column (in any order, in parallel), then `assemble`.
+//! Writing: `encode_column` per column (in any order, in parallel), then `SegmentBuilder`, or `assemble`.
 //! Reading: `Footer::decode`, `Footer::check_block` to skip, `ColumnReader::block`, `Block::decode`.
 
+mod builder;
 mod footer;
+#[cfg(test)]
+mod golden_tests;
 mod meta;
 mod reader;
 #[cfg(test)]
@@ -32,10 +35,11 @@ mod round_trip_tests;
 mod tests;
 mod writer;
 
+pub use builder::{assemble, EncodedSegment, SegmentBuilder, SegmentEnd, SortOrder};
 pub use footer::{Footer, FooterHead, KeyIndex};
 pub use meta::{BlockMeta, ColumnMeta, ColumnSpec, Encoding, Order};
 pub use reader::{Block, ColumnReader, Verify};
-pub use writer::{assemble, encode_column, EncodedColumn, EncodedSegment, SortOrder, WriteOptions};
+pub use writer::{encode_column, EncodedColumn, WriteOptions};
 
 /// Rows in a row block, unless `WriteOptions` says otherwise.
 pub const ROW_BLOCK_ROWS: u32 = 16_384;

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Vectors to a segment.
+//! Vectors to the chunks of columns.
 
 use std::borrow::Cow;
 use std::ops::Range;
 
-use super::footer::{Footer, KeyIndex};
 use super::meta::{BlockMeta, ColumnMeta, ColumnSpec, Encoding, Order};
 use super::{ROW_BLOCK_ROWS, ROW_BLOCK_ROWS_MAX, SEGMENT_ROWS_MAX};
 use crate::bloom;
@@ -13,7 +12,6 @@ use crate::dictionary::{self, Dictionary};
 use crate::encoding::fsst::Trained;
 use crate::encoding::{bytes, fixed, float, int, validity};
 use crate::error::{invalid, Result};
-use crate::key::{encode_scalar, SortKey, KEY_PREFIX_MAX};
 use crate::vector::{Bitmap, BytesColumn, Values, Vector};
 use crate::zone_map::{self, Scalar, ZoneMap};
 
@@ -42,26 +40,17 @@ impl Default for WriteOptions {
     }
 }
 
-/// A segment's sort keys.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct SortOrder {
-    /// Most significant first; may be empty.
-    pub keys: Vec<SortKey>,
-    /// Whether the rows are in that order; only then a key index is kept.
-    pub sorted: bool,
-}
-
 /// A column of a segment to be.
 #[derive(Debug, Clone)]
 pub struct EncodedColumn {
     /// Positions count from the start of `bytes`.
-    meta: ColumnMeta,
-    bytes: Vec<u8>,
-    rows: usize,
-    block_rows: u32,
+    pub(super) meta: ColumnMeta,
+    pub(super) bytes: Vec<u8>,
+    pub(super) rows: usize,
+    pub(super) block_rows: u32,
     /// First value of each block, and the last of the column.
-    firsts: Vec<Option<Scalar>>,
-    last: Option<Scalar>,
+    pub(super) firsts: Vec<Option<Scalar>>,
+    pub(super) last: Option<Scalar>,
 }
 
 impl EncodedColumn {
@@ -75,21 +64,15 @@ impl EncodedColumn {
         self.bytes.is_empty()
     }
 
+    /// The column's chunk.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// The column's meta, positions counted from the start of its chunk.
     pub fn meta(&self) -> &ColumnMeta {
         &self.meta
     }
-}
-
-/// A segment's stream.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EncodedSegment {
-    /// The whole stream.
-    pub bytes: Vec<u8>,
-    /// Where the footer begins.
-    pub footer_offset: u64,
-    /// Rows of the segment.
-    pub rows: u32,
 }
 
 /// What the blocks of a column share while they are written.
@@ -387,88 +370,4 @@ impl From<bytes::Kind> for Encoding {
             bytes::Kind::Fsst => Encoding::Fsst,
         }
     }
-}
-
-/// Puts columns of the same rows together to a segment.
-///
-/// # Errors
-/// `Invalid` when columns differ in rows or row blocks, ids repeat, or a sort key is no column.
-pub fn assemble(sort: SortOrder, columns: Vec<EncodedColumn>) -> Result<EncodedSegment> {
-    let first = columns.first().ok_or(invalid("a segment needs a column"))?;
-    let (rows, block_rows) = (first.rows, first.block_rows);
-    if columns
-        .iter()
-        .any(|c| c.rows != rows || c.block_rows != block_rows)
-    {
-        return Err(invalid("columns of different rows"));
-    }
-    let mut ids: Vec<u16> = columns.iter().map(|c| c.meta.spec.id).collect();
-    ids.sort_unstable();
-    if ids.windows(2).any(|w| w[0] == w[1]) || columns.len() > usize::from(u16::MAX) {
-        return Err(invalid("column ids repeat"));
-    }
-    let key_index = key_index(&sort, &columns)?;
-    let total = columns.iter().map(EncodedColumn::len).sum::<usize>();
-    let mut bytes = Vec::with_capacity(total + total / 64);
-    let mut metas = Vec::with_capacity(columns.len());
-    let mut starts = Vec::with_capacity(columns.len());
-    for mut column in columns {
-        let start = bytes.len() as u64;
-        column.meta.shift(start);
-        bytes.extend_from_slice(&column.bytes);
-        metas.push(column.meta);
-        starts.push(start);
-    }
-    let footer_offset = bytes.len() as u64;
-    let rows = rows as u32;
-    Footer {
-        rows,
-        block_rows,
-        sort,
-        columns: metas,
-        key_index,
-    }
-    .write(&starts, &mut bytes);
-    Ok(EncodedSegment {
-        bytes,
-        footer_offset,
-        rows,
-    })
-}
-
-fn key_index(sort: &SortOrder, columns: &[EncodedColumn]) -> Result<KeyIndex> {
-    let find = |key: &SortKey| columns.iter().find(|c| c.meta.spec.id == key.column);
-    let keys: Option<Vec<(&EncodedColumn, SortKey)>> =
-        sort.keys.iter().map(|k| find(k).zip(Some(*k))).collect();
-    let keys = keys.ok_or(invalid("a sort key is no column of the segment"))?;
-    if !sort.sorted || keys.is_empty() || columns[0].rows == 0 {
-        return Ok(KeyIndex::default());
-    }
-    let encode = |value: &dyn Fn(&EncodedColumn) -> Option<Scalar>| {
-        let mut key = Vec::new();
-        for (column, sort_key) in &keys {
-            let complete = encode_scalar(
-                value(column).as_ref(),
-                column.meta.spec.physical,
-                *sort_key,
-                &mut key,
-            );
-            if !complete || key.len() >= KEY_PREFIX_MAX {
-                break;
-            }
-        }
-        key.truncate(KEY_PREFIX_MAX);
-        key
-    };
-    let blocks = columns[0].meta.blocks.len();
-    let firsts: Vec<Vec<u8>> = (0..blocks)
-        .map(|i| encode(&|c| c.firsts[i].clone()))
-        .collect();
-    if firsts.windows(2).any(|w| w[0] > w[1]) {
-        return Err(invalid("the rows are not in the order of the sort keys"));
-    }
-    Ok(KeyIndex {
-        firsts,
-        last: encode(&|c| c.last.clone()),
-    })
 }
