@@ -229,6 +229,22 @@ impl Bitmap {
         self.0 ^= &other.0;
     }
 
+    /// As [`Bitmap::xor`], without decoding a small set.
+    pub fn xor_stored(&mut self, stored: StoredBitmap<'_>) -> Result<(), SketchError> {
+        match stored {
+            StoredBitmap::Empty => {}
+            StoredBitmap::Small(values) => {
+                for value in small_values(values) {
+                    if !self.0.insert(value) {
+                        self.0.remove(value);
+                    }
+                }
+            }
+            StoredBitmap::Roaring { .. } => self.xor(&stored.decode()?),
+        }
+        Ok(())
+    }
+
     /// Takes out what is in the other.
     pub fn and_not(&mut self, other: &Bitmap) {
         self.0 -= &other.0;

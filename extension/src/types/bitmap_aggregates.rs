@@ -39,7 +39,7 @@ sql_functions! {
     };
     "doris_bitmap_xor_trans" => |args: &Args| transition(args, |state: &mut Difference| {
         if !args.is_null(1) {
-            state.0.xor(&stored(args, 1).decode().or_corrupt("bitmap"));
+            state.0.xor_stored(stored(args, 1)).or_corrupt("bitmap");
         }
     });
     "doris_bitmap_xor_combine" => combine::<Difference>;

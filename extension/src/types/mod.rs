@@ -12,9 +12,11 @@ mod values;
 mod bitmap;
 mod bitmap_aggregates;
 mod collect;
+mod dates;
 mod events;
 mod extreme;
 mod hll;
+mod numbers;
 mod quantile;
 mod text;
 
@@ -35,4 +37,9 @@ extension_sql_file!(
     "sql/aggregates.sql",
     name = "types_aggregates",
     requires = ["types_quantile"]
+);
+extension_sql_file!(
+    "sql/scalars.sql",
+    name = "types_scalars",
+    requires = ["types_aggregates"]
 );
