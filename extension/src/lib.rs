@@ -1,8 +1,32 @@
 // SPDX-License-Identifier: Apache-2.0
 //! pg_doris: columnar tables, Doris's table models and a vectorised engine inside PostgreSQL.
+//!
+//! A map: `options` (settings and table options), `write` (rows to segments), `store` (the column store
+//! inside a TOAST relation), `read` (segments to rows), `am` (the table access method over all of these),
+//! `hooks` (what PostgreSQL calls besides), `pg` (the edge to PostgreSQL).
 use pgrx::prelude::*;
 
+mod am;
+mod hooks;
+mod options;
+mod pg;
+mod read;
+mod store;
+mod write;
+
 ::pgrx::pg_module_magic!(name, version);
+
+/// Loads the library: settings and hooks. Does little outside of shared_preload_libraries.
+#[pg_guard]
+pub unsafe extern "C-unwind" fn _PG_init() {
+    options::settings::define();
+    hooks::install();
+}
+
+/// Whether the library was loaded when the server started.
+pub fn preloaded() -> bool {
+    hooks::preloaded()
+}
 
 /// The version of the extension's library.
 #[pg_extern(immutable, parallel_safe)]

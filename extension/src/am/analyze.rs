@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+//! ANALYZE: the heap's blocks as ever, then a thinned-out sample of the segment rows.
+//!
+//! PostgreSQL samples blocks of the main relation and keeps a reservoir of their rows, each row counting the
+//! same. Behind the first block we hand out every n-th segment row; the heap's rows are thinned by the same
+//! factor, so that neither half weighs too much. The estimated row count is exact for segments.
+use crate::am::scan::parts;
+use crate::heap_call;
+use pgrx::{pg_guard, pg_sys};
+use std::cell::RefCell;
+
+/// Segment rows handed out at most: twice PostgreSQL's sample at the default statistics target.
+const SAMPLE_ROWS: u64 = 60_000;
+/// Blocks PostgreSQL samples at most, at the default statistics target.
+const SAMPLE_BLOCKS: f64 = 30_000.0;
+
+/// Puts this module's callbacks into the routine table.
+pub fn install(table: &mut pg_sys::TableAmRoutine) {
+    table.scan_analyze_next_block = Some(scan_analyze_next_block);
+    table.scan_analyze_next_tuple = Some(scan_analyze_next_tuple);
+}
+
+/// The state of the ANALYZE scan that runs.
+struct Sample {
+    scan: usize,
+    /// Every n-th row is handed out.
+    every: u64,
+    seen: u64,
+    phase: Phase,
+}
+
+#[derive(PartialEq, Eq)]
+enum Phase {
+    FirstBlock,
+    Segments,
+    OtherBlocks,
+}
+
+thread_local! {
+    static SAMPLE: RefCell<Option<Sample>> = const { RefCell::new(None) };
+}
+
+#[pg_guard]
+#[cfg(not(any(feature = "pg17", feature = "pg18")))]
+unsafe extern "C-unwind" fn scan_analyze_next_block(
+    scan: pg_sys::TableScanDesc,
+    block: pg_sys::BlockNumber,
+    bstrategy: pg_sys::BufferAccessStrategy,
+) -> bool {
+    // SAFETY: a scan of ours.
+    unsafe {
+        let heap = parts(scan).0.heap;
+        next_block(scan);
+        heap_call!(scan_analyze_next_block(heap, block, bstrategy))
+    }
+}
+
+#[pg_guard]
+#[cfg(any(feature = "pg17", feature = "pg18"))]
+unsafe extern "C-unwind" fn scan_analyze_next_block(
+    scan: pg_sys::TableScanDesc,
+    stream: *mut pg_sys::ReadStream,
+) -> bool {
+    // SAFETY: a scan of ours.
+    unsafe {
+        let heap = parts(scan).0.heap;
+        next_block(scan);
+        heap_call!(scan_analyze_next_block(heap, stream))
+    }
+}
+
+unsafe fn next_block(scan: pg_sys::TableScanDesc) {
+    SAMPLE.with_borrow_mut(|sample| match sample {
+        Some(sample) if sample.scan == scan as usize => {}
+        _ => {
+            // SAFETY: a scan of ours.
+            let rel = unsafe { (*scan).rs_rd };
+            let snapshot = &raw mut pg_sys::SnapshotSelfData;
+            let rows = super::relation::segment_totals(rel, snapshot).0;
+            let every = rows.div_ceil(SAMPLE_ROWS).max(1);
+            *sample = Some(Sample {
+                scan: scan as usize,
+                every,
+                seen: 0,
+                phase: Phase::FirstBlock,
+            });
+        }
+    });
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn scan_analyze_next_tuple(
+    scan: pg_sys::TableScanDesc,
+    oldest_xmin: pg_sys::TransactionId,
+    live_rows: *mut f64,
+    dead_rows: *mut f64,
+    slot: *mut pg_sys::TupleTableSlot,
+) -> bool {
+    // SAFETY: a scan of ours, valid out parameters and slot.
+    unsafe {
+        loop {
+            let in_segments =
+                SAMPLE.with_borrow(|s| s.as_ref().is_some_and(|s| s.phase == Phase::Segments));
+            if in_segments {
+                return next_segment_row(scan, live_rows, slot);
+            }
+            let heap = parts(scan).0.heap;
+            if heap_call!(scan_analyze_next_tuple(
+                heap,
+                oldest_xmin,
+                live_rows,
+                dead_rows,
+                slot
+            )) {
+                if thin() {
+                    return true;
+                }
+                continue;
+            }
+            let first = SAMPLE.with_borrow_mut(|s| match s {
+                Some(s) if s.phase == Phase::FirstBlock => {
+                    s.phase = Phase::Segments;
+                    true
+                }
+                _ => false,
+            });
+            if !first {
+                return false;
+            }
+            begin_segments(scan, live_rows);
+        }
+    }
+}
+
+/// Counts a row; whether it is one of those handed out.
+fn thin() -> bool {
+    SAMPLE.with_borrow_mut(|s| {
+        let Some(s) = s else { return true };
+        s.seen += 1;
+        s.seen % s.every == 0 || s.every == 1
+    })
+}
+
+/// Adds the segments' rows to the count, as much as a block's share of the extrapolation that follows.
+unsafe fn begin_segments(scan: pg_sys::TableScanDesc, live_rows: *mut f64) {
+    // SAFETY: a scan of ours.
+    unsafe {
+        let rel = (*scan).rs_rd;
+        let rows = super::relation::live_segment_rows(rel, &raw mut pg_sys::SnapshotSelfData);
+        let fork = pg_sys::ForkNumber::MAIN_FORKNUM;
+        let blocks = f64::from(pg_sys::RelationGetNumberOfBlocksInFork(rel, fork)).max(1.0);
+        *live_rows += rows as f64 * (SAMPLE_BLOCKS / blocks).min(1.0);
+        super::scan::begin_segments(scan, &raw mut pg_sys::SnapshotSelfData);
+    }
+}
+
+unsafe fn next_segment_row(
+    scan: pg_sys::TableScanDesc,
+    _live_rows: *mut f64,
+    slot: *mut pg_sys::TupleTableSlot,
+) -> bool {
+    // SAFETY: a scan of ours; the slot has the relation's row type.
+    unsafe {
+        if super::scan::next_thinned(scan, slot, thin) {
+            return true;
+        }
+    }
+    SAMPLE.with_borrow_mut(|s| {
+        if let Some(s) = s {
+            s.phase = Phase::OtherBlocks;
+        }
+    });
+    false
+}

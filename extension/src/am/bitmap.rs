@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Bitmap heap scans: heap blocks by the heap, virtual blocks by looking up their rows.
+//!
+//! PostgreSQL prefetches the blocks of a bitmap, and virtual blocks do not exist in the file: an executor
+//! hook turns prefetching off for these nodes (see `hooks`).
+#[cfg(any(feature = "pg15", feature = "pg16", feature = "pg17"))]
+pub use before_18::install;
+
+/// From 18 on the access method walks the bitmap itself; until it does, bitmap scans are not offered.
+#[cfg(feature = "pg18")]
+pub fn install(table: &mut pgrx::pg_sys::TableAmRoutine) {
+    table.scan_bitmap_next_tuple = None;
+}
+
+#[cfg(any(feature = "pg15", feature = "pg16", feature = "pg17"))]
+mod before_18 {
+    use crate::am::scan::parts;
+    use crate::heap_call;
+    use crate::store::tid::{self, RowNumber, ROWS_PER_VIRTUAL_BLOCK};
+    use pgrx::{pg_guard, pg_sys};
+
+    /// Puts this module's callbacks into the routine table.
+    pub fn install(table: &mut pg_sys::TableAmRoutine) {
+        table.scan_bitmap_next_block = Some(scan_bitmap_next_block);
+        table.scan_bitmap_next_tuple = Some(scan_bitmap_next_tuple);
+    }
+
+    #[pg_guard]
+    unsafe extern "C-unwind" fn scan_bitmap_next_block(
+        scan: pg_sys::TableScanDesc,
+        result: *mut pg_sys::TBMIterateResult,
+    ) -> bool {
+        // SAFETY: a scan of ours; the result has ntuples offsets unless it is lossy (-1).
+        unsafe {
+            let (scan, state) = parts(scan);
+            state.block_rows.clear();
+            state.block_at = 0;
+            let block = (*result).blockno;
+            if RowNumber::from_tid(&tid::tid(block, 1)).is_none() {
+                return heap_call!(scan_bitmap_next_block(scan.heap, result));
+            }
+            let row = |offset: u16| RowNumber::from_tid(&tid::tid(block, offset));
+            if (*result).ntuples < 0 {
+                state
+                    .block_rows
+                    .extend((1..=ROWS_PER_VIRTUAL_BLOCK as u16).filter_map(row));
+            } else {
+                let offsets = (*result).offsets.as_ptr();
+                let count = (*result).ntuples as usize;
+                state
+                    .block_rows
+                    .extend((0..count).filter_map(|i| row(*offsets.add(i))));
+            }
+            !state.block_rows.is_empty()
+        }
+    }
+
+    #[pg_guard]
+    unsafe extern "C-unwind" fn scan_bitmap_next_tuple(
+        scan: pg_sys::TableScanDesc,
+        result: *mut pg_sys::TBMIterateResult,
+        slot: *mut pg_sys::TupleTableSlot,
+    ) -> bool {
+        // SAFETY: a scan of ours; the slot has the relation's row type.
+        unsafe {
+            let base = scan;
+            let (scan, state) = parts(scan);
+            if RowNumber::from_tid(&tid::tid((*result).blockno, 1)).is_none() {
+                return heap_call!(scan_bitmap_next_tuple(scan.heap, result, slot));
+            }
+            while let Some(row) = state.block_rows.get(state.block_at) {
+                state.block_at += 1;
+                let mut at = row.to_tid();
+                let fetch = crate::am::routine().tuple_fetch_row_version.expect("set");
+                if fetch((*base).rs_rd, &mut at, (*base).rs_snapshot, slot) {
+                    return true;
+                }
+            }
+            pg_sys::ExecClearTuple(slot);
+            false
+        }
+    }
+}

@@ -1,0 +1,367 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Rows by TID: index look-ups, row versions for triggers, EvalPlanQual and CURRENT OF.
+use crate::heap_call;
+use crate::pg::toast::{Fate, Toast};
+use crate::pg::{self, raw};
+use crate::read::attrs::{self, Attr};
+use crate::read::cursor::read_row;
+use crate::read::datum::Arena;
+use crate::store::anchors;
+use crate::store::directory::{self, Found};
+use crate::store::tid::RowNumber;
+use pgrx::{pg_guard, pg_sys, PgMemoryContexts};
+
+/// Puts this module's callbacks into the routine table.
+pub fn install(table: &mut pg_sys::TableAmRoutine) {
+    table.index_fetch_begin = Some(index_fetch_begin);
+    table.index_fetch_reset = Some(index_fetch_reset);
+    table.index_fetch_end = Some(index_fetch_end);
+    table.index_fetch_tuple = Some(index_fetch_tuple);
+    table.tuple_fetch_row_version = Some(tuple_fetch_row_version);
+    table.tuple_get_latest_tid = Some(tuple_get_latest_tid);
+    table.tuple_satisfies_snapshot = Some(tuple_satisfies_snapshot);
+    table.index_delete_tuples = Some(index_delete_tuples);
+}
+
+/// An index scan's state: the heap's, and ours once a segment row was asked for.
+#[repr(C)]
+struct IndexFetch {
+    base: pg_sys::IndexFetchTableData,
+    heap: *mut pg_sys::IndexFetchTableData,
+    rows: *mut Option<RowFetch>,
+}
+
+/// What is kept between look-ups of segment rows.
+struct RowFetch {
+    toast: Toast,
+    attrs: Vec<Attr>,
+    arena: Arena,
+    /// The segment of the last look-up, good for snapshots equal to the one it was judged by.
+    last: Option<(Found, SnapshotId)>,
+}
+
+/// Tells MVCC snapshots of one index scan apart.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct SnapshotId(
+    usize,
+    pg_sys::CommandId,
+    pg_sys::TransactionId,
+    pg_sys::TransactionId,
+);
+
+impl RowFetch {
+    fn open(rel: pg_sys::Relation) -> Self {
+        let toast = Toast::open(rel, pg_sys::AccessShareLock as i32)
+            .unwrap_or_else(|| pg::report_corrupt(rel, "a segment row's TID, but no column store"));
+        Self {
+            toast,
+            attrs: attrs::of(rel),
+            arena: Arena::default(),
+            last: None,
+        }
+    }
+
+    fn owner(
+        &mut self,
+        rel: pg_sys::Relation,
+        row: RowNumber,
+        snapshot: pg_sys::Snapshot,
+    ) -> Option<Found> {
+        if !raw::is_mvcc(snapshot) {
+            return directory::owner(rel, &self.toast, row.0, snapshot);
+        }
+        // SAFETY: a valid snapshot of the running scan.
+        let id = unsafe {
+            let s = &*snapshot;
+            SnapshotId(snapshot as usize, s.curcid, s.xmin, s.xmax)
+        };
+        if let Some((found, of)) = self.last {
+            if of == id && found.entry.covers(row.0) {
+                return Some(found);
+            }
+        }
+        let found = directory::owner(rel, &self.toast, row.0, snapshot);
+        self.last = found.map(|found| (found, id));
+        found
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn index_fetch_begin(
+    rel: pg_sys::Relation,
+) -> *mut pg_sys::IndexFetchTableData {
+    // SAFETY: zeroed memory in the scan's context; the box of Rust state is dropped with that context.
+    unsafe {
+        let fetch = pg_sys::palloc0(std::mem::size_of::<IndexFetch>()) as *mut IndexFetch;
+        (*fetch).base.rel = rel;
+        (*fetch).heap = heap_call!(index_fetch_begin(rel));
+        (*fetch).rows = PgMemoryContexts::CurrentMemoryContext.leak_and_drop_on_delete(None);
+        fetch.cast()
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn index_fetch_reset(scan: *mut pg_sys::IndexFetchTableData) {
+    // SAFETY: made by index_fetch_begin.
+    unsafe { heap_call!(index_fetch_reset((*(scan as *mut IndexFetch)).heap)) }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn index_fetch_end(scan: *mut pg_sys::IndexFetchTableData) {
+    let fetch = scan as *mut IndexFetch;
+    // SAFETY: made by index_fetch_begin. The Option stays behind, empty, for its memory context to drop.
+    unsafe {
+        heap_call!(index_fetch_end((*fetch).heap));
+        (*(*fetch).rows).take();
+        pg_sys::pfree(fetch.cast());
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn index_fetch_tuple(
+    scan: *mut pg_sys::IndexFetchTableData,
+    tid: pg_sys::ItemPointer,
+    snapshot: pg_sys::Snapshot,
+    slot: *mut pg_sys::TupleTableSlot,
+    call_again: *mut bool,
+    all_dead: *mut bool,
+) -> bool {
+    let fetch = scan as *mut IndexFetch;
+    // SAFETY: made by index_fetch_begin; pointers are valid for the call.
+    unsafe {
+        let Some(row) = RowNumber::from_tid(&*tid) else {
+            return heap_call!(index_fetch_tuple(
+                (*fetch).heap,
+                tid,
+                snapshot,
+                slot,
+                call_again,
+                all_dead
+            ));
+        };
+        *call_again = false;
+        if !all_dead.is_null() {
+            *all_dead = false;
+        }
+        let rel = (*fetch).base.rel;
+        let state = (*(*fetch).rows).get_or_insert_with(|| RowFetch::open(rel));
+        fetch_row(rel, state, row, snapshot, slot)
+    }
+}
+
+/// Fetches a segment row into a slot if the snapshot sees it.
+unsafe fn fetch_row(
+    rel: pg_sys::Relation,
+    state: &mut RowFetch,
+    row: RowNumber,
+    snapshot: pg_sys::Snapshot,
+    slot: *mut pg_sys::TupleTableSlot,
+) -> bool {
+    let Some(found) = state.owner(rel, row, snapshot) else {
+        return false;
+    };
+    if !visible(rel, &state.toast, &found, row, snapshot) {
+        return false;
+    }
+    // SAFETY: the slot has the relation's row type.
+    unsafe {
+        store(
+            rel,
+            &state.toast,
+            &found,
+            row,
+            &state.attrs,
+            &mut state.arena,
+            slot,
+        )
+    }
+}
+
+/// Whether a snapshot sees a row of a segment that was judged by it.
+fn visible(
+    rel: pg_sys::Relation,
+    toast: &Toast,
+    found: &Found,
+    row: RowNumber,
+    snapshot: pg_sys::Snapshot,
+) -> bool {
+    // SAFETY: a valid snapshot.
+    let any = unsafe { (*snapshot).snapshot_type } == pg_sys::SnapshotType::SNAPSHOT_ANY;
+    if any {
+        return found.writer != Fate::Aborted;
+    }
+    if raw::is_mvcc(snapshot) {
+        if !found.visible {
+            if found.writer != Fate::Aborted {
+                raw::conflict_out(rel, found.xmin, snapshot);
+            }
+            return false;
+        }
+        let mut tid = row.to_tid();
+        raw::predicate_lock_tid(rel, &mut tid, snapshot, found.xmin);
+    }
+    found.visible && anchors::alive(rel, toast, row, snapshot)
+}
+
+/// Puts a segment row into a slot as a heap tuple, with the system columns of its segment.
+unsafe fn store(
+    rel: pg_sys::Relation,
+    toast: &Toast,
+    found: &Found,
+    row: RowNumber,
+    attrs: &[Attr],
+    arena: &mut Arena,
+    slot: *mut pg_sys::TupleTableSlot,
+) -> bool {
+    let mut values = vec![pg_sys::Datum::from(0); attrs.len()];
+    let mut nulls = vec![true; attrs.len()];
+    let arrays = (values.as_mut_ptr(), nulls.as_mut_ptr());
+    // SAFETY: the arrays have an element an attribute.
+    unsafe {
+        if !read_row(rel, toast, found, row, attrs, arena, arrays) {
+            // Another backend's row that is still in that backend's memory: it is in progress, its contents
+            // are not to be had. Unique checks only need to know that it is there.
+            nulls.fill(true);
+        }
+        store_tuple(rel, found, row, arrays, slot);
+    }
+    true
+}
+
+/// Forms a heap tuple from the values of a segment row and puts it into a slot.
+///
+/// # Safety
+/// The arrays have an element an attribute of `rel`; the slot has its row type.
+pub unsafe fn store_tuple(
+    rel: pg_sys::Relation,
+    found: &Found,
+    row: RowNumber,
+    (values, nulls): (*mut pg_sys::Datum, *mut bool),
+    slot: *mut pg_sys::TupleTableSlot,
+) {
+    // SAFETY: the tuple is formed from arrays that match the descriptor; the slot takes a copy and frees it.
+    unsafe {
+        let tid = row.to_tid();
+        let tuple = pg_sys::heap_form_tuple((*rel).rd_att, values, nulls);
+        (*tuple).t_self = tid;
+        (*tuple).t_tableOid = pg::relation_id(rel);
+        let header = (*tuple).t_data;
+        (*header).t_ctid = tid;
+        (*header).t_choice.t_heap.t_xmin = found.xmin;
+        (*header).t_choice.t_heap.t_xmax = pg_sys::InvalidTransactionId;
+        (*header).t_choice.t_heap.t_field3.t_cid = found.cmin;
+        (*header).t_infomask |= pg_sys::HEAP_XMAX_INVALID as u16;
+        pg_sys::ExecForceStoreHeapTuple(tuple, slot, true);
+        (*slot).tts_tid = tid;
+        (*slot).tts_tableOid = pg::relation_id(rel);
+    }
+}
+
+/// Puts a row into a slot whatever its visibility; the caller has locked it.
+///
+/// # Safety
+/// The slot has the relation's row type.
+pub unsafe fn store_row(
+    rel: pg_sys::Relation,
+    toast: &Toast,
+    row: RowNumber,
+    slot: *mut pg_sys::TupleTableSlot,
+) {
+    let any = &raw mut pg_sys::SnapshotAnyData;
+    let Some(found) = directory::owner(rel, toast, row.0, any) else {
+        pg::report_corrupt(rel, format!("no segment owns row {}", row.0));
+    };
+    // SAFETY: passed on.
+    unsafe {
+        store(
+            rel,
+            toast,
+            &found,
+            row,
+            &attrs::of(rel),
+            &mut Arena::default(),
+            slot,
+        )
+    };
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn tuple_fetch_row_version(
+    rel: pg_sys::Relation,
+    tid: pg_sys::ItemPointer,
+    snapshot: pg_sys::Snapshot,
+    slot: *mut pg_sys::TupleTableSlot,
+) -> bool {
+    // SAFETY: valid pointers from PostgreSQL.
+    unsafe {
+        match RowNumber::from_tid(&*tid) {
+            None => heap_call!(tuple_fetch_row_version(rel, tid, snapshot, slot)),
+            Some(row) => fetch_row(rel, &mut RowFetch::open(rel), row, snapshot, slot),
+        }
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn tuple_get_latest_tid(
+    scan: pg_sys::TableScanDesc,
+    tid: pg_sys::ItemPointer,
+) {
+    // SAFETY: our scan descriptor; the heap's function only uses its relation and snapshot.
+    unsafe {
+        let rel = (*scan).rs_rd;
+        if let Some(row) = RowNumber::from_tid(&*tid) {
+            let toast = Toast::open(rel, pg_sys::AccessShareLock as i32);
+            let next = toast.and_then(|toast| anchors::next_version(rel, &toast, row));
+            let Some(next) = next else { return };
+            *tid = next;
+        }
+        if RowNumber::from_tid(&*tid).is_none() {
+            heap_call!(tuple_get_latest_tid(scan, tid));
+        }
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn tuple_satisfies_snapshot(
+    rel: pg_sys::Relation,
+    slot: *mut pg_sys::TupleTableSlot,
+    snapshot: pg_sys::Snapshot,
+) -> bool {
+    // SAFETY: a slot filled by this access method.
+    unsafe {
+        let Some(row) = RowNumber::from_tid(&(*slot).tts_tid) else {
+            return heap_call!(tuple_satisfies_snapshot(rel, slot, snapshot));
+        };
+        let mut state = RowFetch::open(rel);
+        let Some(found) = state.owner(rel, row, snapshot) else {
+            return false;
+        };
+        visible(rel, &state.toast, &found, row, snapshot)
+    }
+}
+
+/// Index entries of segment rows are cleaned by VACUUM alone: only heap TIDs are passed on. A segment row's
+/// entry is never called dead here, so no segment row is missing from an index because of this.
+#[pg_guard]
+unsafe extern "C-unwind" fn index_delete_tuples(
+    rel: pg_sys::Relation,
+    state: *mut pg_sys::TM_IndexDeleteOp,
+) -> pg_sys::TransactionId {
+    // SAFETY: the operation's arrays have ndeltids elements; the heap gets a prefix of them.
+    unsafe {
+        let count = (*state).ndeltids as usize;
+        let items = std::slice::from_raw_parts_mut((*state).deltids, count);
+        let mut heap_items = 0;
+        for i in 0..count {
+            if RowNumber::from_tid(&items[i].tid).is_none() {
+                items.swap(heap_items, i);
+                heap_items += 1;
+            }
+        }
+        (*state).ndeltids = heap_items as i32;
+        if heap_items == 0 {
+            return pg_sys::InvalidTransactionId;
+        }
+        heap_call!(index_delete_tuples(rel, state))
+    }
+}

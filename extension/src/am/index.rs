@@ -1,0 +1,344 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Building indexes: the heap's rows by the heap's own code (with the table passing for a heap), then the
+//! segment rows.
+use crate::heap_call;
+use crate::pg::heapam::HeapView;
+use crate::pg::raw;
+use crate::pg::toast::{Fate, Toast};
+use crate::read::attrs;
+use crate::read::cursor::Cursor;
+use crate::store::anchors;
+use crate::store::directory;
+use crate::store::tid::RowNumber;
+use pgrx::{pg_guard, pg_sys};
+use std::collections::HashSet;
+use std::rc::Rc;
+
+/// Puts this module's callbacks into the routine table.
+pub fn install(table: &mut pg_sys::TableAmRoutine) {
+    table.index_build_range_scan = Some(index_build_range_scan);
+    table.index_validate_scan = Some(index_validate_scan);
+}
+
+/// Evaluates an index's columns and predicate over segment rows.
+struct Former {
+    rel: pg_sys::Relation,
+    info: *mut pg_sys::IndexInfo,
+    estate: *mut pg_sys::EState,
+    econtext: *mut pg_sys::ExprContext,
+    slot: *mut pg_sys::TupleTableSlot,
+    predicate: *mut pg_sys::ExprState,
+    /// The indexed values of the current row.
+    values: [pg_sys::Datum; pg_sys::INDEX_MAX_KEYS as usize],
+    nulls: [bool; pg_sys::INDEX_MAX_KEYS as usize],
+}
+
+impl Former {
+    unsafe fn new(rel: pg_sys::Relation, info: *mut pg_sys::IndexInfo) -> Self {
+        // SAFETY: an executor state of our own; freed in `finish`, or with its memory context on error.
+        unsafe {
+            let estate = pg_sys::CreateExecutorState();
+            let econtext = pg_sys::MakePerTupleExprContext(estate);
+            let slot = pg_sys::table_slot_create(rel, std::ptr::null_mut());
+            (*econtext).ecxt_scantuple = slot;
+            let predicate = pg_sys::ExecPrepareQual((*info).ii_Predicate, estate);
+            let values = [pg_sys::Datum::from(0); pg_sys::INDEX_MAX_KEYS as usize];
+            let nulls = [true; pg_sys::INDEX_MAX_KEYS as usize];
+            Self {
+                rel,
+                info,
+                estate,
+                econtext,
+                slot,
+                predicate,
+                values,
+                nulls,
+            }
+        }
+    }
+
+    /// Forms the index values of a row; false when the predicate leaves it out.
+    unsafe fn form(
+        &mut self,
+        cursor: &mut Cursor,
+        row: RowNumber,
+        arrays: (*mut pg_sys::Datum, *mut bool),
+    ) -> bool {
+        // SAFETY: arrays have an element an attribute; the contexts are our own.
+        unsafe {
+            pg_sys::MemoryContextReset((*self.econtext).ecxt_per_tuple_memory);
+            cursor.fill(arrays.0, arrays.1);
+            let Some(found) = cursor.current() else {
+                return false;
+            };
+            super::fetch::store_tuple(self.rel, found, row, arrays, self.slot);
+            if !self.predicate.is_null() && !pg_sys::ExecQual(self.predicate, self.econtext) {
+                return false;
+            }
+            pg_sys::FormIndexDatum(
+                self.info,
+                self.slot,
+                self.estate,
+                self.values.as_mut_ptr(),
+                self.nulls.as_mut_ptr(),
+            );
+            true
+        }
+    }
+
+    unsafe fn finish(self) {
+        // SAFETY: made in `new`. The expression states in the index info point into the executor state.
+        unsafe {
+            pg_sys::ExecDropSingleTupleTableSlot(self.slot);
+            pg_sys::FreeExecutorState(self.estate);
+            (*self.info).ii_ExpressionsState = std::ptr::null_mut();
+            (*self.info).ii_PredicateState = std::ptr::null_mut();
+        }
+    }
+}
+
+#[pg_guard]
+#[allow(clippy::too_many_arguments)]
+unsafe extern "C-unwind" fn index_build_range_scan(
+    rel: pg_sys::Relation,
+    index: pg_sys::Relation,
+    info: *mut pg_sys::IndexInfo,
+    allow_sync: bool,
+    anyvisible: bool,
+    progress: bool,
+    start_block: pg_sys::BlockNumber,
+    blocks: pg_sys::BlockNumber,
+    callback: pg_sys::IndexBuildCallback,
+    callback_state: *mut std::ffi::c_void,
+    scan: pg_sys::TableScanDesc,
+) -> f64 {
+    // SAFETY: valid arguments from the index access method.
+    unsafe {
+        let mut heap_scan = scan;
+        let mut first_participant = true;
+        if !scan.is_null() {
+            // A parallel build's scan: its heap part goes to the heap, which ends it.
+            let (ours, _) = super::scan::parts(scan);
+            heap_scan = std::mem::replace(&mut ours.heap, std::ptr::null_mut());
+            first_participant = super::scan::first_participant(scan);
+        }
+        let heap_rows = {
+            let _view = HeapView::of(rel);
+            heap_call!(index_build_range_scan(
+                rel,
+                index,
+                info,
+                allow_sync,
+                anyvisible,
+                progress,
+                start_block,
+                blocks,
+                callback,
+                callback_state,
+                heap_scan
+            ))
+        };
+        if !scan.is_null() {
+            let end = super::routine().scan_end.expect("set");
+            end(scan);
+        }
+        let whole = start_block == 0 && blocks == pg_sys::InvalidBlockNumber;
+        if !whole || !first_participant {
+            return heap_rows;
+        }
+        heap_rows + build_segments(rel, index, info, callback, callback_state)
+    }
+}
+
+/// Hands every segment row that some snapshot may see to the index.
+unsafe fn build_segments(
+    rel: pg_sys::Relation,
+    index: pg_sys::Relation,
+    info: *mut pg_sys::IndexInfo,
+    callback: pg_sys::IndexBuildCallback,
+    callback_state: *mut std::ffi::c_void,
+) -> f64 {
+    let Some(toast) = Toast::open(rel, pg_sys::AccessShareLock as i32) else {
+        return 0.0;
+    };
+    // SAFETY: as for the caller; a registered snapshot lives until it is unregistered below.
+    unsafe {
+        let concurrent = (*info).ii_Concurrent;
+        let any = &raw mut pg_sys::SnapshotAnyData;
+        let snapshot = if concurrent {
+            pg_sys::RegisterSnapshot(pg_sys::GetTransactionSnapshot())
+        } else {
+            any
+        };
+        let mut segments = directory::all(rel, &toast, snapshot);
+        segments.retain(|f| {
+            if concurrent {
+                f.visible
+            } else {
+                f.writer != Fate::Aborted
+            }
+        });
+        let mut former = Former::new(rel, info);
+        let add = callback.expect("an index build has a callback");
+        let mut alive_rows = 0.0;
+        for found in segments {
+            let retired = found.deleter.is_some_and(|(_, fate)| fate != Fate::Aborted);
+            let mut dead = Vec::new();
+            if !concurrent {
+                let self_snapshot = &raw mut pg_sys::SnapshotSelfData;
+                let entry = &found.entry;
+                let rows = entry.capacity as u32;
+                dead = anchors::dead_positions(rel, &toast, entry.first_row, rows, self_snapshot);
+            }
+            let first_row = found.entry.first_row;
+            let mut cursor = cursor_over(rel, info, snapshot, found);
+            let natts = (*(*rel).rd_att).natts as usize;
+            let mut values = vec![pg_sys::Datum::from(0); natts];
+            let mut nulls = vec![true; natts];
+            while let Some(row) = cursor.step(true) {
+                let arrays = (values.as_mut_ptr(), nulls.as_mut_ptr());
+                if !former.form(&mut cursor, row, arrays) {
+                    continue;
+                }
+                let position = (row.0 - first_row) as u32;
+                let alive = !retired && dead.binary_search(&position).is_err();
+                alive_rows += f64::from(u8::from(alive));
+                let mut tid = row.to_tid();
+                let (keys, isnull) = (former.values.as_mut_ptr(), former.nulls.as_mut_ptr());
+                raw::guarded(|| add(index, &mut tid, keys, isnull, alive, callback_state));
+                pgrx::check_for_interrupts!();
+            }
+        }
+        former.finish();
+        if concurrent {
+            pg_sys::UnregisterSnapshot(snapshot);
+        }
+        alive_rows
+    }
+}
+
+/// A cursor over one segment for the columns an index needs.
+unsafe fn cursor_over(
+    rel: pg_sys::Relation,
+    info: *mut pg_sys::IndexInfo,
+    snapshot: pg_sys::Snapshot,
+    found: directory::Found,
+) -> Cursor {
+    let attrs = Rc::new(attrs::of(rel));
+    // SAFETY: a valid index info.
+    let needed = unsafe {
+        if (*info).ii_Expressions.is_null() && (*info).ii_Predicate.is_null() {
+            let count = (*info).ii_NumIndexAttrs as usize;
+            let keys = &(&(*info).ii_IndexAttrNumbers)[..count];
+            attrs
+                .iter()
+                .map(|a| keys.contains(&(a.number as i16)))
+                .collect()
+        } else {
+            vec![true; attrs.len()]
+        }
+    };
+    let toast = Toast::open(rel, pg_sys::AccessShareLock as i32);
+    Cursor::over(rel, toast, snapshot, attrs, needed, vec![found])
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn index_validate_scan(
+    rel: pg_sys::Relation,
+    index: pg_sys::Relation,
+    info: *mut pg_sys::IndexInfo,
+    snapshot: pg_sys::Snapshot,
+    state: *mut pg_sys::ValidateIndexState,
+) {
+    // SAFETY: valid arguments from validate_index.
+    unsafe {
+        let present = take_segment_tids(state);
+        {
+            let _view = HeapView::of(rel);
+            heap_call!(index_validate_scan(rel, index, info, snapshot, state));
+        }
+        add_missing(rel, index, info, snapshot, state, &present);
+    }
+}
+
+/// Sorts the TIDs that the index already holds anew: heap TIDs for the heap's pass, segment rows for ours.
+unsafe fn take_segment_tids(state: *mut pg_sys::ValidateIndexState) -> HashSet<u64> {
+    let mut present = HashSet::new();
+    // SAFETY: the state's tuplesort holds TIDs as int8 (itemptr_encode: block << 16 | offset) and is sorted.
+    unsafe {
+        let heap_tids = pg_sys::tuplesort_begin_datum(
+            pg_sys::INT8OID,
+            pg_sys::Oid::from(pg_sys::Int8LessOperator),
+            pg_sys::InvalidOid,
+            false,
+            pg_sys::maintenance_work_mem,
+            std::ptr::null_mut(),
+            0,
+        );
+        let mut value = pg_sys::Datum::from(0);
+        let mut null = false;
+        while crate::pg::compat::tuplesort_getdatum((*state).tuplesort, &mut value, &mut null) {
+            let encoded = value.value() as u64;
+            let tid = crate::store::tid::tid((encoded >> 16) as u32, encoded as u16);
+            match RowNumber::from_tid(&tid) {
+                Some(row) => {
+                    present.insert(row.0);
+                }
+                None => pg_sys::tuplesort_putdatum(heap_tids, value, false),
+            }
+        }
+        pg_sys::tuplesort_performsort(heap_tids);
+        pg_sys::tuplesort_end((*state).tuplesort);
+        (*state).tuplesort = heap_tids;
+    }
+    present
+}
+
+/// Inserts the index entries of segment rows that the snapshot sees and the index lacks.
+unsafe fn add_missing(
+    rel: pg_sys::Relation,
+    index: pg_sys::Relation,
+    info: *mut pg_sys::IndexInfo,
+    snapshot: pg_sys::Snapshot,
+    state: *mut pg_sys::ValidateIndexState,
+    present: &HashSet<u64>,
+) {
+    // SAFETY: as for the caller.
+    unsafe {
+        let attrs = Rc::new(attrs::of(rel));
+        let natts = attrs.len();
+        let mut cursor = Cursor::new(rel, snapshot, attrs, vec![true; natts]);
+        let mut former = Former::new(rel, info);
+        let mut values = vec![pg_sys::Datum::from(0); natts];
+        let mut nulls = vec![true; natts];
+        let unique = if (*info).ii_Unique {
+            pg_sys::IndexUniqueCheck::UNIQUE_CHECK_YES
+        } else {
+            pg_sys::IndexUniqueCheck::UNIQUE_CHECK_NO
+        };
+        while let Some(row) = cursor.step(true) {
+            (*state).htups += 1.0;
+            if present.contains(&row.0) {
+                continue;
+            }
+            let arrays = (values.as_mut_ptr(), nulls.as_mut_ptr());
+            if !former.form(&mut cursor, row, arrays) {
+                continue;
+            }
+            let mut tid = row.to_tid();
+            pg_sys::index_insert(
+                index,
+                former.values.as_mut_ptr(),
+                former.nulls.as_mut_ptr(),
+                &mut tid,
+                rel,
+                unique,
+                false,
+                info,
+            );
+            (*state).tups_inserted += 1.0;
+            pgrx::check_for_interrupts!();
+        }
+        former.finish();
+    }
+}

@@ -1,0 +1,389 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Inserts, deletes, updates and row locks.
+//!
+//! Rows that arrive one by one go to the heap. Rows that arrive in bulk (`multi_insert`: COPY and its kin)
+//! go to the heap for the first few thousand of a command, then to a segment under construction.
+use crate::heap_call;
+use crate::pg::toast::Toast;
+use crate::pg::{self, raw};
+use crate::store::anchors::{self, Request};
+use crate::store::directory;
+use crate::store::entry::Anchor;
+use crate::store::tid::{block_of, RowNumber};
+use crate::write::builder;
+use pgrx::pg_sys::TM_Result::{self, TM_Deleted, TM_Invisible, TM_Ok, TM_Updated};
+use pgrx::{pg_guard, pg_sys};
+
+/// Puts this module's callbacks into the routine table.
+pub fn install(table: &mut pg_sys::TableAmRoutine) {
+    table.multi_insert = Some(multi_insert);
+    table.finish_bulk_insert = Some(finish_bulk_insert);
+    table.tuple_delete = Some(tuple_delete);
+    table.tuple_update = Some(tuple_update);
+    table.tuple_lock = Some(tuple_lock);
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn multi_insert(
+    rel: pg_sys::Relation,
+    slots: *mut *mut pg_sys::TupleTableSlot,
+    nslots: i32,
+    cid: pg_sys::CommandId,
+    options: i32,
+    bistate: *mut pg_sys::BulkInsertStateData,
+) {
+    // SAFETY: PostgreSQL passes `nslots` slots of the relation's row type.
+    unsafe {
+        let batch = std::slice::from_raw_parts(slots, nslots as usize);
+        if builder::takes(rel, batch.len(), cid) {
+            builder::append(rel, batch, cid);
+        } else {
+            heap_call!(multi_insert(rel, slots, nslots, cid, options, bistate));
+        }
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn finish_bulk_insert(rel: pg_sys::Relation, _options: i32) {
+    builder::finish(rel);
+}
+
+/// The TOAST relation of a table that has segment rows; its absence is corruption.
+pub fn toast_for_write(rel: pg_sys::Relation) -> Toast {
+    Toast::open(rel, pg_sys::RowExclusiveLock as i32)
+        .unwrap_or_else(|| pg::report_corrupt(rel, "a segment row's TID, but no column store"))
+}
+
+fn request(cid: pg_sys::CommandId, wait: bool, oper: pg_sys::XLTW_Oper::Type) -> Request {
+    let wait = if wait {
+        pg_sys::LockWaitPolicy::LockWaitBlock
+    } else {
+        pg_sys::LockWaitPolicy::LockWaitSkip
+    };
+    Request { cid, wait, oper }
+}
+
+/// What forbids writing a row at all: it came to be in this very command, or (for referential integrity
+/// under REPEATABLE READ) the crosscheck snapshot does not see it.
+fn forbidden(
+    rel: pg_sys::Relation,
+    toast: &Toast,
+    row: RowNumber,
+    cid: pg_sys::CommandId,
+) -> Option<TM_Result::Type> {
+    let any = &raw mut SNAPSHOT_ANY;
+    let Some(found) = directory::owner(rel, toast, row.0, any) else {
+        return Some(TM_Deleted);
+    };
+    let own = found.writer == crate::pg::toast::Fate::Own;
+    (own && found.cmin >= cid).then_some(TM_Invisible)
+}
+
+use pg_sys::SnapshotAnyData as SNAPSHOT_ANY;
+
+fn crosscheck_fails(
+    rel: pg_sys::Relation,
+    toast: &Toast,
+    row: RowNumber,
+    crosscheck: pg_sys::Snapshot,
+) -> bool {
+    if crosscheck.is_null() {
+        return false;
+    }
+    let seen = directory::owner(rel, toast, row.0, crosscheck).is_some_and(|f| f.visible);
+    !(seen && anchors::alive(rel, toast, row, crosscheck))
+}
+
+#[pg_guard]
+#[allow(clippy::too_many_arguments)]
+unsafe extern "C-unwind" fn tuple_delete(
+    rel: pg_sys::Relation,
+    tid: pg_sys::ItemPointer,
+    cid: pg_sys::CommandId,
+    snapshot: pg_sys::Snapshot,
+    crosscheck: pg_sys::Snapshot,
+    wait: bool,
+    tmfd: *mut pg_sys::TM_FailureData,
+    changing_part: bool,
+) -> TM_Result::Type {
+    // SAFETY: PostgreSQL passes an open relation, a TID and an out parameter.
+    unsafe {
+        let Some(row) = RowNumber::from_tid(&*tid) else {
+            return heap_call!(tuple_delete(
+                rel,
+                tid,
+                cid,
+                snapshot,
+                crosscheck,
+                wait,
+                tmfd,
+                changing_part
+            ));
+        };
+        let toast = toast_for_write(rel);
+        raw::conflict_in(rel, Some(*tid));
+        if let Some(result) = forbidden(rel, &toast, row, cid) {
+            return result;
+        }
+        let request = request(cid, wait, pg_sys::XLTW_Oper::XLTW_Delete);
+        let claim = match anchors::claim(rel, &toast, row, request, &mut *tmfd) {
+            Ok(claim) => claim,
+            Err(result) => return result,
+        };
+        if crosscheck_fails(rel, &toast, row, crosscheck) {
+            return refuse(rel, row, &claim, &mut *tmfd);
+        }
+        let how = if changing_part {
+            Anchor::MovedPartition
+        } else {
+            Anchor::Deleted
+        };
+        anchors::bury(rel, &toast, row, &claim, how, cid);
+        pg_sys::pgstat_count_heap_delete(rel);
+        TM_Ok
+    }
+}
+
+/// The answer when the crosscheck snapshot does not see a row that is there: somebody changed it since.
+fn refuse(
+    rel: pg_sys::Relation,
+    row: RowNumber,
+    claim: &anchors::Claim,
+    tmfd: &mut pg_sys::TM_FailureData,
+) -> TM_Result::Type {
+    anchors::release(rel, row, claim);
+    tmfd.ctid = row.to_tid();
+    tmfd.xmax = pg_sys::InvalidTransactionId;
+    tmfd.cmax = pg_sys::InvalidCommandId;
+    TM_Updated
+}
+
+#[pg_guard]
+#[allow(clippy::too_many_arguments)]
+#[cfg(feature = "pg15")]
+unsafe extern "C-unwind" fn tuple_update(
+    rel: pg_sys::Relation,
+    otid: pg_sys::ItemPointer,
+    slot: *mut pg_sys::TupleTableSlot,
+    cid: pg_sys::CommandId,
+    snapshot: pg_sys::Snapshot,
+    crosscheck: pg_sys::Snapshot,
+    wait: bool,
+    tmfd: *mut pg_sys::TM_FailureData,
+    lockmode: *mut pg_sys::LockTupleMode::Type,
+    update_indexes: *mut bool,
+) -> TM_Result::Type {
+    // SAFETY: PostgreSQL passes valid pointers; heap TIDs are passed on.
+    unsafe {
+        let Some(row) = RowNumber::from_tid(&*otid) else {
+            return heap_call!(tuple_update(
+                rel,
+                otid,
+                slot,
+                cid,
+                snapshot,
+                crosscheck,
+                wait,
+                tmfd,
+                lockmode,
+                update_indexes
+            ));
+        };
+        *lockmode = pg_sys::LockTupleMode::LockTupleExclusive;
+        let result = update_segment_row(rel, row, slot, cid, crosscheck, wait, &mut *tmfd);
+        *update_indexes = result == TM_Ok;
+        result
+    }
+}
+
+#[pg_guard]
+#[allow(clippy::too_many_arguments)]
+#[cfg(not(feature = "pg15"))]
+unsafe extern "C-unwind" fn tuple_update(
+    rel: pg_sys::Relation,
+    otid: pg_sys::ItemPointer,
+    slot: *mut pg_sys::TupleTableSlot,
+    cid: pg_sys::CommandId,
+    snapshot: pg_sys::Snapshot,
+    crosscheck: pg_sys::Snapshot,
+    wait: bool,
+    tmfd: *mut pg_sys::TM_FailureData,
+    lockmode: *mut pg_sys::LockTupleMode::Type,
+    update_indexes: *mut pg_sys::TU_UpdateIndexes::Type,
+) -> TM_Result::Type {
+    // SAFETY: PostgreSQL passes valid pointers; heap TIDs are passed on.
+    unsafe {
+        let Some(row) = RowNumber::from_tid(&*otid) else {
+            return heap_call!(tuple_update(
+                rel,
+                otid,
+                slot,
+                cid,
+                snapshot,
+                crosscheck,
+                wait,
+                tmfd,
+                lockmode,
+                update_indexes
+            ));
+        };
+        *lockmode = pg_sys::LockTupleMode::LockTupleExclusive;
+        let result = update_segment_row(rel, row, slot, cid, crosscheck, wait, &mut *tmfd);
+        *update_indexes = if result == TM_Ok {
+            pg_sys::TU_UpdateIndexes::TU_All
+        } else {
+            pg_sys::TU_UpdateIndexes::TU_None
+        };
+        result
+    }
+}
+
+/// Claims the old version, puts the new one into the heap and leads from the one to the other.
+unsafe fn update_segment_row(
+    rel: pg_sys::Relation,
+    row: RowNumber,
+    slot: *mut pg_sys::TupleTableSlot,
+    cid: pg_sys::CommandId,
+    crosscheck: pg_sys::Snapshot,
+    wait: bool,
+    tmfd: &mut pg_sys::TM_FailureData,
+) -> TM_Result::Type {
+    let toast = toast_for_write(rel);
+    raw::conflict_in(rel, Some(row.to_tid()));
+    if let Some(result) = forbidden(rel, &toast, row, cid) {
+        return result;
+    }
+    let request = request(cid, wait, pg_sys::XLTW_Oper::XLTW_Update);
+    let claim = match anchors::claim(rel, &toast, row, request, tmfd) {
+        Ok(claim) => claim,
+        Err(result) => return result,
+    };
+    if crosscheck_fails(rel, &toast, row, crosscheck) {
+        return refuse(rel, row, &claim, tmfd);
+    }
+    // SAFETY: the slot holds the new version in the relation's row type.
+    unsafe {
+        heap_call!(tuple_insert(rel, slot, cid, 0, std::ptr::null_mut()));
+        let next = (*slot).tts_tid;
+        let how = Anchor::Updated(block_of(&next), next.ip_posid);
+        anchors::bury(rel, &toast, row, &claim, how, cid);
+    }
+    TM_Ok
+}
+
+#[pg_guard]
+#[allow(clippy::too_many_arguments)]
+unsafe extern "C-unwind" fn tuple_lock(
+    rel: pg_sys::Relation,
+    tid: pg_sys::ItemPointer,
+    snapshot: pg_sys::Snapshot,
+    slot: *mut pg_sys::TupleTableSlot,
+    cid: pg_sys::CommandId,
+    mode: pg_sys::LockTupleMode::Type,
+    wait_policy: pg_sys::LockWaitPolicy::Type,
+    flags: u8,
+    tmfd: *mut pg_sys::TM_FailureData,
+) -> TM_Result::Type {
+    // SAFETY: PostgreSQL passes valid pointers; heap TIDs are passed on.
+    unsafe {
+        let Some(row) = RowNumber::from_tid(&*tid) else {
+            return heap_call!(tuple_lock(
+                rel,
+                tid,
+                snapshot,
+                slot,
+                cid,
+                mode,
+                wait_policy,
+                flags,
+                tmfd
+            ));
+        };
+        let toast = toast_for_write(rel);
+        (*tmfd).traversed = false;
+        if let Some(result) = forbidden(rel, &toast, row, cid) {
+            return result;
+        }
+        let request = Request {
+            cid,
+            wait: wait_policy,
+            oper: pg_sys::XLTW_Oper::XLTW_Lock,
+        };
+        let result = anchors::lock(rel, &toast, row, request, mode, &mut *tmfd);
+        if result == TM_Ok {
+            super::fetch::store_row(rel, &toast, row, slot);
+            return TM_Ok;
+        }
+        if result != TM_Updated || u32::from(flags) & pg_sys::TUPLE_LOCK_FLAG_FIND_LAST_VERSION == 0
+        {
+            return result;
+        }
+        follow(
+            rel,
+            tid,
+            snapshot,
+            slot,
+            cid,
+            mode,
+            wait_policy,
+            flags,
+            tmfd,
+        )
+    }
+}
+
+/// Locks the newest version of a row whose segment version was updated. The next version is in the heap; as
+/// heapam does for its own chains, its xmin must be the updater, else the slot was vacuumed and reused.
+#[allow(clippy::too_many_arguments)]
+unsafe fn follow(
+    rel: pg_sys::Relation,
+    tid: pg_sys::ItemPointer,
+    snapshot: pg_sys::Snapshot,
+    slot: *mut pg_sys::TupleTableSlot,
+    cid: pg_sys::CommandId,
+    mode: pg_sys::LockTupleMode::Type,
+    wait_policy: pg_sys::LockWaitPolicy::Type,
+    flags: u8,
+    tmfd: *mut pg_sys::TM_FailureData,
+) -> TM_Result::Type {
+    // SAFETY: valid pointers from the caller; the slot is a buffer heap tuple slot.
+    unsafe {
+        let updater = (*tmfd).xmax;
+        let mut next = (*tmfd).ctid;
+        let any = &raw mut pg_sys::SnapshotAnyData;
+        if block_of(&next) == pg_sys::InvalidBlockNumber {
+            pgrx::ereport!(
+                ERROR,
+                pgrx::PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE,
+                "tuple to be locked was already moved to another partition due to concurrent update"
+            );
+        }
+        if RowNumber::from_tid(&next).is_none() {
+            if !heap_call!(tuple_fetch_row_version(rel, &mut next, any, slot)) {
+                return TM_Deleted;
+            }
+            let tuple = (*(slot as *mut pg_sys::BufferHeapTupleTableSlot))
+                .base
+                .tuple;
+            let xmin = (*(*tuple).t_data).t_choice.t_heap.t_xmin;
+            pg_sys::ExecClearTuple(slot);
+            if xmin != updater {
+                return TM_Deleted;
+            }
+        }
+        *tid = next;
+        let result = tuple_lock(
+            rel,
+            tid,
+            snapshot,
+            slot,
+            cid,
+            mode,
+            wait_policy,
+            flags,
+            tmfd,
+        );
+        (*tmfd).traversed = true;
+        result
+    }
+}

@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Whole relations: truncation, CLUSTER and VACUUM FULL, VACUUM, sizes and ANALYZE.
+use crate::heap_call;
+use crate::pg::heapam::HeapView;
+use crate::pg::toast::Toast;
+use crate::pg::{self, compat};
+use crate::store::{anchors, directory};
+use crate::write::builder;
+use pgrx::{pg_guard, pg_sys};
+
+/// Puts this module's callbacks into the routine table.
+pub fn install(table: &mut pg_sys::TableAmRoutine) {
+    table.relation_nontransactional_truncate = Some(relation_nontransactional_truncate);
+    table.relation_copy_for_cluster = Some(relation_copy_for_cluster);
+    table.relation_vacuum = Some(relation_vacuum);
+    table.relation_needs_toast_table = Some(relation_needs_toast_table);
+    table.relation_estimate_size = Some(relation_estimate_size);
+    super::analyze::install(table);
+}
+
+/// Every doris table has a TOAST relation: it is the column store.
+#[pg_guard]
+unsafe extern "C-unwind" fn relation_needs_toast_table(_rel: pg_sys::Relation) -> bool {
+    true
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn relation_nontransactional_truncate(rel: pg_sys::Relation) {
+    builder::forget_relation(rel);
+    // SAFETY: an open relation.
+    unsafe { heap_call!(relation_nontransactional_truncate(rel)) }
+}
+
+/// Gives the main relation a first block if it has none, so that ANALYZE, which goes by blocks, gets to the
+/// segment rows.
+pub fn ensure_first_block(rel: pg_sys::Relation) {
+    // SAFETY: an open relation with a lock that allows writing; the new page is initialised and WAL-logged
+    // under its exclusive lock.
+    unsafe {
+        let fork = pg_sys::ForkNumber::MAIN_FORKNUM;
+        if pg_sys::RelationGetNumberOfBlocksInFork(rel, fork) > 0 {
+            return;
+        }
+        pg_sys::LockRelationForExtension(rel, pg_sys::ExclusiveLock as i32);
+        if pg_sys::RelationGetNumberOfBlocksInFork(rel, fork) == 0 {
+            let buffer = pg_sys::ReadBufferExtended(
+                rel,
+                fork,
+                pg_sys::InvalidBlockNumber,
+                pg_sys::ReadBufferMode::RBM_ZERO_AND_LOCK,
+                std::ptr::null_mut(),
+            );
+            pg_sys::PageInit(pg_sys::BufferGetPage(buffer), pg_sys::BLCKSZ as usize, 0);
+            pg_sys::MarkBufferDirty(buffer);
+            if compat::needs_wal(rel) {
+                pg_sys::log_newpage_buffer(buffer, true);
+            }
+            pg_sys::UnlockReleaseBuffer(buffer);
+        }
+        pg_sys::UnlockRelationForExtension(rel, pg_sys::ExclusiveLock as i32);
+    }
+}
+
+/// Rows and bytes of the segments that a snapshot sees; deleted rows are counted.
+pub fn segment_totals(rel: pg_sys::Relation, snapshot: pg_sys::Snapshot) -> (u64, u64, usize) {
+    let Some(toast) = Toast::open(rel, pg_sys::AccessShareLock as i32) else {
+        return (0, 0, 0);
+    };
+    let segments = directory::all(rel, &toast, snapshot);
+    let visible = segments.iter().filter(|f| f.visible);
+    visible.fold((0, 0, 0), |(rows, bytes, count), f| {
+        (
+            rows + u64::from(f.entry.rows),
+            bytes + f.entry.stream_bytes,
+            count + 1,
+        )
+    })
+}
+
+/// Rows of the segments that are not deleted.
+pub fn live_segment_rows(rel: pg_sys::Relation, snapshot: pg_sys::Snapshot) -> u64 {
+    let Some(toast) = Toast::open(rel, pg_sys::AccessShareLock as i32) else {
+        return 0;
+    };
+    let segments = directory::all(rel, &toast, snapshot);
+    segments
+        .iter()
+        .filter(|f| f.visible)
+        .map(|f| {
+            let entry = &f.entry;
+            let dead = anchors::dead_positions(rel, &toast, entry.first_row, entry.rows, snapshot);
+            u64::from(entry.rows) - dead.len() as u64
+        })
+        .sum()
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn relation_estimate_size(
+    rel: pg_sys::Relation,
+    attr_widths: *mut i32,
+    pages: *mut pg_sys::BlockNumber,
+    tuples: *mut f64,
+    allvisfrac: *mut f64,
+) {
+    // SAFETY: valid out parameters from the planner.
+    unsafe {
+        heap_call!(relation_estimate_size(
+            rel,
+            attr_widths,
+            pages,
+            tuples,
+            allvisfrac
+        ));
+        let (rows, bytes, segments) = segment_totals(rel, &raw mut pg_sys::SnapshotSelfData);
+        if segments == 0 {
+            return;
+        }
+        // pg_class.reltuples counts segment rows too, so the heap's density is judged by width alone.
+        let heap_pages =
+            pg_sys::RelationGetNumberOfBlocksInFork(rel, pg_sys::ForkNumber::MAIN_FORKNUM);
+        let width = pg_sys::get_rel_data_width(rel, attr_widths).max(1) as f64 + 28.0;
+        let density = (f64::from(pg_sys::BLCKSZ) - 24.0) / width;
+        let segment_pages = bytes.div_ceil(u64::from(pg_sys::BLCKSZ)) as u32;
+        *pages = heap_pages + segment_pages;
+        *tuples = f64::from(heap_pages.saturating_sub(1)) * density + rows as f64;
+        *allvisfrac = 0.0;
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn relation_vacuum(
+    rel: pg_sys::Relation,
+    params: *mut pg_sys::VacuumParams,
+    bstrategy: pg_sys::BufferAccessStrategy,
+) {
+    // SAFETY: valid arguments from VACUUM.
+    unsafe {
+        let mut params = *params;
+        let (_, _, segments) = segment_totals(rel, &raw mut pg_sys::SnapshotSelfData);
+        if segments > 0 {
+            // ANALYZE goes by the main relation's blocks: keep one.
+            params.truncate = pg_sys::VacOptValue::VACOPTVALUE_DISABLED;
+        }
+        heap_call!(relation_vacuum(rel, &mut params, bstrategy));
+        if segments > 0 {
+            add_segment_rows(rel);
+        }
+    }
+}
+
+/// VACUUM has set the table's statistics from the heap alone: adds the segment rows.
+unsafe fn add_segment_rows(rel: pg_sys::Relation) {
+    // SAFETY: an open relation under VACUUM's lock.
+    unsafe {
+        let rows = live_segment_rows(rel, &raw mut pg_sys::SnapshotSelfData);
+        let id = pg::relation_id(rel);
+        let tuple = pg_sys::SearchSysCacheCopy(
+            pg_sys::SysCacheIdentifier::RELOID as i32,
+            pg_sys::Datum::from(id),
+            pg_sys::Datum::from(0),
+            pg_sys::Datum::from(0),
+            pg_sys::Datum::from(0),
+        );
+        if tuple.is_null() {
+            return;
+        }
+        let form = crate::pg::form::<pg_sys::FormData_pg_class>(tuple);
+        let heap_rows = (*form).reltuples.max(0.0);
+        let total = f64::from(heap_rows) + rows as f64;
+        compat::update_reltuples(
+            rel,
+            (*form).relpages as u32,
+            total,
+            (*form).relallvisible as u32,
+            (*form).relhasindex,
+        );
+        pg_sys::heap_freetuple(tuple);
+        compat::report_vacuum(rel, total);
+    }
+}
+
+#[pg_guard]
+#[allow(clippy::too_many_arguments)]
+unsafe extern "C-unwind" fn relation_copy_for_cluster(
+    old: pg_sys::Relation,
+    new: pg_sys::Relation,
+    index: pg_sys::Relation,
+    use_sort: bool,
+    oldest_xmin: pg_sys::TransactionId,
+    xid_cutoff: *mut pg_sys::TransactionId,
+    multi_cutoff: *mut pg_sys::MultiXactId,
+    num_tuples: *mut f64,
+    tups_vacuumed: *mut f64,
+    tups_recently_dead: *mut f64,
+) {
+    // SAFETY: valid arguments from CLUSTER, which holds the exclusive lock on both relations.
+    unsafe {
+        {
+            let _old = HeapView::of(old);
+            let _new = HeapView::of(new);
+            heap_call!(relation_copy_for_cluster(
+                old,
+                new,
+                index,
+                use_sort,
+                oldest_xmin,
+                xid_cutoff,
+                multi_cutoff,
+                num_tuples,
+                tups_vacuumed,
+                tups_recently_dead
+            ));
+        }
+        let (Some(from), Some(to)) = (
+            Toast::open(old, pg_sys::AccessExclusiveLock as i32),
+            Toast::open(new, pg_sys::AccessExclusiveLock as i32),
+        ) else {
+            return;
+        };
+        let copied =
+            super::cluster::copy_store(&from, &to, oldest_xmin, *xid_cutoff, *multi_cutoff);
+        if copied {
+            ensure_first_block(new);
+            *num_tuples += live_segment_rows(old, &raw mut pg_sys::SnapshotSelfData) as f64;
+        }
+    }
+}

@@ -1,0 +1,575 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Scans of a whole table: first the heap's rows, by the heap's own scan, then those of the segments that
+//! the snapshot sees. PostgreSQL's nodes use these callbacks; the columnar scan node reads segments itself.
+use crate::heap_call;
+use crate::pg::raw;
+use crate::pg::toast::Toast;
+use crate::read::attrs;
+use crate::read::cursor::Cursor;
+use crate::store::directory;
+use crate::store::tid::{self, RowNumber, ROWS_PER_VIRTUAL_BLOCK, VIRTUAL_BLOCK_BASE};
+use pgrx::{pg_guard, pg_sys, PgMemoryContexts};
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Puts this module's callbacks into the routine table.
+pub fn install(table: &mut pg_sys::TableAmRoutine) {
+    table.scan_begin = Some(scan_begin);
+    table.scan_end = Some(scan_end);
+    table.scan_rescan = Some(scan_rescan);
+    table.scan_getnextslot = Some(scan_getnextslot);
+    table.scan_set_tidrange = Some(scan_set_tidrange);
+    table.scan_getnextslot_tidrange = Some(scan_getnextslot_tidrange);
+    table.parallelscan_estimate = Some(parallelscan_estimate);
+    table.parallelscan_initialize = Some(parallelscan_initialize);
+    table.parallelscan_reinitialize = Some(parallelscan_reinitialize);
+    table.tuple_tid_valid = Some(tuple_tid_valid);
+    table.scan_sample_next_block = Some(scan_sample_next_block);
+    table.scan_sample_next_tuple = Some(scan_sample_next_tuple);
+    super::bitmap::install(table);
+}
+
+/// Our scan descriptor. The heap's own descriptor is beside it: `base` alone is shared with PostgreSQL.
+#[repr(C)]
+pub struct Scan {
+    base: pg_sys::TableScanDescData,
+    /// The heap's scan of the main relation; null once an index build has ended it.
+    pub heap: pg_sys::TableScanDesc,
+    /// Ours, in a box that the scan's memory context drops.
+    state: *mut Option<State>,
+}
+
+/// Which half of the table the scan is in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Half {
+    Heap,
+    Segments,
+}
+
+/// The segment half of a scan; its cursor is opened when the scan gets there.
+pub struct State {
+    half: Half,
+    cursor: Option<Cursor>,
+    values: Vec<pg_sys::Datum>,
+    nulls: Vec<bool>,
+    /// Parallel scans: the segment this participant is on.
+    claimed: Option<u32>,
+    /// Sample scans: the next virtual block to look at.
+    sample_block: Option<u32>,
+    /// Rows of the current virtual block, for bitmap scans.
+    pub block_rows: Vec<RowNumber>,
+    /// How far through `block_rows` the scan is.
+    pub block_at: usize,
+}
+
+impl State {
+    fn new(natts: usize) -> Self {
+        Self {
+            half: Half::Heap,
+            cursor: None,
+            values: vec![pg_sys::Datum::from(0); natts],
+            nulls: vec![true; natts],
+            claimed: None,
+            sample_block: None,
+            block_rows: Vec::new(),
+            block_at: 0,
+        }
+    }
+}
+
+/// The parts of a scan descriptor of ours.
+///
+/// # Safety
+/// `scan` was made by `scan_begin` and is not yet ended.
+pub unsafe fn parts<'a>(scan: pg_sys::TableScanDesc) -> (&'a mut Scan, &'a mut State) {
+    // SAFETY: passed on to the caller; the state is filled in by scan_begin.
+    unsafe {
+        let scan = &mut *(scan as *mut Scan);
+        let natts = (*(*scan.base.rs_rd).rd_att).natts as usize;
+        let state = (*scan.state).get_or_insert_with(|| State::new(natts));
+        (scan, state)
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn scan_begin(
+    rel: pg_sys::Relation,
+    snapshot: pg_sys::Snapshot,
+    nkeys: i32,
+    key: *mut pg_sys::ScanKeyData,
+    pscan: pg_sys::ParallelTableScanDesc,
+    flags: u32,
+) -> pg_sys::TableScanDesc {
+    // SAFETY: valid arguments from PostgreSQL; zeroed memory in the current context.
+    unsafe {
+        let heap = heap_call!(scan_begin(rel, snapshot, nkeys, key, pscan, flags));
+        let scan = pg_sys::palloc0(std::mem::size_of::<Scan>()) as *mut Scan;
+        (*scan).base = *heap;
+        (*scan).heap = heap;
+        (*scan).state = PgMemoryContexts::CurrentMemoryContext.leak_and_drop_on_delete(None);
+        scan.cast()
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn scan_end(scan: pg_sys::TableScanDesc) {
+    let scan = scan as *mut Scan;
+    // SAFETY: made by scan_begin. The heap's scan owns the snapshot when it is a temporary one.
+    unsafe {
+        (*(*scan).state).take();
+        if !(*scan).heap.is_null() {
+            heap_call!(scan_end((*scan).heap));
+        }
+        pg_sys::pfree(scan.cast());
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn scan_rescan(
+    scan: pg_sys::TableScanDesc,
+    key: *mut pg_sys::ScanKeyData,
+    set_params: bool,
+    allow_strat: bool,
+    allow_sync: bool,
+    allow_pagemode: bool,
+) {
+    // SAFETY: made by scan_begin.
+    unsafe {
+        let (scan, state) = parts(scan);
+        let heap = scan.heap;
+        heap_call!(scan_rescan(
+            heap,
+            key,
+            set_params,
+            allow_strat,
+            allow_sync,
+            allow_pagemode
+        ));
+        state.half = Half::Heap;
+        state.claimed = None;
+        state.sample_block = None;
+        state.block_rows.clear();
+        if let Some(cursor) = &mut state.cursor {
+            cursor.rewind(false);
+        }
+    }
+}
+
+/// The cursor over segment rows, opened at first use.
+fn cursor<'a>(scan: &Scan, state: &'a mut State) -> &'a mut Cursor {
+    state.cursor.get_or_insert_with(|| {
+        let attrs = Rc::new(attrs::of(scan.base.rs_rd));
+        let needed = vec![true; attrs.len()];
+        Cursor::new(scan.base.rs_rd, scan.base.rs_snapshot, attrs, needed)
+    })
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn scan_getnextslot(
+    scan: pg_sys::TableScanDesc,
+    direction: pg_sys::ScanDirection::Type,
+    slot: *mut pg_sys::TupleTableSlot,
+) -> bool {
+    let forward = direction >= 0;
+    // SAFETY: made by scan_begin; the slot has the relation's row type.
+    unsafe {
+        let (scan, state) = parts(scan);
+        loop {
+            match (state.half, forward) {
+                (Half::Heap, _) => {
+                    if heap_call!(scan_getnextslot(scan.heap, direction, slot)) {
+                        return true;
+                    }
+                    if !forward {
+                        return false;
+                    }
+                    state.half = Half::Segments;
+                    cursor(scan, state).rewind(false);
+                }
+                (Half::Segments, _) => {
+                    if next_segment_row(scan, state, forward, slot, |_| true) {
+                        return true;
+                    }
+                    if forward {
+                        return false;
+                    }
+                    state.half = Half::Heap;
+                }
+            }
+        }
+    }
+}
+
+/// Stores the next segment row that passes `wanted` and the scan's keys.
+unsafe fn next_segment_row(
+    scan: &Scan,
+    state: &mut State,
+    forward: bool,
+    slot: *mut pg_sys::TupleTableSlot,
+    mut wanted: impl FnMut(RowNumber) -> bool,
+) -> bool {
+    // SAFETY: the arrays of the state have an element an attribute.
+    unsafe {
+        cursor(scan, state);
+        loop {
+            if !scan.base.rs_parallel.is_null() && !claim(scan, state) {
+                pg_sys::ExecClearTuple(slot);
+                return false;
+            }
+            let State {
+                cursor: Some(cursor),
+                values,
+                nulls,
+                ..
+            } = state
+            else {
+                return false;
+            };
+            let Some(row) = cursor.step(forward) else {
+                pg_sys::ExecClearTuple(slot);
+                return false;
+            };
+            if !wanted(row) || !of_claim(scan, state.claimed, cursor) {
+                continue;
+            }
+            cursor.fill(values.as_mut_ptr(), nulls.as_mut_ptr());
+            if !keys_match(scan, values, nulls) {
+                continue;
+            }
+            let Some(found) = cursor.current() else {
+                return false;
+            };
+            let arrays = (values.as_mut_ptr(), nulls.as_mut_ptr());
+            super::fetch::store_tuple(scan.base.rs_rd, found, row, arrays, slot);
+            return true;
+        }
+    }
+}
+
+/// Parallel scans: makes sure that this participant has a segment to read, and stands in it.
+unsafe fn claim(scan: &Scan, state: &mut State) -> bool {
+    let Some(cursor) = &mut state.cursor else {
+        return false;
+    };
+    if state
+        .claimed
+        .is_some_and(|segment| cursor.within(segment as usize))
+    {
+        return true;
+    }
+    // SAFETY: parallelscan_estimate made room for the counter behind the heap's part.
+    let counter = unsafe { segment_counter(scan.base.rs_parallel) };
+    let segment = counter.fetch_add(1, Ordering::Relaxed);
+    if segment as usize >= cursor.segments().len() {
+        return false;
+    }
+    state.claimed = Some(segment);
+    cursor.seek(segment as usize);
+    true
+}
+
+fn of_claim(scan: &Scan, claimed: Option<u32>, cursor: &Cursor) -> bool {
+    scan.base.rs_parallel.is_null() || claimed == Some(cursor.segment_index() as u32)
+}
+
+/// Whether a row satisfies the scan's keys, as `HeapKeyTest` has it: NULL satisfies none.
+unsafe fn keys_match(scan: &Scan, values: &[pg_sys::Datum], nulls: &[bool]) -> bool {
+    (0..scan.base.rs_nkeys as usize).all(|i| {
+        // SAFETY: rs_key has rs_nkeys elements, made by ScanKeyInit for attributes of the relation.
+        unsafe {
+            let key = scan.base.rs_key.add(i);
+            let at = (*key).sk_attno as usize - 1;
+            let null = u32::from((*key).sk_flags as u16) & pg_sys::SK_ISNULL != 0 || nulls[at];
+            !null && {
+                let collation = (*key).sk_collation;
+                let function = &raw mut (*key).sk_func;
+                let result =
+                    pg_sys::FunctionCall2Coll(function, collation, values[at], (*key).sk_argument);
+                result.value() as u8 != 0
+            }
+        }
+    })
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn scan_set_tidrange(
+    scan: pg_sys::TableScanDesc,
+    mintid: pg_sys::ItemPointer,
+    maxtid: pg_sys::ItemPointer,
+) {
+    // SAFETY: made by scan_begin; TIDs are valid.
+    unsafe {
+        let (scan, _) = parts(scan);
+        scan.base.rs_mintid = *mintid;
+        scan.base.rs_maxtid = *maxtid;
+        heap_call!(scan_set_tidrange(scan.heap, mintid, maxtid));
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn scan_getnextslot_tidrange(
+    scan: pg_sys::TableScanDesc,
+    direction: pg_sys::ScanDirection::Type,
+    slot: *mut pg_sys::TupleTableSlot,
+) -> bool {
+    let forward = direction >= 0;
+    // SAFETY: made by scan_begin; the slot has the relation's row type.
+    unsafe {
+        let (scan, state) = parts(scan);
+        if state.half == Half::Heap {
+            if heap_call!(scan_getnextslot_tidrange(scan.heap, direction, slot)) {
+                return true;
+            }
+            if !forward {
+                return false;
+            }
+            state.half = Half::Segments;
+            cursor(scan, state).rewind(false);
+        }
+        let (low, high) = (scan.base.rs_mintid, scan.base.rs_maxtid);
+        let in_range = |row: RowNumber| {
+            let at = row.to_tid();
+            order(&at) >= order(&low) && order(&at) <= order(&high)
+        };
+        if next_segment_row(scan, state, forward, slot, in_range) {
+            return true;
+        }
+        if !forward {
+            state.half = Half::Heap;
+            return heap_call!(scan_getnextslot_tidrange(scan.heap, direction, slot));
+        }
+        false
+    }
+}
+
+fn order(tid: &pg_sys::ItemPointerData) -> (u32, u16) {
+    (tid::block_of(tid), tid.ip_posid)
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn tuple_tid_valid(
+    scan: pg_sys::TableScanDesc,
+    tid: pg_sys::ItemPointer,
+) -> bool {
+    // SAFETY: made by scan_begin.
+    unsafe {
+        let (scan, _) = parts(scan);
+        let Some(row) = RowNumber::from_tid(&*tid) else {
+            return heap_call!(tuple_tid_valid(scan.heap, tid));
+        };
+        let rel = scan.base.rs_rd;
+        let any = &raw mut pg_sys::SnapshotAnyData;
+        Toast::open(rel, pg_sys::AccessShareLock as i32)
+            .is_some_and(|toast| directory::owner(rel, &toast, row.0, any).is_some())
+    }
+}
+
+// ---- parallel scans: the heap's shared state, and a counter of claimed segments behind it
+
+fn counter_offset() -> usize {
+    std::mem::size_of::<pg_sys::ParallelBlockTableScanDescData>().next_multiple_of(8)
+}
+
+unsafe fn segment_counter<'a>(pscan: pg_sys::ParallelTableScanDesc) -> &'a AtomicU32 {
+    // SAFETY: the callers' shared memory was sized by parallelscan_estimate.
+    unsafe { &*((pscan as *mut u8).add(counter_offset()) as *const AtomicU32) }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn parallelscan_estimate(_rel: pg_sys::Relation) -> pg_sys::Size {
+    counter_offset() + 8
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn parallelscan_initialize(
+    rel: pg_sys::Relation,
+    pscan: pg_sys::ParallelTableScanDesc,
+) -> pg_sys::Size {
+    // SAFETY: shared memory of the size we asked for.
+    unsafe {
+        heap_call!(parallelscan_initialize(rel, pscan));
+        segment_counter(pscan).store(0, Ordering::Relaxed);
+    }
+    // The serialised snapshot follows.
+    counter_offset() + 8
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn parallelscan_reinitialize(
+    rel: pg_sys::Relation,
+    pscan: pg_sys::ParallelTableScanDesc,
+) {
+    // SAFETY: as above.
+    unsafe {
+        heap_call!(parallelscan_reinitialize(rel, pscan));
+        segment_counter(pscan).store(0, Ordering::Relaxed);
+    }
+}
+
+// ---- TABLESAMPLE: virtual blocks of 291 rows count as blocks behind the heap's
+
+thread_local! {
+    /// The block that [`chosen_block`] hands to the heap.
+    static CHOSEN: Cell<u32> = const { Cell::new(0) };
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn chosen_block(_node: *mut pg_sys::SampleScanState, _n: u32) -> u32 {
+    CHOSEN.get()
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn scan_sample_next_block(
+    scan: pg_sys::TableScanDesc,
+    node: *mut pg_sys::SampleScanState,
+) -> bool {
+    // SAFETY: made by scan_begin; the node's sampling method is set up.
+    unsafe {
+        let (scan, state) = parts(scan);
+        let blocks = virtual_blocks(cursor(scan, state));
+        let tsm = (*node).tsmroutine;
+        if blocks.is_empty() {
+            return heap_call!(scan_sample_next_block(scan.heap, node));
+        }
+        let Some(next) = (*tsm).NextSampleBlock else {
+            return sequential_block(scan, state, &blocks, node);
+        };
+        let heap_blocks = pg_sys::RelationGetNumberOfBlocksInFork(
+            scan.base.rs_rd,
+            pg_sys::ForkNumber::MAIN_FORKNUM,
+        );
+        let block = raw::guarded(|| next(node, heap_blocks + blocks.len() as u32));
+        if block == pg_sys::InvalidBlockNumber {
+            state.sample_block = None;
+            return false;
+        }
+        if block >= heap_blocks {
+            state.sample_block = blocks.get((block - heap_blocks) as usize).copied();
+            return state.sample_block.is_some();
+        }
+        state.sample_block = None;
+        CHOSEN.set(block);
+        let mut chosen = *tsm;
+        chosen.NextSampleBlock = Some(chosen_block);
+        (*node).tsmroutine = &mut chosen;
+        let found = heap_call!(scan_sample_next_block(scan.heap, node));
+        (*node).tsmroutine = tsm;
+        found
+    }
+}
+
+/// Sampling methods that look at every block (BERNOULLI): the heap's first, then ours.
+unsafe fn sequential_block(
+    scan: &Scan,
+    state: &mut State,
+    blocks: &[u32],
+    node: *mut pg_sys::SampleScanState,
+) -> bool {
+    // SAFETY: passed on from the callback.
+    unsafe {
+        let next = match state.sample_block {
+            None => {
+                if heap_call!(scan_sample_next_block(scan.heap, node)) {
+                    return true;
+                }
+                0
+            }
+            Some(block) => blocks.partition_point(|b| *b <= block),
+        };
+        state.sample_block = blocks.get(next).copied();
+        state.sample_block.is_some()
+    }
+}
+
+/// The virtual blocks that hold rows of the cursor's segments, ascending.
+fn virtual_blocks(cursor: &Cursor) -> Vec<u32> {
+    let mut blocks = Vec::new();
+    for found in cursor.segments() {
+        let entry = &found.entry;
+        if entry.rows > 0 {
+            let last = entry.first_row + u64::from(entry.rows) - 1;
+            let (from, to) = (
+                entry.first_row / ROWS_PER_VIRTUAL_BLOCK,
+                last / ROWS_PER_VIRTUAL_BLOCK,
+            );
+            blocks.extend((from..=to).map(|b| VIRTUAL_BLOCK_BASE + b as u32));
+        }
+    }
+    blocks.dedup();
+    blocks
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn scan_sample_next_tuple(
+    scan: pg_sys::TableScanDesc,
+    node: *mut pg_sys::SampleScanState,
+    slot: *mut pg_sys::TupleTableSlot,
+) -> bool {
+    // SAFETY: made by scan_begin; valid node and slot.
+    unsafe {
+        let (scan, state) = parts(scan);
+        let Some(block) = state.sample_block else {
+            return heap_call!(scan_sample_next_tuple(scan.heap, node, slot));
+        };
+        let next = (*(*node).tsmroutine)
+            .NextSampleTuple
+            .expect("mandatory callback");
+        let rel = scan.base.rs_rd;
+        loop {
+            let offset = raw::guarded(|| next(node, block, ROWS_PER_VIRTUAL_BLOCK as u16));
+            if offset == 0 {
+                pg_sys::ExecClearTuple(slot);
+                return false;
+            }
+            let mut at = tid::tid(block, offset);
+            let fetch = super::routine().tuple_fetch_row_version.expect("set above");
+            if fetch(rel, &mut at, scan.base.rs_snapshot, slot) {
+                return true;
+            }
+        }
+    }
+}
+
+/// Parallel index builds: whether this participant is the one that indexes the segment rows.
+///
+/// # Safety
+/// A parallel scan of ours.
+pub unsafe fn first_participant(scan: pg_sys::TableScanDesc) -> bool {
+    // SAFETY: passed on to the caller.
+    unsafe {
+        let (scan, _) = parts(scan);
+        scan.base.rs_parallel.is_null()
+            || segment_counter(scan.base.rs_parallel).fetch_add(1, Ordering::Relaxed) == 0
+    }
+}
+
+/// ANALYZE: opens a cursor over the segments that `snapshot` sees.
+///
+/// # Safety
+/// A scan of ours.
+pub unsafe fn begin_segments(scan: pg_sys::TableScanDesc, snapshot: pg_sys::Snapshot) {
+    // SAFETY: passed on to the caller.
+    unsafe {
+        let (scan, state) = parts(scan);
+        let attrs = Rc::new(attrs::of(scan.base.rs_rd));
+        let needed = vec![true; attrs.len()];
+        state.cursor = Some(Cursor::new(scan.base.rs_rd, snapshot, attrs, needed));
+    }
+}
+
+/// ANALYZE: stores the next segment row that `take` picks.
+///
+/// # Safety
+/// A scan of ours; the slot has the relation's row type.
+pub unsafe fn next_thinned(
+    scan: pg_sys::TableScanDesc,
+    slot: *mut pg_sys::TupleTableSlot,
+    mut take: impl FnMut() -> bool,
+) -> bool {
+    // SAFETY: passed on to the caller.
+    unsafe {
+        let (scan, state) = parts(scan);
+        next_segment_row(scan, state, true, slot, |_| take())
+    }
+}

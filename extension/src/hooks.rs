@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What PostgreSQL calls besides the access method: transaction callbacks, executor hooks.
+use crate::pg::heapam;
+use crate::write::builder;
+use pgrx::{pg_guard, pg_sys};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+static PRELOADED: AtomicBool = AtomicBool::new(false);
+
+/// Whether the library was loaded by shared_preload_libraries.
+pub fn preloaded() -> bool {
+    PRELOADED.load(Ordering::Relaxed)
+}
+
+static mut PREV_EXECUTOR_START: pg_sys::ExecutorStart_hook_type = None;
+static mut PREV_EXECUTOR_END: pg_sys::ExecutorEnd_hook_type = None;
+
+/// Installs all hooks and callbacks.
+pub fn install() {
+    // SAFETY: called once, from _PG_init, before the hooks can run.
+    unsafe {
+        PRELOADED.store(
+            pg_sys::process_shared_preload_libraries_in_progress,
+            Ordering::Relaxed,
+        );
+        pg_sys::RegisterXactCallback(Some(xact_callback), std::ptr::null_mut());
+        pg_sys::RegisterSubXactCallback(Some(subxact_callback), std::ptr::null_mut());
+        pg_sys::CacheRegisterRelcacheCallback(Some(heapam::reapply), pg_sys::Datum::from(0));
+        PREV_EXECUTOR_START = pg_sys::ExecutorStart_hook;
+        pg_sys::ExecutorStart_hook = Some(executor_start);
+        PREV_EXECUTOR_END = pg_sys::ExecutorEnd_hook;
+        pg_sys::ExecutorEnd_hook = Some(executor_end);
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn xact_callback(
+    event: pg_sys::XactEvent::Type,
+    _arg: *mut std::ffi::c_void,
+) {
+    use pg_sys::XactEvent::*;
+    match event {
+        XACT_EVENT_PRE_COMMIT | XACT_EVENT_PARALLEL_PRE_COMMIT | XACT_EVENT_PRE_PREPARE => {
+            builder::flush_current();
+        }
+        XACT_EVENT_COMMIT | XACT_EVENT_ABORT | XACT_EVENT_PREPARE | XACT_EVENT_PARALLEL_ABORT => {
+            builder::forget(None);
+        }
+        _ => {}
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn subxact_callback(
+    event: pg_sys::SubXactEvent::Type,
+    subid: pg_sys::SubTransactionId,
+    _parent: pg_sys::SubTransactionId,
+    _arg: *mut std::ffi::c_void,
+) {
+    use pg_sys::SubXactEvent::*;
+    match event {
+        SUBXACT_EVENT_PRE_COMMIT_SUB => builder::flush_current(),
+        SUBXACT_EVENT_ABORT_SUB => builder::forget(Some(subid)),
+        _ => {}
+    }
+}
+
+/// Bitmap scans of doris tables must not prefetch: virtual blocks are not in the file.
+#[pg_guard]
+unsafe extern "C-unwind" fn executor_start(query: *mut pg_sys::QueryDesc, eflags: i32) {
+    // SAFETY: hooks are only changed while libraries load; the query descriptor is valid.
+    unsafe {
+        match PREV_EXECUTOR_START {
+            Some(previous) => crate::pg::raw::guarded(|| previous(query, eflags)),
+            None => pg_sys::standard_ExecutorStart(query, eflags),
+        }
+        #[cfg(not(feature = "pg18"))]
+        stop_prefetching((*query).planstate, std::ptr::null_mut());
+    }
+}
+
+#[pg_guard]
+#[cfg(not(feature = "pg18"))]
+unsafe extern "C-unwind" fn stop_prefetching(
+    node: *mut pg_sys::PlanState,
+    context: *mut std::ffi::c_void,
+) -> bool {
+    // SAFETY: a plan state tree of the query that was just started.
+    unsafe {
+        if node.is_null() {
+            return false;
+        }
+        if (*node).type_ == pg_sys::NodeTag::T_BitmapHeapScanState {
+            let scan = node as *mut pg_sys::BitmapHeapScanState;
+            let rel = (*scan).ss.ss_currentRelation;
+            if !rel.is_null() && crate::am::is_doris(rel) {
+                (*scan).prefetch_maximum = 0;
+            }
+        }
+        pg_sys::planstate_tree_walker(node, Some(stop_prefetching), context)
+    }
+}
+
+/// A statement that inserted row by row into segments has ended: its segments are written.
+#[pg_guard]
+unsafe extern "C-unwind" fn executor_end(query: *mut pg_sys::QueryDesc) {
+    // SAFETY: as for executor_start.
+    unsafe {
+        if !(*query).estate.is_null() {
+            builder::flush_command((*(*query).estate).es_output_cid);
+        }
+        match PREV_EXECUTOR_END {
+            Some(previous) => crate::pg::raw::guarded(|| previous(query)),
+            None => pg_sys::standard_ExecutorEnd(query),
+        }
+    }
+}

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What differs between PostgreSQL 15, 16, 17 and 18.
+use pgrx::pg_sys;
+
+/// `index_beginscan`, which takes an instrumentation argument from 18 on.
+///
+/// # Safety
+/// Open relations and a valid snapshot.
+pub unsafe fn index_beginscan(
+    heap: pg_sys::Relation,
+    index: pg_sys::Relation,
+    snapshot: pg_sys::Snapshot,
+    nkeys: i32,
+) -> pg_sys::IndexScanDesc {
+    // SAFETY: passed on to the caller.
+    unsafe {
+        #[cfg(feature = "pg18")]
+        return pg_sys::index_beginscan(heap, index, snapshot, std::ptr::null_mut(), nkeys, 0);
+        #[cfg(not(feature = "pg18"))]
+        pg_sys::index_beginscan(heap, index, snapshot, nkeys, 0)
+    }
+}
+
+/// The number that names a relation's main file within its database and tablespace.
+pub fn file_number(rel: pg_sys::Relation) -> u32 {
+    // SAFETY: callers pass an open relation.
+    unsafe {
+        #[cfg(feature = "pg15")]
+        return (*rel).rd_node.relNode.to_u32();
+        #[cfg(not(feature = "pg15"))]
+        (*rel).rd_locator.relNumber.to_u32()
+    }
+}
+
+/// Attribute `i` (from 0) of a descriptor.
+///
+/// # Safety
+/// A valid descriptor with more than `i` attributes.
+pub unsafe fn attribute<'a>(
+    desc: pg_sys::TupleDesc,
+    i: usize,
+) -> &'a pg_sys::FormData_pg_attribute {
+    // SAFETY: passed on to the caller.
+    unsafe {
+        #[cfg(feature = "pg18")]
+        return &*pg_sys::TupleDescAttr(desc, i as i32);
+        #[cfg(not(feature = "pg18"))]
+        &*(*desc).attrs.as_ptr().add(i)
+    }
+}
+
+/// `tuplesort_getdatum`, forwards, by value; it has a copy flag from 16 on.
+///
+/// # Safety
+/// A sorted tuplesort of by-value Datums.
+pub unsafe fn tuplesort_getdatum(
+    state: *mut pg_sys::Tuplesortstate,
+    value: &mut pg_sys::Datum,
+    null: &mut bool,
+) -> bool {
+    let abbrev = std::ptr::null_mut();
+    // SAFETY: passed on to the caller.
+    unsafe {
+        #[cfg(feature = "pg15")]
+        return pg_sys::tuplesort_getdatum(state, true, value, null, abbrev);
+        #[cfg(not(feature = "pg15"))]
+        pg_sys::tuplesort_getdatum(state, true, false, value, null, abbrev)
+    }
+}
+
+/// Whether changes of a relation are WAL-logged (`RelationNeedsWAL`).
+///
+/// # Safety
+/// An open relation.
+pub unsafe fn needs_wal(rel: pg_sys::Relation) -> bool {
+    // SAFETY: passed on to the caller.
+    unsafe {
+        let permanent = (*(*rel).rd_rel).relpersistence as u8 == pg_sys::RELPERSISTENCE_PERMANENT;
+        #[cfg(feature = "pg15")]
+        let skipped = (*rel).rd_firstRelfilenodeSubid != 0;
+        #[cfg(not(feature = "pg15"))]
+        let skipped = (*rel).rd_firstRelfilelocatorSubid != 0;
+        let minimal = pg_sys::wal_level < pg_sys::WalLevel::WAL_LEVEL_REPLICA as i32;
+        permanent && !(minimal && ((*rel).rd_createSubid != 0 || skipped))
+    }
+}
+
+/// Sets a relation's page and row counts, as VACUUM does.
+///
+/// # Safety
+/// An open relation under a lock that forbids a concurrent VACUUM.
+pub unsafe fn update_reltuples(
+    rel: pg_sys::Relation,
+    pages: u32,
+    rows: f64,
+    all_visible: u32,
+    has_index: bool,
+) {
+    let (mut frozen, mut multi) = (false, false);
+    // SAFETY: passed on; invalid cutoffs leave the frozen ids alone.
+    unsafe {
+        #[cfg(not(feature = "pg18"))]
+        pg_sys::vac_update_relstats(
+            rel,
+            pages,
+            rows,
+            all_visible,
+            has_index,
+            pg_sys::InvalidTransactionId,
+            pg_sys::MultiXactId::from(0u32),
+            &mut frozen,
+            &mut multi,
+            false,
+        );
+        #[cfg(feature = "pg18")]
+        pg_sys::vac_update_relstats(
+            rel,
+            pages,
+            rows,
+            all_visible,
+            0,
+            has_index,
+            pg_sys::InvalidTransactionId,
+            pg_sys::MultiXactId::from(0u32),
+            &mut frozen,
+            &mut multi,
+            false,
+        );
+    }
+}
+
+/// Tells the statistics collector how many live rows VACUUM left.
+///
+/// # Safety
+/// An open relation.
+pub unsafe fn report_vacuum(rel: pg_sys::Relation, rows: f64) {
+    // SAFETY: passed on to the caller.
+    unsafe {
+        #[cfg(not(feature = "pg18"))]
+        pg_sys::pgstat_report_vacuum((*rel).rd_id, (*(*rel).rd_rel).relisshared, rows as i64, 0);
+        #[cfg(feature = "pg18")]
+        {
+            let now = pg_sys::GetCurrentTimestamp();
+            pg_sys::pgstat_report_vacuum(
+                (*rel).rd_id,
+                (*(*rel).rd_rel).relisshared,
+                rows as i64,
+                0,
+                now,
+            );
+        }
+    }
+}

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The edge to PostgreSQL: everything below wraps raw `pg_sys` calls for the modules above.
+//!
+//! `raw` declares what pgrx does not bind; `heapam` hands work to PostgreSQL's own heap access method;
+//! `toast` reads and writes our tuples in a TOAST relation; `lock` and `visibility` answer questions about
+//! tuples and transactions; `compat` holds what differs between PostgreSQL's versions.
+
+pub mod compat;
+pub mod heapam;
+pub mod raw;
+pub mod toast;
+
+use pgrx::pg_sys;
+
+/// Bytes that cannot be what they should be; the text names what they should have been.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("corrupt {0}")]
+pub struct Corrupt(pub &'static str);
+
+/// Raises ERRCODE_DATA_CORRUPTED for a relation.
+pub fn report_corrupt(rel: pg_sys::Relation, what: impl std::fmt::Display) -> ! {
+    pgrx::ereport!(
+        ERROR,
+        pgrx::PgSqlErrorCode::ERRCODE_DATA_CORRUPTED,
+        format!("table \"{}\": {what}", relation_name(rel)),
+        "Check the table with doris.verify() and restore it from a backup."
+    );
+}
+
+/// The name of an open relation.
+pub fn relation_name(rel: pg_sys::Relation) -> String {
+    // SAFETY: callers pass an open relation, whose pg_class row is in the relation cache.
+    unsafe {
+        std::ffi::CStr::from_ptr((*(*rel).rd_rel).relname.data.as_ptr())
+            .to_string_lossy()
+            .into_owned()
+    }
+}
+
+/// The OID of an open relation.
+#[inline]
+pub fn relation_id(rel: pg_sys::Relation) -> pg_sys::Oid {
+    // SAFETY: callers pass an open relation.
+    unsafe { (*rel).rd_id }
+}
+
+/// The fixed part of a catalogue tuple (`GETSTRUCT`).
+///
+/// # Safety
+/// A tuple of the catalogue that `T` describes.
+pub unsafe fn form<T>(tuple: pg_sys::HeapTuple) -> *mut T {
+    // SAFETY: t_hoff leads to the first attribute.
+    unsafe {
+        let header = (*tuple).t_data;
+        (header as *mut u8).add((*header).t_hoff as usize).cast()
+    }
+}

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+//! PostgreSQL functions that pgrx does not bind: predicate locking (storage/predicate.h), and the numeric
+//! constants of a few macros.
+use pgrx::pg_sys;
+
+extern "C-unwind" {
+    fn CheckForSerializableConflictOut(
+        relation: pg_sys::Relation,
+        xid: pg_sys::TransactionId,
+        snapshot: pg_sys::Snapshot,
+    );
+    fn CheckForSerializableConflictIn(
+        relation: pg_sys::Relation,
+        tid: pg_sys::ItemPointer,
+        block: pg_sys::BlockNumber,
+    );
+    fn PredicateLockRelation(relation: pg_sys::Relation, snapshot: pg_sys::Snapshot);
+    fn PredicateLockTID(
+        relation: pg_sys::Relation,
+        tid: pg_sys::ItemPointer,
+        snapshot: pg_sys::Snapshot,
+        xid: pg_sys::TransactionId,
+    );
+}
+
+/// Runs a C call so that an error in it becomes a Rust panic, which runs destructors on its way.
+#[inline]
+pub fn guarded<T>(f: impl FnOnce() -> T) -> T {
+    // SAFETY: the closures passed here call into PostgreSQL and own nothing that needs dropping, which is
+    // what a longjmp out of them requires.
+    unsafe { pg_sys::ffi::pg_guard_ffi_boundary(f) }
+}
+
+/// Whether a snapshot is an MVCC one (`IsMVCCSnapshot`).
+#[inline]
+pub fn is_mvcc(snapshot: pg_sys::Snapshot) -> bool {
+    if snapshot.is_null() {
+        return false;
+    }
+    // SAFETY: a non-null snapshot handed to us by PostgreSQL is valid.
+    let kind = unsafe { (*snapshot).snapshot_type };
+    kind == pg_sys::SnapshotType::SNAPSHOT_MVCC
+        || kind == pg_sys::SnapshotType::SNAPSHOT_HISTORIC_MVCC
+}
+
+/// Records that a serializable transaction read a whole relation.
+pub fn predicate_lock_relation(rel: pg_sys::Relation, snapshot: pg_sys::Snapshot) {
+    // SAFETY: open relation, registered snapshot.
+    guarded(|| unsafe { PredicateLockRelation(rel, snapshot) });
+}
+
+/// Records that a serializable transaction read a row that `xid` inserted.
+pub fn predicate_lock_tid(
+    rel: pg_sys::Relation,
+    tid: &mut pg_sys::ItemPointerData,
+    snapshot: pg_sys::Snapshot,
+    xid: pg_sys::TransactionId,
+) {
+    // SAFETY: open relation, registered snapshot, a TID on our stack.
+    guarded(|| unsafe { PredicateLockTID(rel, tid, snapshot, xid) });
+}
+
+/// Checks a read of a version written by `xid` that the snapshot does not see.
+pub fn conflict_out(rel: pg_sys::Relation, xid: pg_sys::TransactionId, snap: pg_sys::Snapshot) {
+    // SAFETY: open relation, registered snapshot.
+    guarded(|| unsafe { CheckForSerializableConflictOut(rel, xid, snap) });
+}
+
+/// Checks a write to a row (or, with `None`, to the relation) against serializable readers.
+pub fn conflict_in(rel: pg_sys::Relation, tid: Option<pg_sys::ItemPointerData>) {
+    let mut copy = tid;
+    let (pointer, block) = match copy.as_mut() {
+        Some(tid) => {
+            let block = crate::store::tid::block_of(tid);
+            (tid as pg_sys::ItemPointer, block)
+        }
+        None => (std::ptr::null_mut(), pg_sys::InvalidBlockNumber),
+    };
+    // SAFETY: open relation; the TID lives on our stack for the call.
+    guarded(|| unsafe { CheckForSerializableConflictIn(rel, pointer, block) });
+}

@@ -1,0 +1,514 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Our tuples in a TOAST relation: `(chunk_id oid, chunk_seq int4, chunk_data bytea)` with an index on the
+//! first two. Reads see every physical version and leave it to the caller to judge visibility, so that no
+//! predicate lock is taken on internals (schedule 12 of the concurrency notes).
+use super::{compat, raw::guarded};
+use pgrx::pg_sys;
+
+/// `HEAP_INSERT_FROZEN` of access/heapam.h: visible to everyone at once.
+pub const INSERT_FROZEN: i32 = 0x0004;
+/// `HEAP_INSERT_NO_LOGICAL`: logical decoding skips the row.
+const INSERT_NO_LOGICAL: i32 = 0x0008;
+/// Offset of the payload behind the tuple header: two four-byte keys and a four-byte varlena header.
+const PAYLOAD_OFFSET: usize = 12;
+
+/// The TOAST relation of a table, open with its valid index.
+pub struct Toast {
+    /// The TOAST relation.
+    pub rel: pg_sys::Relation,
+    index: pg_sys::Relation,
+    others: Vec<pg_sys::Relation>,
+}
+
+impl Toast {
+    /// Opens the TOAST relation of `main`; `None` when the table has none. Locks stay until the end of the
+    /// transaction.
+    pub fn open(main: pg_sys::Relation, lockmode: i32) -> Option<Self> {
+        // SAFETY: main is open; what is opened here is closed in Drop.
+        unsafe {
+            let oid = (*(*main).rd_rel).reltoastrelid;
+            if oid == pg_sys::InvalidOid {
+                return None;
+            }
+            let rel = pg_sys::table_open(oid, lockmode);
+            let list = pg_sys::RelationGetIndexList(rel);
+            let mut valid = None;
+            let mut others = Vec::new();
+            for index in pgrx::PgList::<pg_sys::Oid>::from_pg(list).iter_oid() {
+                let index = pg_sys::index_open(index, lockmode);
+                if valid.is_none() && (*(*index).rd_index).indisvalid {
+                    valid = Some(index);
+                } else {
+                    others.push(index);
+                }
+            }
+            let index =
+                valid.unwrap_or_else(|| super::report_corrupt(main, "no valid TOAST index"));
+            Some(Self { rel, index, others })
+        }
+    }
+
+    /// Inserts a tuple and its index entries; returns its TID.
+    pub fn insert(
+        &self,
+        key: (u32, i32),
+        payload: &[u8],
+        cid: pg_sys::CommandId,
+        options: i32,
+        bistate: pg_sys::BulkInsertState,
+    ) -> pg_sys::ItemPointerData {
+        // SAFETY: the TOAST relation is open with a lock that allows inserts; the tuple is formed from its
+        // own descriptor and freed after use.
+        unsafe {
+            let tuple = self.form(key, payload);
+            pg_sys::heap_insert(self.rel, tuple, cid, options | INSERT_NO_LOGICAL, bistate);
+            let tid = (*tuple).t_self;
+            self.index(key, tid);
+            pg_sys::heap_freetuple(tuple);
+            tid
+        }
+    }
+
+    /// Replaces a tuple that the caller has locked: an UPDATE of the payload. Returns the new TID.
+    pub fn update(
+        &self,
+        tid: pg_sys::ItemPointerData,
+        key: (u32, i32),
+        payload: &[u8],
+        cid: pg_sys::CommandId,
+    ) -> pg_sys::TM_Result::Type {
+        let mut tid = tid;
+        // SAFETY: as for insert; tmfd and lockmode are out parameters on our stack.
+        unsafe {
+            let tuple = self.form(key, payload);
+            let mut tmfd = std::mem::zeroed::<pg_sys::TM_FailureData>();
+            let mut mode = 0;
+            #[cfg(any(feature = "pg15"))]
+            let result = pg_sys::heap_update(
+                self.rel,
+                &mut tid,
+                tuple,
+                cid,
+                std::ptr::null_mut(),
+                true,
+                &mut tmfd,
+                &mut mode,
+            );
+            #[cfg(not(any(feature = "pg15")))]
+            let result = {
+                let mut update_indexes = 0;
+                pg_sys::heap_update(
+                    self.rel,
+                    &mut tid,
+                    tuple,
+                    cid,
+                    std::ptr::null_mut(),
+                    true,
+                    &mut tmfd,
+                    &mut mode,
+                    &mut update_indexes,
+                )
+            };
+            let heap_only = (*(*tuple).t_data).t_infomask2 & pg_sys::HEAP_ONLY_TUPLE as u16 != 0;
+            if result == pg_sys::TM_Result::TM_Ok && !heap_only {
+                self.index(key, (*tuple).t_self);
+            }
+            pg_sys::heap_freetuple(tuple);
+            result
+        }
+    }
+
+    unsafe fn form(&self, key: (u32, i32), payload: &[u8]) -> pg_sys::HeapTuple {
+        // SAFETY: the buffer is a complete varlena; the descriptor is the TOAST relation's own.
+        unsafe {
+            let bytes = pg_sys::palloc(payload.len() + 4) as *mut u8;
+            *(bytes as *mut u32) = ((payload.len() + 4) as u32) << 2;
+            std::ptr::copy_nonoverlapping(payload.as_ptr(), bytes.add(4), payload.len());
+            let mut values = [
+                pg_sys::Datum::from(key.0),
+                pg_sys::Datum::from(key.1),
+                pg_sys::Datum::from(bytes),
+            ];
+            let mut nulls = [false; 3];
+            let tuple = pg_sys::heap_form_tuple(
+                (*self.rel).rd_att,
+                values.as_mut_ptr(),
+                nulls.as_mut_ptr(),
+            );
+            pg_sys::pfree(bytes.cast());
+            tuple
+        }
+    }
+
+    unsafe fn index(&self, key: (u32, i32), tid: pg_sys::ItemPointerData) {
+        let mut tid = tid;
+        let mut values = [pg_sys::Datum::from(key.0), pg_sys::Datum::from(key.1)];
+        let mut nulls = [false; 2];
+        for index in std::iter::once(&self.index).chain(&self.others) {
+            // SAFETY: open indexes of the TOAST relation; arrays match their two key columns. Uniqueness is
+            // ours to keep: an anchor may have several versions with entries of their own.
+            unsafe {
+                if !(*(**index).rd_index).indisready {
+                    continue;
+                }
+                pg_sys::index_insert(
+                    *index,
+                    values.as_mut_ptr(),
+                    nulls.as_mut_ptr(),
+                    &mut tid,
+                    self.rel,
+                    pg_sys::IndexUniqueCheck::UNIQUE_CHECK_NO,
+                    false,
+                    std::ptr::null_mut(),
+                );
+            }
+        }
+    }
+
+    /// Calls `visit` with every physical version filed under `chunk_id` with `low <= chunk_seq <= high`, in
+    /// the order of chunk_seq (descending when `backward`), until it returns false.
+    pub fn scan(
+        &self,
+        chunk_id: u32,
+        low: i32,
+        high: i32,
+        backward: bool,
+        mut visit: impl FnMut(&Version) -> bool,
+    ) {
+        let direction = if backward {
+            pg_sys::ScanDirection::BackwardScanDirection
+        } else {
+            pg_sys::ScanDirection::ForwardScanDirection
+        };
+        // SAFETY: the scan and slot are ended below, or by the resource owner and memory context on error.
+        unsafe {
+            let mut keys = [
+                scan_key(
+                    1,
+                    pg_sys::BTEqualStrategyNumber,
+                    pg_sys::F_OIDEQ,
+                    chunk_id.into(),
+                ),
+                scan_key(
+                    2,
+                    pg_sys::BTGreaterEqualStrategyNumber,
+                    pg_sys::F_INT4GE,
+                    low.into(),
+                ),
+                scan_key(
+                    2,
+                    pg_sys::BTLessEqualStrategyNumber,
+                    pg_sys::F_INT4LE,
+                    high.into(),
+                ),
+            ];
+            let scan =
+                compat::index_beginscan(self.rel, self.index, &raw mut pg_sys::SnapshotAnyData, 3);
+            pg_sys::index_rescan(scan, keys.as_mut_ptr(), 3, std::ptr::null_mut(), 0);
+            let slot = pg_sys::MakeSingleTupleTableSlot(
+                (*self.rel).rd_att,
+                &raw const pg_sys::TTSOpsBufferHeapTuple,
+            );
+            while pg_sys::index_getnext_slot(scan, direction, slot) {
+                if !visit(&Version::of(slot)) {
+                    break;
+                }
+            }
+            pg_sys::ExecDropSingleTupleTableSlot(slot);
+            pg_sys::index_endscan(scan);
+        }
+    }
+
+    /// Changes the payload of a tuple where it is, with WAL but outside MVCC. `change` gets the bytes under
+    /// the buffer's exclusive lock and must keep their length.
+    pub fn change_in_place(&self, tid: pg_sys::ItemPointerData, change: impl FnOnce(&mut [u8])) {
+        let block = crate::store::tid::block_of(&tid);
+        // SAFETY: the buffer is pinned and exclusively locked between read and release; GenericXLog hands
+        // out a writable image of the page; the item was checked to be a normal tuple of ours.
+        unsafe {
+            let buffer = pg_sys::ReadBuffer(self.rel, block);
+            pg_sys::LockBuffer(buffer, pg_sys::BUFFER_LOCK_EXCLUSIVE as i32);
+            let state = pg_sys::GenericXLogStart(self.rel);
+            let page = pg_sys::GenericXLogRegisterBuffer(state, buffer, 0);
+            let Some(payload) = page_payload(page.cast(), tid.ip_posid) else {
+                super::report_corrupt(self.rel, "line pointer of a catalogue tuple");
+            };
+            change(payload);
+            pg_sys::GenericXLogFinish(state);
+            pg_sys::UnlockReleaseBuffer(buffer);
+        }
+    }
+
+    /// Reads the payload at a TID when that tuple carries `key`; `None` otherwise (the caller then looks in
+    /// the index). Visibility is not judged. The bytes are handed to `visit` from the pinned page.
+    pub fn read_at<T>(
+        &self,
+        tid: pg_sys::ItemPointerData,
+        key: (u32, i32),
+        visit: impl FnOnce(&[u8]) -> T,
+    ) -> Option<T> {
+        let block = crate::store::tid::block_of(&tid);
+        // SAFETY: the block was checked to exist; a pin keeps the tuple where it is, and its key and payload
+        // never change; the buffer is released below.
+        unsafe {
+            let buffer = pg_sys::ReadBuffer(self.rel, block);
+            let page = pg_sys::BufferGetPage(buffer);
+            let result = match page_payload(page.cast(), tid.ip_posid) {
+                Some(payload) => {
+                    let keys = payload.as_ptr().sub(PAYLOAD_OFFSET);
+                    let found = (
+                        u32::from_ne_bytes(*(keys as *const [u8; 4])),
+                        i32::from_ne_bytes(*(keys.add(4) as *const [u8; 4])),
+                    );
+                    (found == key).then(|| visit(payload))
+                }
+                None => None,
+            };
+            pg_sys::ReleaseBuffer(buffer);
+            result
+        }
+    }
+
+    /// Blocks of the TOAST relation.
+    pub fn blocks(&self) -> u32 {
+        // SAFETY: open relation.
+        unsafe {
+            pg_sys::RelationGetNumberOfBlocksInFork(self.rel, pg_sys::ForkNumber::MAIN_FORKNUM)
+        }
+    }
+}
+
+impl Drop for Toast {
+    fn drop(&mut self) {
+        // During an abort the relation references are released with the resource owner.
+        // SAFETY: opened in `open`; checked that a transaction is still in progress.
+        unsafe {
+            if std::thread::panicking() || !pg_sys::IsTransactionState() {
+                return;
+            }
+            for index in std::iter::once(&self.index).chain(&self.others) {
+                pg_sys::index_close(*index, pg_sys::NoLock as i32);
+            }
+            pg_sys::table_close(self.rel, pg_sys::NoLock as i32);
+        }
+    }
+}
+
+unsafe fn scan_key(
+    attribute: i16,
+    strategy: u32,
+    function: u32,
+    argument: pg_sys::Datum,
+) -> pg_sys::ScanKeyData {
+    // SAFETY: a zeroed ScanKeyData is valid to initialise.
+    unsafe {
+        let mut key = std::mem::zeroed::<pg_sys::ScanKeyData>();
+        pg_sys::ScanKeyInit(
+            &mut key,
+            attribute,
+            strategy as pg_sys::StrategyNumber,
+            pg_sys::Oid::from(function),
+            argument,
+        );
+        key
+    }
+}
+
+/// The payload of a normal tuple of ours on a page; `None` for anything else.
+unsafe fn page_payload<'a>(page: *mut u8, offset: u16) -> Option<&'a mut [u8]> {
+    // SAFETY: the caller holds the page; all offsets are checked against its bounds.
+    unsafe {
+        let header = page as *const pg_sys::PageHeaderData;
+        let items = ((*header).pd_lower as usize).saturating_sub(24) / 4;
+        if offset == 0 || offset as usize > items {
+            return None;
+        }
+        let item = *(page.add(24 + 4 * (offset as usize - 1)) as *const u32);
+        let (at, flags, length) = (
+            (item & 0x7fff) as usize,
+            item >> 15 & 3,
+            (item >> 17) as usize,
+        );
+        if flags != pg_sys::LP_NORMAL || length < 36 || at + length > pg_sys::BLCKSZ as usize {
+            return None;
+        }
+        let header_bytes = (*(page.add(at) as *const pg_sys::HeapTupleHeaderData)).t_hoff as usize;
+        if header_bytes + PAYLOAD_OFFSET > length {
+            return None;
+        }
+        let start = page.add(at + header_bytes + PAYLOAD_OFFSET);
+        let varlena = *(start.sub(4) as *const u32);
+        let payload = ((varlena >> 2) as usize).checked_sub(4)?;
+        if varlena & 3 != 0 || header_bytes + PAYLOAD_OFFSET + payload > length {
+            return None;
+        }
+        Some(std::slice::from_raw_parts_mut(start, payload))
+    }
+}
+
+/// One physical version of a tuple, pinned while it is looked at.
+pub struct Version {
+    tuple: pg_sys::HeapTuple,
+    buffer: pg_sys::Buffer,
+}
+
+/// What a transaction that wrote something has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It is this transaction, or a subtransaction of it that was not rolled back.
+    Own,
+    /// Another transaction that has not ended.
+    InProgress,
+    /// Committed.
+    Committed,
+    /// Rolled back, or lost in a crash.
+    Aborted,
+}
+
+impl Version {
+    unsafe fn of(slot: *mut pg_sys::TupleTableSlot) -> Self {
+        // SAFETY: the slot was made with TTSOpsBufferHeapTuple and holds a tuple.
+        unsafe {
+            let slot = slot as *mut pg_sys::BufferHeapTupleTableSlot;
+            Self {
+                tuple: (*slot).base.tuple,
+                buffer: (*slot).buffer,
+            }
+        }
+    }
+
+    /// Its TID.
+    pub fn tid(&self) -> pg_sys::ItemPointerData {
+        // SAFETY: the tuple is pinned by the slot this version came from.
+        unsafe { (*self.tuple).t_self }
+    }
+
+    /// Its chunk_seq.
+    pub fn seq(&self) -> i32 {
+        // SAFETY: as above; the second attribute is an int4 at a fixed offset.
+        unsafe { *(self.data().add(4) as *const i32) }
+    }
+
+    unsafe fn data(&self) -> *const u8 {
+        // SAFETY: t_hoff leads to the first attribute.
+        unsafe { ((*self.tuple).t_data as *const u8).add((*(*self.tuple).t_data).t_hoff as usize) }
+    }
+
+    /// Its payload.
+    pub fn payload(&self) -> &[u8] {
+        // SAFETY: attributes are fixed: two int4 and a plain varlena with a four-byte header.
+        unsafe {
+            let length = (*(self.data().add(8) as *const u32) >> 2) as usize - 4;
+            std::slice::from_raw_parts(self.data().add(PAYLOAD_OFFSET), length)
+        }
+    }
+
+    /// Whether a snapshot sees this version. A dirty snapshot gets its xmin and xmax set.
+    pub fn visible(&self, snapshot: pg_sys::Snapshot) -> bool {
+        // SAFETY: pinned by the slot; the content lock is taken for the check, as it requires.
+        unsafe {
+            pg_sys::LockBuffer(self.buffer, pg_sys::BUFFER_LOCK_SHARE as i32);
+            let seen = pg_sys::HeapTupleSatisfiesVisibility(self.tuple, snapshot, self.buffer);
+            pg_sys::LockBuffer(self.buffer, pg_sys::BUFFER_LOCK_UNLOCK as i32);
+            seen
+        }
+    }
+
+    /// The transaction that wrote it; raw, so also known after freezing.
+    pub fn raw_xmin(&self) -> pg_sys::TransactionId {
+        // SAFETY: pinned by the slot.
+        unsafe { (*(*self.tuple).t_data).t_choice.t_heap.t_xmin }
+    }
+
+    /// The command of this transaction that wrote it.
+    pub fn cmin(&self) -> pg_sys::CommandId {
+        // SAFETY: pinned by the slot; callers ask only for versions written by this transaction.
+        unsafe { pg_sys::HeapTupleHeaderGetCmin((*self.tuple).t_data) }
+    }
+
+    /// What became of the transaction that wrote it.
+    pub fn writer_fate(&self) -> Fate {
+        // SAFETY: pinned by the slot.
+        let infomask = unsafe { (*(*self.tuple).t_data).t_infomask };
+        if u32::from(infomask) & pg_sys::HEAP_XMIN_FROZEN == pg_sys::HEAP_XMIN_FROZEN {
+            return Fate::Committed;
+        }
+        fate(self.raw_xmin())
+    }
+
+    /// What became of the transaction that deleted or replaced it; `None` when nobody has.
+    pub fn deleter(&self) -> Option<(pg_sys::TransactionId, Fate)> {
+        // SAFETY: pinned by the slot.
+        unsafe {
+            let header = (*self.tuple).t_data;
+            let infomask = u32::from((*header).t_infomask);
+            if infomask & pg_sys::HEAP_XMAX_INVALID != 0
+                || infomask & pg_sys::HEAP_XMAX_LOCK_ONLY != 0
+            {
+                return None;
+            }
+            let xid = if infomask & pg_sys::HEAP_XMAX_IS_MULTI != 0 {
+                pg_sys::HeapTupleGetUpdateXid(header)
+            } else {
+                (*header).t_choice.t_heap.t_xmax
+            };
+            (xid != pg_sys::InvalidTransactionId).then(|| (xid, fate(xid)))
+        }
+    }
+}
+
+/// What a transaction has come to.
+pub fn fate(xid: pg_sys::TransactionId) -> Fate {
+    // SAFETY: plain look-ups in shared transaction state. In progress is asked before committed, as
+    // PostgreSQL's visibility rules require.
+    unsafe {
+        if pg_sys::TransactionIdIsCurrentTransactionId(xid) {
+            Fate::Own
+        } else if pg_sys::TransactionIdIsInProgress(xid) {
+            Fate::InProgress
+        } else if pg_sys::TransactionIdDidCommit(xid) {
+            Fate::Committed
+        } else {
+            Fate::Aborted
+        }
+    }
+}
+
+/// Waits until a transaction that holds a row has ended.
+pub fn wait_for(
+    xid: pg_sys::TransactionId,
+    rel: pg_sys::Relation,
+    tid: pg_sys::ItemPointerData,
+    oper: pg_sys::XLTW_Oper::Type,
+) {
+    let mut tid = tid;
+    // SAFETY: open relation; the TID is on our stack.
+    guarded(|| unsafe { pg_sys::XactLockTableWait(xid, rel, &mut tid, oper) });
+}
+
+/// The chunk_id of a tuple of a TOAST relation.
+///
+/// # Safety
+/// A valid tuple of a TOAST relation.
+pub unsafe fn chunk_id(tuple: pg_sys::HeapTuple) -> u32 {
+    // SAFETY: the first attribute is an oid at t_hoff.
+    unsafe {
+        let header = (*tuple).t_data;
+        *((header as *const u8).add((*header).t_hoff as usize) as *const u32)
+    }
+}
+
+impl Toast {
+    /// Inserts the index entries of a tuple that is in place already.
+    ///
+    /// # Safety
+    /// A tuple of this TOAST relation.
+    pub unsafe fn index_tuple(&self, tuple: pg_sys::HeapTuple) {
+        // SAFETY: passed on to the caller.
+        unsafe {
+            let header = (*tuple).t_data;
+            let seq = (header as *const u8).add((*header).t_hoff as usize + 4) as *const i32;
+            self.index((chunk_id(tuple), *seq), (*tuple).t_self);
+        }
+    }
+}

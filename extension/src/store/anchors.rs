@@ -1,0 +1,424 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Deletes, updates and row locks of segment rows.
+//!
+//! A segment is immutable, so what happens to one of its rows is written beside it, in an *anchor*: a tuple
+//! of the TOAST relation filed under the row's number.
+//!
+//! - A *tombstone* says that its inserter deleted the row (or updated it, with the TID of the next version).
+//!   A snapshot that sees the tombstone does not see the row. Who finds the tombstone of an open transaction
+//!   waits for that transaction, as a heap's writer waits for xmax.
+//! - A *live* anchor has no meaning of its own; it is a heap tuple on which PostgreSQL's row locks of the
+//!   row are taken (FOR KEY SHARE ... FOR UPDATE, multixacts included). It is inserted frozen, so that it is
+//!   there for everybody at once and stays when its creator rolls back. Deleting a row that has one locks it
+//!   exclusively and turns it into a tombstone.
+//!
+//! Whether a row has an anchor is decided under a brief tuple lock on the row's TID (`LockTuple`), which is
+//! never held while waiting for a transaction.
+//!
+//! An UPDATE that leaves the key alone takes the exclusive lock here, not FOR NO KEY UPDATE: PostgreSQL
+//! cannot carry other transactions' KEY SHARE locks over to the new version in the heap.
+use super::entry::Anchor;
+use super::keys;
+use super::tid::RowNumber;
+use crate::pg::toast::{self, Fate, Toast, INSERT_FROZEN};
+use crate::pg::{self, raw};
+use pg_sys::TM_Result::{
+    self, TM_BeingModified, TM_Deleted, TM_Ok, TM_SelfModified, TM_Updated, TM_WouldBlock,
+};
+use pgrx::pg_sys;
+
+/// The state of one segment row at a moment.
+#[derive(Debug)]
+enum State {
+    /// Nobody has touched it.
+    Free,
+    /// It has a live anchor, which may be locked.
+    Anchored(pg_sys::ItemPointerData),
+    /// Somebody deleted or updated it.
+    Gone {
+        xid: pg_sys::TransactionId,
+        fate: Fate,
+        cmin: pg_sys::CommandId,
+        how: Anchor,
+    },
+}
+
+fn look(main: pg_sys::Relation, toast: &Toast, row: RowNumber) -> State {
+    let (chunk_id, seq) = keys::anchor(row.0);
+    let mut state = State::Free;
+    toast.scan(chunk_id, seq, seq, false, |version| {
+        let anchor =
+            Anchor::decode(version.payload()).unwrap_or_else(|e| pg::report_corrupt(main, e));
+        if anchor == Anchor::Live {
+            state = State::Anchored(version.tid());
+            return true;
+        }
+        let fate = version.writer_fate();
+        if fate == Fate::Aborted {
+            return true;
+        }
+        let cmin = if fate == Fate::Own { version.cmin() } else { 0 };
+        state = State::Gone {
+            xid: version.raw_xmin(),
+            fate,
+            cmin,
+            how: anchor,
+        };
+        false
+    });
+    state
+}
+
+/// A writer's or locker's request for a row.
+#[derive(Clone, Copy)]
+pub struct Request {
+    /// The command that asks.
+    pub cid: pg_sys::CommandId,
+    /// Block, skip or fail when another transaction holds the row.
+    pub wait: pg_sys::LockWaitPolicy::Type,
+    /// What a waiter is shown to be doing.
+    pub oper: pg_sys::XLTW_Oper::Type,
+}
+
+/// A row that this transaction may delete or update: nobody else can until it ends.
+pub enum Claim {
+    /// No anchor; the tuple lock on the row's TID is held until [`bury`] or [`release`].
+    Free,
+    /// Its live anchor, exclusively locked.
+    Anchored(pg_sys::ItemPointerData),
+}
+
+/// Claims a row for deleting or updating it; otherwise says why not, as `table_tuple_delete` would, with
+/// `tmfd` filled in.
+pub fn claim(
+    main: pg_sys::Relation,
+    toast: &Toast,
+    row: RowNumber,
+    request: Request,
+    tmfd: &mut pg_sys::TM_FailureData,
+) -> Result<Claim, TM_Result::Type> {
+    loop {
+        match look(main, toast, row) {
+            State::Gone {
+                xid,
+                fate,
+                cmin,
+                how,
+            } => {
+                settle(main, row, request, tmfd, (xid, fate, cmin, how))?;
+            }
+            State::Anchored(anchor) => {
+                let mode = pg_sys::LockTupleMode::LockTupleExclusive;
+                if lock_anchor(main, toast, anchor, request, mode, tmfd)? {
+                    return Ok(Claim::Anchored(anchor));
+                }
+            }
+            State::Free => {
+                tuple_lock(main, row, true);
+                if matches!(look(main, toast, row), State::Free) {
+                    return Ok(Claim::Free);
+                }
+                tuple_lock(main, row, false);
+            }
+        }
+    }
+}
+
+/// Writes the tombstone of a claimed row.
+pub fn bury(
+    main: pg_sys::Relation,
+    toast: &Toast,
+    row: RowNumber,
+    claim: &Claim,
+    how: Anchor,
+    cid: pg_sys::CommandId,
+) {
+    let key = keys::anchor(row.0);
+    match claim {
+        Claim::Free => {
+            toast.insert(key, &how.encode(), cid, 0, std::ptr::null_mut());
+            tuple_lock(main, row, false);
+        }
+        Claim::Anchored(anchor) => {
+            let result = toast.update(*anchor, key, &how.encode(), cid);
+            if result != TM_Ok {
+                pgrx::error!(
+                    "could not mark a locked row of \"{}\" deleted: {result}",
+                    pg::relation_name(main)
+                );
+            }
+        }
+    }
+}
+
+/// Locks a row as SELECT ... FOR does. Fills `tmfd` when the answer is not `TM_Ok`.
+pub fn lock(
+    main: pg_sys::Relation,
+    toast: &Toast,
+    row: RowNumber,
+    request: Request,
+    mode: pg_sys::LockTupleMode::Type,
+    tmfd: &mut pg_sys::TM_FailureData,
+) -> TM_Result::Type {
+    loop {
+        let result = match look(main, toast, row) {
+            State::Gone {
+                xid,
+                fate,
+                cmin,
+                how,
+            } => settle(main, row, request, tmfd, (xid, fate, cmin, how)).err(),
+            State::Anchored(anchor) => {
+                match lock_anchor(main, toast, anchor, request, mode, tmfd) {
+                    Ok(true) => Some(TM_Ok),
+                    Ok(false) => None,
+                    Err(result) => Some(result),
+                }
+            }
+            State::Free => {
+                tuple_lock(main, row, true);
+                if matches!(look(main, toast, row), State::Free) {
+                    let payload = Anchor::Live.encode();
+                    let key = keys::anchor(row.0);
+                    let null = std::ptr::null_mut();
+                    toast.insert(key, &payload, request.cid, INSERT_FROZEN, null);
+                }
+                tuple_lock(main, row, false);
+                None
+            }
+        };
+        if let Some(result) = result {
+            return result;
+        }
+    }
+}
+
+/// Takes a heap row lock on a live anchor. `Ok(false)`: it became a tombstone meanwhile, look again.
+fn lock_anchor(
+    main: pg_sys::Relation,
+    toast: &Toast,
+    anchor: pg_sys::ItemPointerData,
+    request: Request,
+    mode: pg_sys::LockTupleMode::Type,
+    tmfd: &mut pg_sys::TM_FailureData,
+) -> Result<bool, TM_Result::Type> {
+    // NOWAIT is asked for as SKIP LOCKED, so that the error can name the table instead of its TOAST relation.
+    let nowait = request.wait == pg_sys::LockWaitPolicy::LockWaitError;
+    let wait = if nowait {
+        pg_sys::LockWaitPolicy::LockWaitSkip
+    } else {
+        request.wait
+    };
+    // SAFETY: the TOAST relation is open; the tuple and buffer are out parameters, the pin is released.
+    let result = unsafe {
+        let mut tuple = std::mem::zeroed::<pg_sys::HeapTupleData>();
+        tuple.t_self = anchor;
+        let mut buffer = 0;
+        let result = pg_sys::heap_lock_tuple(
+            toast.rel,
+            &mut tuple,
+            request.cid,
+            mode,
+            wait,
+            false,
+            &mut buffer,
+            tmfd,
+        );
+        if buffer != 0 {
+            pg_sys::ReleaseBuffer(buffer);
+        }
+        result
+    };
+    match result {
+        TM_Ok => Ok(true),
+        TM_Updated | TM_SelfModified | TM_Deleted => Ok(false),
+        TM_WouldBlock if nowait => report_busy(main),
+        other => Err(other),
+    }
+}
+
+/// Answers for a row that has a tombstone: waits when its writer is still open, else says what happened.
+fn settle(
+    main: pg_sys::Relation,
+    row: RowNumber,
+    request: Request,
+    tmfd: &mut pg_sys::TM_FailureData,
+    (xid, fate, cmin, how): (pg_sys::TransactionId, Fate, pg_sys::CommandId, Anchor),
+) -> Result<(), TM_Result::Type> {
+    tmfd.ctid = successor(row, how);
+    tmfd.xmax = xid;
+    tmfd.cmax = pg_sys::InvalidCommandId;
+    tmfd.traversed = false;
+    match fate {
+        Fate::Own => {
+            tmfd.cmax = cmin;
+            Err(if cmin >= request.cid {
+                TM_SelfModified
+            } else {
+                TM_Result::TM_Invisible
+            })
+        }
+        Fate::Committed => Err(if how == Anchor::Deleted {
+            TM_Deleted
+        } else {
+            TM_Updated
+        }),
+        Fate::Aborted => Ok(()),
+        Fate::InProgress => match request.wait {
+            pg_sys::LockWaitPolicy::LockWaitBlock => {
+                toast::wait_for(xid, main, row.to_tid(), request.oper);
+                Ok(())
+            }
+            policy => {
+                // SAFETY: plain call.
+                if raw::guarded(|| unsafe { pg_sys::ConditionalXactLockTableWait(xid) }) {
+                    return Ok(());
+                }
+                if policy == pg_sys::LockWaitPolicy::LockWaitError {
+                    report_busy(main);
+                }
+                Err(if request.oper == pg_sys::XLTW_Oper::XLTW_Lock {
+                    TM_WouldBlock
+                } else {
+                    TM_BeingModified
+                })
+            }
+        },
+    }
+}
+
+fn report_busy(main: pg_sys::Relation) -> ! {
+    pgrx::ereport!(
+        ERROR,
+        pgrx::PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE,
+        format!(
+            "could not obtain lock on row in relation \"{}\"",
+            pg::relation_name(main)
+        )
+    );
+}
+
+/// The TID of the next version, as `t_ctid` would have it.
+fn successor(row: RowNumber, how: Anchor) -> pg_sys::ItemPointerData {
+    match how {
+        Anchor::Updated(block, offset) => super::tid::tid(block, offset),
+        // The mark of heapam for a row that went to another partition (ItemPointerSetMovedPartitions).
+        Anchor::MovedPartition => super::tid::tid(u32::MAX, 0xfffd),
+        _ => row.to_tid(),
+    }
+}
+
+fn tuple_lock(main: pg_sys::Relation, row: RowNumber, take: bool) {
+    let mut tid = row.to_tid();
+    let mode = pg_sys::ExclusiveLock as i32;
+    // SAFETY: open relation; the TID is on our stack.
+    raw::guarded(|| unsafe {
+        if take {
+            pg_sys::LockTuple(main, &mut tid, mode);
+        } else {
+            pg_sys::UnlockTuple(main, &mut tid, mode);
+        }
+    });
+}
+
+/// Whether a snapshot sees a row of a segment that it sees. A dirty snapshot gets the xmax of a deleter that
+/// is still open. `None` for `SnapshotAny`-like snapshots means: seen.
+pub fn alive(
+    main: pg_sys::Relation,
+    toast: &Toast,
+    row: RowNumber,
+    snapshot: pg_sys::Snapshot,
+) -> bool {
+    // SAFETY: a valid snapshot of the caller.
+    let kind = unsafe { (*snapshot).snapshot_type };
+    if matches!(
+        kind,
+        pg_sys::SnapshotType::SNAPSHOT_ANY | pg_sys::SnapshotType::SNAPSHOT_NON_VACUUMABLE
+    ) {
+        return true;
+    }
+    if kind == pg_sys::SnapshotType::SNAPSHOT_DIRTY {
+        return match look(main, toast, row) {
+            State::Gone {
+                xid,
+                fate: Fate::InProgress,
+                ..
+            } => {
+                // SAFETY: dirty snapshots are the caller's own struct, written by design.
+                unsafe { (*snapshot).xmax = xid };
+                true
+            }
+            State::Gone { .. } => false,
+            _ => true,
+        };
+    }
+    let (chunk_id, seq) = keys::anchor(row.0);
+    let mut alive = true;
+    toast.scan(chunk_id, seq, seq, false, |version| {
+        let tombstone = !matches!(Anchor::decode(version.payload()), Ok(Anchor::Live));
+        if tombstone {
+            if version.visible(snapshot) {
+                alive = false;
+            } else if version.writer_fate() != Fate::Aborted {
+                raw::conflict_out(main, version.raw_xmin(), snapshot);
+            }
+        }
+        alive
+    });
+    alive
+}
+
+/// Positions, relative to `first_row`, of rows that a snapshot no longer sees; ascending.
+pub fn dead_positions(
+    main: pg_sys::Relation,
+    toast: &Toast,
+    first_row: u64,
+    rows: u32,
+    snapshot: pg_sys::Snapshot,
+) -> Vec<u32> {
+    let mut dead = Vec::new();
+    let end = first_row + u64::from(rows);
+    let mut at = first_row;
+    // A segment may straddle two chunk_ids.
+    while at < end {
+        let stop = end.min((at >> 31 << 31) + (1 << 31));
+        let (chunk_id, low) = keys::anchor(at);
+        let high = keys::anchor(stop - 1).1;
+        toast.scan(chunk_id, low, high, false, |version| {
+            if matches!(Anchor::decode(version.payload()), Ok(Anchor::Live)) {
+                return true;
+            }
+            if version.visible(snapshot) {
+                dead.push((at - first_row) as u32 + (version.seq() - low) as u32);
+            } else if raw::is_mvcc(snapshot) && version.writer_fate() != Fate::Aborted {
+                raw::conflict_out(main, version.raw_xmin(), snapshot);
+            }
+            true
+        });
+        at = stop;
+    }
+    dead.dedup();
+    dead
+}
+
+/// The next version of a row that a snapshot sees as updated, for following `ctid` chains.
+pub fn next_version(
+    main: pg_sys::Relation,
+    toast: &Toast,
+    row: RowNumber,
+) -> Option<pg_sys::ItemPointerData> {
+    match look(main, toast, row) {
+        State::Gone {
+            how: how @ Anchor::Updated(..),
+            ..
+        } => Some(successor(row, how)),
+        _ => None,
+    }
+}
+
+/// Gives up a claim without burying the row. An exclusive lock on an anchor stays until the transaction ends.
+pub fn release(main: pg_sys::Relation, row: RowNumber, claim: &Claim) {
+    if matches!(claim, Claim::Free) {
+        tuple_lock(main, row, false);
+    }
+}

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A segment's byte stream, cut into chunks of a page each.
+use super::entry::Entry;
+use super::keys::{self, CHUNK_BYTES};
+use super::tid::{block_of, tid};
+use crate::pg::toast::Toast;
+use crate::pg::{self, raw};
+use pgrx::pg_sys;
+use std::ops::Range;
+
+/// Writes a stream; returns the block of its first chunk. `cid` is the command the rows belong to.
+pub fn write(toast: &Toast, first_chunk: u64, stream: &[u8], cid: pg_sys::CommandId) -> u32 {
+    // SAFETY: a bulk-insert state keeps the current page pinned; freed below or with its memory context.
+    let bistate = raw::guarded(|| unsafe { pg_sys::GetBulkInsertState() });
+    let mut first_block = 0;
+    for (i, bytes) in stream.chunks(CHUNK_BYTES).enumerate() {
+        let at = toast.insert(keys::chunk(first_chunk + i as u64), bytes, cid, 0, bistate);
+        if i == 0 {
+            first_block = block_of(&at);
+        }
+        pgrx::check_for_interrupts!();
+    }
+    // SAFETY: made above.
+    raw::guarded(|| unsafe { pg_sys::FreeBulkInsertState(bistate) });
+    first_block
+}
+
+/// Chunks that a stream of `bytes` takes.
+pub fn count(bytes: u64) -> u64 {
+    bytes.div_ceil(CHUNK_BYTES as u64)
+}
+
+/// Reads bytes `range` of a segment's stream, appending them to `out`.
+pub fn read(
+    main: pg_sys::Relation,
+    toast: &Toast,
+    entry: &Entry,
+    range: Range<u64>,
+    out: &mut Vec<u8>,
+) {
+    if range.start >= range.end {
+        return;
+    }
+    if range.end > entry.stream_bytes {
+        pg::report_corrupt(main, "segment refers to bytes past its end");
+    }
+    let size = CHUNK_BYTES as u64;
+    let blocks = toast.blocks();
+    out.reserve((range.end - range.start) as usize);
+    for number in range.start / size..=(range.end - 1) / size {
+        let from = range.start.saturating_sub(number * size).min(size) as usize;
+        let to = (range.end - number * size).min(size) as usize;
+        let key = keys::chunk(entry.first_chunk + number);
+        let hint = u64::from(entry.first_block) + number;
+        let mut copy = |bytes: &[u8]| match bytes.get(from..to) {
+            Some(part) => {
+                out.extend_from_slice(part);
+                true
+            }
+            None => false,
+        };
+        let mut copied = None;
+        if hint < u64::from(blocks) {
+            copied = toast.read_at(tid(hint as u32, 1), key, &mut copy);
+        }
+        if copied.is_none() {
+            toast.scan(key.0, key.1, key.1, false, |version| {
+                copied = Some(copy(version.payload()));
+                false
+            });
+        }
+        if copied != Some(true) {
+            pg::report_corrupt(
+                main,
+                format!(
+                    "chunk {number} of the segment at row {} is missing",
+                    entry.first_row
+                ),
+            );
+        }
+    }
+}

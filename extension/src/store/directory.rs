@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Which segments a table has: directory tuples under ordinary MVCC, and the allocator of row and chunk
+//! numbers, which is outside it (numbers handed out to a transaction that rolls back are never used again).
+use super::entry::{Allocator, Entry, ROW_UNIT};
+use super::keys;
+use super::tid::{tid, ROW_NUMBERS};
+use crate::pg::toast::{Fate, Toast, Version, INSERT_FROZEN};
+use crate::pg::{self, raw};
+use pgrx::pg_sys;
+
+/// A directory tuple as found.
+#[derive(Clone, Copy, Debug)]
+pub struct Found {
+    /// The segment.
+    pub entry: Entry,
+    /// The transaction that made it.
+    pub xmin: pg_sys::TransactionId,
+    /// What became of that transaction.
+    pub writer: Fate,
+    /// Command of this transaction that made it, when `writer` is `Own`.
+    pub cmin: pg_sys::CommandId,
+    /// Whether the snapshot that was asked with sees it.
+    pub visible: bool,
+    /// Where the directory tuple is.
+    pub tid: pg_sys::ItemPointerData,
+    /// Who retired it, if anybody did.
+    pub deleter: Option<(pg_sys::TransactionId, Fate)>,
+}
+
+fn found(main: pg_sys::Relation, version: &Version, snapshot: pg_sys::Snapshot) -> Found {
+    let entry = Entry::decode(version.payload()).unwrap_or_else(|e| pg::report_corrupt(main, e));
+    let visible = version.visible(snapshot);
+    let writer = version.writer_fate();
+    Found {
+        entry,
+        xmin: version.raw_xmin(),
+        writer,
+        cmin: if writer == Fate::Own {
+            version.cmin()
+        } else {
+            0
+        },
+        visible,
+        tid: version.tid(),
+        deleter: version.deleter(),
+    }
+}
+
+/// Every directory tuple, in row order, judged by a snapshot.
+pub fn all(main: pg_sys::Relation, toast: &Toast, snapshot: pg_sys::Snapshot) -> Vec<Found> {
+    let mut segments = Vec::new();
+    toast.scan(keys::DIRECTORY, 0, i32::MAX, false, |version| {
+        segments.push(found(main, version, snapshot));
+        true
+    });
+    segments
+}
+
+/// The segments that a snapshot sees, in row order.
+pub fn visible(main: pg_sys::Relation, toast: &Toast, snapshot: pg_sys::Snapshot) -> Vec<Found> {
+    let mut segments = all(main, toast, snapshot);
+    segments.retain(|found| {
+        if !found.visible && found.writer != Fate::Aborted && raw::is_mvcc(snapshot) {
+            raw::conflict_out(main, found.xmin, snapshot);
+        }
+        found.visible
+    });
+    segments
+}
+
+/// The segment that owns a row number, judged by a snapshot; `None` when no tuple of it is left.
+pub fn owner(
+    main: pg_sys::Relation,
+    toast: &Toast,
+    row: u64,
+    snapshot: pg_sys::Snapshot,
+) -> Option<Found> {
+    let mut result = None;
+    toast.scan(
+        keys::DIRECTORY,
+        0,
+        (row / ROW_UNIT) as i32,
+        true,
+        |version| {
+            let candidate = found(main, version, snapshot);
+            if candidate.entry.covers(row) {
+                result = Some(candidate);
+            }
+            false
+        },
+    );
+    result
+}
+
+/// Reserves row numbers (rounded up to whole units) and chunk numbers; returns the first of each and the
+/// number of rows reserved.
+pub fn reserve(main: pg_sys::Relation, toast: &Toast, rows: u64, chunks: u64) -> (u64, u64, u64) {
+    let rows = rows.next_multiple_of(ROW_UNIT);
+    let at = allocator_tid(main, toast);
+    let mut result = None;
+    toast.change_in_place(at, |bytes| {
+        if let Ok(mut allocator) = Allocator::decode(bytes) {
+            result = Some((allocator.next_row, allocator.next_chunk));
+            allocator.next_row += rows;
+            allocator.next_chunk += chunks;
+            bytes.copy_from_slice(&allocator.encode());
+        }
+    });
+    let Some((first_row, first_chunk)) = result else {
+        pg::report_corrupt(main, "corrupt row number allocator");
+    };
+    if first_row + rows > ROW_NUMBERS || first_chunk + chunks >= 3072 << 31 {
+        pgrx::ereport!(
+            ERROR,
+            pgrx::PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+            format!(
+                "table \"{}\" has used up its row numbers",
+                pg::relation_name(main)
+            ),
+            "VACUUM FULL numbers its rows anew."
+        );
+    }
+    (first_row, first_chunk, rows)
+}
+
+/// Gives back row numbers that a segment did not need, when nobody has reserved others since.
+pub fn give_back(main: pg_sys::Relation, toast: &Toast, used_end: u64, reserved_end: u64) {
+    let used_end = used_end.next_multiple_of(ROW_UNIT);
+    if used_end >= reserved_end {
+        return;
+    }
+    let at = allocator_tid(main, toast);
+    toast.change_in_place(at, |bytes| {
+        if let Ok(mut allocator) = Allocator::decode(bytes) {
+            if allocator.next_row == reserved_end {
+                allocator.next_row = used_end;
+                bytes.copy_from_slice(&allocator.encode());
+            }
+        }
+    });
+}
+
+fn find_allocator(toast: &Toast) -> Option<pg_sys::ItemPointerData> {
+    let mut at = None;
+    toast.scan(keys::ALLOCATOR, 0, 0, false, |version| {
+        at = Some(version.tid());
+        false
+    });
+    at
+}
+
+/// The allocator tuple; made, frozen, by the first who needs it.
+fn allocator_tid(main: pg_sys::Relation, toast: &Toast) -> pg_sys::ItemPointerData {
+    if let Some(at) = find_allocator(toast) {
+        return at;
+    }
+    let mut mutex = tid(u32::MAX - 1, 1);
+    let lockmode = pg_sys::ExclusiveLock as i32;
+    // SAFETY: open relation. No row has this TID: it serialises the creation of the allocator.
+    raw::guarded(|| unsafe { pg_sys::LockTuple(main, &mut mutex, lockmode) });
+    let at = find_allocator(toast).unwrap_or_else(|| {
+        // SAFETY: plain call.
+        let cid = unsafe { pg_sys::GetCurrentCommandId(true) };
+        let payload = Allocator::default().encode();
+        toast.insert(
+            (keys::ALLOCATOR, 0),
+            &payload,
+            cid,
+            INSERT_FROZEN,
+            std::ptr::null_mut(),
+        )
+    });
+    // SAFETY: as above.
+    raw::guarded(|| unsafe { pg_sys::UnlockTuple(main, &mut mutex, lockmode) });
+    at
+}

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Where pg_doris files its tuples in a TOAST relation: `(chunk_id, chunk_seq)`.
+//!
+//! PostgreSQL gives real TOAST values ids from `FirstNormalObjectId` (16384) up, so the ids below are ours.
+
+/// Directory entries; chunk_seq is `first_row / ROW_UNIT`.
+pub const DIRECTORY: u32 = 1;
+/// The allocator, one tuple, chunk_seq 0.
+pub const ALLOCATOR: u32 = 2;
+const CHUNKS: u32 = 1024;
+const ANCHORS: u32 = 4096;
+const MOVES: u32 = 8192;
+/// Column data bytes in a chunk: with its headers it fills a page.
+pub const CHUNK_BYTES: usize = 8120;
+
+/// Where chunk `number` of the column data is filed.
+pub fn chunk(number: u64) -> (u32, i32) {
+    split(CHUNKS, number)
+}
+
+/// Where the anchor of a segment row is filed.
+pub fn anchor(row: u64) -> (u32, i32) {
+    split(ANCHORS, row)
+}
+
+/// Where the move-map entry of a heap row is filed: the key is its block and offset.
+pub fn moved(block: u32, offset: u16) -> (u32, i32) {
+    split(MOVES, u64::from(block) << 11 | u64::from(offset))
+}
+
+fn split(base: u32, number: u64) -> (u32, i32) {
+    (base + (number >> 31) as u32, (number & 0x7fff_ffff) as i32)
+}

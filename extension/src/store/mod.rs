@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A table's column store inside its TOAST relation: see docs/decisions/0001.
+//!
+//! Modules in the order data travels: keys and payloads, the directory of segments, chunks of column data,
+//! anchors of deleted and locked rows, opened segments.
+
+pub mod anchors;
+pub mod chunks;
+pub mod directory;
+pub mod entry;
+pub mod keys;
+pub mod segment;
+pub mod tid;

@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Opened segments: footers and dictionaries are immutable, so each backend keeps those it has read.
+use super::chunks;
+use super::entry::Entry;
+use crate::pg::toast::Toast;
+use crate::pg::{self, compat};
+use doris_storage::segment::{Block, ColumnReader, Footer, Verify};
+use doris_storage::vector::Vector;
+use pgrx::pg_sys;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// A segment's footer and the column readers made so far.
+pub struct Segment {
+    /// Its directory entry.
+    pub entry: Entry,
+    /// What it holds.
+    pub footer: Footer,
+    by_id: HashMap<u16, usize>,
+    readers: RefCell<Vec<Option<Arc<ColumnReader>>>>,
+}
+
+/// Which segment a cached footer is of. The checksum tells apart segments of files that reuse a number.
+type Key = (u32, u64, u64, u32);
+
+/// Footers kept by a backend before all are dropped.
+const CACHED_BYTES_MAX: u64 = 64 << 20;
+
+#[derive(Default)]
+struct Cache {
+    segments: HashMap<Key, Rc<Segment>>,
+    bytes: u64,
+}
+
+thread_local! {
+    static CACHE: RefCell<Cache> = RefCell::default();
+}
+
+/// Opens a sealed segment.
+pub fn open(main: pg_sys::Relation, toast: &Toast, entry: &Entry) -> Rc<Segment> {
+    let key = (
+        compat::file_number(toast.rel),
+        entry.first_row,
+        entry.stream_bytes,
+        entry.checksum,
+    );
+    if let Some(segment) = CACHE.with_borrow(|cache| cache.segments.get(&key).cloned()) {
+        return segment;
+    }
+    let segment = Rc::new(load(main, toast, entry));
+    let bytes = (entry.stream_bytes - entry.footer_offset) * 4;
+    CACHE.with_borrow_mut(|cache| {
+        if cache.bytes + bytes > CACHED_BYTES_MAX {
+            *cache = Cache::default();
+        }
+        cache.bytes += bytes;
+        cache.segments.insert(key, segment.clone());
+    });
+    segment
+}
+
+/// Opens a sealed segment without the cache, and reports corruption instead of raising it.
+pub fn load_checked(
+    main: pg_sys::Relation,
+    toast: &Toast,
+    entry: &Entry,
+) -> Result<Segment, String> {
+    let mut bytes = Vec::new();
+    chunks::read(
+        main,
+        toast,
+        entry,
+        entry.footer_offset..entry.stream_bytes,
+        &mut bytes,
+    );
+    if checksum(&bytes) != entry.checksum {
+        return Err("footer does not match its directory entry".into());
+    }
+    let footer = Footer::decode(&bytes, entry.footer_offset).map_err(|e| e.to_string())?;
+    if footer.rows != entry.rows {
+        return Err(format!(
+            "footer has {} rows, its entry {}",
+            footer.rows, entry.rows
+        ));
+    }
+    let by_id = footer
+        .columns
+        .iter()
+        .enumerate()
+        .map(|(i, c)| (c.spec.id, i))
+        .collect();
+    let readers = RefCell::new(vec![None; footer.columns.len()]);
+    Ok(Segment {
+        entry: *entry,
+        footer,
+        by_id,
+        readers,
+    })
+}
+
+fn load(main: pg_sys::Relation, toast: &Toast, entry: &Entry) -> Segment {
+    load_checked(main, toast, entry).unwrap_or_else(|e| {
+        pg::report_corrupt(main, format!("segment at row {}: {e}", entry.first_row))
+    })
+}
+
+/// The checksum of a footer kept in its directory entry.
+pub fn checksum(bytes: &[u8]) -> u32 {
+    doris_storage::checksum::checksum(bytes) as u32
+}
+
+impl Segment {
+    /// Where the column of an attribute is among the segment's columns; `None`: added to the table later.
+    pub fn column(&self, attribute: u16) -> Option<usize> {
+        self.by_id.get(&attribute).copied()
+    }
+
+    /// The decimal scale of a column.
+    pub fn scale(&self, column: usize) -> u16 {
+        self.footer.columns[column].spec.scale as u16
+    }
+
+    /// The reader of a column, with its dictionary loaded.
+    pub fn reader(
+        &self,
+        main: pg_sys::Relation,
+        toast: &Toast,
+        column: usize,
+    ) -> Arc<ColumnReader> {
+        if let Some(reader) = &self.readers.borrow()[column] {
+            return reader.clone();
+        }
+        let meta = &self.footer.columns[column];
+        let shared = meta.shared.clone().map(|range| {
+            let mut bytes = Vec::new();
+            chunks::read(main, toast, &self.entry, range, &mut bytes);
+            bytes
+        });
+        let reader = ColumnReader::new(meta, shared.as_deref());
+        let reader = Arc::new(reader.unwrap_or_else(|e| self.corrupt(main, column, e)));
+        self.readers.borrow_mut()[column] = Some(reader.clone());
+        reader
+    }
+
+    /// The bytes of a row block of a column.
+    pub fn block_bytes(
+        &self,
+        main: pg_sys::Relation,
+        toast: &Toast,
+        column: usize,
+        block: usize,
+    ) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let range = self.footer.columns[column].blocks[block].range();
+        chunks::read(main, toast, &self.entry, range, &mut bytes);
+        bytes
+    }
+
+    /// A row block of a column, ready to decode.
+    pub fn block(
+        &self,
+        main: pg_sys::Relation,
+        toast: &Toast,
+        column: usize,
+        block: usize,
+    ) -> Block<Vec<u8>> {
+        let reader = self.reader(main, toast, column);
+        let bytes = self.block_bytes(main, toast, column, block);
+        let meta = &self.footer.columns[column].blocks[block];
+        reader
+            .block(meta, bytes, Verify::Checksum)
+            .unwrap_or_else(|e| self.corrupt(main, column, e))
+    }
+
+    /// All values of a row block of a column.
+    pub fn vector(
+        &self,
+        main: pg_sys::Relation,
+        toast: &Toast,
+        column: usize,
+        block: usize,
+    ) -> Vector {
+        let rows = self.footer.columns[column].blocks[block].rows as usize;
+        let block = self.block(main, toast, column, block);
+        let mut out = Vector::empty(self.footer.columns[column].spec.physical);
+        block
+            .decode(0..rows, &mut out)
+            .unwrap_or_else(|e| self.corrupt(main, column, e));
+        out
+    }
+
+    /// One value of a column, as a vector of one row.
+    pub fn value(
+        &self,
+        main: pg_sys::Relation,
+        toast: &Toast,
+        column: usize,
+        position: u32,
+    ) -> Vector {
+        let block_rows = self.footer.block_rows;
+        let block = self.block(main, toast, column, (position / block_rows) as usize);
+        let mut out = Vector::empty(self.footer.columns[column].spec.physical);
+        block
+            .gather(&[position % block_rows], &mut out)
+            .unwrap_or_else(|e| self.corrupt(main, column, e));
+        out
+    }
+
+    fn corrupt(&self, main: pg_sys::Relation, column: usize, error: doris_storage::Error) -> ! {
+        let id = self.footer.columns[column].spec.id;
+        let first = self.entry.first_row;
+        pg::report_corrupt(
+            main,
+            format!("segment at row {first}, column {id}: {error}"),
+        )
+    }
+}

@@ -1,0 +1,398 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Segments under construction: rows of a bulk load, in this backend's memory until they are written.
+//!
+//! A segment belongs to one relation file, one subtransaction and one command. Its directory entry is
+//! inserted before its first row gets a TID, in that subtransaction and with that command's id, so that
+//! others who find a TID of it in an index know whom to wait for (schedule 4 of the concurrency notes), and
+//! savepoints and cursors see what they must (schedule 6). Scans of this backend read it from memory. It is
+//! written out, and its entry completed in place, only while its own subtransaction is the current one: when
+//! it is full, when its load or its subtransaction ends, before the transaction commits or is prepared.
+use super::column::Column;
+use super::kind::{self, Kind};
+use crate::options;
+use crate::pg::toast::Toast;
+use crate::pg::{self, compat};
+use crate::read::attrs;
+use crate::store::entry::{Entry, State};
+use crate::store::tid::RowNumber;
+use crate::store::{chunks, directory, keys, segment};
+use doris_storage::key::SortKey;
+use doris_storage::segment::{assemble, encode_column, ColumnSpec, Order, SortOrder, WriteOptions};
+use doris_storage::sort::{permutation, Direction};
+use doris_storage::vector::Vector;
+use pgrx::pg_sys;
+use std::cell::RefCell;
+
+/// Rows of one command that go to the heap before a segment is begun.
+const ROWS_TO_HEAP: u64 = 2048;
+/// Most rows in a segment.
+pub const SEGMENT_ROWS: u32 = 1 << 20;
+
+struct Builder {
+    relid: pg_sys::Oid,
+    file: u32,
+    subid: pg_sys::SubTransactionId,
+    cid: pg_sys::CommandId,
+    entry: Entry,
+    entry_tid: pg_sys::ItemPointerData,
+    columns: Vec<Column>,
+    rows: u32,
+    bytes: usize,
+    /// Nobody has seen a TID of it: rows may be sorted by the key.
+    unobserved: bool,
+}
+
+/// Rows a command has put into a relation so far.
+struct Count {
+    relid: pg_sys::Oid,
+    cid: pg_sys::CommandId,
+    rows: u64,
+}
+
+thread_local! {
+    static BUILDERS: RefCell<Vec<Builder>> = const { RefCell::new(Vec::new()) };
+    static COUNTS: RefCell<Vec<Count>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Whether the next `rows` rows of a command's bulk insert go to a segment.
+pub fn takes(rel: pg_sys::Relation, rows: usize, cid: pg_sys::CommandId) -> bool {
+    let relid = pg::relation_id(rel);
+    // SAFETY: an open relation.
+    let has_store = unsafe { (*(*rel).rd_rel).reltoastrelid != pg_sys::InvalidOid };
+    if !has_store || options::bulk_loads_to_heap(rel) {
+        return false;
+    }
+    COUNTS.with_borrow_mut(|counts| {
+        let at = counts.iter().position(|c| c.relid == relid && c.cid == cid);
+        let count = match at {
+            Some(at) => &mut counts[at],
+            None => {
+                counts.retain(|c| c.relid != relid);
+                counts.push(Count {
+                    relid,
+                    cid,
+                    rows: 0,
+                });
+                counts.last_mut().expect("just pushed")
+            }
+        };
+        count.rows += rows as u64;
+        count.rows > ROWS_TO_HEAP
+    })
+}
+
+fn find(builders: &mut [Builder], rel: pg_sys::Relation, cid: pg_sys::CommandId) -> Option<usize> {
+    // SAFETY: plain call.
+    let subid = unsafe { pg_sys::GetCurrentSubTransactionId() };
+    let (relid, file) = (pg::relation_id(rel), compat::file_number(rel));
+    builders
+        .iter()
+        .position(|b| b.relid == relid && b.file == file && b.subid == subid && b.cid == cid)
+}
+
+/// Appends rows to the segment under construction, giving each its TID.
+///
+/// # Safety
+/// Slots of the relation's row type.
+pub unsafe fn append(
+    rel: pg_sys::Relation,
+    slots: &[*mut pg_sys::TupleTableSlot],
+    cid: pg_sys::CommandId,
+) {
+    for &slot in slots {
+        let full = BUILDERS.with_borrow_mut(|builders| match find(builders, rel, cid) {
+            Some(at) => builders[at].is_full().then_some(at),
+            None => Some(usize::MAX),
+        });
+        match full {
+            Some(usize::MAX) => begin(rel, cid),
+            Some(_) => {
+                flush_where(|b| b.relid == pg::relation_id(rel) && b.cid == cid);
+                begin(rel, cid);
+            }
+            None => {}
+        }
+        // SAFETY: the slot holds a row; deforming it is done before the builder is borrowed.
+        unsafe {
+            pg_sys::slot_getallattrs(slot);
+            BUILDERS.with_borrow_mut(|builders| {
+                let at = find(builders, rel, cid).expect("begun above");
+                builders[at].push(slot);
+            });
+            (*slot).tts_tableOid = pg::relation_id(rel);
+        }
+    }
+    // SAFETY: an open relation.
+    unsafe { pg_sys::pgstat_count_heap_insert(rel, slots.len() as i64) };
+    shed(rel);
+}
+
+impl Builder {
+    fn is_full(&self) -> bool {
+        u64::from(self.rows) >= self.entry.capacity.min(u64::from(SEGMENT_ROWS))
+            || self.bytes >= options::load_memory_bytes() / 2
+    }
+
+    unsafe fn push(&mut self, slot: *mut pg_sys::TupleTableSlot) {
+        // SAFETY: the slot's arrays hold all attributes.
+        unsafe {
+            for (i, column) in self.columns.iter_mut().enumerate() {
+                let (value, null) = (*(*slot).tts_values.add(i), *(*slot).tts_isnull.add(i));
+                self.bytes += column.push(value, null);
+            }
+            (*slot).tts_tid = RowNumber(self.entry.first_row + u64::from(self.rows)).to_tid();
+        }
+        self.rows += 1;
+    }
+}
+
+/// Registers a new segment and begins to build it.
+fn begin(rel: pg_sys::Relation, cid: pg_sys::CommandId) {
+    let toast = Toast::open(rel, pg_sys::RowExclusiveLock as i32)
+        .unwrap_or_else(|| pg::report_corrupt(rel, "no column store"));
+    crate::am::relation::ensure_first_block(rel);
+    let (first_row, _, capacity) = directory::reserve(rel, &toast, u64::from(SEGMENT_ROWS), 0);
+    let entry = Entry {
+        state: State::Building,
+        level: 0,
+        rows: 0,
+        first_row,
+        capacity,
+        first_chunk: 0,
+        stream_bytes: 0,
+        footer_offset: 0,
+        first_block: 0,
+        checksum: 0,
+    };
+    let key = (keys::DIRECTORY, entry.key());
+    let entry_tid = toast.insert(key, &entry.encode(), cid, 0, std::ptr::null_mut());
+    let attrs = attrs::of(rel);
+    let columns = attrs.iter().map(|a| Column::new(a.kind)).collect();
+    // SAFETY: an open relation; plain calls.
+    let (subid, unobserved) = unsafe {
+        let triggers = !(*rel).trigdesc.is_null();
+        (
+            pg_sys::GetCurrentSubTransactionId(),
+            !(*(*rel).rd_rel).relhasindex && !triggers,
+        )
+    };
+    let builder = Builder {
+        relid: pg::relation_id(rel),
+        file: compat::file_number(rel),
+        subid,
+        cid,
+        entry,
+        entry_tid,
+        columns,
+        rows: 0,
+        bytes: 0,
+        unobserved,
+    };
+    BUILDERS.with_borrow_mut(|builders| builders.push(builder));
+}
+
+/// Keeps the memory of all segments under construction within its setting.
+fn shed(rel: pg_sys::Relation) {
+    let total: usize = BUILDERS.with_borrow(|builders| builders.iter().map(|b| b.bytes).sum());
+    if total > options::load_memory_bytes() {
+        let relid = pg::relation_id(rel);
+        flush_where(|b| b.relid != relid);
+        flush_where(|_| true);
+    }
+}
+
+/// Ends a bulk insert into a relation.
+pub fn finish(rel: pg_sys::Relation) {
+    let relid = pg::relation_id(rel);
+    flush_where(|b| b.relid == relid);
+}
+
+/// Writes out what belongs to the current subtransaction.
+pub fn flush_current() {
+    flush_where(|_| true);
+}
+
+fn flush_where(mut wanted: impl FnMut(&Builder) -> bool) {
+    // SAFETY: plain call.
+    let subid = unsafe { pg_sys::GetCurrentSubTransactionId() };
+    loop {
+        let next = BUILDERS.with_borrow_mut(|builders| {
+            let at = builders
+                .iter()
+                .position(|b| b.subid == subid && wanted(b))?;
+            Some(builders.remove(at))
+        });
+        let Some(builder) = next else { return };
+        seal(builder);
+    }
+}
+
+/// Writes out what a command of the current subtransaction has inserted.
+pub fn flush_command(cid: pg_sys::CommandId) {
+    flush_where(|b| b.cid == cid);
+}
+
+/// Forgets what goes to a relation that was truncated in place.
+pub fn forget_relation(rel: pg_sys::Relation) {
+    let relid = pg::relation_id(rel);
+    BUILDERS.with_borrow_mut(|builders| builders.retain(|b| b.relid != relid));
+}
+
+/// Forgets the segments of a subtransaction that rolls back.
+pub fn forget(subid: Option<pg_sys::SubTransactionId>) {
+    BUILDERS.with_borrow_mut(|builders| match subid {
+        Some(subid) => builders.retain(|b| b.subid != subid),
+        None => builders.clear(),
+    });
+    COUNTS.with_borrow_mut(Vec::clear);
+}
+
+/// Encodes a finished segment, writes its stream and completes its directory entry.
+fn seal(builder: Builder) {
+    // SAFETY: the inserting statement's lock on the relation lasts until the transaction ends. A relation
+    // dropped in this transaction is gone, and its rows with it.
+    let rel = unsafe { pg_sys::try_table_open(builder.relid, pg_sys::NoLock as i32) };
+    if rel.is_null() {
+        return;
+    }
+    // A file that is no longer the relation's was truncated or rewritten in this transaction.
+    if compat::file_number(rel) == builder.file {
+        if let Some(toast) = Toast::open(rel, pg_sys::RowExclusiveLock as i32) {
+            write_segment(rel, &toast, builder);
+        }
+    }
+    // SAFETY: opened above.
+    unsafe { pg_sys::table_close(rel, pg_sys::NoLock as i32) };
+}
+
+fn write_segment(rel: pg_sys::Relation, toast: &Toast, builder: Builder) {
+    let Builder {
+        mut entry,
+        entry_tid,
+        columns,
+        rows,
+        cid,
+        unobserved,
+        ..
+    } = builder;
+    let attrs = attrs::of(rel);
+    let columns = columns
+        .into_iter()
+        .map(|c| (c.kind(), c.finish()))
+        .collect();
+    let sort_key = if unobserved {
+        options::sort_key(rel)
+    } else {
+        Vec::new()
+    };
+    let (stream, footer_offset) = encode(rel, &attrs, columns, &sort_key);
+    let (_, first_chunk, _) = directory::reserve(rel, toast, 0, chunks::count(stream.len() as u64));
+    entry.first_block = chunks::write(toast, first_chunk, &stream, cid);
+    entry.first_chunk = first_chunk;
+    entry.rows = rows;
+    entry.stream_bytes = stream.len() as u64;
+    entry.footer_offset = footer_offset;
+    entry.checksum = segment::checksum(&stream[footer_offset as usize..]);
+    entry.state = State::Sealed;
+    let reserved_end = entry.first_row + entry.capacity;
+    let used_end = entry.first_row + u64::from(rows);
+    entry.capacity = u64::from(rows).next_multiple_of(crate::store::entry::ROW_UNIT);
+    toast.change_in_place(entry_tid, |bytes| bytes.copy_from_slice(&entry.encode()));
+    directory::give_back(rel, toast, used_end, reserved_end);
+}
+
+/// Encodes columns as a segment; returns its stream and where the footer starts.
+pub fn encode(
+    rel: pg_sys::Relation,
+    attrs: &[attrs::Attr],
+    mut columns: Vec<(Kind, Vector)>,
+    sort_key: &[u16],
+) -> (Vec<u8>, u64) {
+    let fail = |e: doris_storage::Error| -> ! {
+        pgrx::error!(
+            "could not encode a segment of \"{}\": {e}",
+            pg::relation_name(rel)
+        )
+    };
+    if !sort_key.is_empty() {
+        let direction = Direction::default();
+        let keys: Vec<(&Vector, Direction)> = sort_key
+            .iter()
+            .map(|id| (&columns[usize::from(*id) - 1].1, direction))
+            .collect();
+        let order = permutation(&keys);
+        for (_, vector) in &mut columns {
+            *vector = vector.take(&order);
+        }
+    }
+    let bloom = options::bloom_columns(rel);
+    let write = WriteOptions::default();
+    let mut encoded = Vec::with_capacity(columns.len());
+    for (attr, (kind, vector)) in attrs.iter().zip(columns) {
+        if attr.dropped {
+            continue;
+        }
+        let natural = kind::has_natural_order(attr.type_oid, kind);
+        let scale = match kind {
+            Kind::Decimal64(scale) | Kind::Decimal128(scale) => scale as i16,
+            _ => 0,
+        };
+        let spec = ColumnSpec {
+            id: attr.number,
+            physical: kind.physical(),
+            order: if natural { Order::Natural } else { Order::None },
+            scale,
+            tag: attr.type_oid.to_u32(),
+            bloom: bloom.contains(&attr.number),
+        };
+        encoded.push(encode_column(&spec, &vector, &write).unwrap_or_else(|e| fail(e)));
+        pgrx::check_for_interrupts!();
+    }
+    let key = |id: &u16| SortKey {
+        column: *id,
+        descending: false,
+        nulls_first: false,
+    };
+    let sort = SortOrder {
+        keys: sort_key.iter().map(key).collect(),
+        sorted: !sort_key.is_empty(),
+    };
+    let segment = assemble(sort, encoded).unwrap_or_else(|e| fail(e));
+    (segment.bytes, segment.footer_offset)
+}
+
+/// The rows of a segment that this backend is building: the vectors of the needed attributes and the number
+/// of rows; `None` when it is not this backend's.
+#[allow(clippy::type_complexity)]
+pub fn copy(first_row: u64, needed: &[bool]) -> Option<(Vec<Option<(Vector, u16)>>, u32)> {
+    BUILDERS.with_borrow(|builders| {
+        let builder = builders.iter().find(|b| b.entry.first_row == first_row)?;
+        let vectors = builder
+            .columns
+            .iter()
+            .zip(needed)
+            .map(|(c, needed)| needed.then(|| (c.vector().clone(), scale(c.kind()))))
+            .collect();
+        Some((vectors, builder.rows))
+    })
+}
+
+/// One value of a segment that this backend is building.
+pub fn value(first_row: u64, attribute: usize, position: u32) -> Option<(Vector, u16)> {
+    BUILDERS.with_borrow(|builders| {
+        let builder = builders.iter().find(|b| b.entry.first_row == first_row)?;
+        if position >= builder.rows {
+            return None;
+        }
+        let column = builder.columns.get(attribute)?;
+        let at = position as usize;
+        Some((column.vector().slice(at..at + 1), scale(column.kind())))
+    })
+}
+
+fn scale(kind: Kind) -> u16 {
+    match kind {
+        Kind::Decimal64(scale) | Kind::Decimal128(scale) => scale,
+        _ => 0,
+    }
+}

@@ -1,0 +1,7 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Rows to segments: the layout of a table's columns, conversion of values, and the segments being built.
+
+pub mod builder;
+pub mod column;
+pub mod kind;
+pub mod numeric;
