@@ -85,33 +85,58 @@ pub(crate) fn build(vector: &Vector) -> Option<Dictionary> {
     })
 }
 
-/// Whether `distinct` values (of `bytes` in all) among the first `seen` rows promise a small dictionary.
-fn promising(distinct: usize, bytes: usize, seen: usize) -> bool {
-    distinct <= VALUES_MAX && bytes <= BYTES_MAX && (seen < 1024 || distinct <= seen / 2)
+/// What was seen of a column so far.
+#[derive(Default)]
+struct Seen {
+    /// Distinct values.
+    distinct: usize,
+    /// Bytes of the distinct values.
+    distinct_bytes: usize,
+    /// Rows.
+    rows: usize,
+    /// Bytes of all rows' values.
+    bytes: usize,
+}
+
+impl Seen {
+    /// Whether a small dictionary is in sight. Few values that are huge and many times repeated may take
+    /// more than a small dictionary's bytes.
+    fn promising(&self) -> bool {
+        self.distinct <= VALUES_MAX
+            && self.distinct_bytes <= BYTES_MAX.max(self.bytes / 64)
+            && (self.rows < 1024 || self.distinct <= self.rows / 2)
+    }
+
+    /// Whether the dictionary is worth it, all rows seen.
+    fn worthwhile(&self) -> bool {
+        self.distinct > 0 && self.distinct <= self.rows / 2 && self.promising()
+    }
 }
 
 fn collect(vector: &Vector) -> Option<(Vec<&[u8]>, Vec<u32>)> {
     let mut map: HashMap<&[u8], u32, foldhash::fast::FixedState> = HashMap::default();
-    let (mut values, mut bytes, mut last) = (Vec::new(), 0, 0);
+    let (mut values, mut seen, mut last) = (Vec::new(), Seen::default(), 0);
     let mut codes = Vec::with_capacity(vector.len());
     for i in 0..vector.len() {
+        seen.rows += 1;
         if vector.is_null(i) {
             codes.push(last);
             continue;
         }
         let value = vector.bytes(i)?;
+        seen.bytes += value.len();
         last = *map.entry(value).or_insert_with(|| {
             values.push(value);
-            bytes += value.len();
+            seen.distinct += 1;
+            seen.distinct_bytes += value.len();
             values.len() as u32 - 1
         });
         codes.push(last);
-        if i % 1024 == 1023 && !promising(values.len(), bytes, i + 1) {
+        if i % 1024 == 1023 && !seen.promising() {
             return None;
         }
     }
-    let few = promising(values.len(), bytes, vector.len()) && values.len() <= vector.len() / 2;
-    (few && !values.is_empty()).then_some((values, codes))
+    seen.worthwhile().then_some((values, codes))
 }
 
 /// As `collect`, for a vector that has a dictionary already: hashes nothing per row.
@@ -120,27 +145,33 @@ fn collect_coded<'a>(
     codes: &[u32],
     dict: &'a BytesColumn,
 ) -> Option<(Vec<&'a [u8]>, Vec<u32>)> {
+    let mut seen = Seen {
+        rows: codes.len(),
+        ..Seen::default()
+    };
     let mut used = vec![false; dict.len()];
     for (i, &code) in codes.iter().enumerate() {
         if !vector.is_null(i) {
             used[code as usize] = true;
+            seen.bytes += dict.get(code as usize).len();
         }
     }
     // Dictionaries from elsewhere may hold a value twice.
     let mut map: HashMap<&[u8], u32, foldhash::fast::FixedState> = HashMap::default();
-    let (mut values, mut bytes) = (Vec::new(), 0);
+    let mut values = Vec::new();
     let mut renumbered = vec![0u32; dict.len()];
     for (old, _) in used.iter().enumerate().filter(|(_, used)| **used) {
         let value = dict.get(old);
         renumbered[old] = *map.entry(value).or_insert_with(|| {
             values.push(value);
-            bytes += value.len();
+            seen.distinct += 1;
+            seen.distinct_bytes += value.len();
             values.len() as u32 - 1
         });
     }
-    let few = promising(values.len(), bytes, codes.len()) && values.len() <= codes.len() / 2;
     let renumber = |&c: &u32| renumbered.get(c as usize).copied().unwrap_or(0);
-    (few && !values.is_empty()).then(|| (values, codes.iter().map(renumber).collect()))
+    seen.worthwhile()
+        .then(|| (values, codes.iter().map(renumber).collect()))
 }
 
 /// Appends a dictionary's shared part.

@@ -253,12 +253,14 @@ proptest! {
             meta.blocks[i].bloom.clone().map(|r| &segment.bytes[r.start as usize..r.end as usize])
         };
         for predicate in &predicates {
-            let answers = |range: std::ops::Range<usize>| range.map(|row| evaluate(predicate, &columns, row));
+            let answers = |range: Range<usize>| range.map(|row| evaluate(predicate, &columns, row));
             let check = footer.check_segment(predicate);
             prop_assert!(sound(check.verdict, answers(0..rows.len())), "{check:?} {predicate:?}");
-            for block in 0..footer.block_count() {
+            let all = footer.check_blocks(predicate, &blooms);
+            for (block, at_once) in all.into_iter().enumerate() {
                 let range = block * 7..rows.len().min(block * 7 + 7);
                 let check = footer.check_block_with(block, predicate, &blooms);
+                prop_assert_eq!(check, at_once);
                 prop_assert!(sound(check.verdict, answers(range)), "block {block} {check:?} {predicate:?}");
             }
         }

@@ -204,7 +204,8 @@ impl KeyIndex {
     }
 }
 
-/// A whole footer.
+/// A whole footer, or (built by hand from a `FooterHead`) one with some of its columns: predicates on the
+/// others prune nothing.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Footer {
     /// Rows of the segment.
@@ -256,7 +257,13 @@ impl Footer {
 
     /// The column with an id.
     pub fn column(&self, id: u16) -> Option<&ColumnMeta> {
-        self.columns.iter().find(|c| c.spec.id == id)
+        // Ids are attribute numbers: mostly column `id` is the one before it from zero.
+        let usual = usize::from(id)
+            .checked_sub(1)
+            .and_then(|i| self.columns.get(i));
+        usual
+            .filter(|c| c.spec.id == id)
+            .or_else(|| self.columns.iter().find(|c| c.spec.id == id))
     }
 
     /// Appends the footer; `starts` tells where each column begins in the stream.

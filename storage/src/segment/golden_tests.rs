@@ -51,7 +51,7 @@ fn columns() -> Vec<(ColumnSpec, Vector)> {
             if i % 13 == 0 {
                 b.push_null()
             } else {
-                b.push_bool(noise(i) % 3 == 0)
+                b.push_bool(noise(i).is_multiple_of(3))
             }
         }),
         built(Physical::I16, |i, b| {
@@ -82,7 +82,7 @@ fn columns() -> Vec<(ColumnSpec, Vector)> {
             b.push_bytes(&noise(i).to_le_bytes()[..3])
         }),
         built(Physical::Bytes, |i, b| {
-            if noise(i) % 2 == 0 {
+            if noise(i).is_multiple_of(2) {
                 b.push_null()
             } else {
                 b.push_bytes(word(i).as_bytes())

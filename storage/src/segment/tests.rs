@@ -175,3 +175,41 @@ fn all_null_blocks_hold_no_values() {
         .iter()
         .all(|b| b.len == 1 && b.encoding == Encoding::Null));
 }
+
+#[test]
+fn a_huge_repeated_value_is_stored_once() {
+    let mut dict = crate::vector::BytesColumn::default();
+    dict.push(&[b'x'; 300_000]);
+    // 4.9 GB if it were flat.
+    let values = Values::Dict {
+        codes: vec![0; 16_384],
+        dict: std::sync::Arc::new(dict),
+    };
+    let vector = Vector {
+        values,
+        validity: None,
+    };
+    let column =
+        encode_column(&spec(1, Physical::Bytes), &vector, &WriteOptions::default()).unwrap();
+    assert!(column.len() < 400_000);
+    let segment = assemble(SortOrder::default(), vec![column]).unwrap();
+    let footer = Footer::decode(
+        &segment.bytes[segment.footer_offset as usize..],
+        segment.footer_offset,
+    )
+    .unwrap();
+    let back = read_column(&segment, &footer, 1);
+    assert_eq!((back.len(), back.bytes(16_383)), (16_384, vector.bytes(0)));
+}
+
+#[test]
+fn wide_values_round_trip_in_small_blocks() {
+    let mut builder = VectorBuilder::new(Physical::Bytes);
+    for i in 0..60u64 {
+        let noise: Vec<u8> = (0..40_000u64)
+            .flat_map(|j| crate::checksum::checksum(&(i * j).to_le_bytes()).to_le_bytes())
+            .collect();
+        builder.push_bytes(&noise[..(i as usize * 5000)]);
+    }
+    round_trip(&builder.finish());
+}

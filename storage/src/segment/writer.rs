@@ -232,7 +232,7 @@ fn encode_block(
             shared,
             options,
             out,
-        )
+        )?
     };
     let len = u32::try_from(out.len() - start).map_err(|_| invalid("row block past 4 GiB"))?;
     column.firsts.push(Scalar::of(vector, rows.start));
@@ -255,9 +255,9 @@ fn encode_values(
     shared: &Shared,
     options: &WriteOptions,
     out: &mut Vec<u8>,
-) -> Encoding {
+) -> Result<Encoding> {
     let lz4 = options.lz4;
-    match &vector.values {
+    Ok(match &vector.values {
         Values::Bool(v) => int::encode(&filled(&v[rows], validity), out).into(),
         Values::I16(v) => int::encode(&filled(&v[rows], validity), out).into(),
         Values::I32(v) => int::encode(&filled(&v[rows], validity), out).into(),
@@ -269,29 +269,36 @@ fn encode_values(
             let width = usize::from(*width);
             fixed::encode(&data[rows.start * width..rows.end * width], width, lz4, out).into()
         }
-        Values::Bytes(_) | Values::Dict { .. } => match shared {
-            Shared::Dictionary(dictionary) => {
-                out.push(1);
-                int::encode(&filled(&dictionary.codes[rows], validity), out);
-                Encoding::Dictionary
-            }
-            _ => {
-                out.push(0);
-                let fsst = match shared {
-                    Shared::Symbols(table) => Some(&**table),
-                    _ => None,
-                };
-                let means = bytes::Means { lz4, fsst };
-                match (&vector.values, validity) {
-                    (Values::Bytes(values), None) => bytes::encode(values, rows, means, out).into(),
-                    _ => {
-                        let values = without_nulls(vector, rows);
-                        bytes::encode(&values, 0..values.len(), means, out).into()
-                    }
-                }
-            }
-        },
+        Values::Bytes(_) | Values::Dict { .. } => {
+            encode_text(vector, rows, validity, shared, lz4, out)?
+        }
+    })
+}
+
+fn encode_text(
+    vector: &Vector,
+    rows: Range<usize>,
+    validity: Option<&Bitmap>,
+    shared: &Shared,
+    lz4: bool,
+    out: &mut Vec<u8>,
+) -> Result<Encoding> {
+    let fsst = match shared {
+        Shared::Dictionary(dictionary) => {
+            out.push(1);
+            int::encode(&filled(&dictionary.codes[rows], validity), out);
+            return Ok(Encoding::Dictionary);
+        }
+        Shared::Symbols(table) => Some(&**table),
+        Shared::None => None,
+    };
+    out.push(0);
+    let means = bytes::Means { lz4, fsst };
+    if let (Values::Bytes(values), None) = (&vector.values, validity) {
+        return Ok(bytes::encode(values, rows, means, out).into());
     }
+    let values = without_nulls(vector, rows)?;
+    Ok(bytes::encode(&values, 0..values.len(), means, out).into())
 }
 
 /// The values with each NULL's entry replaced by the value before it (or the first one after): runs and
@@ -310,17 +317,22 @@ fn filled<'a, T: Copy>(values: &'a [T], validity: Option<&Bitmap>) -> Cow<'a, [T
 }
 
 /// The values of some rows, flat, empty where NULL.
-fn without_nulls(vector: &Vector, rows: Range<usize>) -> BytesColumn {
-    let mut values = BytesColumn::default();
-    for i in rows {
-        let value = if vector.is_null(i) {
+fn without_nulls(vector: &Vector, rows: Range<usize>) -> Result<BytesColumn> {
+    let value = |i| {
+        if vector.is_null(i) {
             None
         } else {
             vector.bytes(i)
-        };
-        values.push(value.unwrap_or_default());
+        }
+        .unwrap_or_default()
+    };
+    let total: usize = rows.clone().map(|i| value(i).len()).sum();
+    if u32::try_from(total).is_err() {
+        return Err(invalid("row block past 4 GiB"));
     }
-    values
+    let mut values = BytesColumn::default();
+    rows.for_each(|i| values.push(value(i)));
+    Ok(values)
 }
 
 /// The column's zone map from those of its blocks.
