@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Runs benchmarks against a fresh private server, and writes their sections of docs/benchmarks.md.
-#   bench/run.sh [tpch] [oltp]            all, without arguments
+#   bench/run.sh [tpch] [oltp] [memory]   all, without arguments
 # SCALE (1), RUNS (5), SECONDS_PER_RUN (10) set the size; NO_BUILD=1 takes the extension as installed.
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/../scripts/lib.sh"
@@ -19,7 +19,7 @@ python() {
 }
 
 benchmarks=("$@")
-[ ${#benchmarks[@]} -gt 0 ] || benchmarks=(tpch oltp)
+[ ${#benchmarks[@]} -gt 0 ] || benchmarks=(tpch oltp memory)
 [ -n "${NO_BUILD:-}" ] || "$REPO/scripts/server.sh" install
 "$REPO/scripts/server.sh" destroy
 "$REPO/scripts/server.sh" start
@@ -31,7 +31,7 @@ for benchmark in "${benchmarks[@]}"; do
       data=$("$REPO/bench/data.sh" "${SCALE:-1}")
       python "$REPO/bench/tpch.py" --data "$data" --scale "${SCALE:-1}" --runs "${RUNS:-5}"
       ;;
-    oltp) "$REPO/bench/oltp.sh" ;;
+    oltp | memory) "$REPO/bench/$benchmark.sh" ;;
     *) die "no benchmark '$benchmark'" ;;
   esac
 done
