@@ -95,7 +95,7 @@ class DuckDB:
 
     def load(self, table, file):
         start = time.perf_counter()
-        self.connection.execute(f"COPY {table} FROM '{file}' (FORMAT csv, HEADER)")
+        self.connection.execute(f"COPY {table} FROM '{file}' (FORMAT csv, HEADER, ALLOW_QUOTED_NULLS false)")
         seconds = time.perf_counter() - start
         return self.connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0], seconds
 

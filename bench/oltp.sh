@@ -3,10 +3,10 @@
 # Small transactions by primary key: autocommit INSERT, UPDATE, DELETE and SELECT of one row, heap against another
 # access method, with pgbench; the two take turns, and the median of the rounds counts.
 #   bench/oltp.sh                  against the server that PGHOST and PGPORT name (bench/run.sh sets them)
-# AM (doris), ROWS (1000000), CLIENTS (4), SECONDS_PER_RUN (10), ROUNDS (3); NO_REPORT=1 only prints.
+# AM (doris), OLTP_ROWS (1000000), CLIENTS (4), SECONDS_PER_RUN (10), ROUNDS (3); NO_REPORT=1 only prints.
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/../scripts/lib.sh"
-AM=${AM:-doris} ROWS=${ROWS:-1000000} CLIENTS=${CLIENTS:-4} LENGTH=${SECONDS_PER_RUN:-10} ROUNDS=${ROUNDS:-3}
+AM=${AM:-doris} ROWS=${OLTP_ROWS:-1000000} CLIENTS=${CLIENTS:-4} LENGTH=${SECONDS_PER_RUN:-10} ROUNDS=${ROUNDS:-3}
 WORK=$TARGET/bench/oltp
 mkdir -p "$WORK"
 sql() { psql -X -q -v ON_ERROR_STOP=1 -d postgres "$@"; }

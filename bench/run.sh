@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Runs benchmarks against a fresh private server, and writes their sections of docs/benchmarks.md.
-#   bench/run.sh [tpch] [oltp] [memory]   all, without arguments
-# SCALE (1), RUNS (5), SECONDS_PER_RUN (10) set the size; NO_BUILD=1 takes the extension as installed.
+#   bench/run.sh [tpch] [oltp] [memory] [clickbench]   all, without arguments
+# SCALE (1), ROWS (10000000 hits), SEED (1), RUNS (5), SECONDS_PER_RUN (10) set the size; NO_BUILD=1 takes the extension as installed.
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/../scripts/lib.sh"
 export NAME=bench CONF=$REPO/bench/postgresql.conf
@@ -19,7 +19,7 @@ python() {
 }
 
 benchmarks=("$@")
-[ ${#benchmarks[@]} -gt 0 ] || benchmarks=(tpch oltp memory)
+[ ${#benchmarks[@]} -gt 0 ] || benchmarks=(tpch oltp memory clickbench)
 [ -n "${NO_BUILD:-}" ] || "$REPO/scripts/server.sh" install
 "$REPO/scripts/server.sh" destroy
 "$REPO/scripts/server.sh" start
@@ -30,6 +30,10 @@ for benchmark in "${benchmarks[@]}"; do
     tpch)
       data=$("$REPO/bench/data.sh" "${SCALE:-1}")
       python "$REPO/bench/tpch.py" --data "$data" --scale "${SCALE:-1}" --runs "${RUNS:-5}"
+      ;;
+    clickbench)
+      python "$REPO/bench/clickbench.py" --directory "${CLICKBENCH_DIR:-$TARGET/clickbench}" \
+        --rows "${ROWS:-10000000}" --seed "${SEED:-1}" --runs "${RUNS:-5}"
       ;;
     oltp | memory) "$REPO/bench/$benchmark.sh" ;;
     *) die "no benchmark '$benchmark'" ;;
