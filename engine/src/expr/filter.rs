@@ -22,6 +22,8 @@ use crate::types::Scalar;
 
 /// Rows tested at a time; one word of a validity bitmap.
 const CHUNK: usize = 64;
+/// Up to so many hits in a chunk are visited one by one; for more, writing every position is faster.
+const FEW: usize = 12;
 
 impl Expr {
     /// The selected rows for which the condition is true.
@@ -423,9 +425,16 @@ pub(super) fn select_all<T: Copy>(
                 .for_each(|(i, bit)| *bit &= (word >> i) as u8 & 1);
         }
         let base = (number * CHUNK) as u32;
-        match bits.iter().sum::<u8>() {
+        match bits.iter().sum::<u8>() as usize {
             0 => {}
-            64 => kept.extend(base..base + CHUNK as u32),
+            CHUNK => kept.extend(base..base + CHUNK as u32),
+            few if few <= FEW => {
+                let mut word = word_of(&bits);
+                while word != 0 {
+                    kept.push(base + word.trailing_zeros());
+                    word &= word - 1;
+                }
+            }
             _ => {
                 let mut count = 0;
                 for (i, bit) in bits.iter().enumerate() {
@@ -437,6 +446,20 @@ pub(super) fn select_all<T: Copy>(
         }
     }
     kept
+}
+
+/// The low bits of 64 bytes that are 0 or 1. Multiplying moves the bits of eight bytes into the top byte.
+#[inline]
+fn word_of(bits: &[u8; CHUNK]) -> u64 {
+    bits.chunks_exact(8)
+        .enumerate()
+        .fold(0, |word, (i, eight)| {
+            let eight = eight
+                .iter()
+                .rev()
+                .fold(0u64, |packed, &bit| packed << 8 | u64::from(bit));
+            word | (eight.wrapping_mul(0x0102_0408_1020_4080) >> 56) << (8 * i)
+        })
 }
 
 /// The `indices` whose values are accepted and not NULL.

@@ -455,6 +455,3 @@ fn to_text(
     }
     Ok(Values::Bytes(out))
 }
-
-#[cfg(test)]
-mod tests;

@@ -6,17 +6,16 @@
 
 use std::sync::Arc;
 
-use doris_storage::vector::{Bitmap, BytesColumn, Values, Vector};
+use doris_storage::vector::Vector;
 
 use super::compare::order;
 use super::logic::{narrow, true_positions};
-use super::text::push;
 use crate::batch::{Batch, Selection};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::expr::context::EvalContext;
 use crate::expr::ir::Expr;
 use crate::expr::operand::Operand;
-use crate::gather::{gather, nulls};
+use crate::gather::{concat, gather, nulls};
 use crate::types::DataType;
 
 /// Results in pieces: each with the positions it is for.
@@ -74,65 +73,10 @@ impl Pieces {
                 next += 1;
             }
         }
-        let parts: Vec<&Vector> = self.parts.iter().map(|(_, part)| &**part).collect();
-        Ok(Operand::Vector(Arc::new(gather(&concat(&parts)?, &from))))
+        let parts: Vec<Arc<Vector>> = self.parts.into_iter().map(|(_, part)| part).collect();
+        let all = concat(self.data_type.physical(), &parts).ok_or(Error::OutOfMemory)?;
+        Ok(Operand::Vector(Arc::new(gather(&all, &from))))
     }
-}
-
-/// Vectors of one layout, one after the other.
-fn concat(parts: &[&Vector]) -> Result<Vector> {
-    macro_rules! joined {
-        ($variant:ident) => {{
-            let slices = parts.iter().filter_map(|part| match &part.values {
-                Values::$variant(values) => Some(values.as_slice()),
-                _ => None,
-            });
-            Values::$variant(slices.collect::<Vec<_>>().concat())
-        }};
-    }
-    let values = match &parts[0].values {
-        Values::Bool(_) => joined!(Bool),
-        Values::I16(_) => joined!(I16),
-        Values::I32(_) => joined!(I32),
-        Values::I64(_) => joined!(I64),
-        Values::I128(_) => joined!(I128),
-        Values::F32(_) => joined!(F32),
-        Values::F64(_) => joined!(F64),
-        Values::Fixed { width, .. } => {
-            let slices = parts.iter().filter_map(|part| match &part.values {
-                Values::Fixed { data, .. } => Some(data.as_slice()),
-                _ => None,
-            });
-            Values::Fixed {
-                width: *width,
-                data: slices.collect::<Vec<_>>().concat(),
-            }
-        }
-        Values::Bytes(_) | Values::Dict { .. } => Values::Bytes(joined_bytes(parts)?),
-    };
-    let nulls = parts.iter().any(|part| part.validity.is_some());
-    let valid = parts
-        .iter()
-        .flat_map(|part| (0..part.len()).map(|i| !part.is_null(i)));
-    Ok(Vector {
-        values,
-        validity: nulls.then(|| Bitmap::from_bools(valid)),
-    })
-}
-
-fn joined_bytes(parts: &[&Vector]) -> Result<BytesColumn> {
-    let mut out = BytesColumn::default();
-    for part in parts {
-        for i in 0..part.len() {
-            let value = if part.is_null(i) {
-                &[]
-            } else {
-                part.bytes(i).unwrap_or_default()
-            };
-            push(&mut out, value)?;
-        }
-    }
-    Ok(out)
 }
 
 /// The positions of `of` that are not in `without`; both ascending.
@@ -253,8 +197,8 @@ pub(in crate::expr) fn extreme(
     let from: Vec<u32> = (0..rows)
         .map(|row| (pick(row).unwrap_or(0) * rows + row) as u32)
         .collect();
-    let parts: Vec<&Vector> = vectors.iter().map(|vector| &**vector).collect();
-    Ok(gather(&concat(&parts)?, &from))
+    let all = concat(data_type.physical(), &vectors).ok_or(Error::OutOfMemory)?;
+    Ok(gather(&all, &from))
 }
 
 #[cfg(test)]

@@ -726,6 +726,3 @@ pub(in crate::expr) fn date_trunc(
     let values = Values::I64(values.map_err(|_| out_of_range(DatetimeKind::Timestamp))?);
     Ok(Vector { values, validity })
 }
-
-#[cfg(test)]
-mod tests;

@@ -31,8 +31,11 @@ enum Matcher {
         middle: Vec<Finder<'static>>,
         suffix: Vec<u8>,
     },
-    /// Anything with `_`.
-    Tokens(Vec<Token>),
+    /// Anything with `_`; `required`: the longest literal in it, without which nothing matches.
+    Tokens {
+        tokens: Vec<Token>,
+        required: Option<Finder<'static>>,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,7 +90,7 @@ impl LikePattern {
         match &self.matcher {
             _ if self.fold_case => &[],
             Matcher::Exact(bytes) | Matcher::Literals { prefix: bytes, .. } => bytes,
-            Matcher::Tokens(_) => &[],
+            Matcher::Tokens { .. } => &[],
         }
     }
 
@@ -106,21 +109,40 @@ impl LikePattern {
     fn matches_all(&self, column: &BytesColumn) -> Vec<u8> {
         let mut bits = vec![0u8; column.len()];
         match &self.matcher {
-            Matcher::Literals {
-                prefix,
-                middle,
-                suffix,
-            } if !self.fold_case && prefix.is_empty() && !middle.is_empty() => {
-                let simple = middle.len() == 1 && suffix.is_empty();
-                each_row_with(&middle[0], column, |row| {
-                    bits[row] = u8::from(simple || self.matcher.matches(column.get(row)));
-                });
-            }
-            _ => {
+            _ if self.fold_case => {
                 let mut scratch = Vec::new();
                 for (bit, value) in bits.iter_mut().zip(column.iter()) {
                     *bit = u8::from(self.matches(value, &mut scratch));
                 }
+            }
+            Matcher::Literals {
+                prefix,
+                middle,
+                suffix,
+            } if prefix.is_empty() && !middle.is_empty() => {
+                each_row_with(middle, suffix, column, |row| bits[row] = 1);
+            }
+            Matcher::Tokens {
+                tokens,
+                required: Some(required),
+            } => {
+                each_row_with(std::slice::from_ref(required), &[], column, |row| {
+                    bits[row] = u8::from(matches_tokens(tokens, column.get(row)));
+                });
+            }
+            Matcher::Literals {
+                prefix,
+                middle,
+                suffix,
+            } if middle.is_empty() && suffix.is_empty() => {
+                bits.iter_mut()
+                    .zip(column.iter())
+                    .for_each(|(bit, v)| *bit = u8::from(v.starts_with(prefix)));
+            }
+            matcher => {
+                bits.iter_mut()
+                    .zip(column.iter())
+                    .for_each(|(bit, v)| *bit = u8::from(matcher.matches(v)));
             }
         }
         bits
@@ -135,31 +157,70 @@ fn literal(byte: u8, fold_case: bool) -> Token {
     })
 }
 
-/// Calls `found` for every row whose value contains the needle.
-fn each_row_with(needle: &Finder, column: &BytesColumn, mut found: impl FnMut(usize)) {
-    let length = needle.needle().len();
-    let (mut row, mut from) = (0, 0);
+/// Calls `found` for every row whose value contains the needles in order, then ends in `suffix`.
+///
+/// Every needle is searched in the whole buffer, from a cursor that only moves forward: no search starts over for a
+/// row, and a needle's next hit serves all rows before it.
+fn each_row_with(
+    needles: &[Finder],
+    suffix: &[u8],
+    column: &BytesColumn,
+    mut found: impl FnMut(usize),
+) {
     let data = &column.data[..column.offsets[column.len()] as usize];
-    while let Some(at) = needle.find(&data[from..]) {
-        let start = from + at;
+    let mut hits = vec![None; needles.len()];
+    let (mut row, mut from) = (0, 0);
+    while let Some(start) = next_hit(&needles[0], &mut hits[0], data, from) {
         while column.offsets[row + 1] as usize <= start {
             row += 1;
         }
         let end = column.offsets[row + 1] as usize;
-        if start + length <= end {
-            found(row);
-            from = end;
-        } else {
+        let mut at = start + needles[0].needle().len();
+        if at > end {
             // Across two values: not a match, but one may begin right after.
             from = start + 1;
+            continue;
+        }
+        let mut all = true;
+        for (needle, hit) in needles.iter().zip(&mut hits).skip(1) {
+            match next_hit(needle, hit, data, at) {
+                Some(next) if next + needle.needle().len() <= end => {
+                    at = next + needle.needle().len()
+                }
+                _ => {
+                    all = false;
+                    break;
+                }
+            }
+        }
+        if all && data[at..end].ends_with(suffix) {
+            found(row);
+        }
+        from = end;
+    }
+}
+
+/// The needle's first hit not before `from`; `known` keeps it.
+#[inline]
+fn next_hit(needle: &Finder, known: &mut Option<usize>, data: &[u8], from: usize) -> Option<usize> {
+    match *known {
+        Some(hit) if hit >= from => {}
+        _ => {
+            *known = Some(
+                needle
+                    .find(&data[from..])
+                    .map_or(usize::MAX, |at| from + at),
+            )
         }
     }
+    known.filter(|&hit| hit != usize::MAX)
 }
 
 impl Matcher {
     fn new(tokens: Vec<Token>) -> Self {
         if tokens.contains(&Token::AnyChar) {
-            return Matcher::Tokens(tokens);
+            let required = longest_literal(&tokens);
+            return Matcher::Tokens { tokens, required };
         }
         let mut literals: Vec<Vec<u8>> = vec![Vec::new()];
         for token in &tokens {
@@ -208,9 +269,22 @@ impl Matcher {
                 }
                 true
             }
-            Matcher::Tokens(tokens) => matches_tokens(tokens, value),
+            Matcher::Tokens { tokens, .. } => matches_tokens(tokens, value),
         }
     }
+}
+
+/// A finder of the longest run of literal bytes, if it is long enough to be worth a search.
+fn longest_literal(tokens: &[Token]) -> Option<Finder<'static>> {
+    let runs = tokens.split(|token| !matches!(token, Token::Byte(_)));
+    let longest = runs
+        .max_by_key(|run| run.len())
+        .filter(|run| run.len() > 1)?;
+    let bytes: Vec<u8> = longest
+        .iter()
+        .map(|t| if let Token::Byte(byte) = t { *byte } else { 0 })
+        .collect();
+    Some(FinderBuilder::new().build_forward(&bytes).into_owned())
 }
 
 /// Matches token by token; after a mismatch the last `%` takes one more character. (An earlier one need never:

@@ -155,6 +155,9 @@ fn continues(byte: u8) -> bool {
 /// Number of characters.
 #[inline]
 pub(in crate::expr) fn char_count(value: &[u8]) -> usize {
+    if value.is_ascii() {
+        return value.len();
+    }
     value
         .iter()
         .map(|&byte| usize::from(!continues(byte)))

@@ -1,1 +1,62 @@
 // SPDX-License-Identifier: Apache-2.0
+use super::*;
+use crate::expr::eval::tests::{batch, dictionary, texts, values_of};
+use crate::expr::Expr;
+use crate::types::{Collation, Scalar};
+
+#[test]
+fn a_bpchar_counts_without_its_padding_and_weighs_with_it() {
+    let column = texts(&[Some("äb  "), Some("    ")]);
+    let bpchar = || {
+        Expr::column(
+            0,
+            DataType::Bpchar {
+                collation: Collation::Deterministic,
+            },
+        )
+    };
+    let batch = batch(&[column]);
+    let lengths = values_of(&Expr::char_length(bpchar()).unwrap(), &batch).unwrap();
+    assert_eq!(lengths, [Some(Scalar::I32(2)), Some(Scalar::I32(0))]);
+    let bytes = values_of(&Expr::octet_length(bpchar()).unwrap(), &batch).unwrap();
+    assert_eq!(bytes, [Some(Scalar::I32(5)), Some(Scalar::I32(4))]);
+}
+
+#[test]
+fn a_dictionary_function_is_computed_once_and_kept() {
+    let column = dictionary(&[Some("abc"), Some("abd"), None], "zz");
+    let text = Expr::column(0, DataType::TEXT_C);
+    let left = Expr::left(text, Expr::int4(2)).unwrap();
+    let batch = batch(&[column]);
+    let ctx = crate::expr::EvalContext::default();
+    let all = crate::batch::Selection::All(3);
+    let first = left.eval(&ctx, &batch, &all).unwrap();
+    let second = left.eval(&ctx, &batch, &all).unwrap();
+    let (Values::Dict { codes, dict: one }, Values::Dict { dict: two, .. }) =
+        (&first.values, &second.values)
+    else {
+        panic!("{first:?}")
+    };
+    assert!(std::sync::Arc::ptr_eq(one, two));
+    assert_eq!(codes[0], codes[1]);
+    assert!(first.is_null(2));
+}
+
+#[test]
+fn concat_counts_a_null_as_empty() {
+    let columns = [texts(&[Some("a"), None]), texts(&[None, None])];
+    let column = |i| Expr::column(i, DataType::TEXT_C);
+    let concat = Expr::concat(vec![
+        column(0),
+        Expr::text("-", DataType::TEXT_C),
+        column(1),
+    ])
+    .unwrap();
+    let result = values_of(&concat, &batch(&columns)).unwrap();
+    assert_eq!(
+        result,
+        [Some(Scalar::bytes("a-")), Some(Scalar::bytes("-"))]
+    );
+    let append = Expr::append(vec![column(0), column(1)]).unwrap();
+    assert_eq!(values_of(&append, &batch(&columns)).unwrap(), [None, None]);
+}
