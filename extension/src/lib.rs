@@ -3,7 +3,7 @@
 //!
 //! A map: `options` (settings and table options), `write` (rows to segments), `store` (the column store
 //! inside a TOAST relation), `read` (segments to rows), `am` (the table access method over all of these),
-//! `hooks` (what PostgreSQL calls besides), `pg` (the edge to PostgreSQL).
+//! `hooks` (what PostgreSQL calls besides), `types` (Doris's types and functions), `pg` (the edge to PostgreSQL).
 use pgrx::prelude::*;
 
 mod am;
@@ -12,6 +12,7 @@ mod options;
 mod pg;
 mod read;
 mod store;
+mod types;
 mod write;
 
 ::pgrx::pg_module_magic!(name, version);
