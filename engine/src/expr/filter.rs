@@ -206,9 +206,9 @@ fn column_against_constant(
     let ExprKind::Compare { op, left, right } = expr.kind() else {
         return Ok(None);
     };
-    let (op, column, value) = match (left.kind(), right.kind()) {
-        (ExprKind::Column(column), _) if right.is_invariant() => (*op, *column, right),
-        (_, ExprKind::Column(column)) if left.is_invariant() => (op.flip(), *column, left),
+    let (op, column, value) = match (stored_column(left), stored_column(right)) {
+        (Some(column), _) if right.is_invariant() => (*op, column, right),
+        (_, Some(column)) if left.is_invariant() => (op.flip(), column, left),
         _ => return Ok(None),
     };
     let value = match value.kind() {
@@ -217,6 +217,25 @@ fn column_against_constant(
         _ => value.eval_scalar(ctx)?,
     };
     Ok(Some((op, column, value)))
+}
+
+/// The column an expression is, perhaps widened in a way that leaves its integers what they are.
+fn stored_column(expr: &Expr) -> Option<usize> {
+    use crate::types::DataType::Numeric;
+    match expr.kind() {
+        ExprKind::Column(column) => Some(*column),
+        ExprKind::Cast {
+            arg,
+            implicit: true,
+        } => match (arg.data_type(), expr.data_type()) {
+            (from, to) if from.is_integer() && to.is_integer() => stored_column(arg),
+            (Numeric { scale: from, .. }, Numeric { scale: to, .. }) if from == to => {
+                stored_column(arg)
+            }
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
 /// Conditions on one column that are tested where the column lies; `None`: no such condition.
@@ -307,7 +326,7 @@ fn compare_column(
             let ExprKind::Compare { left, .. } = expr.kind() else {
                 return Ok(None);
             };
-            let position = usize::from(!matches!(left.kind(), ExprKind::Column(_)));
+            let position = usize::from(stored_column(left).is_none());
             let constant = Operand::Scalar(Some(value.clone()));
             let operands = [constant.clone(), constant];
             by_dictionary(expr, position, &operands, column, ctx, batch, selection)

@@ -67,6 +67,22 @@ fn text_compares_by_dictionary_entry_and_by_row_alike() {
     }
 }
 
+#[test]
+fn a_wider_parameter_compares_with_the_column_as_stored() {
+    let batch = batch(&[ints(&[Some(1), None, Some(7)])]);
+    let params = [Some(Scalar::I64(1 << 40)), Some(Scalar::I64(1))];
+    let ctx = EvalContext::with_params(&params);
+    let filter = |op, number| {
+        let expr = Expr::compare(op, Expr::param(number, DataType::Int8), column(0)).unwrap();
+        let kept = expr.filter(&ctx, &batch, Selection::All(3)).unwrap();
+        kept.indices().into_owned()
+    };
+    assert_eq!(filter(CompareOp::Gt, 0), [0, 2]);
+    assert_eq!(filter(CompareOp::Ne, 1), [2]);
+    assert_eq!(filter(CompareOp::Lt, 1), [2]);
+    assert!(filter(CompareOp::Le, 0).is_empty());
+}
+
 fn any_op() -> impl Strategy<Value = CompareOp> {
     use CompareOp::*;
     proptest::sample::select(vec![Eq, Ne, Lt, Le, Gt, Ge, Distinct, NotDistinct])

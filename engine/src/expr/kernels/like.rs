@@ -34,7 +34,7 @@ enum Matcher {
     /// Anything with `_`; `required`: the longest literal in it, without which nothing matches.
     Tokens {
         tokens: Vec<Token>,
-        required: Option<Finder<'static>>,
+        required: Option<Box<Finder<'static>>>,
     },
 }
 
@@ -126,7 +126,7 @@ impl LikePattern {
                 tokens,
                 required: Some(required),
             } => {
-                each_row_with(std::slice::from_ref(required), &[], column, |row| {
+                each_row_with(std::slice::from_ref(&**required), &[], column, |row| {
                     bits[row] = u8::from(matches_tokens(tokens, column.get(row)));
                 });
             }
@@ -219,7 +219,7 @@ fn next_hit(needle: &Finder, known: &mut Option<usize>, data: &[u8], from: usize
 impl Matcher {
     fn new(tokens: Vec<Token>) -> Self {
         if tokens.contains(&Token::AnyChar) {
-            let required = longest_literal(&tokens);
+            let required = longest_literal(&tokens).map(Box::new);
             return Matcher::Tokens { tokens, required };
         }
         let mut literals: Vec<Vec<u8>> = vec![Vec::new()];
