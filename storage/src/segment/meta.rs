@@ -130,6 +130,14 @@ impl BlockMeta {
     pub fn range(&self) -> Range<u64> {
         self.offset..self.offset + u64::from(self.len)
     }
+
+    /// The value of every row, when the zone map alone tells it: the block need not be read. Not for floats,
+    /// whose equal values differ in bits.
+    pub fn constant(&self) -> Option<&Scalar> {
+        let (min, max) = (self.zone.min.as_ref()?, self.zone.max.as_ref()?);
+        let told = self.zone.null_count == 0 && min == max && min.is_exact();
+        (told && !matches!(min, Scalar::Float(_))).then_some(min)
+    }
 }
 
 /// One column of a segment.

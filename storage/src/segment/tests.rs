@@ -213,3 +213,18 @@ fn wide_values_round_trip_in_small_blocks() {
     }
     round_trip(&builder.finish());
 }
+
+#[test]
+fn a_constant_block_need_not_be_read() {
+    let meta = round_trip(&ints((0..20_000).map(|i| if i < 16_384 { 9 } else { i })));
+    assert_eq!(
+        meta.blocks[0].constant(),
+        Some(&crate::zone_map::Scalar::Int(9))
+    );
+    assert_eq!(meta.blocks[1].constant(), None);
+    let zeros = Vector {
+        values: Values::F64(vec![-0.0, 0.0]),
+        validity: None,
+    };
+    assert_eq!(round_trip(&zeros).blocks[0].constant(), None);
+}

@@ -142,6 +142,7 @@ impl Values {
             Values::Bytes(v) => {
                 let mut out = BytesColumn::default();
                 out.offsets.reserve(rows.len());
+                out.data.reserve(rows.iter().map(|&r| v.get(r as usize).len()).sum());
                 for &r in rows {
                     out.push(v.get(r as usize));
                 }
