@@ -178,3 +178,6 @@ fn numeric_against_finer_constant(
     let (left, right) = unify_numerics(left.clone(), Expr::numeric(floor, s1)?)?;
     Ok(Some((op, left, right)))
 }
+
+#[cfg(test)]
+mod tests;
