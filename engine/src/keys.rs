@@ -36,6 +36,10 @@ pub trait KeyColumn: Default + Send + Sync + 'static {
     fn append(&mut self, other: &Self);
     /// The keys `indices`, in that order.
     fn gather(&self, indices: &[u32]) -> Self;
+    /// Key `i` as a word, when that is all there is to it.
+    fn word(&self, _i: usize) -> Option<u64> {
+        None
+    }
     /// Removes all keys, keeping the memory.
     fn clear(&mut self);
     /// Bytes of memory in use.
@@ -103,13 +107,21 @@ impl KeyShape {
         }
     }
 
+    /// The same columns as byte keys, even where they could be packed.
+    pub fn as_rows(&self) -> Self {
+        match self.packing {
+            Packing::Words { .. } => Self { packing: Packing::Rows, ..self.clone() },
+            _ => self.clone(),
+        }
+    }
+
     /// The types of the columns.
     pub fn types(&self) -> &[DataType] {
         &self.types
     }
 
-    /// Fails when a column said to have no NULLs has one.
-    fn check_nulls(&self, columns: &[&Vector]) -> Result<()> {
+    /// Fails when a column said to have no NULLs has one. (Encoding such a key is harmless but meaningless.)
+    pub fn check_nulls(&self, columns: &[&Vector]) -> Result<()> {
         for (column, nullable) in columns.iter().zip(&self.nullable) {
             let has_null = || {
                 column
@@ -305,6 +317,11 @@ where
         self.0.push(other.0[j]);
     }
 
+    #[inline]
+    fn word(&self, i: usize) -> Option<u64> {
+        (N == 1).then(|| self.0[i][0])
+    }
+
     fn append(&mut self, other: &Self) {
         self.0.extend_from_slice(&other.0);
     }
@@ -325,7 +342,6 @@ where
         let Packing::Words { fields, nulls, .. } = &shape.packing else {
             return Err(Error::internal("byte keys encoded as words"));
         };
-        shape.check_nulls(columns)?;
         if let (1, [column], None) = (N, columns, nulls) {
             if let Values::I64(v) = &column.values {
                 self.0.clear();
@@ -475,7 +491,6 @@ impl KeyColumn for ByteKeys {
 
     fn encode(&mut self, shape: &KeyShape, columns: &[&Vector], rows: usize) -> Result<()> {
         self.clear();
-        shape.check_nulls(columns)?;
         if let (Packing::Text, [column]) = (&shape.packing, columns) {
             (0..rows).for_each(|i| self.push(column.bytes(i).unwrap_or_default()));
             return Ok(());

@@ -6,3 +6,9 @@ pub mod scan;
 pub mod row;
 
 pub mod aggregate;
+
+pub mod join;
+
+pub mod sort;
+
+pub mod setop;

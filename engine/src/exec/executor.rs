@@ -15,9 +15,11 @@ use crate::batch::Batch;
 use crate::error::{Error, Result};
 use crate::expr::{Expr, ExprKind};
 use crate::ops::aggregate;
+use crate::ops::join::{self, JoinSide};
 use crate::ops::row::{Filter, Project};
 use crate::ops::scan::{AppliedFilter, ScanShape, ScanSource};
-use crate::plan::{Node, Op, Scan};
+use crate::ops::{setop, sort};
+use crate::plan::{Node, Op, Scan, SortKey};
 use crate::runtime_filter::RuntimeFilter;
 use crate::source::MorselSource;
 
@@ -186,10 +188,35 @@ impl Opening<'_> {
                 Ok(all)
             }
             Op::Values { rows } => Ok(Stream::new(Box::new(Tasks::of_batches([rows.clone()])))),
-            Op::Join(_) | Op::Sort { .. } | Op::TopN { .. } | Op::SetOp { .. } => {
-                Err(Error::not_native("this operator"))
+            Op::Join(plan) => {
+                let mut input = |side: JoinSide, wanted: &[Wanted]| match side {
+                    JoinSide::Probe => self.open(&plan.probe, wanted),
+                    JoinSide::Build => self.open(&plan.build, wanted),
+                };
+                join::open(driver, node.id, plan, wanted, &mut input)
+            }
+            Op::Sort { input, keys } => {
+                let rows = self.open(input, wanted)?;
+                sort::full::open(driver, node.id, rows, &node.types, keys)
+            }
+            Op::TopN { input, keys, limit, offset } => {
+                let rows = self.open(input, &[])?;
+                self.open_top(node, rows, keys, *limit, *offset)
+            }
+            Op::SetOp { kind, all, left, right } => {
+                let (left, right) = (self.open(left, &[])?, self.open(right, &[])?);
+                setop::open(driver, node.id, (*kind, *all), left, right, &node.types)
             }
         }
+    }
+
+    fn open_top(&self, node: &Node, rows: Stream, keys: &[SortKey], limit: u64, skip: u64) -> Result<Stream> {
+        if sort::top::is_worthwhile(&self.driver.query, limit.saturating_add(skip), node.types.len()) {
+            let range = (limit as usize, skip as usize);
+            return sort::top::open(self.driver, node.id, rows, &node.types, keys, range);
+        }
+        let input = sort::full::open(self.driver, node.id, rows, &node.types, keys)?;
+        Ok(Stream::new(Box::new(LimitSource { input, skip, left: Some(limit) })))
     }
 
     fn open_scan(&mut self, node: &Node, scan: &Scan, wanted: &[Wanted]) -> Result<Stream> {
@@ -246,3 +273,6 @@ fn through_exprs<'e>(wanted: &[Wanted], exprs: impl Iterator<Item = &'e Expr>) -
     };
     wanted.iter().filter_map(passed).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,7 @@ use super::driver::Idle;
 use crate::batch::{Batch, Selection};
 use crate::error::{Error, Result};
 use crate::expr::{EvalContext, Expr, ExternalEval};
+use crate::gather::gather;
 use crate::memory::MemoryBudget;
 use crate::spill::SpillStore;
 use crate::types::Scalar;
@@ -175,6 +176,14 @@ impl Chunk {
     /// Number of selected rows.
     pub fn rows(&self) -> usize {
         self.selection.len()
+    }
+
+    /// One of the batch's columns (or one as long), dense over the selected rows.
+    pub fn dense_column(&self, column: &Arc<Vector>) -> Arc<Vector> {
+        match &self.selection {
+            Selection::All(rows) if *rows == column.len() => Arc::clone(column),
+            selection => Arc::new(gather(column, &selection.indices())),
+        }
     }
 
     /// The selected rows as a batch of their own.

@@ -22,6 +22,8 @@ use crate::table::{hash_all, GroupTable, NO_GROUP};
 const UNGROUPED_MULTIPLE: usize = 4;
 /// With fewer rows a group than this (in eighths), lookups are given up.
 const WORTHWHILE_EIGHTHS: usize = 10;
+/// Once it spills, a thread keeps blocks of one part in so many of its share of the memory.
+const SPILL_SHARE: usize = 4;
 /// Combinations of dictionary codes that are looked up by number.
 const CODES_MAX: usize = 64 * 1024;
 
@@ -135,6 +137,7 @@ pub struct Local<K> {
     ungrouped: bool,
     blocks: Vec<Block<K>>,
     blocks_bytes: usize,
+    spilled: Vec<Block<K>>,
     spill: Option<Arc<SharedSpill>>,
     memory: Reservation,
 }
@@ -158,6 +161,7 @@ impl<K: KeyColumn> Local<K> {
             ungrouped: false,
             blocks: Vec::new(),
             blocks_bytes: 0,
+            spilled: Vec::new(),
             spill: None,
             memory: Reservation::new(budget),
         })
@@ -165,7 +169,7 @@ impl<K: KeyColumn> Local<K> {
 
     /// Whether groups have gone out to blocks.
     pub fn has_blocks(&self) -> bool {
-        !self.blocks.is_empty()
+        !self.blocks.is_empty() || !self.spilled.is_empty()
     }
 
     /// Takes a batch.
@@ -180,6 +184,7 @@ impl<K: KeyColumn> Local<K> {
             .iter()
             .map(|&m| &*inputs.keys[m])
             .collect();
+        self.grouping.shape.check_nulls(&columns)?;
         if self.ungrouped || !self.group_by_codes(&columns, inputs.rows)? {
             self.keys
                 .encode(&self.grouping.shape, &columns, inputs.rows)?;
@@ -320,11 +325,22 @@ impl<K: KeyColumn> Local<K> {
         self.rows = 0;
         self.blocks_bytes += block.memory_bytes();
         self.blocks.push(block);
-        if let Some(spill) = &self.spill {
-            let spilled = spill_blocks(&mut self.blocks, spill)?;
-            NodeCounters::add(&query.node(self.grouping.id).spilled_bytes, spilled);
-            self.blocks_bytes = 0;
+        if self.blocks_bytes > query.budget.limit_bytes() / query.threads / SPILL_SHARE {
+            self.spill_blocks(query)?;
         }
+        Ok(())
+    }
+
+    /// Moves the blocks in memory to the spill file, if there is one.
+    fn spill_blocks(&mut self, query: &Query) -> Result<()> {
+        let Some(file) = &self.spill else { return Ok(()) };
+        if self.blocks.is_empty() {
+            return Ok(());
+        }
+        let (block, written) = Block::spill(std::mem::take(&mut self.blocks), file)?;
+        NodeCounters::add(&query.node(self.grouping.id).spilled_bytes, written);
+        self.spilled.push(block);
+        self.blocks_bytes = 0;
         Ok(())
     }
 
@@ -345,11 +361,7 @@ impl<K: KeyColumn> Local<K> {
             self.spill = Some(SharedSpill::create(query.spill.as_deref())?);
         }
         self.flush(query)?;
-        if let Some(spill) = &self.spill {
-            let spilled = spill_blocks(&mut self.blocks, spill)?;
-            NodeCounters::add(&query.node(self.grouping.id).spilled_bytes, spilled);
-        }
-        self.blocks_bytes = 0;
+        self.spill_blocks(query)?;
         self.table = GroupTable::with_capacity(64);
         self.states = States::new(&self.grouping)?;
         self.memory.resize(self.table.memory_bytes())
@@ -358,15 +370,9 @@ impl<K: KeyColumn> Local<K> {
     /// The blocks, the last groups included, and the reservation that covers them.
     pub fn into_blocks(mut self, query: &Query) -> Result<(Vec<Block<K>>, Reservation)> {
         self.flush(query)?;
+        self.blocks.append(&mut self.spilled);
         Ok((self.blocks, self.memory))
     }
-}
-
-/// Moves blocks out of memory; returns the bytes written.
-fn spill_blocks<K: KeyColumn>(blocks: &mut [Block<K>], spill: &Arc<SharedSpill>) -> Result<u64> {
-    blocks
-        .iter_mut()
-        .try_fold(0, |sum, block| Ok(sum + block.spill(spill)?))
 }
 
 /// Merges tables that never went out to blocks; the result as batches.

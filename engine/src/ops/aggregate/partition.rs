@@ -13,18 +13,18 @@ use doris_storage::vector::Vector;
 
 use super::local::{output, Local, States};
 use super::Grouping;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::exec::driver::Driver;
 use crate::exec::query::{Chunk, NodeCounters, Query, Worker};
 use crate::exec::stream::{Emit, Source, Stream, Task};
-use crate::gather::memory_bytes;
+use crate::gather::{concat, gather, memory_bytes, slice};
 use crate::keys::KeyColumn;
 use crate::memory::Reservation;
 use crate::spill::{Run, SharedSpill};
 use crate::table::{hash_all, GroupTable};
 
 /// Hash bits that name a partition.
-pub const PARTITION_BITS: u32 = 6;
+pub const PARTITION_BITS: u32 = 8;
 const PARTITIONS: usize = 1 << PARTITION_BITS;
 /// Most hash bits that passes over a partition are told apart by.
 const PASS_BITS_MAX: u32 = 10;
@@ -99,30 +99,38 @@ impl<K: KeyColumn> Block<K> {
         }
     }
 
-    /// Moves the groups to a file; returns the bytes written.
-    pub fn spill(&mut self, file: &Arc<SharedSpill>) -> Result<u64> {
-        let Content::Memory(groups) = &self.content else {
-            return Ok(0);
-        };
+    /// Moves blocks to a file, as one; also the bytes written.
+    pub fn spill(blocks: Vec<Block<K>>, file: &Arc<SharedSpill>) -> Result<(Block<K>, u64)> {
         let mut runs = Vec::with_capacity(PARTITIONS);
+        let mut bounds = vec![0u32; PARTITIONS + 1];
         for partition in 0..PARTITIONS {
-            let range = self.range(partition);
-            if range.is_empty() {
+            let mut keys = K::default();
+            let mut states: Vec<Vec<Arc<Vector>>> = Vec::new();
+            for block in &blocks {
+                let (Content::Memory(groups), range) = (&block.content, block.range(partition)) else { continue };
+                let members: Vec<u32> = (range.start as u32..range.end as u32).collect();
+                keys.append(&groups.keys.gather(&members));
+                for (number, state) in groups.states.iter().flatten().enumerate() {
+                    if states.len() == number {
+                        states.push(Vec::new());
+                    }
+                    states[number].push(Arc::new(slice(state, range.start, range.end)));
+                }
+            }
+            bounds[partition + 1] = bounds[partition] + keys.len() as u32;
+            if keys.is_empty() {
                 runs.push(Run::default());
                 continue;
             }
-            let members: Vec<u32> = (range.start as u32..range.end as u32).collect();
-            let mut vectors = vec![groups.keys.gather(&members).to_vector()];
-            let states = groups.states.iter().flatten();
-            vectors.extend(states.map(|state| crate::gather::slice(state, range.start, range.end)));
+            let mut vectors = vec![keys.to_vector()];
+            for parts in states {
+                let physical = parts[0].physical();
+                vectors.push(concat(physical, &parts).ok_or(Error::OutOfMemory)?);
+            }
             runs.push(file.write(&vectors)?);
         }
         let written = runs.iter().map(Run::bytes).sum();
-        self.content = Content::Spilled {
-            file: Arc::clone(file),
-            runs,
-        };
-        Ok(written)
+        Ok((Block { bounds, content: Content::Spilled { file: Arc::clone(file), runs } }, written))
     }
 
     fn range(&self, partition: usize) -> Range<usize> {
@@ -302,7 +310,7 @@ impl<K: KeyColumn> MergeTask<K> {
                 states.resize(table.len());
                 let gathered = |call: &Vec<Vector>| {
                     call.iter()
-                        .map(|s| crate::gather::gather(s, &members))
+                        .map(|s| gather(s, &members))
                         .collect()
                 };
                 states.merge(

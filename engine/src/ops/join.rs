@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Joins: the build side in a table, the probe side streaming past it.
+//!
+//! ```text
+//! build rows --> parts (encoded keys, hashes, wanted columns), on all threads
+//!            --> table: columns end to end; key -> first row; row -> next row with the same key
+//!            --> runtime filters, down the probe side
+//! probe rows --> candidate pairs --> residual --> output                      (phase 1, on all threads)
+//!            --> marks on met build rows --> unmet or met build rows          (phase 2)
+//! ```
+//! Without keys every build row is a candidate for every probe row: the nested loop is the same operator.
+//!
+//! In the order data travels: `build` collects parts, `table` indexes them, `probe` is the streaming stage,
+//! `tail` is phase 2; `spill` is the detour for build sides larger than memory.
+
+mod build;
+
+mod probe;
+
+mod spill;
+
+mod table;
+
+mod tail;
+
+use std::sync::Arc;
+
+use doris_storage::vector::{Bitmap, Vector};
+
+use self::build::Built;
+use crate::error::{Error, Result};
+use crate::exec::driver::Driver;
+use crate::exec::executor::Wanted;
+use crate::exec::stream::Stream;
+use crate::expr::{Expr, ExprKind};
+use crate::keys::{ByteKeys, KeyColumn, KeyShape, WordKeys};
+use crate::plan::{Join, JoinKind};
+use crate::types::DataType;
+
+/// What build and probe know of a join.
+pub(crate) struct Shape {
+    id: u32,
+    kind: JoinKind,
+    keys: KeyShape,
+    probe_keys: Vec<Expr>,
+    build_keys: Vec<Expr>,
+    null_safe: Vec<bool>,
+    residual: Option<Expr>,
+    probe_types: Vec<DataType>,
+    build_types: Vec<DataType>,
+    output: Vec<usize>,
+    /// Columns that the residual looks at, among probe and build columns.
+    residual_columns: Vec<usize>,
+}
+
+impl Shape {
+    fn new(id: u32, join: &Join) -> Result<Self> {
+        let types: Vec<DataType> = join.keys.iter().map(|key| key.build.data_type()).collect();
+        let null_safe: Vec<bool> = join.keys.iter().map(|key| key.null_safe).collect();
+        let layouts_agree =
+            join.keys.iter().all(|key| key.probe.data_type().physical() == key.build.data_type().physical());
+        let not_in = join.kind == JoinKind::AntiNotIn;
+        if !layouts_agree || not_in && (join.keys.len() != 1 || join.residual.is_some() || null_safe[0]) {
+            return Err(Error::not_native("join keys of different types, or an odd NOT IN"));
+        }
+        Ok(Self {
+            id,
+            kind: join.kind,
+            keys: KeyShape::new(&types, &null_safe)?,
+            probe_keys: join.keys.iter().map(|key| key.probe.clone()).collect(),
+            build_keys: join.keys.iter().map(|key| key.build.clone()).collect(),
+            null_safe,
+            residual: join.residual.clone(),
+            probe_types: join.probe.types.clone(),
+            build_types: join.build.types.clone(),
+            output: join.output.clone(),
+            residual_columns: join.residual.as_ref().map(Expr::columns).unwrap_or_default(),
+        })
+    }
+
+    /// Whether build column `column` is needed after the table is built.
+    fn keeps_build_column(&self, column: usize) -> bool {
+        let at = self.probe_types.len() + column;
+        self.output.contains(&at) || self.residual_columns.contains(&at)
+    }
+
+    /// Whether build rows are marked when met.
+    fn marks_build(&self) -> bool {
+        use JoinKind::*;
+        matches!(self.kind, Right | Full | BuildSemi | BuildAnti)
+    }
+
+    /// Rows whose keys can match at all: 1 = no NULL in a key that is not NULL-safe. `None`: all.
+    fn matchable(&self, keys: &[Arc<Vector>]) -> Option<Bitmap> {
+        let strict = keys.iter().zip(&self.null_safe).filter(|(_, &safe)| !safe);
+        let mut all: Option<Bitmap> = None;
+        for valid in strict.filter_map(|(key, _)| key.validity.as_ref()) {
+            match &mut all {
+                None => all = Some(valid.clone()),
+                Some(all) => all.words_mut().iter_mut().zip(valid.words()).for_each(|(a, b)| *a &= b),
+            }
+        }
+        all.filter(|bits| bits.count_ones() < bits.len())
+    }
+}
+
+/// Opens inputs of the plan, with filters on their way down.
+pub(crate) type OpenInput<'o> = dyn FnMut(JoinSide, &[Wanted]) -> Result<Stream> + 'o;
+
+/// Which input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum JoinSide {
+    Probe,
+    Build,
+}
+
+/// Builds the table and returns the stream of joined rows. `wanted`: filters on the join's output.
+pub(crate) fn open(
+    driver: &Driver,
+    id: u32,
+    join: &Join,
+    wanted: &[Wanted],
+    input: &mut OpenInput<'_>,
+) -> Result<Stream> {
+    let shape = Shape::new(id, join)?;
+    if shape.residual.as_ref().is_some_and(|e| !e.is_native()) {
+        return Err(Error::not_native("a residual condition that only PostgreSQL can evaluate"));
+    }
+    match shape.keys.words() {
+        Some(1) => open_with::<WordKeys<1>>(driver, shape, wanted, input),
+        Some(2) => open_with::<WordKeys<2>>(driver, shape, wanted, input),
+        Some(3 | 4) | None => open_with::<ByteKeys>(driver, shape.with_byte_keys()?, wanted, input),
+        Some(_) => Err(Error::internal("keys of too many words")),
+    }
+}
+
+impl Shape {
+    /// Rare wide keys as bytes, to keep the number of compiled shapes down.
+    fn with_byte_keys(mut self) -> Result<Self> {
+        self.keys = self.keys.as_rows();
+        Ok(self)
+    }
+}
+
+fn open_with<K: KeyColumn>(
+    driver: &Driver,
+    shape: Shape,
+    wanted: &[Wanted],
+    input: &mut OpenInput<'_>,
+) -> Result<Stream> {
+    let shape = Arc::new(shape);
+    let build = input(JoinSide::Build, &passed_on(&shape, wanted, JoinSide::Build))?;
+    let (table, mut filters) = match build::build::<K>(driver, &shape, build)? {
+        Built::Memory(table, filters) => (table, filters),
+        Built::Spilled(side, totals) => {
+            let probe = input(JoinSide::Probe, &passed_on(&shape, wanted, JoinSide::Probe))?;
+            return spill::open::<K>(driver, shape, side, totals, probe);
+        }
+    };
+    let nothing_matches = table.rows() == 0;
+    if nothing_matches && !shape.kind.keeps_probe() {
+        return Ok(Stream::empty());
+    }
+    filters.extend(passed_on(&shape, wanted, JoinSide::Probe));
+    let table = Arc::new(table);
+    let stage = probe::Probe { shape: Arc::clone(&shape), table: Arc::clone(&table) };
+    let joined = input(JoinSide::Probe, &filters)?.through(Arc::new(stage));
+    Ok(match shape.marks_build() {
+        true => joined.then(Stream::new(Box::new(tail::Tail::new(shape, table)))),
+        false => joined,
+    })
+}
+
+/// The filters on the output that may be applied to one input already: on columns that come from it, unless
+/// the join would make up rows instead.
+fn passed_on(shape: &Shape, wanted: &[Wanted], side: JoinSide) -> Vec<Wanted> {
+    use JoinKind::*;
+    let allowed = match side {
+        JoinSide::Probe => matches!(shape.kind, Inner | Left | Semi | Anti),
+        JoinSide::Build => matches!(shape.kind, Inner | Right | BuildSemi | BuildAnti),
+    };
+    let width = shape.probe_types.len();
+    let column_of = |w: &Wanted| {
+        let at = shape.output[w.column];
+        match side {
+            JoinSide::Probe => (at < width).then_some(at),
+            JoinSide::Build => at.checked_sub(width),
+        }
+    };
+    let pass = |w: &Wanted| Some(Wanted { column: column_of(w)?, filter: Arc::clone(&w.filter) });
+    wanted.iter().filter(|_| allowed).filter_map(pass).collect()
+}
+
+/// The probe column behind a key that a runtime filter may be applied to.
+fn filterable_column(shape: &Shape, key: usize) -> Option<usize> {
+    use JoinKind::*;
+    let useful = matches!(shape.kind, Inner | Semi | Right | BuildSemi | BuildAnti) && !shape.null_safe[key];
+    match shape.probe_keys[key].kind() {
+        ExprKind::Column(column) if useful => Some(*column),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

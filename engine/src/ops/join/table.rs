@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The join table: from a key to the build rows that have it.
+//!
+//! Build rows keep their number; rows with one key form a chain. Where the keys are integers in a dense range,
+//! the chain's first row is found by subtraction; otherwise by linear probing in one array of slots
+//! ```text
+//! slot:  low 32 bits of the hash | row number + 1        0 = free
+//! ```
+//! at the position named by the hash's high bits. The array is cut into regions by those bits, so that several
+//! threads fill it, each its own region, within its cache; probing wraps around within a region.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU8, Ordering};
+use std::sync::Arc;
+
+use doris_storage::vector::Vector;
+
+use super::build::Part;
+use super::spill::Totals;
+use super::Shape;
+use crate::error::Result;
+use crate::exec::driver::Driver;
+use crate::gather::{memory_bytes, NO_ROW};
+use crate::keys::KeyColumn;
+use crate::memory::Reservation;
+
+/// The dense array may have so many entries a build row.
+const DENSE_SPREAD: u64 = 8;
+/// Slots of a region that fits the second-level cache.
+const REGION_SLOTS: usize = 64 * 1024;
+/// More regions cost more scans of the hashes than the cache saves.
+const REGIONS_MAX: usize = 16;
+
+/// How a key's first row is found.
+enum Lookup {
+    /// Every row is in the one chain.
+    All,
+    /// `heads[key - min]`.
+    Dense { min: i64, heads: Vec<u32> },
+    /// By hash; `region_mask` covers the slots of one region.
+    Hash { slots: Vec<u64>, shift: u32, region_mask: usize },
+}
+
+/// The build side, indexed.
+pub struct JoinTable<K> {
+    keys: K,
+    lookup: Lookup,
+    next: Vec<AtomicU32>,
+    /// Whether no two rows have the same key.
+    unique: bool,
+    rows: usize,
+    /// Of the whole build side, of which this may be a partition.
+    pub totals: Totals,
+    /// The build columns that are wanted.
+    pub columns: Vec<Option<Arc<Vector>>>,
+    met: Vec<AtomicU8>,
+    _memory: Option<Reservation>,
+}
+
+impl<K: KeyColumn> JoinTable<K> {
+    /// The table of all parts, whose columns have been joined.
+    pub fn new(
+        driver: &Driver,
+        shape: &Shape,
+        parts: Vec<Part<K>>,
+        columns: Vec<Option<Arc<Vector>>>,
+    ) -> Result<Self> {
+        let rows = parts.iter().map(|part| part.rows).sum();
+        let has_null_key = parts.iter().any(|part| part.matchable.is_some());
+        let mut keys = K::default();
+        let mut hashes = Vec::with_capacity(rows);
+        for part in parts {
+            keys.append(&part.keys);
+            match &part.matchable {
+                None => hashes.extend(part.hashes.iter().map(|&hash| Some(hash))),
+                Some(can) => hashes.extend(part.hashes.iter().enumerate().map(|(i, &hash)| can.get(i).then_some(hash))),
+            }
+        }
+        let mut table = Self {
+            keys,
+            lookup: Lookup::All,
+            next: (0..rows).map(|_| AtomicU32::new(NO_ROW)).collect(),
+            unique: true,
+            rows,
+            totals: Totals { rows, has_null_key },
+            columns,
+            met: Vec::new(),
+            _memory: None,
+        };
+        if shape.marks_build() {
+            table.met = (0..rows).map(|_| AtomicU8::new(0)).collect();
+        }
+        table.index(driver, shape, hashes)?;
+        Ok(table)
+    }
+
+    /// The table, with the reservation that covers it.
+    pub fn holding(mut self, memory: Reservation) -> Self {
+        self._memory = Some(memory);
+        self
+    }
+
+    /// Number of build rows.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Whether each key has at most one row.
+    pub fn is_unique(&self) -> bool {
+        self.unique
+    }
+
+    /// Whether [`JoinTable::find`] looks at hashes.
+    pub fn needs_hashes(&self) -> bool {
+        matches!(self.lookup, Lookup::Hash { .. })
+    }
+
+    /// Bytes of memory in use.
+    pub fn memory_bytes(&self) -> usize {
+        let lookup = match &self.lookup {
+            Lookup::All => 0,
+            Lookup::Dense { heads, .. } => heads.len() * 4,
+            Lookup::Hash { slots, .. } => slots.len() * 8,
+        };
+        let columns: usize = self.columns.iter().flatten().map(|c| memory_bytes(c)).sum();
+        lookup + columns + self.keys.memory_bytes() + self.rows * 5
+    }
+
+    fn index(&mut self, driver: &Driver, shape: &Shape, hashes: Vec<Option<u64>>) -> Result<()> {
+        if shape.build_keys.is_empty() {
+            self.unique = self.rows <= 1;
+            for row in 1..self.rows {
+                self.next[row - 1].store(row as u32, Ordering::Relaxed);
+            }
+            return Ok(());
+        }
+        if let Some((min, size)) = self.dense_range(&hashes) {
+            self.index_dense(min, size, &hashes);
+            return Ok(());
+        }
+        self.index_hash(driver, hashes)
+    }
+
+    /// Least key and size of the range, when the keys are integers that fill it well.
+    fn dense_range(&self, hashes: &[Option<u64>]) -> Option<(i64, usize)> {
+        let (mut min, mut max) = (i64::MAX, i64::MIN);
+        for (row, _) in hashes.iter().enumerate().filter(|(_, hash)| hash.is_some()) {
+            let key = self.keys.word(row)? as i64;
+            (min, max) = (min.min(key), max.max(key));
+        }
+        let span = max.checked_sub(min)? as u64;
+        let wide = span >= (self.rows as u64).saturating_mul(DENSE_SPREAD).max(1024);
+        (min <= max && !wide).then_some((min, span as usize + 1))
+    }
+
+    fn index_dense(&mut self, min: i64, size: usize, hashes: &[Option<u64>]) {
+        let mut heads = vec![NO_ROW; size];
+        // Backwards, so that chains run forwards.
+        for row in (0..self.rows).rev().filter(|&row| hashes[row].is_some()) {
+            let key = self.keys.word(row).unwrap_or_default() as i64;
+            let head = &mut heads[key.wrapping_sub(min) as usize];
+            if *head != NO_ROW {
+                self.next[row].store(*head, Ordering::Relaxed);
+                self.unique = false;
+            }
+            *head = row as u32;
+        }
+        self.lookup = Lookup::Dense { min, heads };
+    }
+
+    fn index_hash(&mut self, driver: &Driver, hashes: Vec<Option<u64>>) -> Result<()> {
+        // At most three quarters full: twice the slots cost more in cache misses than they save in probes.
+        let size = (self.rows + self.rows / 3).next_power_of_two().max(64);
+        let regions = (size / REGION_SLOTS).clamp(1, REGIONS_MAX).next_power_of_two();
+        let shift = 64 - size.trailing_zeros();
+        let region_slots = size / regions;
+        let mut slots = vec![0u64; size];
+        let duplicates = AtomicBool::new(false);
+        let work: Vec<(usize, &mut [u64])> = slots.chunks_mut(region_slots).enumerate().collect();
+        let (keys, next) = (&self.keys, &self.next);
+        let region_shift = region_slots.trailing_zeros();
+        driver.for_all(work, &|worker, (region, slots)| {
+            worker.query.check()?;
+            let of_region = |hash: &u64| (hash >> shift) as usize >> region_shift == region;
+            let mut any_duplicate = false;
+            for (row, hash) in hashes.iter().enumerate().rev() {
+                if let Some(hash) = hash.filter(|hash| of_region(hash)) {
+                    let at = (hash >> shift) as usize & (region_slots - 1);
+                    any_duplicate |= insert(keys, next, slots, at, row, hash);
+                }
+            }
+            duplicates.fetch_or(any_duplicate, Ordering::Relaxed);
+            Ok(())
+        })?;
+        self.unique = !duplicates.into_inner();
+        self.lookup = Lookup::Hash { slots, shift, region_mask: region_slots - 1 };
+        Ok(())
+    }
+
+    /// The first build row of each key of `probe`, [`NO_ROW`] for none; replaces `heads`. Rows that can't match
+    /// are the caller's to ignore.
+    pub fn find(&self, probe: &K, hashes: &[u64], rows: usize, heads: &mut Vec<u32>) {
+        heads.clear();
+        match &self.lookup {
+            Lookup::All => heads.resize(rows, if self.rows > 0 { 0 } else { NO_ROW }),
+            Lookup::Dense { min, heads: by_key } => heads.extend((0..rows).map(|row| {
+                let key = probe.word(row).unwrap_or_default() as i64;
+                by_key.get(key.wrapping_sub(*min) as usize).copied().unwrap_or(NO_ROW)
+            })),
+            Lookup::Hash { slots, shift, region_mask } => {
+                // First all slots, so that their cache misses overlap; then one after the other.
+                let first = |hash: &u64| slots[(hash >> shift) as usize];
+                let firsts: Vec<u64> = hashes.iter().map(first).collect();
+                heads.extend(firsts.into_iter().zip(hashes).enumerate().map(|(row, (slot, &hash))| {
+                    self.resolve(probe, row, hash, slot, (slots, (hash >> shift) as usize, *region_mask))
+                }));
+            }
+        }
+    }
+
+    #[inline]
+    fn resolve(
+        &self,
+        probe: &K,
+        row: usize,
+        hash: u64,
+        mut slot: u64,
+        (slots, mut at, mask): (&[u64], usize, usize),
+    ) -> u32 {
+        loop {
+            if slot == 0 {
+                return NO_ROW;
+            }
+            let found = slot as u32 - 1;
+            if slot >> 32 == hash & 0xFFFF_FFFF && self.keys.equals(found as usize, probe, row) {
+                return found;
+            }
+            at = at & !mask | (at + 1) & mask;
+            slot = slots[at];
+        }
+    }
+
+    /// The next build row with the same key.
+    #[inline]
+    pub fn next(&self, row: u32) -> u32 {
+        self.next[row as usize].load(Ordering::Relaxed)
+    }
+
+    /// Marks a build row as met.
+    #[inline]
+    pub fn mark(&self, row: u32) {
+        let met = &self.met[row as usize];
+        if met.load(Ordering::Relaxed) == 0 {
+            met.store(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a build row was met.
+    pub fn is_met(&self, row: u32) -> bool {
+        self.met[row as usize].load(Ordering::Relaxed) != 0
+    }
+}
+
+/// Enters a row into a region; true when its key was there already.
+#[inline]
+fn insert<K: KeyColumn>(
+    keys: &K,
+    next: &[AtomicU32],
+    slots: &mut [u64],
+    mut at: usize,
+    row: usize,
+    hash: u64,
+) -> bool {
+    let entry = hash << 32 | (row as u64 + 1);
+    loop {
+        let slot = slots[at];
+        if slot == 0 {
+            slots[at] = entry;
+            return false;
+        }
+        let head = slot as u32 - 1;
+        if slot >> 32 == hash & 0xFFFF_FFFF && keys.equals(head as usize, keys, row) {
+            next[row].store(head, Ordering::Relaxed);
+            slots[at] = entry;
+            return true;
+        }
+        at = (at + 1) & (slots.len() - 1);
+    }
+}

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The first rows of a sort, without sorting the rest.
+//!
+//! Every thread keeps candidates: rows whose key does not come after the last of the best `n` it has seen.
+//! Only those rows are copied. When too many have gathered they are sorted and cut to `n`, which tells the next
+//! threshold. The threshold is shared: what one thread knows to be out is out for all.
+
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use doris_storage::vector::Vector;
+
+use super::full::{sort_parts, Part};
+use super::normal::{Column, NormalKeys};
+use crate::batch::{Batch, Selection};
+use crate::error::Result;
+use crate::exec::driver::{lock, Driver};
+use crate::exec::query::{Chunk, NodeCounters, Query, Worker};
+use crate::exec::stream::{Stream, Tasks};
+use crate::expr::Expr;
+use crate::gather::{gather, memory_bytes};
+use crate::memory::Reservation;
+use crate::plan::SortKey;
+use crate::types::DataType;
+
+/// More rows than this are sorted in full, ...
+const TOP_ROWS_MAX: u64 = 100_000;
+/// ... and so are rows that might take more than one part in so many of the budget.
+const TOP_SHARE: usize = 8;
+
+/// Whether so many rows of so many columns can be kept by every thread.
+pub fn is_worthwhile(query: &Query, rows: u64, columns: usize) -> bool {
+    let bytes = rows.saturating_mul(32 * columns as u64) * query.threads as u64;
+    rows <= TOP_ROWS_MAX && bytes <= (query.budget.limit_bytes() / TOP_SHARE) as u64
+}
+
+/// Candidates gather up to this many, or twice the rows wanted.
+const CANDIDATES_MIN: usize = 4096;
+
+struct Top {
+    id: u32,
+    types: Vec<DataType>,
+    columns: Vec<Column>,
+    exprs: Vec<Expr>,
+    rows: usize,
+    /// Keys after this one are out.
+    threshold: RwLock<Option<Vec<u8>>>,
+    idle: Mutex<Vec<Candidates>>,
+}
+
+/// One thread's candidates.
+struct Candidates {
+    parts: Vec<Part>,
+    rows: usize,
+    memory: Reservation,
+}
+
+/// The rows `offset .. offset + limit` of the sorted input; the sum [`is_worthwhile`].
+pub fn open(
+    driver: &Driver,
+    id: u32,
+    input: Stream,
+    types: &[DataType],
+    keys: &[SortKey],
+    (limit, offset): (usize, usize),
+) -> Result<Stream> {
+    let top = Top {
+        id,
+        types: types.to_vec(),
+        columns: keys.iter().map(Column::new).collect::<Result<_>>()?,
+        exprs: keys.iter().map(|key| key.expr.clone()).collect(),
+        rows: limit + offset,
+        threshold: RwLock::new(None),
+        idle: Mutex::new(Vec::new()),
+    };
+    if top.rows == 0 {
+        return Ok(Stream::empty());
+    }
+    input.drain(driver, &|worker, chunk| worker.query.node(id).timed(|| top.push(worker, chunk)))?;
+    let candidates = std::mem::take(&mut *lock(&top.idle));
+    let parts: Vec<Part> = candidates.into_iter().flat_map(|c| c.parts).collect();
+    let (batch, order, _) = sort_parts(&top.types, &top.columns, &parts)?;
+    let order: Vec<u32> = order.into_iter().skip(offset).take(limit).collect();
+    NodeCounters::add(&driver.query.node(id).rows_out, order.len() as u64);
+    let batches = order.chunks(driver.query.batch_rows).map(|rows| pick(&batch, rows)).collect::<Vec<_>>();
+    Ok(Stream::new(Box::new(Tasks::of_batches(batches))))
+}
+
+fn pick(batch: &Batch, rows: &[u32]) -> Batch {
+    let columns = batch.columns.iter().map(|column| Arc::new(gather(column, rows))).collect();
+    Batch { columns, rows: rows.len() }
+}
+
+impl Top {
+    fn push(&self, worker: &Worker<'_>, chunk: Chunk) -> Result<()> {
+        NodeCounters::add(&worker.query.node(self.id).rows_in, chunk.rows() as u64);
+        let keys = self.exprs.iter().map(|e| worker.eval(e, &chunk)).collect::<Result<Vec<_>>>()?;
+        let Some(part) = self.candidates_of(chunk, keys) else { return Ok(()) };
+        let idle = lock(&self.idle).pop();
+        let mut mine = idle.unwrap_or_else(|| Candidates {
+            parts: Vec::new(),
+            rows: 0,
+            memory: Reservation::new(&worker.query.budget),
+        });
+        mine.rows += part.batch.rows;
+        let bytes = part.batch.columns.iter().chain(&part.keys).map(|c| memory_bytes(c)).sum();
+        mine.parts.push(part);
+        let refused = mine.memory.grow(bytes).is_err();
+        if refused || mine.rows >= CANDIDATES_MIN.max(2 * self.rows) {
+            self.cut(worker.query, &mut mine)?;
+        }
+        lock(&self.idle).push(mine);
+        Ok(())
+    }
+
+    /// The rows of a batch that the threshold leaves in.
+    fn candidates_of(&self, chunk: Chunk, keys: Vec<Arc<Vector>>) -> Option<Part> {
+        let threshold = self.threshold.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(threshold) = threshold else {
+            return Some(Part { batch: chunk.into_batch(), keys });
+        };
+        let vectors: Vec<&Vector> = keys.iter().map(|key| &**key).collect();
+        let normal = NormalKeys::encode(&self.columns, &vectors, chunk.rows());
+        let rows: Vec<u32> = (0..chunk.rows() as u32).filter(|&i| normal.get(i as usize) <= &threshold).collect();
+        if rows.is_empty() {
+            return None;
+        }
+        let keys = keys.iter().map(|key| Arc::new(gather(key, &rows))).collect();
+        let of_batch = rows.iter().map(|&i| chunk.selection.row(i as usize) as u32).collect();
+        let batch = Chunk { batch: chunk.batch, selection: Selection::Indices(of_batch) }.into_batch();
+        Some(Part { batch, keys })
+    }
+
+    /// Cuts candidates to the best.
+    fn cut(&self, query: &Query, mine: &mut Candidates) -> Result<()> {
+        query.check()?;
+        let (batch, mut order, normal) = sort_parts(&self.types, &self.columns, &mine.parts)?;
+        order.truncate(self.rows);
+        if let (true, Some(&last)) = (order.len() == self.rows, order.last()) {
+            let key = normal.get(last as usize);
+            let mut threshold = self.threshold.write().unwrap_or_else(PoisonError::into_inner);
+            if threshold.as_deref().is_none_or(|known| key < known) {
+                *threshold = Some(key.to_vec());
+            }
+        }
+        let keys = (0..self.columns.len()).map(|number| {
+            let pieces: Vec<_> = mine.parts.iter().map(|part| Arc::clone(&part.keys[number])).collect();
+            let physical = self.columns[number].data_type.physical();
+            let whole = crate::gather::concat(physical, &pieces).ok_or(crate::error::Error::OutOfMemory)?;
+            Ok(Arc::new(gather(&whole, &order)))
+        });
+        let part = Part { keys: keys.collect::<Result<_>>()?, batch: pick(&batch, &order) };
+        mine.rows = part.batch.rows;
+        mine.memory.resize(part.batch.columns.iter().chain(&part.keys).map(|c| memory_bytes(c)).sum())?;
+        mine.parts = vec![part];
+        Ok(())
+    }
+}
