@@ -11,6 +11,7 @@
 use super::codec::{Reader, SketchError};
 use super::hash::finish_64;
 use roaring::RoaringTreemap;
+use std::fmt::Write;
 
 const VERSION: u8 = 1;
 const FORM_EMPTY: u8 = 0;
@@ -272,11 +273,10 @@ impl Bitmap {
         if start >= len || limit <= 0 {
             return None;
         }
-        Some(
-            self.iter_from(self.0.select(start)?)
-                .take(limit as usize)
-                .collect(),
-        )
+        Some(self.between(
+            self.0.select(start)?,
+            self.0.select(start.saturating_add(limit as u64)),
+        ))
     }
 
     /// The values from `low` up to but without `high`; `None` when that is not a range.
@@ -284,11 +284,7 @@ impl Bitmap {
         if low < 0 || low >= high {
             return None;
         }
-        Some(
-            self.iter_from(low as u64)
-                .take_while(|value| *value < high as u64)
-                .collect(),
-        )
+        Some(self.between(low as u64, Some(high as u64)))
     }
 
     /// Up to `limit` values from the value `low` on; `None` when an argument is negative.
@@ -296,21 +292,60 @@ impl Bitmap {
         if low < 0 || limit < 0 {
             return None;
         }
-        Some(self.iter_from(low as u64).take(limit as usize).collect())
+        let below = (low as u64)
+            .checked_sub(1)
+            .map_or(0, |last| self.0.rank(last));
+        let end = if limit == 0 {
+            Some(0)
+        } else {
+            self.0.select(below.saturating_add(limit as u64))
+        };
+        Some(self.between(low as u64, end))
     }
 
-    fn iter_from(&self, low: u64) -> impl Iterator<Item = u64> + '_ {
-        let mut values = self.0.iter();
-        values.advance_to(low);
-        values
+    /// The values from `low` on, up to but without `end`. A few are copied one by one; billions, which a set of runs can
+    /// hold, are what is left when the others are cut off (whose cost grows with the square of the containers cut).
+    fn between(&self, low: u64, end: Option<u64>) -> Bitmap {
+        const FEW: u64 = 1 << 20;
+        let last = end.map_or(u64::MAX, |end| end.saturating_sub(1));
+        if end == Some(0) || self.0.range_cardinality(low..=last) <= FEW {
+            let mut values = self.0.iter();
+            values.advance_to(low);
+            return Bitmap(
+                values
+                    .take_while(|value| end.is_none_or(|end| *value < end))
+                    .collect(),
+            );
+        }
+        let mut set = self.0.clone();
+        set.remove_range(..low);
+        if let Some(end) = end {
+            set.remove_range(end..);
+        }
+        Bitmap(set)
     }
 
-    /// A hash that equal sets share.
+    /// A hash that equal sets share: of the number of values and those near both ends.
     pub fn hash(&self, seed: u64) -> u64 {
-        self.iter()
-            .fold(finish_64(seed ^ self.len()), |hash, value| {
-                finish_64(hash ^ value).wrapping_add(value)
-            })
+        let ends = self.0.iter().take(256).chain(self.0.iter().rev().take(256));
+        ends.fold(finish_64(seed ^ self.len()), |hash, value| {
+            finish_64(hash ^ value).wrapping_add(value)
+        })
+    }
+
+    /// The `1,2,3` form, unless it is longer than `max` bytes.
+    pub fn to_text(&self, max: usize) -> Option<String> {
+        let mut out = String::new();
+        for value in self.iter() {
+            if !out.is_empty() {
+                out.push(',');
+            }
+            write!(out, "{value}").expect("writing to memory cannot fail");
+            if out.len() > max {
+                return None;
+            }
+        }
+        Some(out)
     }
 }
 
@@ -324,18 +359,6 @@ pub fn parse_value(text: &[u8]) -> Option<u64> {
         let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
         value.checked_mul(10)?.checked_add(digit)
     })
-}
-
-/// The `1,2,3` form.
-impl std::fmt::Display for Bitmap {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let mut separator = "";
-        for value in self.iter() {
-            write!(out, "{separator}{value}")?;
-            separator = ",";
-        }
-        Ok(())
-    }
 }
 
 /// A union being built. Single values wait in a buffer and enter the set sorted: inserting them one by one in the order

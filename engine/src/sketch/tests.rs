@@ -13,6 +13,10 @@ fn set(values: &[u64]) -> Bitmap {
     values.iter().copied().collect()
 }
 
+fn text(set: &Bitmap) -> String {
+    set.to_text(usize::MAX).unwrap()
+}
+
 fn union_of(values: &[u64]) -> BitmapUnion {
     let mut union = BitmapUnion::default();
     values.iter().for_each(|value| union.add(*value));
@@ -108,7 +112,7 @@ const GOLDEN: [u64; 3] = [
 
 #[test]
 fn text_is_read_with_blanks_and_nothing_else() {
-    assert_eq!(Bitmap::parse(b" 0, 1 ,2 ").unwrap().to_string(), "0,1,2");
+    assert_eq!(text(&Bitmap::parse(b" 0, 1 ,2 ").unwrap()), "0,1,2");
     assert_eq!(Bitmap::parse(b"").unwrap().len(), 0);
     assert_eq!(
         Bitmap::parse(b"18446744073709551615").unwrap().max(),
@@ -131,7 +135,7 @@ fn text_is_read_with_blanks_and_nothing_else() {
 #[test]
 fn slices_count_from_either_end() {
     let five = set(&[0, 1, 2, 3, 5]);
-    let text = |slice: Option<Bitmap>| slice.map(|set| set.to_string());
+    let text = |slice: Option<Bitmap>| slice.map(|set| text(&set));
     assert_eq!(text(five.slice(-3, 2)).as_deref(), Some("2,3"));
     assert_eq!(text(five.slice(1, 100)).as_deref(), Some("1,2,3,5"));
     assert_eq!(text(five.slice(5, 1)), None);
@@ -144,6 +148,33 @@ fn slices_count_from_either_end() {
     assert_eq!(text(five.range(4, 5)).as_deref(), Some(""));
     assert_eq!(text(five.range(4, 4)), None);
     assert_eq!(text(five.limited(2, 2)).as_deref(), Some("2,3"));
+}
+
+/// Five hundred kilobytes of runs hold every 32-bit value.
+#[test]
+fn huge_sets_of_runs_are_cheap() {
+    let full = Bitmap::decode(&full_set()).unwrap();
+    assert_eq!(full.len(), 1 << 32);
+    assert_eq!(full.to_text(1000), None);
+    assert_eq!(text(&full.range(7, 9).unwrap()), "7,8");
+    assert_eq!(full.slice(-5, 3).unwrap().min(), Some((1 << 32) - 5));
+    assert_eq!(text(&full.limited(5, 2).unwrap()), "5,6");
+    assert_eq!(full.limited(5, 0).unwrap().len(), 0);
+    assert_eq!(full.hash(1), full.clone().hash(1));
+}
+
+fn full_set() -> Vec<u8> {
+    let mut bytes = vec![1, 2];
+    bytes.extend((1u64 << 32).to_le_bytes());
+    bytes.extend(1u64.to_le_bytes());
+    bytes.extend(0u32.to_le_bytes());
+    bytes.extend((12_347u32 | 65_535 << 16).to_le_bytes());
+    bytes.extend([255; 8192]);
+    (0..=u16::MAX).for_each(|key| bytes.extend([key.to_le_bytes(), [255, 255]].concat()));
+    // The offsets of the containers, which no reader needs.
+    bytes.extend(vec![0; 4 * 65_536]);
+    (0..65_536).for_each(|_| bytes.extend([1, 0, 0, 0, 255, 255]));
+    bytes
 }
 
 #[test]
@@ -338,7 +369,7 @@ proptest! {
         let mut back = Bitmap::decode(&bytes).unwrap();
         prop_assert_eq!(&back, &bitmap);
         prop_assert_eq!(back.encode(), bytes);
-        prop_assert_eq!(Bitmap::parse(bitmap.to_string().as_bytes()).unwrap(), bitmap);
+        prop_assert_eq!(Bitmap::parse(text(&bitmap).as_bytes()).unwrap(), bitmap);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! The scalar functions of type `bitmap`.
 use super::shells::{
     array_of, fail, invalid_text, sql_functions, varlena_bytes, Args, Cstring, OrFail, Raw,
+    TEXT_MAX,
 };
 use doris_engine::sketch::bitmap::parse_value;
 use doris_engine::sketch::hash::{murmur3_32, murmur3_64, SEED_32};
@@ -11,7 +12,7 @@ use pgrx::PgSqlErrorCode;
 
 sql_functions! {
     "doris_bitmap_in" => input;
-    "doris_bitmap_out" => |args: &Args| Cstring(whole(args, 0).to_string().into_bytes());
+    "doris_bitmap_out" => |args: &Args| Cstring(text(args).into_bytes());
     "doris_bitmap_recv" => |args: &Args| Bitmap::decode(args.message(0)).or_invalid("bitmap").encode();
     "doris_bitmap_send" => |args: &Args| args.bytes(0).to_vec();
     "doris_bitmap_eq" => equal;
@@ -28,7 +29,7 @@ sql_functions! {
     "doris_bitmap_from_string" => |args: &Args| Bitmap::parse(args.bytes(0)).map(|mut bitmap| bitmap.encode());
     "doris_bitmap_from_array" => |args: &Args| from_array(args).ok();
     "doris_bitmap_cast_array" => cast_array;
-    "doris_bitmap_to_string" => |args: &Args| whole(args, 0).to_string();
+    "doris_bitmap_to_string" => text;
     "doris_bitmap_to_array" => to_array;
     "doris_bitmap_count" => |args: &Args| args.datum(0).map_or(0, |_| stored(args, 0).len());
     "doris_bitmap_min" => |args: &Args| whole(args, 0).min();
@@ -69,6 +70,19 @@ fn encoded(mut bitmap: Bitmap) -> Vec<u8> {
     bitmap.encode()
 }
 
+fn text(args: &Args) -> String {
+    whole(args, 0)
+        .to_text(TEXT_MAX)
+        .unwrap_or_else(|| too_long())
+}
+
+fn too_long() -> ! {
+    fail(
+        PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+        "the bitmap has too many values to be written out",
+    )
+}
+
 fn input(args: &Args) -> Vec<u8> {
     let text = args.cstring(0);
     Bitmap::parse(text).map_or_else(|| invalid_text(text, "bitmap"), encoded)
@@ -83,9 +97,17 @@ fn one_or_empty(value: Option<u64>) -> Vec<u8> {
 }
 
 fn equal(args: &Args) -> bool {
-    // Equal bytes are equal sets. Others can still be when two versions of the library wrote them.
-    args.bytes(0) == args.bytes(1)
-        || (stored(args, 0).len() == stored(args, 1).len() && whole(args, 0) == whole(args, 1))
+    if args.bytes(0) == args.bytes(1) {
+        return true;
+    }
+    // Small sets have one form each. Large ones can be equal in other bytes when two versions of the library wrote them.
+    match (stored(args, 0), stored(args, 1)) {
+        (
+            StoredBitmap::Roaring { cardinality: a, .. },
+            StoredBitmap::Roaring { cardinality: b, .. },
+        ) => a == b && whole(args, 0) == whole(args, 1),
+        _ => false,
+    }
 }
 
 /// The set of the non-null elements, or a negative one of them.
@@ -109,6 +131,9 @@ fn cast_array(args: &Args) -> Vec<u8> {
 
 fn to_array(args: &Args) -> Raw {
     let bitmap = whole(args, 0);
+    if bitmap.len() > (TEXT_MAX / 8) as u64 {
+        too_long();
+    }
     if bitmap.max().is_some_and(|max| i64::try_from(max).is_err()) {
         fail(
             PgSqlErrorCode::ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE,

@@ -32,6 +32,8 @@ sql_functions! {
 }
 
 const CONDITIONS_MAX: usize = 32;
+/// What fits into one datum when the events travel between processes.
+const EVENTS_MAX: usize = 80_000_000;
 /// Timestamps count microseconds.
 const SECOND: i64 = 1_000_000;
 
@@ -120,6 +122,12 @@ impl Events {
     /// Events for which nothing holds have no part in any answer.
     fn push(&mut self, at: i64, steps: u32) {
         if steps != 0 {
+            if self.list.len() >= EVENTS_MAX {
+                fail(
+                    PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+                    "too many events in one group",
+                );
+            }
             self.list.push(Event { at, steps });
             self.sorted = false;
         }

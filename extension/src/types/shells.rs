@@ -33,6 +33,9 @@ macro_rules! sql_functions {
 }
 pub(super) use sql_functions;
 
+/// The longest text that a datum can hold.
+pub const TEXT_MAX: usize = (1 << 30) - 64;
+
 /// Raises an error.
 pub fn fail(code: PgSqlErrorCode, message: impl Into<String>) -> ! {
     pgrx::ereport!(ERROR, code, message.into());

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `group_concat` and `topn`.
-use super::shells::{fail, fail_argument, sql_functions, Args};
+use super::shells::{fail, fail_argument, sql_functions, Args, TEXT_MAX};
 use super::state::{combine, deserial, existing, serial, transition, State};
 use doris_engine::sketch::{put_bytes, Reader, SketchError, TopN};
 use pgrx::PgSqlErrorCode;
@@ -18,8 +18,6 @@ sql_functions! {
     "doris_topn_final" => |args: &Args| existing::<TopN>(args, 0).filter(|state| state.is_set()).map(|state| json(state));
 }
 
-/// The longest text that a datum can hold.
-const TEXT_MAX: usize = (1 << 30) - 64;
 const COUNTERS_MAX: i64 = 10_000_000;
 const SPACE_DEFAULT: i32 = 50;
 

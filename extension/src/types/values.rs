@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Values whose type is known only at run time: copies of them that aggregate states own, and their comparison and
 //! hashing by the type's own operators.
-use super::shells::{element_shape, fail, output_text, varlena_bytes, Raw};
+use super::shells::{element_shape, fail, output_text, varlena_bytes, Raw, TEXT_MAX};
 use doris_engine::sketch::hash::{finish_64, murmur3_64};
 use doris_engine::sketch::{Reader, SketchError};
 use pgrx::pg_sys::{self, Datum, FmgrInfo, Oid};
@@ -67,6 +67,12 @@ impl Values {
 
     /// Copies a value of the type.
     pub fn push(&mut self, datum: Datum) {
+        if self.words.len() >= TEXT_MAX / 8 {
+            fail(
+                PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+                "too many values to be collected",
+            );
+        }
         if self.byval {
             self.words.push(datum.value() as u64);
             return;
