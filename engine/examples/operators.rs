@@ -19,7 +19,10 @@ use doris_storage::vector::{BytesColumn, Values, Vector};
 
 const BATCH: usize = 8192;
 const ROWS: usize = 6_000_000;
-const MONEY: DataType = DataType::Numeric { precision: 15, scale: 2 };
+const MONEY: DataType = DataType::Numeric {
+    precision: 15,
+    scale: 2,
+};
 
 fn random(i: u64) -> u64 {
     let mut x = i.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
@@ -33,7 +36,12 @@ type Make<'m> = &'m dyn Fn(std::ops::Range<usize>) -> Values;
 fn table(rows: usize, columns: &[Make<'_>]) -> Vec<Batch> {
     let batch = |from: usize| {
         let to = (from + BATCH).min(rows);
-        let column = |make: &Make<'_>| Arc::new(Vector { values: make(from..to), validity: None });
+        let column = |make: &Make<'_>| {
+            Arc::new(Vector {
+                values: make(from..to),
+                validity: None,
+            })
+        };
         Batch::new(columns.iter().map(column).collect(), to - from)
     };
     (0..rows).step_by(BATCH).map(batch).collect()
@@ -53,7 +61,10 @@ fn dictionary(words: &[&str], salt: u64) -> impl Fn(std::ops::Range<usize>) -> V
     let (dict, n) = (Arc::new(dict), words.len() as u64);
     move |rows| {
         let codes = rows.map(|i| (random(i as u64 ^ salt) % n) as u32).collect();
-        Values::Dict { codes, dict: Arc::clone(&dict) }
+        Values::Dict {
+            codes,
+            dict: Arc::clone(&dict),
+        }
     }
 }
 
@@ -66,22 +77,57 @@ fn text(f: impl Fn(u64) -> String) -> impl Fn(std::ops::Range<usize>) -> Values 
 }
 
 fn scan(id: u32, source: usize, types: &[DataType]) -> Node {
-    Node::scan(id, source, (0..types.len()).collect(), types.to_vec(), vec![])
+    Node::scan(
+        id,
+        source,
+        (0..types.len()).collect(),
+        types.to_vec(),
+        vec![],
+    )
 }
 
 fn call(function: AggregateFunction, argument: Option<Expr>) -> AggregateCall {
-    AggregateCall { function, argument, distinct: false, filter: None }
+    AggregateCall {
+        function,
+        argument,
+        distinct: false,
+        filter: None,
+    }
 }
 
 fn group(input: Node, keys: &[(usize, DataType)], calls: Vec<AggregateCall>) -> Node {
-    let keys = keys.iter().map(|&(k, t)| GroupKey { expr: Expr::column(k, t), nullable: false }).collect();
-    Node::aggregate(10, Aggregate { input: Box::new(input), keys, calls, grouping_sets: None })
+    let keys = keys
+        .iter()
+        .map(|&(k, t)| GroupKey {
+            expr: Expr::column(k, t),
+            nullable: false,
+        })
+        .collect();
+    Node::aggregate(
+        10,
+        Aggregate {
+            input: Box::new(input),
+            keys,
+            calls,
+            grouping_sets: None,
+        },
+    )
 }
 
 fn cpu_ms() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let ticks = |i: usize| fields.get(i).and_then(|f| f.parse::<f64>().ok()).unwrap_or_default();
+    let fields: Vec<&str> = stat
+        .rsplit(')')
+        .next()
+        .unwrap_or_default()
+        .split_whitespace()
+        .collect();
+    let ticks = |i: usize| {
+        fields
+            .get(i)
+            .and_then(|f| f.parse::<f64>().ok())
+            .unwrap_or_default()
+    };
     (ticks(11) + ticks(12)) * 10.0
 }
 
@@ -91,17 +137,33 @@ struct Bench {
 
 impl Bench {
     fn run(&self, name: &str, plan: &Node, tables: &[&[Batch]]) {
-        if self.filter.as_ref().is_some_and(|f| !name.contains(f.as_str())) {
+        if self
+            .filter
+            .as_ref()
+            .is_some_and(|f| !name.contains(f.as_str()))
+        {
             return;
         }
         print!("{name:34}");
         for threads in [1, 2] {
-            let pool = (threads > 1)
-                .then(|| Arc::new(rayon::ThreadPoolBuilder::new().num_threads(threads - 1).build().expect("a pool")));
+            let pool = (threads > 1).then(|| {
+                Arc::new(
+                    rayon::ThreadPoolBuilder::new()
+                        .num_threads(threads - 1)
+                        .build()
+                        .expect("a pool"),
+                )
+            });
             let mut best = (f64::MAX, 0.0, 0);
             for _ in 0..5 {
-                let sources = tables.iter().map(|t| Box::new(MemorySource::new(t.to_vec())) as Box<dyn MorselSource>);
-                let options = Options { threads, pool: pool.clone(), ..Options::default() };
+                let sources = tables
+                    .iter()
+                    .map(|t| Box::new(MemorySource::new(t.to_vec())) as Box<dyn MorselSource>);
+                let options = Options {
+                    threads,
+                    pool: pool.clone(),
+                    ..Options::default()
+                };
                 let mut executor = Executor::new(plan.clone(), sources.collect(), options);
                 let (start, cpu, mut rows) = (Instant::now(), cpu_ms(), 0);
                 while let Some(batch) = executor.next_batch().expect("the plan runs") {
@@ -121,7 +183,9 @@ impl Bench {
 }
 
 fn main() {
-    let bench = Bench { filter: std::env::args().nth(1) };
+    let bench = Bench {
+        filter: std::env::args().nth(1),
+    };
     aggregation(&bench);
     joins(&bench);
     sorts(&bench);
@@ -132,35 +196,89 @@ fn aggregation(bench: &Bench) {
     let flags = dictionary(&["A", "N", "R"], 1);
     let status = dictionary(&["F", "O"], 2);
     let money = int8(|i| (random(i) % 10_000_000) as i64);
-    let lines = table(ROWS, &[
-        &int8(|i| i as i64 / 4 * 4),
-        &int8(|i| (random(i) % 100_000_000) as i64),
-        &flags,
-        &status,
-        &money,
-        &int4(|i| (random(i ^ 9) % 1000) as i32),
-    ]);
-    let types = [DataType::Int8, DataType::Int8, DataType::TEXT_C, DataType::TEXT_C, MONEY, DataType::Int4];
+    let lines = table(
+        ROWS,
+        &[
+            &int8(|i| i as i64 / 4 * 4),
+            &int8(|i| (random(i) % 100_000_000) as i64),
+            &flags,
+            &status,
+            &money,
+            &int4(|i| (random(i ^ 9) % 1000) as i32),
+        ],
+    );
+    let types = [
+        DataType::Int8,
+        DataType::Int8,
+        DataType::TEXT_C,
+        DataType::TEXT_C,
+        MONEY,
+        DataType::Int4,
+    ];
     let input = || scan(0, 0, &types);
     let amount = || Some(Expr::column(4, MONEY));
     let all = |f: &[AggregateFunction]| f.iter().map(|&f| call(f, amount())).collect::<Vec<_>>();
     bench.run("sum, no keys", &group(input(), &[], all(&[Sum])), &[&lines]);
-    let q1 = group(input(), &[(2, types[2]), (3, types[3])], all(&[Sum, Avg, Sum, Min, CountStar]));
+    let q1 = group(
+        input(),
+        &[(2, types[2]), (3, types[3])],
+        all(&[Sum, Avg, Sum, Min, CountStar]),
+    );
     bench.run("group by two dictionaries, 5 calls", &q1, &[&lines]);
-    bench.run("group by int4, 1000 groups", &group(input(), &[(5, types[5])], all(&[Sum])), &[&lines]);
-    bench.run("group by l_orderkey (1.5M, sorted)", &group(input(), &[(0, types[0])], all(&[Sum])), &[&lines]);
-    bench.run("group by user id (6M, random)", &group(input(), &[(1, types[1])], all(&[CountStar])), &[&lines]);
-    let distinct = AggregateCall { distinct: true, ..call(Count, Some(Expr::column(1, types[1]))) };
-    bench.run("count(distinct user id)", &group(input(), &[], vec![distinct]), &[&lines]);
-    let urls = table(ROWS, &[&text(|i| format!("http://example.com/{}/page.html", random(i) % 1_500_000))]);
-    let url = group(scan(0, 0, &[DataType::TEXT_C]), &[(0, DataType::TEXT_C)], vec![call(CountStar, None)]);
+    bench.run(
+        "group by int4, 1000 groups",
+        &group(input(), &[(5, types[5])], all(&[Sum])),
+        &[&lines],
+    );
+    bench.run(
+        "group by l_orderkey (1.5M, sorted)",
+        &group(input(), &[(0, types[0])], all(&[Sum])),
+        &[&lines],
+    );
+    bench.run(
+        "group by user id (6M, random)",
+        &group(input(), &[(1, types[1])], all(&[CountStar])),
+        &[&lines],
+    );
+    let distinct = AggregateCall {
+        distinct: true,
+        ..call(Count, Some(Expr::column(1, types[1])))
+    };
+    bench.run(
+        "count(distinct user id)",
+        &group(input(), &[], vec![distinct]),
+        &[&lines],
+    );
+    let urls = table(
+        ROWS,
+        &[&text(|i| {
+            format!("http://example.com/{}/page.html", random(i) % 1_500_000)
+        })],
+    );
+    let url = group(
+        scan(0, 0, &[DataType::TEXT_C]),
+        &[(0, DataType::TEXT_C)],
+        vec![call(CountStar, None)],
+    );
     bench.run("group by url (1.5M)", &url, &[&urls]);
 }
 
 fn joins(bench: &Bench) {
     let probe = table(ROWS, &[&int8(|i| i as i64 / 4 * 4), &int8(|i| i as i64)]);
-    let shuffled = table(ROWS, &[&int8(|i| (random(i) % 1_500_000) as i64 * 4), &int8(|i| i as i64)]);
-    let sparse = table(ROWS, &[&int8(|i| (random(i) % 1_500_000) as i64 * 977), &int8(|i| i as i64)]);
+    let shuffled = table(
+        ROWS,
+        &[
+            &int8(|i| (random(i) % 1_500_000) as i64 * 4),
+            &int8(|i| i as i64),
+        ],
+    );
+    let sparse = table(
+        ROWS,
+        &[
+            &int8(|i| (random(i) % 1_500_000) as i64 * 977),
+            &int8(|i| i as i64),
+        ],
+    );
     let orders = table(1_500_000, &[&int8(|i| i as i64 * 4), &int4(|i| i as i32)]);
     let scattered = table(1_500_000, &[&int8(|i| i as i64 * 977), &int4(|i| i as i32)]);
     let parts = table(200_000, &[&int8(|i| i as i64 * 4), &int4(|i| i as i32)]);
@@ -168,36 +286,78 @@ fn joins(bench: &Bench) {
     let build = [DataType::Int8, DataType::Int4];
     let column = || Expr::column(0, DataType::Int8);
     let join = |kind, output: Vec<usize>| {
-        let joined = Node::join(5, Join {
-            kind,
-            probe: Box::new(scan(0, 0, &types)),
-            build: Box::new(scan(1, 1, &build)),
-            keys: vec![JoinKey { probe: column(), build: column(), null_safe: false }],
-            residual: None,
-            output,
-        });
+        let joined = Node::join(
+            5,
+            Join {
+                kind,
+                probe: Box::new(scan(0, 0, &types)),
+                build: Box::new(scan(1, 1, &build)),
+                keys: vec![JoinKey {
+                    probe: column(),
+                    build: column(),
+                    null_safe: false,
+                }],
+                residual: None,
+                output,
+            },
+        );
         let last = joined.types.len() - 1;
         let t = joined.types[last];
-        group(joined, &[], vec![call(AggregateFunction::Sum, Some(Expr::column(last, t)))])
+        group(
+            joined,
+            &[],
+            vec![call(AggregateFunction::Sum, Some(Expr::column(last, t)))],
+        )
     };
     let inner = join(JoinKind::Inner, vec![1, 3]);
     bench.run("join 6M x 1.5M, in key order", &inner, &[&probe, &orders]);
-    bench.run("join 6M x 1.5M, random order", &inner, &[&shuffled, &orders]);
-    bench.run("join 6M x 1.5M, sparse keys", &inner, &[&sparse, &scattered]);
+    bench.run(
+        "join 6M x 1.5M, random order",
+        &inner,
+        &[&shuffled, &orders],
+    );
+    bench.run(
+        "join 6M x 1.5M, sparse keys",
+        &inner,
+        &[&sparse, &scattered],
+    );
     bench.run("join 6M x 200k, dense keys", &inner, &[&probe, &parts]);
-    bench.run("semi join 6M x 1.5M", &join(JoinKind::Semi, vec![1]), &[&shuffled, &orders]);
+    bench.run(
+        "semi join 6M x 1.5M",
+        &join(JoinKind::Semi, vec![1]),
+        &[&shuffled, &orders],
+    );
 }
 
 fn sorts(bench: &Bench) {
-    let rows = table(ROWS, &[&int8(|i| random(i) as i64), &int8(|i| i as i64), &int4(|i| (random(i) % 1000) as i32)]);
+    let rows = table(
+        ROWS,
+        &[
+            &int8(|i| random(i) as i64),
+            &int8(|i| i as i64),
+            &int4(|i| (random(i) % 1000) as i32),
+        ],
+    );
     let types = [DataType::Int8, DataType::Int8, DataType::Int4];
     let key = |column: usize, descending| SortKey {
         expr: Expr::column(column, types[column]),
         descending,
         nulls_first: false,
     };
-    bench.run("sort 6M by int8", &Node::sort(1, scan(0, 0, &types), vec![key(0, false)]), &[&rows]);
+    bench.run(
+        "sort 6M by int8",
+        &Node::sort(1, scan(0, 0, &types), vec![key(0, false)]),
+        &[&rows],
+    );
     let two = vec![key(2, false), key(0, true)];
-    bench.run("sort 6M by int4, int8 desc", &Node::sort(1, scan(0, 0, &types), two), &[&rows]);
-    bench.run("top 10 of 6M", &Node::top_n(1, scan(0, 0, &types), vec![key(0, true)], 10, 0), &[&rows]);
+    bench.run(
+        "sort 6M by int4, int8 desc",
+        &Node::sort(1, scan(0, 0, &types), two),
+        &[&rows],
+    );
+    bench.run(
+        "top 10 of 6M",
+        &Node::top_n(1, scan(0, 0, &types), vec![key(0, true)], 10, 0),
+        &[&rows],
+    );
 }

@@ -110,7 +110,10 @@ impl KeyShape {
     /// The same columns as byte keys, even where they could be packed.
     pub fn as_rows(&self) -> Self {
         match self.packing {
-            Packing::Words { .. } => Self { packing: Packing::Rows, ..self.clone() },
+            Packing::Words { .. } => Self {
+                packing: Packing::Rows,
+                ..self.clone()
+            },
             _ => self.clone(),
         }
     }

@@ -199,24 +199,49 @@ impl Opening<'_> {
                 let rows = self.open(input, wanted)?;
                 sort::full::open(driver, node.id, rows, &node.types, keys)
             }
-            Op::TopN { input, keys, limit, offset } => {
+            Op::TopN {
+                input,
+                keys,
+                limit,
+                offset,
+            } => {
                 let rows = self.open(input, &[])?;
                 self.open_top(node, rows, keys, *limit, *offset)
             }
-            Op::SetOp { kind, all, left, right } => {
+            Op::SetOp {
+                kind,
+                all,
+                left,
+                right,
+            } => {
                 let (left, right) = (self.open(left, &[])?, self.open(right, &[])?);
                 setop::open(driver, node.id, (*kind, *all), left, right, &node.types)
             }
         }
     }
 
-    fn open_top(&self, node: &Node, rows: Stream, keys: &[SortKey], limit: u64, skip: u64) -> Result<Stream> {
-        if sort::top::is_worthwhile(&self.driver.query, limit.saturating_add(skip), node.types.len()) {
+    fn open_top(
+        &self,
+        node: &Node,
+        rows: Stream,
+        keys: &[SortKey],
+        limit: u64,
+        skip: u64,
+    ) -> Result<Stream> {
+        if sort::top::is_worthwhile(
+            &self.driver.query,
+            limit.saturating_add(skip),
+            node.types.len(),
+        ) {
             let range = (limit as usize, skip as usize);
             return sort::top::open(self.driver, node.id, rows, &node.types, keys, range);
         }
         let input = sort::full::open(self.driver, node.id, rows, &node.types, keys)?;
-        Ok(Stream::new(Box::new(LimitSource { input, skip, left: Some(limit) })))
+        Ok(Stream::new(Box::new(LimitSource {
+            input,
+            skip,
+            left: Some(limit),
+        })))
     }
 
     fn open_scan(&mut self, node: &Node, scan: &Scan, wanted: &[Wanted]) -> Result<Stream> {

@@ -57,11 +57,17 @@ impl Shape {
     fn new(id: u32, join: &Join) -> Result<Self> {
         let types: Vec<DataType> = join.keys.iter().map(|key| key.build.data_type()).collect();
         let null_safe: Vec<bool> = join.keys.iter().map(|key| key.null_safe).collect();
-        let layouts_agree =
-            join.keys.iter().all(|key| key.probe.data_type().physical() == key.build.data_type().physical());
+        let layouts_agree = join
+            .keys
+            .iter()
+            .all(|key| key.probe.data_type().physical() == key.build.data_type().physical());
         let not_in = join.kind == JoinKind::AntiNotIn;
-        if !layouts_agree || not_in && (join.keys.len() != 1 || join.residual.is_some() || null_safe[0]) {
-            return Err(Error::not_native("join keys of different types, or an odd NOT IN"));
+        if !layouts_agree
+            || not_in && (join.keys.len() != 1 || join.residual.is_some() || null_safe[0])
+        {
+            return Err(Error::not_native(
+                "join keys of different types, or an odd NOT IN",
+            ));
         }
         Ok(Self {
             id,
@@ -74,7 +80,11 @@ impl Shape {
             probe_types: join.probe.types.clone(),
             build_types: join.build.types.clone(),
             output: join.output.clone(),
-            residual_columns: join.residual.as_ref().map(Expr::columns).unwrap_or_default(),
+            residual_columns: join
+                .residual
+                .as_ref()
+                .map(Expr::columns)
+                .unwrap_or_default(),
         })
     }
 
@@ -97,7 +107,11 @@ impl Shape {
         for valid in strict.filter_map(|(key, _)| key.validity.as_ref()) {
             match &mut all {
                 None => all = Some(valid.clone()),
-                Some(all) => all.words_mut().iter_mut().zip(valid.words()).for_each(|(a, b)| *a &= b),
+                Some(all) => all
+                    .words_mut()
+                    .iter_mut()
+                    .zip(valid.words())
+                    .for_each(|(a, b)| *a &= b),
             }
         }
         all.filter(|bits| bits.count_ones() < bits.len())
@@ -124,7 +138,9 @@ pub(crate) fn open(
 ) -> Result<Stream> {
     let shape = Shape::new(id, join)?;
     if shape.residual.as_ref().is_some_and(|e| !e.is_native()) {
-        return Err(Error::not_native("a residual condition that only PostgreSQL can evaluate"));
+        return Err(Error::not_native(
+            "a residual condition that only PostgreSQL can evaluate",
+        ));
     }
     match shape.keys.words() {
         Some(1) => open_with::<WordKeys<1>>(driver, shape, wanted, input),
@@ -163,7 +179,10 @@ fn open_with<K: KeyColumn>(
     }
     filters.extend(passed_on(&shape, wanted, JoinSide::Probe));
     let table = Arc::new(table);
-    let stage = probe::Probe { shape: Arc::clone(&shape), table: Arc::clone(&table) };
+    let stage = probe::Probe {
+        shape: Arc::clone(&shape),
+        table: Arc::clone(&table),
+    };
     let joined = input(JoinSide::Probe, &filters)?.through(Arc::new(stage));
     Ok(match shape.marks_build() {
         true => joined.then(Stream::new(Box::new(tail::Tail::new(shape, table)))),
@@ -187,14 +206,20 @@ fn passed_on(shape: &Shape, wanted: &[Wanted], side: JoinSide) -> Vec<Wanted> {
             JoinSide::Build => at.checked_sub(width),
         }
     };
-    let pass = |w: &Wanted| Some(Wanted { column: column_of(w)?, filter: Arc::clone(&w.filter) });
+    let pass = |w: &Wanted| {
+        Some(Wanted {
+            column: column_of(w)?,
+            filter: Arc::clone(&w.filter),
+        })
+    };
     wanted.iter().filter(|_| allowed).filter_map(pass).collect()
 }
 
 /// The probe column behind a key that a runtime filter may be applied to.
 fn filterable_column(shape: &Shape, key: usize) -> Option<usize> {
     use JoinKind::*;
-    let useful = matches!(shape.kind, Inner | Semi | Right | BuildSemi | BuildAnti) && !shape.null_safe[key];
+    let useful =
+        matches!(shape.kind, Inner | Semi | Right | BuildSemi | BuildAnti) && !shape.null_safe[key];
     match shape.probe_keys[key].kind() {
         ExprKind::Column(column) if useful => Some(*column),
         _ => None,

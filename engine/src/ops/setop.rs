@@ -23,10 +23,16 @@ struct Mark {
 
 impl Stage for Mark {
     fn push(&self, _: &Worker<'_>, chunk: Chunk, emit: &mut Emit<'_>) -> Result<()> {
-        let Chunk { mut batch, selection } = chunk;
+        let Chunk {
+            mut batch,
+            selection,
+        } = chunk;
         for mark in [self.left, !self.left] {
             let values = Values::I32(vec![i32::from(mark); batch.rows]);
-            batch.columns.push(Arc::new(Vector { values, validity: None }));
+            batch.columns.push(Arc::new(Vector {
+                values,
+                validity: None,
+            }));
         }
         emit(Chunk { batch, selection })
     }
@@ -53,9 +59,10 @@ impl Stage for Repeat {
     fn push(&self, worker: &Worker<'_>, chunk: Chunk, emit: &mut Emit<'_>) -> Result<()> {
         let Batch { mut columns, rows } = chunk.into_batch();
         let (right, left) = (columns.pop(), columns.pop());
-        let (Some(Values::I64(left)), Some(Values::I64(right))) =
-            (left.as_ref().map(|c| &c.values), right.as_ref().map(|c| &c.values))
-        else {
+        let (Some(Values::I64(left)), Some(Values::I64(right))) = (
+            left.as_ref().map(|c| &c.values),
+            right.as_ref().map(|c| &c.values),
+        ) else {
             return Err(Error::internal("a set operation without its counts"));
         };
         let mut picks = Vec::new();
@@ -76,8 +83,14 @@ fn emit_rows(columns: &[Arc<Vector>], rows: &[u32], emit: &mut Emit<'_>) -> Resu
     if rows.is_empty() {
         return Ok(());
     }
-    let columns = columns.iter().map(|column| Arc::new(gather(column, rows))).collect();
-    emit(Chunk::all(Batch { columns, rows: rows.len() }))
+    let columns = columns
+        .iter()
+        .map(|column| Arc::new(gather(column, rows)))
+        .collect();
+    emit(Chunk::all(Batch {
+        columns,
+        rows: rows.len(),
+    }))
 }
 
 /// The stream of a set operation.
@@ -92,8 +105,13 @@ pub fn open(
     if types.is_empty() {
         return Err(Error::not_native("a set operation on no columns"));
     }
-    let both = left.through(Arc::new(Mark { left: true })).then(right.through(Arc::new(Mark { left: false })));
-    let key = |(number, &t): (usize, &DataType)| GroupKey { expr: Expr::column(number, t), nullable: true };
+    let both = left
+        .through(Arc::new(Mark { left: true }))
+        .then(right.through(Arc::new(Mark { left: false })));
+    let key = |(number, &t): (usize, &DataType)| GroupKey {
+        expr: Expr::column(number, t),
+        nullable: true,
+    };
     let keys: Vec<GroupKey> = types.iter().enumerate().map(key).collect();
     let count = |column: usize| AggregateCall {
         function: AggregateFunction::Sum,

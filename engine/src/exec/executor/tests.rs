@@ -34,7 +34,10 @@ impl Morsel for Hooked {
     fn load(&mut self, _: usize) -> Result<Arc<Vector>> {
         (self.1)(self.0);
         let values = doris_storage::vector::Values::I64(vec![1; 100]);
-        Ok(Arc::new(Vector { values, validity: None }))
+        Ok(Arc::new(Vector {
+            values,
+            validity: None,
+        }))
     }
 }
 
@@ -43,19 +46,44 @@ fn scan() -> Node {
 }
 
 fn count(input: Node) -> Node {
-    let call =
-        AggregateCall { function: AggregateFunction::CountStar, argument: None, distinct: false, filter: None };
-    Node::aggregate(9, Aggregate { input: Box::new(input), keys: vec![], calls: vec![call], grouping_sets: None })
+    let call = AggregateCall {
+        function: AggregateFunction::CountStar,
+        argument: None,
+        distinct: false,
+        filter: None,
+    };
+    Node::aggregate(
+        9,
+        Aggregate {
+            input: Box::new(input),
+            keys: vec![],
+            calls: vec![call],
+            grouping_sets: None,
+        },
+    )
 }
 
 fn two_threads() -> Options {
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
-    Options { threads: 2, pool: Some(Arc::new(pool)), ..Options::default() }
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(1)
+        .build()
+        .unwrap();
+    Options {
+        threads: 2,
+        pool: Some(Arc::new(pool)),
+        ..Options::default()
+    }
 }
 
 fn endless(hook: fn(usize)) -> (Vec<Box<dyn MorselSource>>, Arc<AtomicUsize>) {
     let made = Arc::new(AtomicUsize::new(0));
-    (vec![Box::new(Endless { made: Arc::clone(&made), hook })], made)
+    (
+        vec![Box::new(Endless {
+            made: Arc::clone(&made),
+            hook,
+        })],
+        made,
+    )
 }
 
 #[test]
@@ -64,7 +92,10 @@ fn a_panic_becomes_an_error() {
         let (sources, _) = endless(|number| assert!(number != 50, "morsel 50 is rotten"));
         let mut executor = Executor::new(count(scan()), sources, options);
         let error = executor.next_batch().unwrap_err();
-        assert!(matches!(&error, Error::Internal(text) if text.contains("rotten")), "{error}");
+        assert!(
+            matches!(&error, Error::Internal(text) if text.contains("rotten")),
+            "{error}"
+        );
         assert_eq!(executor.next_batch(), Err(error));
     }
 }
@@ -92,10 +123,20 @@ fn an_error_of_the_idle_callback_stops_the_query() {
     let mut calls = 0;
     let on_idle = move || {
         calls += 1;
-        if calls > 10 { Err(Error::External(7)) } else { Ok(()) }
+        if calls > 10 {
+            Err(Error::External(7))
+        } else {
+            Ok(())
+        }
     };
-    let options = Options { on_idle: Some(Box::new(on_idle)), ..two_threads() };
-    assert_eq!(Executor::new(count(scan()), sources, options).next_batch(), Err(Error::External(7)));
+    let options = Options {
+        on_idle: Some(Box::new(on_idle)),
+        ..two_threads()
+    };
+    assert_eq!(
+        Executor::new(count(scan()), sources, options).next_batch(),
+        Err(Error::External(7))
+    );
 }
 
 #[test]
@@ -122,11 +163,20 @@ fn filters_projections_and_unions_match_the_model() {
         let positive = Expr::compare(CompareOp::Gt, column(0), Expr::int8(0)).unwrap();
         let types = specs.iter().map(|s| s.0).collect();
         let scan = Node::scan(id, source, vec![0, 1], types, vec![positive]);
-        Node::filter(id + 1, scan, Expr::compare(CompareOp::Lt, column(1), Expr::int4(20)).unwrap())
+        Node::filter(
+            id + 1,
+            scan,
+            Expr::compare(CompareOp::Lt, column(1), Expr::int4(20)).unwrap(),
+        )
     };
-    let plan = Node::project(9, Node::union_all(8, vec![small(0, 0), small(2, 1)]), vec![column(1), column(0)]);
+    let plan = Node::project(
+        9,
+        Node::union_all(8, vec![small(0, 0), small(2, 1)]),
+        vec![column(1), column(0)],
+    );
     let value = |cell: &Option<Scalar>| cell.as_ref().and_then(Scalar::as_i128);
-    let keep = |row: &Row| value(&row[0]).is_some_and(|x| x > 0) && value(&row[1]).is_some_and(|x| x < 20);
+    let keep =
+        |row: &Row| value(&row[0]).is_some_and(|x| x > 0) && value(&row[1]).is_some_and(|x| x < 20);
     let expected: Vec<Row> = tables
         .iter()
         .flat_map(|table| rows_of(table))

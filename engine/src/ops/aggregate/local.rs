@@ -333,7 +333,9 @@ impl<K: KeyColumn> Local<K> {
 
     /// Moves the blocks in memory to the spill file, if there is one.
     fn spill_blocks(&mut self, query: &Query) -> Result<()> {
-        let Some(file) = &self.spill else { return Ok(()) };
+        let Some(file) = &self.spill else {
+            return Ok(());
+        };
         if self.blocks.is_empty() {
             return Ok(());
         }

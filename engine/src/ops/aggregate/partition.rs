@@ -107,7 +107,10 @@ impl<K: KeyColumn> Block<K> {
             let mut keys = K::default();
             let mut states: Vec<Vec<Arc<Vector>>> = Vec::new();
             for block in &blocks {
-                let (Content::Memory(groups), range) = (&block.content, block.range(partition)) else { continue };
+                let (Content::Memory(groups), range) = (&block.content, block.range(partition))
+                else {
+                    continue;
+                };
                 let members: Vec<u32> = (range.start as u32..range.end as u32).collect();
                 keys.append(&groups.keys.gather(&members));
                 for (number, state) in groups.states.iter().flatten().enumerate() {
@@ -130,7 +133,16 @@ impl<K: KeyColumn> Block<K> {
             runs.push(file.write(&vectors)?);
         }
         let written = runs.iter().map(Run::bytes).sum();
-        Ok((Block { bounds, content: Content::Spilled { file: Arc::clone(file), runs } }, written))
+        Ok((
+            Block {
+                bounds,
+                content: Content::Spilled {
+                    file: Arc::clone(file),
+                    runs,
+                },
+            },
+            written,
+        ))
     }
 
     fn range(&self, partition: usize) -> Range<usize> {
@@ -308,11 +320,8 @@ impl<K: KeyColumn> MergeTask<K> {
                 let hashes: Vec<u64> = members.iter().map(|&i| found.hashes[i as usize]).collect();
                 table.find_or_insert(&found.keys.gather(&members), 0, &hashes, &mut groups);
                 states.resize(table.len());
-                let gathered = |call: &Vec<Vector>| {
-                    call.iter()
-                        .map(|s| gather(s, &members))
-                        .collect()
-                };
+                let gathered =
+                    |call: &Vec<Vector>| call.iter().map(|s| gather(s, &members)).collect();
                 states.merge(
                     &groups,
                     &found.states.iter().map(gathered).collect::<Vec<_>>(),

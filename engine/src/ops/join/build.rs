@@ -37,9 +37,15 @@ pub struct Part<K> {
 
 impl<K: KeyColumn> Part<K> {
     fn new(worker: &Worker<'_>, shape: &Shape, chunk: &Chunk) -> Result<Self> {
-        let keys = shape.build_keys.iter().map(|key| worker.eval(key, chunk)).collect::<Result<_>>()?;
+        let keys = shape
+            .build_keys
+            .iter()
+            .map(|key| worker.eval(key, chunk))
+            .collect::<Result<_>>()?;
         let wanted = |(number, column): (usize, &Arc<Vector>)| {
-            shape.keeps_build_column(number).then(|| chunk.dense_column(column))
+            shape
+                .keeps_build_column(number)
+                .then(|| chunk.dense_column(column))
         };
         let columns = chunk.batch.columns.iter().enumerate().map(wanted).collect();
         Self::from_columns(shape, keys, columns, chunk.rows())
@@ -58,12 +64,23 @@ impl<K: KeyColumn> Part<K> {
             keys.encode(&shape.keys, &columns, rows)?;
             hash_all(&keys, &mut hashes);
         }
-        Ok(Self { keys, hashes, matchable, key_columns, columns, rows })
+        Ok(Self {
+            keys,
+            hashes,
+            matchable,
+            key_columns,
+            columns,
+            rows,
+        })
     }
 
     /// The part's vectors for a spill file: key columns, then wanted columns.
     fn vectors(&self) -> Vec<Arc<Vector>> {
-        self.key_columns.iter().chain(self.columns.iter().flatten()).cloned().collect()
+        self.key_columns
+            .iter()
+            .chain(self.columns.iter().flatten())
+            .cloned()
+            .collect()
     }
 
     /// A part of vectors read back.
@@ -71,7 +88,13 @@ impl<K: KeyColumn> Part<K> {
         let rows = vectors.first().map_or(0, Vector::len);
         let mut vectors = vectors.into_iter().map(Arc::new);
         let keys = vectors.by_ref().take(shape.build_keys.len()).collect();
-        let mut column = |number| if shape.keeps_build_column(number) { vectors.next() } else { None };
+        let mut column = |number| {
+            if shape.keeps_build_column(number) {
+                vectors.next()
+            } else {
+                None
+            }
+        };
         let columns = (0..shape.build_types.len()).map(&mut column).collect();
         Self::from_columns(shape, keys, columns, rows)
     }
@@ -142,14 +165,19 @@ pub fn build<K: KeyColumn>(driver: &Driver, shape: &Arc<Shape>, input: Stream) -
         let part = counters.timed(|| Part::new(worker, shape, &chunk))?;
         lock(&collected).add(worker.query, shape, part)
     })?;
-    let mut collected = collected.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut collected = collected
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner);
     if collected.spilled.is_none() {
         // The table needs about as much again while it is made.
         let spare = collected.memory.bytes();
         let fits = collected.memory.grow(spare).is_ok();
         if fits || driver.query.spill.is_none() || shape.build_keys.is_empty() {
             let filters = filters(driver, shape, &collected.parts);
-            return Ok(Built::Memory(table(driver, shape, collected.parts, collected.memory)?, filters));
+            return Ok(Built::Memory(
+                table(driver, shape, collected.parts, collected.memory)?,
+                filters,
+            ));
         }
     }
     collected.spill(&driver.query, shape)?;
@@ -173,7 +201,10 @@ pub fn table<K: KeyColumn>(
     let columns = columns(driver, shape, &mut parts)?;
     let table = JoinTable::new(driver, shape, parts, columns)?;
     memory.resize(table.memory_bytes())?;
-    NodeCounters::raise(&driver.query.node(shape.id).memory_bytes, table.memory_bytes() as u64);
+    NodeCounters::raise(
+        &driver.query.node(shape.id).memory_bytes,
+        table.memory_bytes() as u64,
+    );
     Ok(table.holding(memory))
 }
 
@@ -185,12 +216,19 @@ fn columns<K: KeyColumn>(
 ) -> Result<Vec<Option<Arc<Vector>>>> {
     let mut work: Vec<(usize, Vec<Arc<Vector>>)> = Vec::new();
     for number in (0..shape.build_types.len()).filter(|&n| shape.keeps_build_column(n)) {
-        work.push((number, parts.iter_mut().filter_map(|part| part.columns[number].take()).collect()));
+        work.push((
+            number,
+            parts
+                .iter_mut()
+                .filter_map(|part| part.columns[number].take())
+                .collect(),
+        ));
     }
     let columns = Mutex::new(vec![None; shape.build_types.len()]);
     driver.for_all(work, &|_, (number, pieces)| {
         // Larger text columns need a spilled join.
-        let column = concat(shape.build_types[number].physical(), &pieces).ok_or(Error::OutOfMemory)?;
+        let column =
+            concat(shape.build_types[number].physical(), &pieces).ok_or(Error::OutOfMemory)?;
         lock(&columns)[number] = Some(Arc::new(column));
         Ok(())
     })?;
@@ -201,12 +239,25 @@ fn columns<K: KeyColumn>(
 fn filters<K>(driver: &Driver, shape: &Shape, parts: &[Part<K>]) -> Vec<Wanted> {
     let mut out = Vec::new();
     for (number, key) in shape.build_keys.iter().enumerate() {
-        let Some(column) = filterable_column(shape, number) else { continue };
-        let pieces: Vec<Arc<Vector>> = parts.iter().map(|part| Arc::clone(&part.key_columns[number])).collect();
-        let Some(all) = concat(key.data_type().physical(), &pieces) else { continue };
-        let filter = driver.query.node(shape.id).timed(|| RuntimeFilter::of_keys(&all, BLOOM_ROWS_MAX));
+        let Some(column) = filterable_column(shape, number) else {
+            continue;
+        };
+        let pieces: Vec<Arc<Vector>> = parts
+            .iter()
+            .map(|part| Arc::clone(&part.key_columns[number]))
+            .collect();
+        let Some(all) = concat(key.data_type().physical(), &pieces) else {
+            continue;
+        };
+        let filter = driver
+            .query
+            .node(shape.id)
+            .timed(|| RuntimeFilter::of_keys(&all, BLOOM_ROWS_MAX));
         if filter.is_useful() {
-            out.push(Wanted { column, filter: Arc::new(filter) });
+            out.push(Wanted {
+                column,
+                filter: Arc::new(filter),
+            });
         }
     }
     out

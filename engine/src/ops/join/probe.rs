@@ -59,7 +59,8 @@ impl<K: KeyColumn> Stage for Probe<K> {
         if self.shape.kind == JoinKind::AntiNotIn {
             return self.emit_not_in(worker, chunk, &heads, &mut emit);
         }
-        let simple = self.table.is_unique() && self.shape.residual.is_none() && !self.shape.marks_build();
+        let simple =
+            self.table.is_unique() && self.shape.residual.is_none() && !self.shape.marks_build();
         match self.shape.kind {
             JoinKind::Semi | JoinKind::Anti if self.shape.residual.is_none() => {
                 let wanted = self.shape.kind == JoinKind::Semi;
@@ -74,8 +75,12 @@ impl<K: KeyColumn> Stage for Probe<K> {
 impl<K: KeyColumn> Probe<K> {
     /// Step 1.
     fn find(&self, worker: &Worker<'_>, chunk: &Chunk) -> Result<Vec<u32>> {
-        let key_columns: Vec<Arc<Vector>> =
-            self.shape.probe_keys.iter().map(|key| worker.eval(key, chunk)).collect::<Result<_>>()?;
+        let key_columns: Vec<Arc<Vector>> = self
+            .shape
+            .probe_keys
+            .iter()
+            .map(|key| worker.eval(key, chunk))
+            .collect::<Result<_>>()?;
         let (mut keys, mut hashes, mut heads) = (K::default(), Vec::new(), Vec::new());
         if !key_columns.is_empty() {
             let columns: Vec<&Vector> = key_columns.iter().map(|c| &**c).collect();
@@ -97,7 +102,13 @@ impl<K: KeyColumn> Probe<K> {
 
     /// `x NOT IN (build)`: true of every row when there are no build rows; never true once one of them is NULL,
     /// nor of a NULL `x`.
-    fn emit_not_in(&self, worker: &Worker<'_>, chunk: Chunk, heads: &[u32], emit: &mut Emit<'_>) -> Result<()> {
+    fn emit_not_in(
+        &self,
+        worker: &Worker<'_>,
+        chunk: Chunk,
+        heads: &[u32],
+        emit: &mut Emit<'_>,
+    ) -> Result<()> {
         if self.table.totals.rows == 0 {
             return self.emit_probe_rows(chunk, |_| true, emit);
         }
@@ -109,10 +120,26 @@ impl<K: KeyColumn> Probe<K> {
     }
 
     /// Emits probe rows as they are, by position within the selection.
-    fn emit_probe_rows(&self, chunk: Chunk, keep: impl Fn(usize) -> bool, emit: &mut Emit<'_>) -> Result<()> {
-        let columns = self.shape.output.iter().map(|&at| Arc::clone(&chunk.batch.columns[at])).collect();
-        let batch = Batch { columns, rows: chunk.batch.rows };
-        emit(Chunk { batch, selection: chunk.selection.retain(keep) })
+    fn emit_probe_rows(
+        &self,
+        chunk: Chunk,
+        keep: impl Fn(usize) -> bool,
+        emit: &mut Emit<'_>,
+    ) -> Result<()> {
+        let columns = self
+            .shape
+            .output
+            .iter()
+            .map(|&at| Arc::clone(&chunk.batch.columns[at]))
+            .collect();
+        let batch = Batch {
+            columns,
+            rows: chunk.batch.rows,
+        };
+        emit(Chunk {
+            batch,
+            selection: chunk.selection.retain(keep),
+        })
     }
 
     /// Inner and left joins where each row has at most one partner.
@@ -132,15 +159,30 @@ impl<K: KeyColumn> Probe<K> {
                 pairs.build.push(head);
             }
         }
-        emit(Chunk::all(self.output(&chunk.batch, Some(&pairs.probe), &pairs.build)))
+        emit(Chunk::all(self.output(
+            &chunk.batch,
+            Some(&pairs.probe),
+            &pairs.build,
+        )))
     }
 
     /// Steps 2 to 4.
-    fn walk(&self, worker: &Worker<'_>, chunk: Chunk, heads: Vec<u32>, emit: &mut Emit<'_>) -> Result<()> {
+    fn walk(
+        &self,
+        worker: &Worker<'_>,
+        chunk: Chunk,
+        heads: Vec<u32>,
+        emit: &mut Emit<'_>,
+    ) -> Result<()> {
         let kind = self.shape.kind;
         let notes_probe = kind.keeps_probe() || kind == JoinKind::Semi;
         let met = vec![false; if notes_probe { heads.len() } else { 0 }];
-        let mut walk = Walk { chunk, heads, at: 0, met };
+        let mut walk = Walk {
+            chunk,
+            heads,
+            at: 0,
+            met,
+        };
         loop {
             worker.query.check()?;
             let (positions, mut pairs) = self.next_pairs(&mut walk, worker.query.batch_rows);
@@ -154,9 +196,16 @@ impl<K: KeyColumn> Probe<K> {
             if self.shape.marks_build() {
                 pairs.build.iter().for_each(|&row| self.table.mark(row));
             }
-            let emits_pairs = matches!(kind, JoinKind::Inner | JoinKind::Left | JoinKind::Right | JoinKind::Full);
+            let emits_pairs = matches!(
+                kind,
+                JoinKind::Inner | JoinKind::Left | JoinKind::Right | JoinKind::Full
+            );
             if emits_pairs && !pairs.probe.is_empty() {
-                emit(Chunk::all(self.output(&walk.chunk.batch, Some(&pairs.probe), &pairs.build)))?;
+                emit(Chunk::all(self.output(
+                    &walk.chunk.batch,
+                    Some(&pairs.probe),
+                    &pairs.build,
+                )))?;
             }
         }
         self.finish_walk(walk, emit)
@@ -174,7 +223,11 @@ impl<K: KeyColumn> Probe<K> {
                     return Ok(());
                 }
                 let rows = alone.indices();
-                emit(Chunk::all(self.output(&walk.chunk.batch, Some(&rows), &vec![NO_ROW; rows.len()])))
+                emit(Chunk::all(self.output(
+                    &walk.chunk.batch,
+                    Some(&rows),
+                    &vec![NO_ROW; rows.len()],
+                )))
             }
             _ => Ok(()),
         }
@@ -208,21 +261,30 @@ impl<K: KeyColumn> Probe<K> {
         positions: Vec<u32>,
         pairs: &mut Pairs,
     ) -> Result<Vec<u32>> {
-        let Some(residual) = &self.shape.residual else { return Ok(positions) };
+        let Some(residual) = &self.shape.residual else {
+            return Ok(positions);
+        };
         let width = self.shape.probe_types.len();
         let types = self.shape.probe_types.iter().chain(&self.shape.build_types);
         let column = |(at, t): (usize, &crate::types::DataType)| {
             if !self.shape.residual_columns.contains(&at) {
                 return Arc::new(Vector::empty(t.physical()));
             }
-            match (at < width, at.checked_sub(width).and_then(|b| self.table.columns[b].as_ref())) {
+            match (
+                at < width,
+                at.checked_sub(width)
+                    .and_then(|b| self.table.columns[b].as_ref()),
+            ) {
                 (false, Some(build)) => Arc::new(gather(build, &pairs.build)),
                 (false, None) => Arc::new(nulls(t.physical(), pairs.build.len())),
                 (true, _) => Arc::new(gather(&chunk.batch.columns[at], &pairs.probe)),
             }
         };
         let columns = types.enumerate().map(column).collect();
-        let batch = Batch { columns, rows: positions.len() };
+        let batch = Batch {
+            columns,
+            rows: positions.len(),
+        };
         let passing = residual.filter(&worker.eval, &batch, Selection::All(positions.len()))?;
         if passing.len() == positions.len() {
             return Ok(positions);
@@ -243,6 +305,9 @@ impl<K: KeyColumn> Probe<K> {
                 None => nulls(self.shape.build_types[b].physical(), build.len()),
             }),
         };
-        Batch { columns: self.shape.output.iter().map(column).collect(), rows: build.len() }
+        Batch {
+            columns: self.shape.output.iter().map(column).collect(),
+            rows: build.len(),
+        }
     }
 }

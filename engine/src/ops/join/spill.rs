@@ -49,14 +49,21 @@ impl Side {
     /// A side without rows.
     pub fn new(query: &Query, id: u32) -> Result<Self> {
         let file = SharedSpill::create(query.spill.as_deref())?;
-        Ok(Self { id, file, runs: vec![Vec::new(); PARTITIONS], pending: Vec::new() })
+        Ok(Self {
+            id,
+            file,
+            runs: vec![Vec::new(); PARTITIONS],
+            pending: Vec::new(),
+        })
     }
 
     /// Adds rows with the hashes of their keys.
     pub fn add(&mut self, vectors: Vec<Arc<Vector>>, hashes: &[u64]) {
         let partition = |hash: &u64| (hash >> (64 - PARTITION_BITS)) as usize;
         let mut bounds = vec![0; PARTITIONS + 1];
-        hashes.iter().for_each(|hash| bounds[partition(hash) + 1] += 1);
+        hashes
+            .iter()
+            .for_each(|hash| bounds[partition(hash) + 1] += 1);
         for p in 0..PARTITIONS {
             bounds[p + 1] += bounds[p];
         }
@@ -67,13 +74,19 @@ impl Side {
             order[*at] = row as u32;
             *at += 1;
         }
-        self.pending.push(Piece { vectors, order, bounds });
+        self.pending.push(Piece {
+            vectors,
+            order,
+            bounds,
+        });
     }
 
     /// Writes the rows added so far, a run a partition.
     pub fn flush(&mut self, query: &Query) -> Result<()> {
         let pieces = std::mem::take(&mut self.pending);
-        let Some(first) = pieces.first() else { return Ok(()) };
+        let Some(first) = pieces.first() else {
+            return Ok(());
+        };
         for partition in 0..PARTITIONS {
             query.check()?;
             let rows = |piece: &Piece| piece.bounds[partition]..piece.bounds[partition + 1];
@@ -81,11 +94,15 @@ impl Side {
                 continue;
             }
             let column = |number: usize| {
-                let some = |piece: &Piece| Arc::new(gather(&piece.vectors[number], &piece.order[rows(piece)]));
+                let some = |piece: &Piece| {
+                    Arc::new(gather(&piece.vectors[number], &piece.order[rows(piece)]))
+                };
                 let parts: Vec<Arc<Vector>> = pieces.iter().map(some).collect();
                 concat(first.vectors[number].physical(), &parts).ok_or(Error::OutOfMemory)
             };
-            let vectors = (0..first.vectors.len()).map(column).collect::<Result<Vec<_>>>()?;
+            let vectors = (0..first.vectors.len())
+                .map(column)
+                .collect::<Result<Vec<_>>>()?;
             let run = self.file.write(&vectors)?;
             NodeCounters::add(&query.node(self.id).spilled_bytes, run.bytes());
             self.runs[partition].push(run);
@@ -111,12 +128,23 @@ pub fn open<K: KeyColumn>(
     totals: Totals,
     probe: Stream,
 ) -> Result<Stream> {
-    let writer = Mutex::new((Side::new(&driver.query, shape.id)?, Reservation::new(&driver.query.budget)));
+    let writer = Mutex::new((
+        Side::new(&driver.query, shape.id)?,
+        Reservation::new(&driver.query.budget),
+    ));
     let share = driver.query.budget.limit_bytes() / PROBE_SHARE;
     probe.drain(driver, &|worker, chunk| {
-        let keys = shape.probe_keys.iter().map(|key| worker.eval(key, &chunk)).collect::<Result<Vec<_>>>()?;
+        let keys = shape
+            .probe_keys
+            .iter()
+            .map(|key| worker.eval(key, &chunk))
+            .collect::<Result<Vec<_>>>()?;
         let (mut encoded, mut hashes) = (K::default(), Vec::new());
-        encoded.encode(&shape.keys, &keys.iter().map(|k| &**k).collect::<Vec<_>>(), chunk.rows())?;
+        encoded.encode(
+            &shape.keys,
+            &keys.iter().map(|k| &**k).collect::<Vec<_>>(),
+            chunk.rows(),
+        )?;
         hash_all(&encoded, &mut hashes);
         let batch = chunk.into_batch();
         let bytes: usize = batch.columns.iter().map(|c| memory_bytes(c)).sum();
@@ -131,7 +159,15 @@ pub fn open<K: KeyColumn>(
     })?;
     let (mut probe, _) = writer.into_inner().unwrap_or_else(PoisonError::into_inner);
     probe.flush(&driver.query)?;
-    let source = Partitions::<K> { shape, build, probe, totals, next: 0, current: Stream::empty(), _keys: None };
+    let source = Partitions::<K> {
+        shape,
+        build,
+        probe,
+        totals,
+        next: 0,
+        current: Stream::empty(),
+        _keys: None,
+    };
     Ok(Stream::new(Box::new(source)))
 }
 
@@ -166,10 +202,16 @@ impl<K: KeyColumn> Partitions<K> {
             file: Arc::clone(&self.probe.file),
             runs: self.probe.runs[partition].clone().into_iter(),
         };
-        let stage = Probe { shape: Arc::clone(&self.shape), table: Arc::clone(&table) };
+        let stage = Probe {
+            shape: Arc::clone(&self.shape),
+            table: Arc::clone(&table),
+        };
         let joined = Stream::new(Box::new(runs)).through(Arc::new(stage));
         Ok(match self.shape.marks_build() {
-            true => joined.then(Stream::new(Box::new(Tail::new(Arc::clone(&self.shape), table)))),
+            true => joined.then(Stream::new(Box::new(Tail::new(
+                Arc::clone(&self.shape),
+                table,
+            )))),
             false => joined,
         })
     }
@@ -201,7 +243,10 @@ struct ProbeRuns {
 impl Source for ProbeRuns {
     fn next(&mut self, _: &Driver) -> Result<Option<Box<dyn Task>>> {
         let file = Arc::clone(&self.file);
-        Ok(self.runs.next().map(|run| Box::new(ProbeRun { file, run }) as Box<dyn Task>))
+        Ok(self
+            .runs
+            .next()
+            .map(|run| Box::new(ProbeRun { file, run }) as Box<dyn Task>))
     }
 }
 
@@ -212,8 +257,17 @@ struct ProbeRun {
 
 impl Task for ProbeRun {
     fn run(self: Box<Self>, worker: &Worker<'_>, emit: &mut Emit<'_>) -> Result<()> {
-        let columns: Vec<Arc<Vector>> = self.file.read(self.run)?.into_iter().map(Arc::new).collect();
+        let columns: Vec<Arc<Vector>> = self
+            .file
+            .read(self.run)?
+            .into_iter()
+            .map(Arc::new)
+            .collect();
         let rows = columns.first().map_or(0, |column| column.len());
-        crate::ops::scan::emit_in_pieces(worker.query.batch_rows, Chunk::all(Batch::new(columns, rows)), emit)
+        crate::ops::scan::emit_in_pieces(
+            worker.query.batch_rows,
+            Chunk::all(Batch::new(columns, rows)),
+            emit,
+        )
     }
 }

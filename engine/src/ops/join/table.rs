@@ -37,7 +37,11 @@ enum Lookup {
     /// `heads[key - min]`.
     Dense { min: i64, heads: Vec<u32> },
     /// By hash; `region_mask` covers the slots of one region.
-    Hash { slots: Vec<u64>, shift: u32, region_mask: usize },
+    Hash {
+        slots: Vec<u64>,
+        shift: u32,
+        region_mask: usize,
+    },
 }
 
 /// The build side, indexed.
@@ -72,7 +76,12 @@ impl<K: KeyColumn> JoinTable<K> {
             keys.append(&part.keys);
             match &part.matchable {
                 None => hashes.extend(part.hashes.iter().map(|&hash| Some(hash))),
-                Some(can) => hashes.extend(part.hashes.iter().enumerate().map(|(i, &hash)| can.get(i).then_some(hash))),
+                Some(can) => hashes.extend(
+                    part.hashes
+                        .iter()
+                        .enumerate()
+                        .map(|(i, &hash)| can.get(i).then_some(hash)),
+                ),
             }
         }
         let mut table = Self {
@@ -170,7 +179,9 @@ impl<K: KeyColumn> JoinTable<K> {
     fn index_hash(&mut self, driver: &Driver, hashes: Vec<Option<u64>>) -> Result<()> {
         // At most three quarters full: twice the slots cost more in cache misses than they save in probes.
         let size = (self.rows + self.rows / 3).next_power_of_two().max(64);
-        let regions = (size / REGION_SLOTS).clamp(1, REGIONS_MAX).next_power_of_two();
+        let regions = (size / REGION_SLOTS)
+            .clamp(1, REGIONS_MAX)
+            .next_power_of_two();
         let shift = 64 - size.trailing_zeros();
         let region_slots = size / regions;
         let mut slots = vec![0u64; size];
@@ -192,7 +203,11 @@ impl<K: KeyColumn> JoinTable<K> {
             Ok(())
         })?;
         self.unique = !duplicates.into_inner();
-        self.lookup = Lookup::Hash { slots, shift, region_mask: region_slots - 1 };
+        self.lookup = Lookup::Hash {
+            slots,
+            shift,
+            region_mask: region_slots - 1,
+        };
         Ok(())
     }
 
@@ -204,15 +219,30 @@ impl<K: KeyColumn> JoinTable<K> {
             Lookup::All => heads.resize(rows, if self.rows > 0 { 0 } else { NO_ROW }),
             Lookup::Dense { min, heads: by_key } => heads.extend((0..rows).map(|row| {
                 let key = probe.word(row).unwrap_or_default() as i64;
-                by_key.get(key.wrapping_sub(*min) as usize).copied().unwrap_or(NO_ROW)
+                by_key
+                    .get(key.wrapping_sub(*min) as usize)
+                    .copied()
+                    .unwrap_or(NO_ROW)
             })),
-            Lookup::Hash { slots, shift, region_mask } => {
+            Lookup::Hash {
+                slots,
+                shift,
+                region_mask,
+            } => {
                 // First all slots, so that their cache misses overlap; then one after the other.
                 let first = |hash: &u64| slots[(hash >> shift) as usize];
                 let firsts: Vec<u64> = hashes.iter().map(first).collect();
-                heads.extend(firsts.into_iter().zip(hashes).enumerate().map(|(row, (slot, &hash))| {
-                    self.resolve(probe, row, hash, slot, (slots, (hash >> shift) as usize, *region_mask))
-                }));
+                heads.extend(firsts.into_iter().zip(hashes).enumerate().map(
+                    |(row, (slot, &hash))| {
+                        self.resolve(
+                            probe,
+                            row,
+                            hash,
+                            slot,
+                            (slots, (hash >> shift) as usize, *region_mask),
+                        )
+                    },
+                ));
             }
         }
     }

@@ -27,7 +27,11 @@ pub struct Tail<K> {
 impl<K> Tail<K> {
     /// The rest of a join.
     pub fn new(shape: Arc<Shape>, table: Arc<JoinTable<K>>) -> Self {
-        Self { shape, table, next: 0 }
+        Self {
+            shape,
+            table,
+            next: 0,
+        }
     }
 }
 
@@ -55,8 +59,12 @@ impl<K: KeyColumn> Task for TailTask<K> {
         let to = (self.from + TASK_ROWS).min(self.table.rows());
         let wanted = |row: &u32| self.table.is_met(*row) == met;
         let rows: Vec<u32> = (self.from as u32..to as u32).filter(wanted).collect();
-        NodeCounters::add(&worker.query.node(self.shape.id).rows_out, rows.len() as u64);
-        rows.chunks(worker.query.batch_rows).try_for_each(|rows| emit(Chunk::all(self.output(rows))))
+        NodeCounters::add(
+            &worker.query.node(self.shape.id).rows_out,
+            rows.len() as u64,
+        );
+        rows.chunks(worker.query.batch_rows)
+            .try_for_each(|rows| emit(Chunk::all(self.output(rows))))
     }
 }
 
@@ -65,16 +73,24 @@ impl<K: KeyColumn> TailTask<K> {
     fn output(&self, rows: &[u32]) -> Batch {
         let width = self.shape.probe_types.len();
         let column = |&at: &usize| {
-            let build = at.checked_sub(width).and_then(|b| self.table.columns[b].as_ref());
+            let build = at
+                .checked_sub(width)
+                .and_then(|b| self.table.columns[b].as_ref());
             Arc::new(match build {
                 Some(column) => gather(column, rows),
                 None => {
                     let types = self.shape.probe_types.iter().chain(&self.shape.build_types);
                     let physical = types.map(|t| t.physical()).nth(at);
-                    nulls(physical.unwrap_or(doris_storage::vector::Physical::Bool), rows.len())
+                    nulls(
+                        physical.unwrap_or(doris_storage::vector::Physical::Bool),
+                        rows.len(),
+                    )
                 }
             })
         };
-        Batch { columns: self.shape.output.iter().map(column).collect(), rows: rows.len() }
+        Batch {
+            columns: self.shape.output.iter().map(column).collect(),
+            rows: rows.len(),
+        }
     }
 }

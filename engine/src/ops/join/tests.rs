@@ -17,40 +17,72 @@ const KINDS: [JoinKind; 8] = [
 ];
 
 fn scan(id: u32, source: usize, specs: &[ColumnSpec]) -> Node {
-    Node::scan(id, source, (0..specs.len()).collect(), specs.iter().map(|s| s.0).collect(), vec![])
+    Node::scan(
+        id,
+        source,
+        (0..specs.len()).collect(),
+        specs.iter().map(|s| s.0).collect(),
+        vec![],
+    )
 }
 
 /// A join on `keys` (same column on both sides), with the condition that the probe's last column is less than
 /// the build's.
-fn plan(kind: JoinKind, specs: &[ColumnSpec], keys: &[usize], null_safe: bool, residual: bool) -> Node {
+fn plan(
+    kind: JoinKind,
+    specs: &[ColumnSpec],
+    keys: &[usize],
+    null_safe: bool,
+    residual: bool,
+) -> Node {
     let (n, last) = (specs.len(), specs.len() - 1);
     let key = |&k: &usize| {
         let column = Expr::column(k, specs[k].0);
-        JoinKey { probe: column.clone(), build: column, null_safe }
+        JoinKey {
+            probe: column.clone(),
+            build: column,
+            null_safe,
+        }
     };
-    let (left, right) = (Expr::column(last, specs[last].0), Expr::column(n + last, specs[last].0));
+    let (left, right) = (
+        Expr::column(last, specs[last].0),
+        Expr::column(n + last, specs[last].0),
+    );
     let residual = residual.then(|| Expr::compare(CompareOp::Lt, left, right).unwrap());
     let from = if kind.has_probe_columns() { 0 } else { n };
     let to = if kind.has_build_columns() { 2 * n } else { n };
-    Node::join(9, Join {
-        kind,
-        probe: Box::new(scan(0, 0, specs)),
-        build: Box::new(scan(1, 1, specs)),
-        keys: keys.iter().map(key).collect(),
-        residual,
-        output: (from..to).collect(),
-    })
+    Node::join(
+        9,
+        Join {
+            kind,
+            probe: Box::new(scan(0, 0, specs)),
+            build: Box::new(scan(1, 1, specs)),
+            keys: keys.iter().map(key).collect(),
+            residual,
+            output: (from..to).collect(),
+        },
+    )
 }
 
 /// The nested loop that the join must agree with.
-fn model(kind: JoinKind, probe: &[Row], build: &[Row], matches: impl Fn(&Row, &Row) -> bool) -> Vec<Row> {
+fn model(
+    kind: JoinKind,
+    probe: &[Row],
+    build: &[Row],
+    matches: impl Fn(&Row, &Row) -> bool,
+) -> Vec<Row> {
     let absent = |row: Option<&Row>| vec![None; row.map_or(0, Vec::len)];
     let joined = |a: &Row, b: &Row| a.iter().chain(b).cloned().collect::<Row>();
-    let (no_probe, no_build) = (absent(build.first()), absent(probe.first().or(build.first())));
+    let (no_probe, no_build) = (
+        absent(build.first()),
+        absent(probe.first().or(build.first())),
+    );
     let mut out = Vec::new();
     let mut met_build = vec![false; build.len()];
     for p in probe {
-        let partners: Vec<usize> = (0..build.len()).filter(|&b| matches(p, &build[b])).collect();
+        let partners: Vec<usize> = (0..build.len())
+            .filter(|&b| matches(p, &build[b]))
+            .collect();
         partners.iter().for_each(|&b| met_build[b] = true);
         match kind {
             JoinKind::Semi if !partners.is_empty() => out.push(p.clone()),
@@ -100,9 +132,14 @@ fn check_all_kinds(seed: u64, specs: &[ColumnSpec], keys: &[usize], sizes: (usiz
     for kind in KINDS {
         for (null_safe, residual) in [(false, false), (false, true), (true, false)] {
             let expected = model(kind, &probe, &build, |p, b| {
-                keys.iter().all(|&k| equal(&p[k], &b[k], null_safe)) && (!residual || less(&p[last], &b[last]))
+                keys.iter().all(|&k| equal(&p[k], &b[k], null_safe))
+                    && (!residual || less(&p[last], &b[last]))
             });
-            check(&plan(kind, specs, keys, null_safe, residual), &tables, &expected);
+            check(
+                &plan(kind, specs, keys, null_safe, residual),
+                &tables,
+                &expected,
+            );
         }
     }
 }
@@ -126,12 +163,26 @@ fn text_keys_match_the_model() {
 
 #[test]
 fn keys_of_two_columns_match_the_model() {
-    check_all_kinds(4, &[(DataType::Int8, 15, true), (DataType::Int4, 10, true), VALUE], &[0, 1], (250, 200));
+    check_all_kinds(
+        4,
+        &[
+            (DataType::Int8, 15, true),
+            (DataType::Int4, 10, true),
+            VALUE,
+        ],
+        &[0, 1],
+        (250, 200),
+    );
 }
 
 #[test]
 fn wide_and_float_keys_match_the_model() {
-    let specs = [(DataType::Float8, 20, true), (DataType::Int8, 3, false), (DataType::Int8, 3, true), VALUE];
+    let specs = [
+        (DataType::Float8, 20, true),
+        (DataType::Int8, 3, false),
+        (DataType::Int8, 3, true),
+        VALUE,
+    ];
     check_all_kinds(5, &specs, &[0, 1, 2], (250, 200));
 }
 
@@ -162,7 +213,11 @@ fn not_in_is_null_aware() {
                 || row[0].is_some() && build.iter().all(|b| b[0].is_some() && b[0] != row[0])
         };
         let expected: Vec<Row> = probe.iter().filter(passes).cloned().collect();
-        check(&plan(JoinKind::AntiNotIn, &specs, &[0], false, false), &tables, &expected);
+        check(
+            &plan(JoinKind::AntiNotIn, &specs, &[0], false, false),
+            &tables,
+            &expected,
+        );
     }
 }
 
@@ -179,14 +234,46 @@ fn joins_upon_joins_pass_runtime_filters_down() {
     };
     let join = |id, kind, probe, build, output| {
         let (probe, build) = (Box::new(probe), Box::new(build));
-        Node::join(id, Join { kind, probe, build, keys: vec![key()], residual: None, output })
+        Node::join(
+            id,
+            Join {
+                kind,
+                probe,
+                build,
+                keys: vec![key()],
+                residual: None,
+                output,
+            },
+        )
     };
-    for kind in [JoinKind::Inner, JoinKind::Left, JoinKind::Anti, JoinKind::Full] {
+    for kind in [
+        JoinKind::Inner,
+        JoinKind::Left,
+        JoinKind::Anti,
+        JoinKind::Full,
+    ] {
         let n = if kind == JoinKind::Anti { 2 } else { 4 };
-        let first = join(4, kind, scan(0, 0, &specs), scan(1, 1, &specs), (0..n).collect());
-        let second = join(5, JoinKind::Inner, first, scan(2, 2, &specs), (0..n + 2).collect());
+        let first = join(
+            4,
+            kind,
+            scan(0, 0, &specs),
+            scan(1, 1, &specs),
+            (0..n).collect(),
+        );
+        let second = join(
+            5,
+            JoinKind::Inner,
+            first,
+            scan(2, 2, &specs),
+            (0..n + 2).collect(),
+        );
         let same = |p: &Row, b: &Row| equal(&p[0], &b[0], false);
-        let expected = model(JoinKind::Inner, &model(kind, &rows[0], &rows[1], same), &rows[2], same);
+        let expected = model(
+            JoinKind::Inner,
+            &model(kind, &rows[0], &rows[1], same),
+            &rows[2],
+            same,
+        );
         check(&second, &tables, &expected);
     }
 }

@@ -40,7 +40,13 @@ impl External {
     /// No runs yet.
     pub fn new(query: &Query, id: u32, types: &[DataType], columns: &[Column]) -> Result<Self> {
         let file = SharedSpill::create(query.spill.as_deref())?;
-        Ok(Self { id, types: types.to_vec(), columns: columns.to_vec(), file, runs: Vec::new() })
+        Ok(Self {
+            id,
+            types: types.to_vec(),
+            columns: columns.to_vec(),
+            file,
+            runs: Vec::new(),
+        })
     }
 
     /// Sorts rows and writes them as a run.
@@ -62,7 +68,12 @@ impl External {
 
     /// The stream of all rows in order.
     pub fn open(self, driver: &Driver, memory: Reservation) -> Result<Stream> {
-        let mut merge = Merge { external: self, heap: BinaryHeap::new(), pieces: Vec::new(), _memory: memory };
+        let mut merge = Merge {
+            external: self,
+            heap: BinaryHeap::new(),
+            pieces: Vec::new(),
+            _memory: memory,
+        };
         for run in 0..merge.external.runs.len() {
             merge.pieces.push(Piece::default());
             merge.next_piece(run)?;
@@ -75,8 +86,12 @@ impl External {
 /// The keys of some rows as a vector.
 fn key_vector(keys: &NormalKeys, rows: &[u32]) -> Vector {
     let mut column = BytesColumn::default();
-    rows.iter().for_each(|&row| column.push(keys.get(row as usize)));
-    Vector { values: Values::Bytes(column), validity: None }
+    rows.iter()
+        .for_each(|&row| column.push(keys.get(row as usize)));
+    Vector {
+        values: Values::Bytes(column),
+        validity: None,
+    }
 }
 
 /// The rows of a run that are in memory.
@@ -105,7 +120,11 @@ impl Merge {
         };
         let mut vectors = self.external.file.read(piece)?.into_iter();
         let keys = vectors.next();
-        self.pieces[run] = Piece { keys, columns: vectors.map(Arc::new).collect(), at: 0 };
+        self.pieces[run] = Piece {
+            keys,
+            columns: vectors.map(Arc::new).collect(),
+            at: 0,
+        };
         self.enter(run);
         Ok(())
     }
@@ -114,7 +133,9 @@ impl Merge {
     fn enter(&mut self, run: usize) -> bool {
         let piece = &self.pieces[run];
         let keys = piece.keys.as_ref().filter(|keys| piece.at < keys.len());
-        let Some(key) = keys.and_then(|keys| keys.bytes(piece.at)) else { return false };
+        let Some(key) = keys.and_then(|keys| keys.bytes(piece.at)) else {
+            return false;
+        };
         self.heap.push(Reverse((key.to_vec(), run)));
         true
     }
@@ -131,7 +152,10 @@ impl Merge {
             let window = *window_of[run].get_or_insert_with(|| {
                 windows.push(self.pieces[run].columns.clone());
                 starts.push(rows_in_windows);
-                rows_in_windows += self.pieces[run].keys.as_ref().map_or(0, |keys| keys.len() as u32);
+                rows_in_windows += self.pieces[run]
+                    .keys
+                    .as_ref()
+                    .map_or(0, |keys| keys.len() as u32);
                 windows.len() - 1
             });
             picks.push(starts[window] + self.pieces[run].at as u32);
@@ -148,20 +172,37 @@ impl Merge {
             return Ok(None);
         }
         let column = |(number, t): (usize, &DataType)| {
-            let parts: Vec<Arc<Vector>> = windows.iter().map(|columns| Arc::clone(&columns[number])).collect();
+            let parts: Vec<Arc<Vector>> = windows
+                .iter()
+                .map(|columns| Arc::clone(&columns[number]))
+                .collect();
             let whole = concat(t.physical(), &parts).ok_or(Error::OutOfMemory)?;
             Ok(Arc::new(gather(&whole, &picks)))
         };
-        let columns = self.external.types.iter().enumerate().map(column).collect::<Result<Vec<_>>>()?;
-        Ok(Some(Batch { columns, rows: picks.len() }))
+        let columns = self
+            .external
+            .types
+            .iter()
+            .enumerate()
+            .map(column)
+            .collect::<Result<Vec<_>>>()?;
+        Ok(Some(Batch {
+            columns,
+            rows: picks.len(),
+        }))
     }
 }
 
 impl Source for Merge {
     fn next(&mut self, driver: &Driver) -> Result<Option<Box<dyn Task>>> {
         driver.query.check()?;
-        let Some(batch) = self.next_rows()? else { return Ok(None) };
-        NodeCounters::add(&driver.query.node(self.external.id).rows_out, batch.rows as u64);
+        let Some(batch) = self.next_rows()? else {
+            return Ok(None);
+        };
+        NodeCounters::add(
+            &driver.query.node(self.external.id).rows_out,
+            batch.rows as u64,
+        );
         Ok(Some(Box::new(Ready(vec![Chunk::all(batch)]))))
     }
 }

@@ -43,7 +43,12 @@ pub struct Part {
 
 impl Part {
     fn memory_bytes(&self) -> usize {
-        self.batch.columns.iter().chain(&self.keys).map(|c| memory_bytes(c)).sum()
+        self.batch
+            .columns
+            .iter()
+            .chain(&self.keys)
+            .map(|c| memory_bytes(c))
+            .sum()
     }
 }
 
@@ -55,7 +60,13 @@ struct Collected {
 }
 
 /// Sorts `input`; the stream gives its rows in order.
-pub fn open(driver: &Driver, id: u32, input: Stream, types: &[DataType], keys: &[SortKey]) -> Result<Stream> {
+pub fn open(
+    driver: &Driver,
+    id: u32,
+    input: Stream,
+    types: &[DataType],
+    keys: &[SortKey],
+) -> Result<Stream> {
     let mut columns: Vec<Column> = keys.iter().map(Column::new).collect::<Result<_>>()?;
     let exprs: Vec<Expr> = keys.iter().map(|key| key.expr.clone()).collect();
     let mut collected = collect(driver, id, input, &exprs, types, &columns)?;
@@ -73,11 +84,22 @@ pub fn open(driver: &Driver, id: u32, input: Stream, types: &[DataType], keys: &
     }
     let parts = collected.parts;
     for (number, column) in columns.iter_mut().enumerate() {
-        let has_null = |part: &Part| part.keys[number].validity.as_ref().is_some_and(|v| v.count_ones() < v.len());
+        let has_null = |part: &Part| {
+            part.keys[number]
+                .validity
+                .as_ref()
+                .is_some_and(|v| v.count_ones() < v.len())
+        };
         column.nullable = parts.iter().any(has_null);
     }
     let width: Option<usize> = columns.iter().map(Column::width).sum();
-    let sorting = Sorting { id, types, columns, exact: width.is_some_and(|w| w <= 16), memory: collected.memory };
+    let sorting = Sorting {
+        id,
+        types,
+        columns,
+        exact: width.is_some_and(|w| w <= 16),
+        memory: collected.memory,
+    };
     match width {
         Some(0..=8) => sorting.open::<1>(driver, parts),
         _ => sorting.open::<2>(driver, parts),
@@ -94,12 +116,22 @@ fn collect(
     columns: &[Column],
 ) -> Result<Collected> {
     let memory = Reservation::new(&driver.query.budget);
-    let collected = Mutex::new(Collected { parts: Vec::new(), memory, external: None });
+    let collected = Mutex::new(Collected {
+        parts: Vec::new(),
+        memory,
+        external: None,
+    });
     input.drain(driver, &|worker, chunk| {
         let counters = worker.query.node(id);
         NodeCounters::add(&counters.rows_in, chunk.rows() as u64);
-        let keys = exprs.iter().map(|e| worker.eval(e, &chunk)).collect::<Result<Vec<_>>>()?;
-        let part = Part { batch: chunk.into_batch(), keys };
+        let keys = exprs
+            .iter()
+            .map(|e| worker.eval(e, &chunk))
+            .collect::<Result<Vec<_>>>()?;
+        let part = Part {
+            batch: chunk.into_batch(),
+            keys,
+        };
         let bytes = part.memory_bytes();
         let mut all = lock(&collected);
         match all.memory.grow(bytes) {
@@ -119,28 +151,53 @@ fn collect(
         all.parts.push(part);
         Ok(())
     })?;
-    Ok(collected.into_inner().unwrap_or_else(PoisonError::into_inner))
+    Ok(collected
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner))
 }
 
 /// Sorts parts on the calling thread: their columns end to end, the order of their rows, and their keys.
-pub fn sort_parts(types: &[DataType], columns: &[Column], parts: &[Part]) -> Result<(Batch, Vec<u32>, NormalKeys)> {
+pub fn sort_parts(
+    types: &[DataType],
+    columns: &[Column],
+    parts: &[Part],
+) -> Result<(Batch, Vec<u32>, NormalKeys)> {
     let rows = parts.iter().map(|part| part.batch.rows).sum();
     let whole = |number: usize, t: &DataType| {
-        let pieces: Vec<_> = parts.iter().map(|part| Arc::clone(&part.batch.columns[number])).collect();
-        concat(t.physical(), &pieces).map(Arc::new).ok_or(Error::OutOfMemory)
+        let pieces: Vec<_> = parts
+            .iter()
+            .map(|part| Arc::clone(&part.batch.columns[number]))
+            .collect();
+        concat(t.physical(), &pieces)
+            .map(Arc::new)
+            .ok_or(Error::OutOfMemory)
     };
-    let payload = types.iter().enumerate().map(|(number, t)| whole(number, t)).collect::<Result<Vec<_>>>()?;
+    let payload = types
+        .iter()
+        .enumerate()
+        .map(|(number, t)| whole(number, t))
+        .collect::<Result<Vec<_>>>()?;
     let mut keys = Vec::with_capacity(columns.len());
     for (number, column) in columns.iter().enumerate() {
-        let pieces: Vec<_> = parts.iter().map(|part| Arc::clone(&part.keys[number])).collect();
+        let pieces: Vec<_> = parts
+            .iter()
+            .map(|part| Arc::clone(&part.keys[number]))
+            .collect();
         keys.push(concat(column.data_type.physical(), &pieces).ok_or(Error::OutOfMemory)?);
     }
     let keys = NormalKeys::encode(columns, &keys.iter().collect::<Vec<_>>(), rows);
-    let mut entries: Vec<Entry<2>> =
-        (0..rows).map(|row| Entry { prefix: prefix(keys.get(row)), row: row as u32 }).collect();
+    let mut entries: Vec<Entry<2>> = (0..rows)
+        .map(|row| Entry {
+            prefix: prefix(keys.get(row)),
+            row: row as u32,
+        })
+        .collect();
     entries.sort_unstable_by(|a, b| {
         let full = || keys.get(a.row as usize).cmp(keys.get(b.row as usize));
-        a.prefix.cmp(&b.prefix).then_with(full).then(a.row.cmp(&b.row))
+        a.prefix
+            .cmp(&b.prefix)
+            .then_with(full)
+            .then(a.row.cmp(&b.row))
     });
     let order = entries.iter().map(|entry| entry.row).collect();
     Ok((Batch::new(payload, rows), order, keys))
@@ -174,7 +231,9 @@ impl Sorted {
     fn full_key(&self, row: u32) -> &[u8] {
         let part = self.keys.partition_point(|part| part.start <= row) - 1;
         let part = &self.keys[part];
-        part.keys.as_ref().map_or(&[], |keys| keys.get((row - part.start) as usize))
+        part.keys
+            .as_ref()
+            .map_or(&[], |keys| keys.get((row - part.start) as usize))
     }
 }
 
@@ -196,11 +255,24 @@ impl Sorting<'_> {
         let mut memory = self.memory;
         let entries_bytes = rows * size_of::<Entry<W>>();
         let column_bytes: usize = columns.iter().map(|c| memory_bytes(c)).sum();
-        let key_bytes: usize = keys.iter().filter_map(|k| k.keys.as_ref()).map(NormalKeys::memory_bytes).sum();
+        let key_bytes: usize = keys
+            .iter()
+            .filter_map(|k| k.keys.as_ref())
+            .map(NormalKeys::memory_bytes)
+            .sum();
         memory.resize(entries_bytes + column_bytes + key_bytes)?;
-        let sorted = Arc::new(Sorted { id: self.id, columns, keys, _memory: Mutex::new(memory) });
+        let sorted = Arc::new(Sorted {
+            id: self.id,
+            columns,
+            keys,
+            _memory: Mutex::new(memory),
+        });
         let task = |pieces| {
-            Box::new(BucketTask::<W> { sorted: Arc::clone(&sorted), pieces, exact: self.exact }) as Box<dyn Task>
+            Box::new(BucketTask::<W> {
+                sorted: Arc::clone(&sorted),
+                pieces,
+                exact: self.exact,
+            }) as Box<dyn Task>
         };
         let tasks: VecDeque<Box<dyn Task>> = buckets.into_iter().map(task).collect();
         Ok(Stream::new(Box::new(Tasks(tasks))))
@@ -219,19 +291,28 @@ impl Sorting<'_> {
             start += part.batch.rows as u32;
         }
         let mut entries: Vec<Vec<Entry<W>>> = parts.iter().map(|_| Vec::new()).collect();
-        let work: Vec<_> = parts.iter().zip(keys.iter_mut().zip(&mut entries)).collect();
+        let work: Vec<_> = parts
+            .iter()
+            .zip(keys.iter_mut().zip(&mut entries))
+            .collect();
         driver.for_all(work, &|worker, (part, (keys, entries))| {
             worker.query.node(self.id).timed(|| {
                 let rows = keys.start..keys.start + part.batch.rows as u32;
                 if let ([column], [vector], 1) = (&*self.columns, &*part.keys, W) {
                     if let Some(words) = words_of(column, vector) {
-                        entries.extend(words.into_iter().zip(rows).map(|(word, row)| Entry { prefix: [word; W], row }));
+                        entries.extend(words.into_iter().zip(rows).map(|(word, row)| Entry {
+                            prefix: [word; W],
+                            row,
+                        }));
                         return Ok(());
                     }
                 }
                 let vectors: Vec<&Vector> = part.keys.iter().map(|key| &**key).collect();
                 let encoded = NormalKeys::encode(&self.columns, &vectors, part.batch.rows);
-                entries.extend(rows.enumerate().map(|(i, row)| Entry { prefix: prefix(encoded.get(i)), row }));
+                entries.extend(rows.enumerate().map(|(i, row)| Entry {
+                    prefix: prefix(encoded.get(i)),
+                    row,
+                }));
                 keys.keys = (!self.exact).then_some(encoded);
                 Ok(())
             })
@@ -243,12 +324,16 @@ impl Sorting<'_> {
     fn payload(&self, driver: &Driver, parts: &mut [Part]) -> Result<Vec<Arc<Vector>>> {
         let mut work = Vec::with_capacity(self.types.len());
         for number in (0..self.types.len()).rev() {
-            let pieces: Vec<Arc<Vector>> = parts.iter_mut().filter_map(|part| part.batch.columns.pop()).collect();
+            let pieces: Vec<Arc<Vector>> = parts
+                .iter_mut()
+                .filter_map(|part| part.batch.columns.pop())
+                .collect();
             work.push((number, pieces));
         }
         let columns = Mutex::new(vec![None; self.types.len()]);
         driver.for_all(work, &|_, (number, pieces)| {
-            let column = concat(self.types[number].physical(), &pieces).ok_or(Error::OutOfMemory)?;
+            let column =
+                concat(self.types[number].physical(), &pieces).ok_or(Error::OutOfMemory)?;
             lock(&columns)[number] = Some(Arc::new(column));
             Ok(())
         })?;
@@ -261,10 +346,15 @@ impl Sorting<'_> {
 fn splitters<const W: usize>(entries: &[Vec<Entry<W>>], buckets: usize) -> Vec<[u64; W]> {
     let rows: usize = entries.iter().map(Vec::len).sum();
     let step = (rows / (buckets * SAMPLES)).max(1);
-    let mut sample: Vec<[u64; W]> =
-        entries.iter().flat_map(|part| part.iter().step_by(step)).map(|entry| entry.prefix).collect();
+    let mut sample: Vec<[u64; W]> = entries
+        .iter()
+        .flat_map(|part| part.iter().step_by(step))
+        .map(|entry| entry.prefix)
+        .collect();
     sample.sort_unstable();
-    let mut splitters: Vec<[u64; W]> = (1..buckets).map(|b| sample[b * sample.len() / buckets]).collect();
+    let mut splitters: Vec<[u64; W]> = (1..buckets)
+        .map(|b| sample[b * sample.len() / buckets])
+        .collect();
     splitters.dedup();
     splitters
 }
@@ -282,10 +372,15 @@ fn scatter<const W: usize>(
     let work: Vec<_> = entries.into_iter().zip(&mut scattered).collect();
     driver.for_all(work, &|_, (entries, buckets)| {
         let expected = entries.len() / (splitters.len() + 1) * 5 / 4;
-        *buckets = (0..=splitters.len()).map(|_| Vec::with_capacity(expected)).collect();
+        *buckets = (0..=splitters.len())
+            .map(|_| Vec::with_capacity(expected))
+            .collect();
         for entry in entries {
             // Counting beats a binary search: nothing to mispredict.
-            let bucket: usize = splitters.iter().map(|splitter| usize::from(*splitter <= entry.prefix)).sum();
+            let bucket: usize = splitters
+                .iter()
+                .map(|splitter| usize::from(*splitter <= entry.prefix))
+                .sum();
             buckets[bucket].push(entry);
         }
         Ok(())
@@ -308,7 +403,11 @@ struct BucketTask<const W: usize> {
 
 impl<const W: usize> Task for BucketTask<W> {
     fn run(self: Box<Self>, worker: &Worker<'_>, emit: &mut Emit<'_>) -> Result<()> {
-        let Self { sorted, pieces, exact } = *self;
+        let Self {
+            sorted,
+            pieces,
+            exact,
+        } = *self;
         let counters = worker.query.node(sorted.id);
         let entries = counters.timed(|| {
             let mut entries = pieces.concat();
@@ -317,7 +416,10 @@ impl<const W: usize> Task for BucketTask<W> {
                 true => entries.sort_unstable(),
                 false => entries.sort_unstable_by(|a, b| {
                     let full = || sorted.full_key(a.row).cmp(sorted.full_key(b.row));
-                    a.prefix.cmp(&b.prefix).then_with(full).then(a.row.cmp(&b.row))
+                    a.prefix
+                        .cmp(&b.prefix)
+                        .then_with(full)
+                        .then(a.row.cmp(&b.row))
                 }),
             }
             entries
@@ -327,8 +429,15 @@ impl<const W: usize> Task for BucketTask<W> {
             worker.query.check()?;
             let batch = counters.timed(|| {
                 let rows: Vec<u32> = entries.iter().map(|entry| entry.row).collect();
-                let columns = sorted.columns.iter().map(|column| Arc::new(gather(column, &rows))).collect();
-                Batch { columns, rows: rows.len() }
+                let columns = sorted
+                    .columns
+                    .iter()
+                    .map(|column| Arc::new(gather(column, &rows)))
+                    .collect();
+                Batch {
+                    columns,
+                    rows: rows.len(),
+                }
             });
             emit(Chunk::all(batch))?;
         }

@@ -34,14 +34,21 @@ impl Column {
     pub fn new(key: &SortKey) -> Result<Self> {
         let data_type = key.expr.data_type();
         let known = match data_type {
-            DataType::Text { collation } | DataType::Bpchar { collation } => collation == Collation::C,
+            DataType::Text { collation } | DataType::Bpchar { collation } => {
+                collation == Collation::C
+            }
             DataType::Interval | DataType::Opaque { .. } => false,
             _ => true,
         };
         if !known {
             return Err(Error::not_native(format!("the order of {data_type}")));
         }
-        Ok(Self { data_type, descending: key.descending, nulls_first: key.nulls_first, nullable: true })
+        Ok(Self {
+            data_type,
+            descending: key.descending,
+            nulls_first: key.nulls_first,
+            nullable: true,
+        })
     }
 
     /// Bytes of every key, when they are all as long.
@@ -70,7 +77,10 @@ impl NormalKeys {
     /// Encodes the key columns of `rows` rows.
     pub fn encode(columns: &[Column], vectors: &[&Vector], rows: usize) -> Self {
         let width: usize = columns.iter().map(|c| c.width().unwrap_or(12)).sum();
-        let mut out = Self { ends: Vec::with_capacity(rows + 1), bytes: Vec::with_capacity(rows * width) };
+        let mut out = Self {
+            ends: Vec::with_capacity(rows + 1),
+            bytes: Vec::with_capacity(rows * width),
+        };
         out.ends.push(0);
         for row in 0..rows {
             for (column, vector) in columns.iter().zip(vectors) {
@@ -120,7 +130,13 @@ fn encode_value(out: &mut Vec<u8>, column: &Column, vector: &Vector, row: usize)
     }
     let start = out.len();
     if is_null {
-        out.resize(start + column.width().map_or(0, |width| width - usize::from(column.nullable)), 0);
+        out.resize(
+            start
+                + column
+                    .width()
+                    .map_or(0, |width| width - usize::from(column.nullable)),
+            0,
+        );
         return;
     }
     match &vector.values {
@@ -188,10 +204,19 @@ pub fn words_of(column: &Column, vector: &Vector) -> Option<Vec<u64>> {
     }
     let invert = if column.descending { u64::MAX } else { 0 };
     let words: Vec<u64> = match &vector.values {
-        Values::I16(v) => v.iter().map(|&x| ((x ^ i16::MIN) as u16 as u64) << 48 ^ invert).collect(),
-        Values::I32(v) => v.iter().map(|&x| ((x ^ i32::MIN) as u32 as u64) << 32 ^ invert).collect(),
+        Values::I16(v) => v
+            .iter()
+            .map(|&x| ((x ^ i16::MIN) as u16 as u64) << 48 ^ invert)
+            .collect(),
+        Values::I32(v) => v
+            .iter()
+            .map(|&x| ((x ^ i32::MIN) as u32 as u64) << 32 ^ invert)
+            .collect(),
         Values::I64(v) => v.iter().map(|&x| (x ^ i64::MIN) as u64 ^ invert).collect(),
-        Values::F32(v) => v.iter().map(|&x| u64::from(ordered_f32(x)) << 32 ^ invert).collect(),
+        Values::F32(v) => v
+            .iter()
+            .map(|&x| u64::from(ordered_f32(x)) << 32 ^ invert)
+            .collect(),
         Values::F64(v) => v.iter().map(|&x| ordered_f64(x) ^ invert).collect(),
         _ => return None,
     };

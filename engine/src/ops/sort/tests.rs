@@ -12,14 +12,20 @@ use crate::testing::{canonical, random_batches, rows_of, run, ways, ColumnSpec, 
 use crate::types::{DataType, Scalar};
 
 fn scan(specs: &[ColumnSpec]) -> Node {
-    Node::scan(0, 0, (0..specs.len()).collect(), specs.iter().map(|s| s.0).collect(), vec![])
+    Node::scan(
+        0,
+        0,
+        (0..specs.len()).collect(),
+        specs.iter().map(|s| s.0).collect(),
+        vec![],
+    )
 }
 
 fn compare_values(a: &Scalar, b: &Scalar) -> Ordering {
     match (a, b) {
-        (Scalar::F64(x), Scalar::F64(y)) => {
-            x.partial_cmp(y).unwrap_or_else(|| x.is_nan().cmp(&y.is_nan()))
-        }
+        (Scalar::F64(x), Scalar::F64(y)) => x
+            .partial_cmp(y)
+            .unwrap_or_else(|| x.is_nan().cmp(&y.is_nan())),
         (Scalar::Bytes(x), Scalar::Bytes(y)) => x.cmp(y),
         (Scalar::Bool(x), Scalar::Bool(y)) => x.cmp(y),
         _ => a.as_i128().cmp(&b.as_i128()),
@@ -31,8 +37,20 @@ fn compare(keys: &[(usize, bool, bool)], a: &Row, b: &Row) -> Ordering {
     for &(column, descending, nulls_first) in keys {
         let order = match (&a[column], &b[column]) {
             (None, None) => Ordering::Equal,
-            (None, Some(_)) => if nulls_first { Ordering::Less } else { Ordering::Greater },
-            (Some(_), None) => if nulls_first { Ordering::Greater } else { Ordering::Less },
+            (None, Some(_)) => {
+                if nulls_first {
+                    Ordering::Less
+                } else {
+                    Ordering::Greater
+                }
+            }
+            (Some(_), None) => {
+                if nulls_first {
+                    Ordering::Greater
+                } else {
+                    Ordering::Less
+                }
+            }
             (Some(x), Some(y)) if descending => compare_values(y, x),
             (Some(x), Some(y)) => compare_values(x, y),
         };
@@ -65,21 +83,39 @@ fn check_sort(seed: u64, specs: &[ColumnSpec], keys: &[(usize, bool, bool)], row
     for (way, options) in ways() {
         let found = rows_of(&run(&full, std::slice::from_ref(&table), options).unwrap());
         assert_eq!(keys_only(&found, keys), keys_only(&expected, keys), "{way}");
-        assert_eq!(canonical(&found), canonical(&expected), "{way}: rows stay whole");
+        assert_eq!(
+            canonical(&found),
+            canonical(&expected),
+            "{way}: rows stay whole"
+        );
     }
     for (limit, offset) in [(1, 0), (17, 5), (3000, 0), (200_000, 100)] {
         let top = Node::top_n(1, scan(specs), sort_keys(specs, keys), limit, offset);
-        let wanted: Vec<Row> = expected.iter().skip(offset as usize).take(limit as usize).cloned().collect();
+        let wanted: Vec<Row> = expected
+            .iter()
+            .skip(offset as usize)
+            .take(limit as usize)
+            .cloned()
+            .collect();
         for (way, options) in ways() {
             let found = rows_of(&run(&top, std::slice::from_ref(&table), options).unwrap());
-            assert_eq!(keys_only(&found, keys), keys_only(&wanted, keys), "{way}: top {limit}");
+            assert_eq!(
+                keys_only(&found, keys),
+                keys_only(&wanted, keys),
+                "{way}: top {limit}"
+            );
         }
     }
 }
 
 #[test]
 fn one_integer_key_sorts_as_the_model() {
-    check_sort(1, &[(DataType::Int8, 5000, false), (DataType::TEXT_C, 50, true)], &[(0, true, false)], 4000);
+    check_sort(
+        1,
+        &[(DataType::Int8, 5000, false), (DataType::TEXT_C, 50, true)],
+        &[(0, true, false)],
+        4000,
+    );
 }
 
 #[test]
@@ -91,13 +127,27 @@ fn nulls_and_nans_have_their_places() {
 
 #[test]
 fn text_and_long_keys_sort_by_all_their_bytes() {
-    let specs = [(DataType::TEXT_C, 300, true), (DataType::Bool, 2, true), (DataType::Int8, 9, false)];
-    check_sort(4, &specs, &[(0, true, false), (1, false, true), (2, true, false)], 3000);
+    let specs = [
+        (DataType::TEXT_C, 300, true),
+        (DataType::Bool, 2, true),
+        (DataType::Int8, 9, false),
+    ];
+    check_sort(
+        4,
+        &specs,
+        &[(0, true, false), (1, false, true), (2, true, false)],
+        3000,
+    );
 }
 
 #[test]
 fn many_rows_go_through_buckets() {
-    check_sort(5, &[(DataType::Int4, 50_000, false), (DataType::Int8, 3, false)], &[(0, false, false)], 90_000);
+    check_sort(
+        5,
+        &[(DataType::Int4, 50_000, false), (DataType::Int8, 3, false)],
+        &[(0, false, false)],
+        90_000,
+    );
 }
 
 #[test]
@@ -107,7 +157,12 @@ fn limits_cut_the_sorted_rows() {
     let keys = [(0, false, false)];
     let mut expected = rows_of(&table);
     expected.sort_by(|a, b| compare(&keys, a, b));
-    let plan = Node::limit(2, Node::sort(1, scan(&specs), sort_keys(&specs, &keys)), Some(700), 150);
+    let plan = Node::limit(
+        2,
+        Node::sort(1, scan(&specs), sort_keys(&specs, &keys)),
+        Some(700),
+        150,
+    );
     for (way, options) in ways() {
         let found = rows_of(&run(&plan, std::slice::from_ref(&table), options).unwrap());
         assert_eq!(found, expected[150..850], "{way}");
@@ -119,7 +174,10 @@ fn a_limit_does_not_see_errors_behind_it() {
     let specs = [(DataType::Int4, 1000, false)];
     let zero_at = 60;
     let values = (0..100).map(|i| if i == zero_at { 0 } else { 5 }).collect();
-    let column = Vector { values: Values::I32(values), validity: None };
+    let column = Vector {
+        values: Values::I32(values),
+        validity: None,
+    };
     let table: Vec<Batch> = vec![Batch::new(vec![Arc::new(column)], 100)];
     let column = Expr::column(0, DataType::Int4);
     let divided = Expr::arith(crate::expr::ArithOp::Div, Expr::int4(10), column).unwrap();
@@ -131,6 +189,9 @@ fn a_limit_does_not_see_errors_behind_it() {
         assert_eq!(rows_of(&found).len(), zero_at as usize);
     }
     for (_, options) in ways() {
-        assert_eq!(run(&after, std::slice::from_ref(&table), options), Err(Error::DivisionByZero));
+        assert_eq!(
+            run(&after, std::slice::from_ref(&table), options),
+            Err(Error::DivisionByZero)
+        );
     }
 }

@@ -75,26 +75,44 @@ pub fn open(
     if top.rows == 0 {
         return Ok(Stream::empty());
     }
-    input.drain(driver, &|worker, chunk| worker.query.node(id).timed(|| top.push(worker, chunk)))?;
+    input.drain(driver, &|worker, chunk| {
+        worker.query.node(id).timed(|| top.push(worker, chunk))
+    })?;
     let candidates = std::mem::take(&mut *lock(&top.idle));
     let parts: Vec<Part> = candidates.into_iter().flat_map(|c| c.parts).collect();
     let (batch, order, _) = sort_parts(&top.types, &top.columns, &parts)?;
     let order: Vec<u32> = order.into_iter().skip(offset).take(limit).collect();
     NodeCounters::add(&driver.query.node(id).rows_out, order.len() as u64);
-    let batches = order.chunks(driver.query.batch_rows).map(|rows| pick(&batch, rows)).collect::<Vec<_>>();
+    let batches = order
+        .chunks(driver.query.batch_rows)
+        .map(|rows| pick(&batch, rows))
+        .collect::<Vec<_>>();
     Ok(Stream::new(Box::new(Tasks::of_batches(batches))))
 }
 
 fn pick(batch: &Batch, rows: &[u32]) -> Batch {
-    let columns = batch.columns.iter().map(|column| Arc::new(gather(column, rows))).collect();
-    Batch { columns, rows: rows.len() }
+    let columns = batch
+        .columns
+        .iter()
+        .map(|column| Arc::new(gather(column, rows)))
+        .collect();
+    Batch {
+        columns,
+        rows: rows.len(),
+    }
 }
 
 impl Top {
     fn push(&self, worker: &Worker<'_>, chunk: Chunk) -> Result<()> {
         NodeCounters::add(&worker.query.node(self.id).rows_in, chunk.rows() as u64);
-        let keys = self.exprs.iter().map(|e| worker.eval(e, &chunk)).collect::<Result<Vec<_>>>()?;
-        let Some(part) = self.candidates_of(chunk, keys) else { return Ok(()) };
+        let keys = self
+            .exprs
+            .iter()
+            .map(|e| worker.eval(e, &chunk))
+            .collect::<Result<Vec<_>>>()?;
+        let Some(part) = self.candidates_of(chunk, keys) else {
+            return Ok(());
+        };
         let idle = lock(&self.idle).pop();
         let mut mine = idle.unwrap_or_else(|| Candidates {
             parts: Vec::new(),
@@ -102,7 +120,13 @@ impl Top {
             memory: Reservation::new(&worker.query.budget),
         });
         mine.rows += part.batch.rows;
-        let bytes = part.batch.columns.iter().chain(&part.keys).map(|c| memory_bytes(c)).sum();
+        let bytes = part
+            .batch
+            .columns
+            .iter()
+            .chain(&part.keys)
+            .map(|c| memory_bytes(c))
+            .sum();
         mine.parts.push(part);
         let refused = mine.memory.grow(bytes).is_err();
         if refused || mine.rows >= CANDIDATES_MIN.max(2 * self.rows) {
@@ -114,19 +138,38 @@ impl Top {
 
     /// The rows of a batch that the threshold leaves in.
     fn candidates_of(&self, chunk: Chunk, keys: Vec<Arc<Vector>>) -> Option<Part> {
-        let threshold = self.threshold.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let threshold = self
+            .threshold
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         let Some(threshold) = threshold else {
-            return Some(Part { batch: chunk.into_batch(), keys });
+            return Some(Part {
+                batch: chunk.into_batch(),
+                keys,
+            });
         };
         let vectors: Vec<&Vector> = keys.iter().map(|key| &**key).collect();
         let normal = NormalKeys::encode(&self.columns, &vectors, chunk.rows());
-        let rows: Vec<u32> = (0..chunk.rows() as u32).filter(|&i| normal.get(i as usize) <= &threshold).collect();
+        let rows: Vec<u32> = (0..chunk.rows() as u32)
+            .filter(|&i| normal.get(i as usize) <= &threshold)
+            .collect();
         if rows.is_empty() {
             return None;
         }
-        let keys = keys.iter().map(|key| Arc::new(gather(key, &rows))).collect();
-        let of_batch = rows.iter().map(|&i| chunk.selection.row(i as usize) as u32).collect();
-        let batch = Chunk { batch: chunk.batch, selection: Selection::Indices(of_batch) }.into_batch();
+        let keys = keys
+            .iter()
+            .map(|key| Arc::new(gather(key, &rows)))
+            .collect();
+        let of_batch = rows
+            .iter()
+            .map(|&i| chunk.selection.row(i as usize) as u32)
+            .collect();
+        let batch = Chunk {
+            batch: chunk.batch,
+            selection: Selection::Indices(of_batch),
+        }
+        .into_batch();
         Some(Part { batch, keys })
     }
 
@@ -137,20 +180,38 @@ impl Top {
         order.truncate(self.rows);
         if let (true, Some(&last)) = (order.len() == self.rows, order.last()) {
             let key = normal.get(last as usize);
-            let mut threshold = self.threshold.write().unwrap_or_else(PoisonError::into_inner);
+            let mut threshold = self
+                .threshold
+                .write()
+                .unwrap_or_else(PoisonError::into_inner);
             if threshold.as_deref().is_none_or(|known| key < known) {
                 *threshold = Some(key.to_vec());
             }
         }
         let keys = (0..self.columns.len()).map(|number| {
-            let pieces: Vec<_> = mine.parts.iter().map(|part| Arc::clone(&part.keys[number])).collect();
+            let pieces: Vec<_> = mine
+                .parts
+                .iter()
+                .map(|part| Arc::clone(&part.keys[number]))
+                .collect();
             let physical = self.columns[number].data_type.physical();
-            let whole = crate::gather::concat(physical, &pieces).ok_or(crate::error::Error::OutOfMemory)?;
+            let whole =
+                crate::gather::concat(physical, &pieces).ok_or(crate::error::Error::OutOfMemory)?;
             Ok(Arc::new(gather(&whole, &order)))
         });
-        let part = Part { keys: keys.collect::<Result<_>>()?, batch: pick(&batch, &order) };
+        let part = Part {
+            keys: keys.collect::<Result<_>>()?,
+            batch: pick(&batch, &order),
+        };
         mine.rows = part.batch.rows;
-        mine.memory.resize(part.batch.columns.iter().chain(&part.keys).map(|c| memory_bytes(c)).sum())?;
+        mine.memory.resize(
+            part.batch
+                .columns
+                .iter()
+                .chain(&part.keys)
+                .map(|c| memory_bytes(c))
+                .sum(),
+        )?;
         mine.parts = vec![part];
         Ok(())
     }
