@@ -177,8 +177,7 @@ impl<K: KeyColumn> JoinTable<K> {
     }
 
     fn index_hash(&mut self, driver: &Driver, hashes: Vec<Option<u64>>) -> Result<()> {
-        // At most three quarters full: twice the slots cost more in cache misses than they save in probes.
-        let size = (self.rows + self.rows / 3).next_power_of_two().max(64);
+        let size = (self.rows * 2).next_power_of_two().max(64);
         let regions = (size / REGION_SLOTS)
             .clamp(1, REGIONS_MAX)
             .next_power_of_two();
@@ -229,20 +228,28 @@ impl<K: KeyColumn> JoinTable<K> {
                 shift,
                 region_mask,
             } => {
-                // First all slots, so that their cache misses overlap; then one after the other.
+                // In steps over the whole batch, so that cache misses overlap: first all slots, then the keys
+                // they lead to, looked at without a branch; what is neither free nor found goes on alone.
+                if self.rows == 0 {
+                    return heads.resize(rows, NO_ROW);
+                }
                 let first = |hash: &u64| slots[(hash >> shift) as usize];
                 let firsts: Vec<u64> = hashes.iter().map(first).collect();
-                heads.extend(firsts.into_iter().zip(hashes).enumerate().map(
-                    |(row, (slot, &hash))| {
-                        self.resolve(
-                            probe,
-                            row,
-                            hash,
-                            slot,
-                            (slots, (hash >> shift) as usize, *region_mask),
-                        )
-                    },
-                ));
+                let last = self.rows - 1;
+                let head = |slot: u64| (slot as u32).wrapping_sub(1);
+                let key_matches = |(row, &slot): (usize, &u64)| {
+                    self.keys
+                        .equals((head(slot) as usize).min(last), probe, row)
+                };
+                let matches: Vec<bool> = firsts.iter().enumerate().map(key_matches).collect();
+                heads.extend(hashes.iter().enumerate().map(|(row, &hash)| {
+                    let slot = firsts[row];
+                    if slot == 0 || matches[row] {
+                        return head(slot);
+                    }
+                    let at = (hash >> shift) as usize;
+                    self.resolve(probe, row, hash, slot, (slots, at, *region_mask))
+                }));
             }
         }
     }
