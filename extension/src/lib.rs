@@ -10,6 +10,7 @@ mod am;
 mod hooks;
 mod options;
 mod pg;
+mod plan;
 mod read;
 mod store;
 mod types;

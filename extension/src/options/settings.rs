@@ -5,10 +5,13 @@ use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 static LOAD_MEMORY: GucSetting<i32> = GucSetting::<i32>::new(256 * 1024);
 static BULK_LOAD: GucSetting<bool> = GucSetting::<bool>::new(true);
 static SCAN: GucSetting<bool> = GucSetting::<bool>::new(true);
+static THREADS: GucSetting<i32> = GucSetting::<i32>::new(0);
+static WORK_MEM: GucSetting<i32> = GucSetting::<i32>::new(1024 * 1024);
 static VECTORIZATION: GucSetting<bool> = GucSetting::<bool>::new(true);
 
 /// Defines the settings; called once when the library is loaded.
 pub fn define() {
+    define_engine();
     GucRegistry::define_int_guc(
         c"doris.load_memory",
         c"Memory for the segments that a session is loading.",
@@ -43,6 +46,43 @@ pub fn define() {
         GucContext::Userset,
         GucFlags::EXPLAIN,
     );
+}
+
+/// Defines the settings of the engine.
+fn define_engine() {
+    GucRegistry::define_int_guc(
+        c"doris.threads",
+        c"Threads that a query may use, its own included; 0 means as many as there are processors.",
+        c"",
+        &THREADS,
+        0,
+        256,
+        GucContext::Userset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"doris.work_mem",
+        c"Memory that the vectorised part of a query may use.",
+        c"Beyond it, the query fails.",
+        &WORK_MEM,
+        1024,
+        i32::MAX / 2,
+        GucContext::Userset,
+        GucFlags::UNIT_KB,
+    );
+}
+
+/// `doris.threads`, at least 1.
+pub fn threads() -> usize {
+    match THREADS.get() {
+        0 => std::thread::available_parallelism().map_or(1, |n| n.get()),
+        n => n as usize,
+    }
+}
+
+/// `doris.work_mem`, in bytes.
+pub fn work_mem_bytes() -> usize {
+    WORK_MEM.get() as usize * 1024
 }
 
 /// `doris.load_memory`, in bytes.

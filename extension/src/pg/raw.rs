@@ -79,3 +79,42 @@ pub fn conflict_in(rel: pg_sys::Relation, tid: Option<pg_sys::ItemPointerData>) 
     // SAFETY: open relation; the TID lives on our stack for the call.
     guarded(|| unsafe { CheckForSerializableConflictIn(rel, pointer, block) });
 }
+
+extern "C-unwind" {
+    #[cfg_attr(not(feature = "pg15"), link_name = "expression_tree_mutator_impl")]
+    fn expression_tree_mutator(
+        node: *mut pg_sys::Node,
+        mutator: Mutator,
+        context: *mut std::ffi::c_void,
+    ) -> *mut pg_sys::Node;
+    #[cfg(not(feature = "pg18"))]
+    fn lc_collate_is_c(collation: pg_sys::Oid) -> bool;
+}
+
+/// A function that replaces nodes of an expression.
+pub type Mutator =
+    unsafe extern "C-unwind" fn(*mut pg_sys::Node, *mut std::ffi::c_void) -> *mut pg_sys::Node;
+
+/// Copies an expression, replacing its operands by what the mutator makes of them.
+///
+/// # Safety
+/// A valid expression; the context is the mutator's.
+pub unsafe fn tree_mutator(
+    node: *mut pg_sys::Node,
+    mutator: Mutator,
+    context: *mut std::ffi::c_void,
+) -> *mut pg_sys::Node {
+    // SAFETY: passed on to the caller.
+    unsafe { expression_tree_mutator(node, mutator, context) }
+}
+
+/// Whether a collation orders by bytes.
+pub fn collation_is_c(collation: pg_sys::Oid) -> bool {
+    // SAFETY: a collation of a planned expression exists.
+    guarded(|| unsafe {
+        #[cfg(not(feature = "pg18"))]
+        return lc_collate_is_c(collation);
+        #[cfg(feature = "pg18")]
+        (*pg_sys::pg_newlocale_from_collation(collation)).collate_is_c
+    })
+}

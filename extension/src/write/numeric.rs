@@ -125,3 +125,13 @@ pub fn from_scaled(value: i128, scale: u16, out: &mut Vec<u8>) {
 fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_ne_bytes([*bytes.get(at)?, *bytes.get(at + 1)?]))
 }
+
+/// The display scale of a finite numeric; `None` for NaN and the infinities.
+pub fn display_scale(bytes: &[u8]) -> Option<u16> {
+    let header = u16_at(bytes, 0)?;
+    match header & SIGN_MASK {
+        SPECIAL => None,
+        SHORT => Some((header & SHORT_SCALE_MASK) >> 7),
+        _ => Some(header & SCALE_MASK),
+    }
+}

@@ -1,0 +1,582 @@
+// SPDX-License-Identifier: Apache-2.0
+//! PostgreSQL's expressions as the engine's, or the reason why not.
+//!
+//! Only built-in operators and functions are taken (by their OID range), told apart by name and argument
+//! types; the engine's constructors check types and refuse what they cannot do exactly.
+use super::scope::{Column, Scope};
+use super::types;
+use super::{no, Converted};
+use doris_engine::expr::build::cast::DisplayScale;
+use doris_engine::expr::{ArithOp, CompareOp, Expr, ExtractUnit};
+use doris_engine::types::DataType;
+use pgrx::pg_sys::{self, NodeTag};
+use pgrx::PgList;
+use std::ffi::CStr;
+
+/// Built-in objects have OIDs below this (`FirstGenbkiObjectId`).
+const FIRST_OTHER_OID: u32 = 10_000;
+
+/// Values of PostgreSQL's parameters, for a conversion at execution time.
+pub trait Params {
+    /// The value of a parameter as a constant; planning time knows none and answers a placeholder.
+    fn value(&mut self, param: *mut pg_sys::Param) -> Converted<Expr>;
+}
+
+/// Planning time: every parameter of a vectorised type will do.
+pub struct Unbound;
+
+impl Params for Unbound {
+    fn value(&mut self, param: *mut pg_sys::Param) -> Converted<Expr> {
+        // SAFETY: a Param of a finished plan.
+        unsafe {
+            if (*param).paramtype == pg_sys::NUMERICOID {
+                return Ok(Expr::numeric(0, 2)?);
+            }
+            let data_type = types::data_type(
+                (*param).paramtype,
+                (*param).paramtypmod,
+                (*param).paramcollid,
+            )?;
+            Ok(Expr::null(data_type))
+        }
+    }
+}
+
+/// Converts expressions of one plan node.
+pub struct Translator<'a> {
+    /// What they may refer to.
+    pub scope: &'a Scope,
+    /// Values of parameters.
+    pub params: &'a mut dyn Params,
+}
+
+impl Translator<'_> {
+    /// One expression.
+    ///
+    /// # Safety
+    /// An expression of a finished plan.
+    pub unsafe fn expr(&mut self, node: *mut pg_sys::Node) -> Converted<Expr> {
+        // SAFETY: node tags say what a node is.
+        unsafe {
+            if node.is_null() {
+                return no("an empty expression");
+            }
+            if let Some(at) = self.scope.find(node) {
+                return match self.scope.items[at].column {
+                    Column::Native(index, data_type) => Ok(Expr::column(index, data_type)),
+                    _ => no("a value that PostgreSQL finishes"),
+                };
+            }
+            match (*node).type_ {
+                NodeTag::T_Const => self.constant(node.cast()),
+                NodeTag::T_Param => self.params.value(node.cast()),
+                NodeTag::T_RelabelType => self.relabel(node.cast()),
+                NodeTag::T_OpExpr => self.operator(node.cast()),
+                NodeTag::T_DistinctExpr => {
+                    let op = node as *mut pg_sys::OpExpr;
+                    let args = self.args((*op).args)?;
+                    compare(CompareOp::Distinct, args)
+                }
+                NodeTag::T_NullIfExpr => {
+                    let [left, right] = two(self.args((*(node as *mut pg_sys::OpExpr)).args)?)?;
+                    Ok(Expr::null_if(left, right)?)
+                }
+                NodeTag::T_FuncExpr => self.function(node.cast()),
+                NodeTag::T_BoolExpr => self.bool_expr(node.cast()),
+                NodeTag::T_NullTest => self.null_test(node.cast()),
+                NodeTag::T_BooleanTest => self.boolean_test(node.cast()),
+                NodeTag::T_CaseExpr => self.case(node.cast()),
+                NodeTag::T_CoalesceExpr => Ok(Expr::coalesce(
+                    self.args((*(node as *mut pg_sys::CoalesceExpr)).args)?,
+                )?),
+                NodeTag::T_MinMaxExpr => {
+                    let minmax = node as *mut pg_sys::MinMaxExpr;
+                    let args = self.args((*minmax).args)?;
+                    if (*minmax).op == pg_sys::MinMaxOp::IS_GREATEST {
+                        Ok(Expr::greatest(args)?)
+                    } else {
+                        Ok(Expr::least(args)?)
+                    }
+                }
+                NodeTag::T_ScalarArrayOpExpr => self.array_op(node.cast()),
+                NodeTag::T_SubPlan | NodeTag::T_AlternativeSubPlan => no("a correlated subquery"),
+                NodeTag::T_Aggref => no("an aggregate that is not vectorised"),
+                tag => no(format!("expression node {tag:?}")),
+            }
+        }
+    }
+
+    unsafe fn args(&mut self, list: *mut pg_sys::List) -> Converted<Vec<Expr>> {
+        // SAFETY: a list of expressions.
+        unsafe {
+            PgList::<pg_sys::Node>::from_pg(list)
+                .iter_ptr()
+                .map(|arg| self.expr(arg))
+                .collect()
+        }
+    }
+
+    unsafe fn constant(&mut self, constant: *mut pg_sys::Const) -> Converted<Expr> {
+        // SAFETY: a Const holds a value of its type.
+        unsafe {
+            let c = &*constant;
+            if c.constisnull {
+                if c.consttype == pg_sys::NUMERICOID && c.consttypmod < 4 {
+                    return Ok(Expr::null(DataType::Numeric {
+                        precision: 1,
+                        scale: 0,
+                    }));
+                }
+                return Ok(Expr::null(types::data_type(
+                    c.consttype,
+                    c.consttypmod,
+                    c.constcollid,
+                )?));
+            }
+            let (scalar, data_type) =
+                types::constant(c.constvalue, c.consttype, c.consttypmod, c.constcollid)?;
+            Ok(Expr::constant(scalar, data_type)?)
+        }
+    }
+
+    /// A change of type that leaves the bytes alone: varchar to text.
+    unsafe fn relabel(&mut self, relabel: *mut pg_sys::RelabelType) -> Converted<Expr> {
+        // SAFETY: a RelabelType.
+        unsafe {
+            let arg = self.expr((*relabel).arg.cast())?;
+            let (to, mod_, collation) = (
+                (*relabel).resulttype,
+                (*relabel).resulttypmod,
+                (*relabel).resultcollid,
+            );
+            match (arg.data_type(), to) {
+                (DataType::Text { collation: old }, pg_sys::TEXTOID | pg_sys::VARCHAROID) => {
+                    match types::data_type(to, mod_, collation)? {
+                        DataType::Text { collation: new } if new == old => Ok(arg),
+                        _ => no("a change of collation"),
+                    }
+                }
+                (DataType::Numeric { .. }, pg_sys::NUMERICOID) => Ok(arg),
+                (from, to) => no(format!(
+                    "a relabelling of {from} as {}",
+                    types::type_name(to)
+                )),
+            }
+        }
+    }
+
+    unsafe fn operator(&mut self, op: *mut pg_sys::OpExpr) -> Converted<Expr> {
+        // SAFETY: an OpExpr; get_opname returns a palloc'd string.
+        unsafe {
+            let name = operator_name((*op).opno)?;
+            let collation = (*op).inputcollid;
+            let args = self.args((*op).args)?;
+            if args.iter().any(|a| a.data_type().is_text()) {
+                check_collation(&args, collation)?;
+            }
+            binary(&name, args)
+        }
+    }
+
+    unsafe fn bool_expr(&mut self, expr: *mut pg_sys::BoolExpr) -> Converted<Expr> {
+        // SAFETY: a BoolExpr.
+        unsafe {
+            let mut args = self.args((*expr).args)?;
+            match (*expr).boolop {
+                pg_sys::BoolExprType::AND_EXPR => Ok(Expr::and(args)?),
+                pg_sys::BoolExprType::OR_EXPR => Ok(Expr::or(args)?),
+                _ => match args.pop() {
+                    Some(arg) => Ok(Expr::not(arg)?),
+                    None => no("NOT of nothing"),
+                },
+            }
+        }
+    }
+
+    unsafe fn null_test(&mut self, test: *mut pg_sys::NullTest) -> Converted<Expr> {
+        // SAFETY: a NullTest.
+        unsafe {
+            if (*test).argisrow {
+                return no("IS NULL of a row");
+            }
+            let arg = self.expr((*test).arg.cast())?;
+            Ok(match (*test).nulltesttype {
+                pg_sys::NullTestType::IS_NULL => Expr::is_null(arg),
+                _ => Expr::is_not_null(arg),
+            })
+        }
+    }
+
+    unsafe fn boolean_test(&mut self, test: *mut pg_sys::BooleanTest) -> Converted<Expr> {
+        // SAFETY: a BooleanTest.
+        unsafe {
+            use pg_sys::BoolTestType::*;
+            let arg = self.expr((*test).arg.cast())?;
+            let (value, negated) = match (*test).booltesttype {
+                IS_TRUE => (Some(true), false),
+                IS_NOT_TRUE => (Some(true), true),
+                IS_FALSE => (Some(false), false),
+                IS_NOT_FALSE => (Some(false), true),
+                IS_UNKNOWN => (None, false),
+                _ => (None, true),
+            };
+            Ok(Expr::is_truth(arg, value, negated)?)
+        }
+    }
+
+    unsafe fn case(&mut self, case: *mut pg_sys::CaseExpr) -> Converted<Expr> {
+        // SAFETY: a CaseExpr; the conditions of a simple CASE compare a CaseTestExpr.
+        unsafe {
+            if !(*case).arg.is_null() {
+                return no("a simple CASE");
+            }
+            let mut branches = Vec::new();
+            for when in PgList::<pg_sys::CaseWhen>::from_pg((*case).args).iter_ptr() {
+                let condition = self.expr((*when).expr.cast())?;
+                branches.push((condition, self.expr((*when).result.cast())?));
+            }
+            let otherwise = match (*case).defresult.is_null() {
+                true => None,
+                false => Some(self.expr((*case).defresult.cast())?),
+            };
+            Ok(Expr::case(branches, otherwise)?)
+        }
+    }
+
+    unsafe fn array_op(&mut self, op: *mut pg_sys::ScalarArrayOpExpr) -> Converted<Expr> {
+        // SAFETY: a ScalarArrayOpExpr; its second argument is checked to be a constant array.
+        unsafe {
+            let name = operator_name((*op).opno)?;
+            let negated = match (name.as_str(), (*op).useOr) {
+                ("=", true) => false,
+                ("<>", false) => true,
+                _ => return no(format!("{name} ANY or ALL")),
+            };
+            let args = PgList::<pg_sys::Node>::from_pg((*op).args);
+            let (Some(arg), Some(array)) = (args.get_ptr(0), args.get_ptr(1)) else {
+                return no("an array operator without arguments");
+            };
+            if (*array).type_ != NodeTag::T_Const || (*(array as *mut pg_sys::Const)).constisnull {
+                return no("an array that is not a constant");
+            }
+            let arg = self.expr(arg)?;
+            let values = array_values(array.cast())?;
+            Ok(Expr::in_list(arg, values, negated)?)
+        }
+    }
+
+    unsafe fn function(&mut self, function: *mut pg_sys::FuncExpr) -> Converted<Expr> {
+        // SAFETY: a FuncExpr.
+        unsafe {
+            let oid = (*function).funcid;
+            if oid.to_u32() >= FIRST_OTHER_OID {
+                return no(format!("function {}", function_name(oid)));
+            }
+            let name = function_name(oid);
+            let result = (*function).funcresulttype;
+            let list = PgList::<pg_sys::Node>::from_pg((*function).args);
+            // Casts with a length or precision carry the modifier as a constant second argument.
+            if name == "numeric" && list.len() == 2 {
+                let arg = self.expr(list.get_ptr(0).unwrap_or(std::ptr::null_mut()))?;
+                let typmod = const_int4(list.get_ptr(1))?;
+                let to = types::data_type(result, typmod, pg_sys::InvalidOid)?;
+                return Ok(Expr::cast(arg, to)?);
+            }
+            if matches!(name.as_str(), "extract" | "date_part" | "date_trunc") {
+                return self.datetime(&name, &list);
+            }
+            let args = self.args((*function).args)?;
+            if args.iter().any(|a| a.data_type().is_text()) {
+                check_collation(&args, (*function).inputcollid)?;
+            }
+            call(&name, args, result)
+        }
+    }
+
+    unsafe fn datetime(&mut self, name: &str, list: &PgList<pg_sys::Node>) -> Converted<Expr> {
+        // SAFETY: arguments of a FuncExpr.
+        unsafe {
+            let (Some(unit), Some(moment)) = (list.get_ptr(0), list.get_ptr(1)) else {
+                return no(format!("{name} without arguments"));
+            };
+            if list.len() != 2 || (*unit).type_ != NodeTag::T_Const {
+                return no(format!("{name} of a unit that is not a constant"));
+            }
+            let unit = self.constant(unit.cast())?;
+            let doris_engine::expr::ExprKind::Const(Some(doris_engine::types::Scalar::Bytes(text))) =
+                unit.kind()
+            else {
+                return no(format!("{name} of a NULL unit"));
+            };
+            let text = String::from_utf8_lossy(text).to_lowercase();
+            let moment = self.expr(moment)?;
+            if name == "date_trunc" {
+                let Some(unit) = doris_engine::expr::DateUnit::parse(&text) else {
+                    return no(format!("date_trunc of {text}"));
+                };
+                return Ok(Expr::date_trunc(unit, moment, None)?);
+            }
+            let Some(unit) = ExtractUnit::parse(&text) else {
+                return no(format!("{name} of {text}"));
+            };
+            if name == "extract" {
+                Ok(Expr::extract(unit, moment, None)?)
+            } else {
+                Ok(Expr::date_part(unit, moment, None)?)
+            }
+        }
+    }
+}
+
+/// Refuses an expression whose numeric values PostgreSQL may show with differing scales: the engine has
+/// brought them to one.
+pub fn one_scale(expr: Expr) -> Converted<Expr> {
+    if !matches!(expr.data_type(), DataType::Numeric { .. }) {
+        return Ok(expr);
+    }
+    match expr.display_scale()? {
+        DisplayScale::Static(_) => Ok(expr),
+        DisplayScale::Varying(_) => no("numeric branches that differ in scale"),
+    }
+}
+
+fn two(args: Vec<Expr>) -> Converted<[Expr; 2]> {
+    args.try_into()
+        .or_else(|_| no("another number of arguments"))
+}
+
+fn compare(op: CompareOp, args: Vec<Expr>) -> Converted<Expr> {
+    let [left, right] = two(args)?;
+    Ok(Expr::compare(op, left, right)?)
+}
+
+/// The operator's collation must be the one that the engine's types carry.
+fn check_collation(args: &[Expr], collation: pg_sys::Oid) -> Converted<()> {
+    let DataType::Text { collation: wanted } = types::data_type(pg_sys::TEXTOID, -1, collation)?
+    else {
+        return Ok(());
+    };
+    use doris_engine::expr::ExprKind;
+    let fits = args
+        .iter()
+        .filter(|a| !matches!(a.kind(), ExprKind::Const(_)))
+        .filter_map(|a| a.data_type().collation())
+        .all(|c| c == wanted);
+    if fits {
+        Ok(())
+    } else {
+        no("an explicit collation")
+    }
+}
+
+fn operator_name(oid: pg_sys::Oid) -> Converted<String> {
+    // SAFETY: a catalogue look-up that returns a palloc'd string or null.
+    unsafe {
+        let name = pg_sys::get_opname(oid);
+        if name.is_null() || oid.to_u32() >= FIRST_OTHER_OID {
+            return no("an operator that is not built in");
+        }
+        Ok(CStr::from_ptr(name).to_string_lossy().into_owned())
+    }
+}
+
+/// A function's name.
+pub fn function_name(oid: pg_sys::Oid) -> String {
+    // SAFETY: a catalogue look-up that returns a palloc'd string or null.
+    unsafe {
+        let name = pg_sys::get_func_name(oid);
+        if name.is_null() {
+            return oid.to_u32().to_string();
+        }
+        CStr::from_ptr(name).to_string_lossy().into_owned()
+    }
+}
+
+fn binary(name: &str, mut args: Vec<Expr>) -> Converted<Expr> {
+    if args.len() == 1 {
+        let arg = args.remove(0);
+        return match name {
+            "-" => Ok(Expr::negate(arg)?),
+            "+" => Ok(arg),
+            "@" => Ok(Expr::abs(arg)?),
+            _ => no(format!("operator {name}")),
+        };
+    }
+    let op = match name {
+        "=" => Some(CompareOp::Eq),
+        "<>" => Some(CompareOp::Ne),
+        "<" => Some(CompareOp::Lt),
+        "<=" => Some(CompareOp::Le),
+        ">" => Some(CompareOp::Gt),
+        ">=" => Some(CompareOp::Ge),
+        _ => None,
+    };
+    if let Some(op) = op {
+        return compare(op, args);
+    }
+    let [left, right] = two(args)?;
+    if let Some(expr) = moments(name, &left, &right) {
+        return expr;
+    }
+    let arith = match name {
+        "+" => ArithOp::Add,
+        "-" => ArithOp::Sub,
+        "*" => ArithOp::Mul,
+        "/" => ArithOp::Div,
+        "%" => ArithOp::Mod,
+        "~~" => return Ok(Expr::like(left, right, false, false)?),
+        "!~~" => return Ok(Expr::like(left, right, false, true)?),
+        "~~*" => return Ok(Expr::like(left, right, true, false)?),
+        "!~~*" => return Ok(Expr::like(left, right, true, true)?),
+        "||" if left.data_type().is_text() && right.data_type().is_text() => {
+            return Ok(Expr::append(vec![left, right])?)
+        }
+        _ => return no(format!("operator {name}")),
+    };
+    Ok(Expr::arith_checked(arith, left, right)?)
+}
+
+/// Arithmetic with dates and timestamps.
+fn moments(name: &str, left: &Expr, right: &Expr) -> Option<Converted<Expr>> {
+    use DataType::*;
+    let (l, r) = (left.clone(), right.clone());
+    let result = match (name, left.data_type(), right.data_type()) {
+        ("+", Date, Int4) => Expr::date_add_days(l, r, false),
+        ("+", Int4, Date) => Expr::date_add_days(r, l, false),
+        ("-", Date, Int4) => Expr::date_add_days(l, r, true),
+        ("-", Date, Date) => Expr::date_difference(l, r),
+        ("+" | "-", Date | Timestamp, Interval) => Expr::add_interval(l, r, name == "-", None),
+        ("-", Timestamp, Timestamp) => Expr::timestamp_difference(l, r),
+        (_, Date | Time | Timestamp | TimestampTz | Interval, _)
+        | (_, _, Date | Time | Timestamp | TimestampTz | Interval) => {
+            return Some(no(format!("operator {name} on dates or times")))
+        }
+        _ => return None,
+    };
+    Some(result.map_err(Into::into))
+}
+
+/// A built-in function by its name.
+fn call(name: &str, mut args: Vec<Expr>, result: pg_sys::Oid) -> Converted<Expr> {
+    let count = args.len();
+    let mut next = || {
+        if args.is_empty() {
+            None
+        } else {
+            Some(args.remove(0))
+        }
+    };
+    let first = match next() {
+        Some(first) => first,
+        None => return no(format!("function {name}")),
+    };
+    let text = first.data_type().is_text();
+    let second = next();
+    let third = next();
+    let expr = match (name, second, count) {
+        ("int2" | "int4" | "int8" | "float4" | "float8" | "date" | "timestamp", None, 1) => {
+            let to = types::data_type(result, -1, pg_sys::InvalidOid)?;
+            Expr::cast(first, to)
+        }
+        ("numeric", None, 1) => Expr::to_numeric(first),
+        ("abs", None, 1) => Expr::abs(first),
+        ("length" | "char_length" | "character_length", None, 1) if text => {
+            Expr::char_length(first)
+        }
+        ("octet_length", None, 1) => Expr::octet_length(first),
+        ("upper", None, 1) if text => Expr::upper(first),
+        ("lower", None, 1) if text => Expr::lower(first),
+        ("substring" | "substr", Some(from), 2 | 3) if text && from.data_type().is_integer() => {
+            Expr::substring(first, from, third)
+        }
+        ("left", Some(n), 2) if text => Expr::left(first, n),
+        ("right", Some(n), 2) if text => Expr::right(first, n),
+        ("btrim", set, 1 | 2) if text => Expr::trim(first, set, true, true),
+        ("ltrim", set, 1 | 2) if text => Expr::trim(first, set, true, false),
+        ("rtrim", set, 1 | 2) if text => Expr::trim(first, set, false, true),
+        ("strpos" | "position", Some(part), 2) if text => Expr::position(first, part),
+        ("starts_with", Some(prefix), 2) if text => Expr::starts_with(first, prefix),
+        _ => return no(format!("function {name}")),
+    };
+    Ok(expr?)
+}
+
+unsafe fn const_int4(node: Option<*mut pg_sys::Node>) -> Converted<i32> {
+    // SAFETY: checked to be a Const.
+    unsafe {
+        match node {
+            Some(node) if (*node).type_ == NodeTag::T_Const => {
+                Ok((*(node as *mut pg_sys::Const)).constvalue.value() as i32)
+            }
+            _ => no("a modifier that is not a constant"),
+        }
+    }
+}
+
+/// The elements of a constant array, as constants.
+unsafe fn array_values(array: *mut pg_sys::Const) -> Converted<Vec<Expr>> {
+    // SAFETY: a Const of an array type; deconstruct_array palloc's its results.
+    unsafe {
+        let value = pg_sys::pg_detoast_datum((*array).constvalue.cast_mut_ptr());
+        let element = pg_sys::get_element_type((*array).consttype);
+        let (mut length, mut by_value, mut align) = (0i16, false, 0);
+        pg_sys::get_typlenbyvalalign(element, &mut length, &mut by_value, &mut align);
+        let (mut values, mut nulls, mut count) = (std::ptr::null_mut(), std::ptr::null_mut(), 0);
+        pg_sys::deconstruct_array(
+            value.cast(),
+            element,
+            i32::from(length),
+            by_value,
+            align,
+            &mut values,
+            &mut nulls,
+            &mut count,
+        );
+        let mut exprs = Vec::with_capacity(count as usize);
+        for i in 0..count as usize {
+            if *nulls.add(i) {
+                let data_type = if element == pg_sys::NUMERICOID {
+                    DataType::Numeric {
+                        precision: 1,
+                        scale: 0,
+                    }
+                } else {
+                    types::data_type(element, -1, (*array).constcollid)?
+                };
+                exprs.push(Expr::null(data_type));
+                continue;
+            }
+            let (scalar, data_type) =
+                types::constant(*values.add(i), element, -1, (*array).constcollid)?;
+            exprs.push(Expr::constant(scalar, data_type)?);
+        }
+        Ok(exprs)
+    }
+}
+
+/// The name of a built-in operator.
+pub fn comparison_name(oid: pg_sys::Oid) -> Converted<String> {
+    operator_name(oid)
+}
+
+/// Whether an operator is a built-in equality.
+pub fn is_equality(oid: pg_sys::Oid) -> bool {
+    operator_name(oid).is_ok_and(|name| name == "=")
+}
+
+/// Brings the two sides of a join key to one type, as the comparison operator would.
+pub fn same_type(left: Expr, right: Expr) -> Converted<(Expr, Expr)> {
+    use doris_engine::expr::ExprKind;
+    if left.data_type() == right.data_type() {
+        return Ok((left, right));
+    }
+    let comparison = Expr::compare(CompareOp::Eq, left, right)?;
+    match comparison.kind() {
+        ExprKind::Compare { left, right, .. }
+            if left.data_type().physical() == right.data_type().physical() =>
+        {
+            Ok(((**left).clone(), (**right).clone()))
+        }
+        _ => no("join keys of different types"),
+    }
+}

@@ -1,0 +1,369 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The planner hooks: no parallel plans over doris tables, and custom scans put into finished plans.
+use super::convert::{Converter, Top};
+use super::expr::Unbound;
+use super::node;
+use super::scope::Scope;
+use crate::options::settings;
+use crate::pg::raw;
+use pgrx::pg_sys::{self, NodeTag};
+use pgrx::{pg_guard, PgList};
+use std::ffi::c_void;
+
+static mut PREV_PLANNER: pg_sys::planner_hook_type = None;
+static mut PREV_PATHLIST: pg_sys::set_rel_pathlist_hook_type = None;
+
+/// Installs the hooks.
+pub fn install() {
+    // SAFETY: called once, while the library is loaded.
+    unsafe {
+        PREV_PLANNER = pg_sys::planner_hook;
+        pg_sys::planner_hook = Some(planner);
+        PREV_PATHLIST = pg_sys::set_rel_pathlist_hook;
+        pg_sys::set_rel_pathlist_hook = Some(pathlist);
+        pg_sys::RegisterCustomScanMethods(&node::SCAN_METHODS.0);
+    }
+}
+
+/// The access method's OID; invalid where the extension is not installed.
+fn access_method() -> pg_sys::Oid {
+    // SAFETY: a catalogue look-up.
+    unsafe { pg_sys::get_am_oid(c"doris".as_ptr(), true) }
+}
+
+/// Whether a table has the access method doris.
+pub fn is_doris_table(relid: pg_sys::Oid) -> bool {
+    // SAFETY: a catalogue look-up; the tuple is released.
+    unsafe {
+        let cache = pg_sys::SysCacheIdentifier::RELOID as i32;
+        let none = pg_sys::Datum::from(0);
+        let tuple = pg_sys::SearchSysCache(cache, relid.into(), none, none, none);
+        if tuple.is_null() {
+            return false;
+        }
+        let form = crate::pg::form::<pg_sys::FormData_pg_class>(tuple);
+        let am = (*form).relam;
+        let kind = (*form).relkind as u8;
+        pg_sys::ReleaseSysCache(tuple);
+        am != pg_sys::InvalidOid
+            && (kind == pg_sys::RELKIND_RELATION || kind == pg_sys::RELKIND_MATVIEW)
+            && am == access_method()
+    }
+}
+
+/// Our threads are our own: PostgreSQL's parallel plans leave doris tables alone.
+#[pg_guard]
+unsafe extern "C-unwind" fn pathlist(
+    root: *mut pg_sys::PlannerInfo,
+    rel: *mut pg_sys::RelOptInfo,
+    rti: pg_sys::Index,
+    rte: *mut pg_sys::RangeTblEntry,
+) {
+    // SAFETY: valid planner structures; hooks change only while libraries load.
+    unsafe {
+        if let Some(previous) = PREV_PATHLIST {
+            raw::guarded(|| previous(root, rel, rti, rte));
+        }
+        if (*rte).rtekind == pg_sys::RTEKind::RTE_RELATION
+            && (*rel).consider_parallel
+            && is_doris_table((*rte).relid)
+        {
+            (*rel).consider_parallel = false;
+            (*rel).partial_pathlist = std::ptr::null_mut();
+        }
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn planner(
+    parse: *mut pg_sys::Query,
+    query: *const std::ffi::c_char,
+    options: i32,
+    params: pg_sys::ParamListInfo,
+) -> *mut pg_sys::PlannedStmt {
+    // SAFETY: valid arguments from PostgreSQL.
+    unsafe {
+        let stmt = match PREV_PLANNER {
+            Some(previous) => raw::guarded(|| previous(parse, query, options, params)),
+            None => pg_sys::standard_planner(parse, query, options, params),
+        };
+        if settings::vectorization() && eligible(stmt, options) {
+            convert_statement(stmt);
+        }
+        stmt
+    }
+}
+
+/// Whether a statement may have vectorised parts at all.
+unsafe fn eligible(stmt: *mut pg_sys::PlannedStmt, options: i32) -> bool {
+    // SAFETY: a finished statement.
+    unsafe {
+        let reads = matches!(
+            (*stmt).commandType,
+            pg_sys::CmdType::CMD_SELECT | pg_sys::CmdType::CMD_INSERT
+        );
+        if !reads || !(*stmt).rowMarks.is_null() || (*stmt).hasModifyingCTE {
+            return false;
+        }
+        // A cursor may be read backwards where the plan supports it: ours does not.
+        let cursor = pg_sys::CURSOR_OPT_SCROLL | pg_sys::CURSOR_OPT_FAST_PLAN;
+        if options as u32 & cursor != 0
+            && options as u32 & pg_sys::CURSOR_OPT_NO_SCROLL == 0
+            && pg_sys::ExecSupportsBackwardScan((*stmt).planTree)
+        {
+            return false;
+        }
+        PgList::<pg_sys::RangeTblEntry>::from_pg((*stmt).rtable)
+            .iter_ptr()
+            .any(|rte| {
+                (*rte).rtekind == pg_sys::RTEKind::RTE_RELATION && has_segments((*rte).relid)
+            })
+    }
+}
+
+/// Whether a table is a doris table with segments: the others are heaps in all but name.
+unsafe fn has_segments(relid: pg_sys::Oid) -> bool {
+    if !is_doris_table(relid) {
+        return false;
+    }
+    // SAFETY: the planner holds a lock on every table of the range table.
+    unsafe {
+        let rel = pg_sys::table_open(relid, pg_sys::NoLock as i32);
+        let snapshot = &raw mut pg_sys::SnapshotSelfData;
+        let (_, _, segments) = crate::am::relation::segment_totals(rel, snapshot);
+        pg_sys::table_close(rel, pg_sys::NoLock as i32);
+        segments > 0
+    }
+}
+
+unsafe fn convert_statement(stmt: *mut pg_sys::PlannedStmt) {
+    // SAFETY: a finished statement; its lists hold plans.
+    unsafe {
+        let rtable = (*stmt).rtable;
+        visit(&mut (*stmt).planTree, rtable, true);
+        let subplans = (*stmt).subplans;
+        for i in 0..PgList::<pg_sys::Plan>::from_pg(subplans).len() {
+            let cell = pg_sys::list_nth_cell(subplans, i as i32);
+            let mut plan = (*cell).ptr_value as *mut pg_sys::Plan;
+            visit(&mut plan, rtable, true);
+            (*cell).ptr_value = plan.cast();
+        }
+    }
+}
+
+/// Converts a subtree, or else what of its inputs can be. `ordered`: its parent may rely on its order.
+unsafe fn visit(slot: &mut *mut pg_sys::Plan, rtable: *mut pg_sys::List, ordered: bool) {
+    // SAFETY: a finished plan.
+    unsafe {
+        let plan = *slot;
+        if plan.is_null() {
+            return;
+        }
+        // A Material is there because its parent reads its rows more than once.
+        if !matches!(
+            (*plan).type_,
+            NodeTag::T_Material | NodeTag::T_Hash | NodeTag::T_ModifyTable
+        ) && reads_segments(plan, rtable)
+        {
+            let mut params = Unbound;
+            if let Ok(top) = Converter::new(rtable, &mut params).top(plan, ordered) {
+                *slot = make_node(plan, top).cast();
+                return;
+            }
+        }
+        descend(plan, rtable, ordered);
+    }
+}
+
+unsafe fn descend(plan: *mut pg_sys::Plan, rtable: *mut pg_sys::List, ordered: bool) {
+    // SAFETY: node tags say what a node is.
+    unsafe {
+        let below = match (*plan).type_ {
+            NodeTag::T_Sort | NodeTag::T_Hash | NodeTag::T_HashJoin => false,
+            NodeTag::T_Agg => {
+                (*(plan as *mut pg_sys::Agg)).aggstrategy == pg_sys::AggStrategy::AGG_SORTED
+            }
+            NodeTag::T_Gather | NodeTag::T_GatherMerge => return,
+            _ => ordered || (*plan).type_ != NodeTag::T_Result,
+        };
+        visit(&mut (*plan).lefttree, rtable, below);
+        let right = (*plan).righttree;
+        if (*plan).type_ == NodeTag::T_MergeJoin
+            && !right.is_null()
+            && (*right).type_ == NodeTag::T_Sort
+        {
+            // A merge join marks and restores positions in its inner input.
+            visit(&mut (*right).lefttree, rtable, false);
+        } else {
+            visit(&mut (*plan).righttree, rtable, below);
+        }
+        let list = match (*plan).type_ {
+            NodeTag::T_Append => (*(plan as *mut pg_sys::Append)).appendplans,
+            NodeTag::T_MergeAppend => (*(plan as *mut pg_sys::MergeAppend)).mergeplans,
+            NodeTag::T_SubqueryScan => {
+                let scan = plan as *mut pg_sys::SubqueryScan;
+                visit(&mut (*scan).subplan, rtable, ordered);
+                return;
+            }
+            _ => return,
+        };
+        for i in 0..PgList::<pg_sys::Plan>::from_pg(list).len() {
+            let cell = pg_sys::list_nth_cell(list, i as i32);
+            let mut child = (*cell).ptr_value as *mut pg_sys::Plan;
+            visit(&mut child, rtable, true);
+            (*cell).ptr_value = child.cast();
+        }
+    }
+}
+
+/// Whether a subtree scans a table that has segments.
+unsafe fn reads_segments(plan: *mut pg_sys::Plan, rtable: *mut pg_sys::List) -> bool {
+    // SAFETY: a finished plan.
+    unsafe {
+        if plan.is_null() {
+            return false;
+        }
+        if (*plan).type_ == NodeTag::T_SeqScan {
+            let rti = (*(plan as *mut pg_sys::SeqScan)).scan.scanrelid;
+            return has_segments((*pg_sys::rt_fetch(rti, rtable)).relid);
+        }
+        if (*plan).type_ == NodeTag::T_SubqueryScan {
+            return reads_segments((*(plan as *mut pg_sys::SubqueryScan)).subplan, rtable);
+        }
+        reads_segments((*plan).lefttree, rtable) || reads_segments((*plan).righttree, rtable)
+    }
+}
+
+/// Builds the custom scan that stands for a subtree.
+unsafe fn make_node(plan: *mut pg_sys::Plan, top: Top) -> *mut pg_sys::CustomScan {
+    // SAFETY: a finished plan; the new node shares its lists.
+    unsafe {
+        let scan =
+            pg_sys::palloc0(std::mem::size_of::<pg_sys::CustomScan>()) as *mut pg_sys::CustomScan;
+        let new = &raw mut (*scan).scan.plan;
+        *new = *plan;
+        (*new).type_ = NodeTag::T_CustomScan;
+        (*new).lefttree = std::ptr::null_mut();
+        (*new).righttree = std::ptr::null_mut();
+        (*new).parallel_aware = false;
+        (*new).parallel_safe = false;
+        (*new).initPlan = init_plans(plan);
+        let mut tlist = PgList::<pg_sys::TargetEntry>::new();
+        for (i, item) in top.scope.items.iter().enumerate() {
+            let name = std::ptr::null_mut();
+            tlist.push(pg_sys::makeTargetEntry(
+                item.shown.cast(),
+                i as i16 + 1,
+                name,
+                false,
+            ));
+        }
+        (*scan).custom_scan_tlist = tlist.into_pg();
+        let mut targets = PgList::<pg_sys::TargetEntry>::new();
+        let old = PgList::<pg_sys::TargetEntry>::from_pg((*plan).targetlist);
+        for (i, target) in old.iter_ptr().enumerate() {
+            let copy = pg_sys::palloc0(std::mem::size_of::<pg_sys::TargetEntry>())
+                as *mut pg_sys::TargetEntry;
+            *copy = *target;
+            (*copy).expr = match (*plan).type_ {
+                // Their targetlists repeat the input's: entry i is item i.
+                NodeTag::T_Sort | NodeTag::T_Limit => index_var(&top.scope, i).cast(),
+                _ => by_index((*target).expr.cast(), &top.scope).cast(),
+            };
+            targets.push(copy);
+        }
+        (*new).targetlist = targets.into_pg();
+        let mut quals = PgList::<pg_sys::Node>::new();
+        for qual in &top.quals {
+            quals.push(by_index(*qual, &top.scope));
+        }
+        (*new).qual = quals.into_pg();
+        let mut private = PgList::<pg_sys::Plan>::new();
+        private.push(plan);
+        (*scan).custom_private = private.into_pg();
+        for source in &top.sources {
+            (*scan).custom_relids =
+                pg_sys::bms_add_member((*scan).custom_relids, source.rti as i32);
+        }
+        (*scan).methods = &node::SCAN_METHODS.0;
+        scan
+    }
+}
+
+/// The InitPlans of all nodes of a subtree: they move to the node that stands for it.
+unsafe fn init_plans(plan: *mut pg_sys::Plan) -> *mut pg_sys::List {
+    // SAFETY: a finished plan.
+    unsafe {
+        if plan.is_null() {
+            return std::ptr::null_mut();
+        }
+        let mut list = pg_sys::list_copy((*plan).initPlan);
+        list = pg_sys::list_concat(list, init_plans((*plan).lefttree));
+        list = pg_sys::list_concat(list, init_plans((*plan).righttree));
+        if (*plan).type_ == NodeTag::T_SubqueryScan {
+            let scan = plan as *mut pg_sys::SubqueryScan;
+            list = pg_sys::list_concat(list, init_plans((*scan).subplan));
+        }
+        list
+    }
+}
+
+unsafe fn index_var(scope: &Scope, at: usize) -> *mut pg_sys::Node {
+    // SAFETY: items hold expressions; makeVar palloc's a node.
+    unsafe {
+        let item = &scope.items[at];
+        pg_sys::makeVar(
+            pg_sys::INDEX_VAR as _,
+            at as i16 + 1,
+            item.type_oid,
+            pg_sys::exprTypmod(item.node),
+            pg_sys::exprCollation(item.node),
+            0,
+        )
+        .cast()
+    }
+}
+
+/// What a replacement of expressions by items needs.
+struct Replace<'a> {
+    scope: &'a Scope,
+    /// By references to the scan tuple; else by what EXPLAIN shows.
+    by_index: bool,
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn replace(
+    node: *mut pg_sys::Node,
+    context: *mut c_void,
+) -> *mut pg_sys::Node {
+    // SAFETY: the context is the Replace of `mutate`, alive for the walk.
+    unsafe {
+        if node.is_null() {
+            return node;
+        }
+        let wanted = &*(context as *const Replace);
+        if let Some(at) = wanted.scope.find(node) {
+            if wanted.by_index {
+                return index_var(wanted.scope, at);
+            }
+            return pg_sys::copyObjectImpl(wanted.scope.items[at].shown.cast()).cast();
+        }
+        raw::tree_mutator(node, replace, context)
+    }
+}
+
+fn mutate(node: *mut pg_sys::Node, scope: &Scope, by_index: bool) -> *mut pg_sys::Node {
+    let mut wanted = Replace { scope, by_index };
+    // SAFETY: an expression of a finished plan; the mutator copies what it changes.
+    unsafe { replace(node, (&raw mut wanted).cast()) }
+}
+
+/// An expression over the scan tuple.
+fn by_index(node: *mut pg_sys::Node, scope: &Scope) -> *mut pg_sys::Node {
+    mutate(node, scope, true)
+}
+
+/// An expression with references to base tables only.
+pub fn flatten(node: *mut pg_sys::Node, scope: &Scope) -> *mut pg_sys::Node {
+    mutate(node, scope, false)
+}

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Plan, then convert: PostgreSQL plans the query; what the engine can run of the finished plan becomes a
+//! custom scan node.
+//!
+//! `hook` walks finished plans and puts in the nodes; `convert` turns a plan subtree into an engine plan;
+//! `expr` and `types` do so for expressions; `source` feeds the engine with segments and heap rows; `node` is
+//! the custom scan's execution; `explain` shows it.
+
+pub mod convert;
+pub mod explain;
+pub mod expr;
+pub mod hook;
+pub mod node;
+pub mod output;
+pub mod prune;
+pub mod scope;
+pub mod source;
+pub mod threads;
+pub mod types;
+
+/// Why something stays with PostgreSQL.
+#[derive(Clone, Debug)]
+pub struct Reason(pub String);
+
+/// What a conversion comes to.
+pub type Converted<T> = Result<T, Reason>;
+
+impl From<doris_engine::error::Error> for Reason {
+    fn from(error: doris_engine::error::Error) -> Self {
+        Reason(error.to_string())
+    }
+}
+
+/// A reason from its text.
+pub fn no<T>(text: impl Into<String>) -> Converted<T> {
+    Err(Reason(text.into()))
+}

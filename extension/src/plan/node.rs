@@ -1,0 +1,405 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The custom scan node: an engine plan in the place of a plan subtree.
+//!
+//! The original subtree stays in the node's private part. It is converted again when the node first runs,
+//! with the values of the parameters at hand; should the engine meet something it cannot do exactly before it
+//! has handed out a row, the original runs instead.
+use super::convert::{Converter, Top};
+use super::expr::Params;
+use super::output::Output;
+use super::source::{Counters, TableSource};
+use super::{no, threads, types, Converted};
+use crate::options::settings;
+use crate::pg::raw;
+use doris_engine::error::Error;
+use doris_engine::exec::{Executor, Options};
+use doris_engine::expr::Expr;
+use doris_engine::memory::MemoryBudget;
+use doris_engine::plan::Node;
+use doris_engine::source::MorselSource;
+use pgrx::{pg_guard, pg_sys, PgList, PgMemoryContexts};
+use std::rc::Rc;
+
+/// Name of the node in plans.
+pub const NAME: &std::ffi::CStr = c"DorisVectorized";
+
+/// PostgreSQL's callbacks for plans.
+pub static SCAN_METHODS: Methods<pg_sys::CustomScanMethods> = Methods(pg_sys::CustomScanMethods {
+    CustomName: NAME.as_ptr(),
+    CreateCustomScanState: Some(create_state),
+});
+
+static EXEC_METHODS: Methods<pg_sys::CustomExecMethods> = Methods(pg_sys::CustomExecMethods {
+    CustomName: NAME.as_ptr(),
+    BeginCustomScan: Some(begin),
+    ExecCustomScan: Some(exec),
+    EndCustomScan: Some(end),
+    ReScanCustomScan: Some(rescan),
+    MarkPosCustomScan: None,
+    RestrPosCustomScan: None,
+    EstimateDSMCustomScan: None,
+    InitializeDSMCustomScan: None,
+    ReInitializeDSMCustomScan: None,
+    InitializeWorkerCustomScan: None,
+    ShutdownCustomScan: None,
+    ExplainCustomScan: Some(super::explain::explain),
+});
+
+/// A constant table of callbacks.
+pub struct Methods<T>(pub T);
+
+// SAFETY: never written after the library was loaded; pointers in it are to constants.
+unsafe impl<T> Sync for Methods<T> {}
+
+/// The node's state. PostgreSQL knows the first field.
+#[repr(C)]
+pub struct State {
+    css: pg_sys::CustomScanState,
+    /// In the query's memory context, which drops what it holds.
+    run: *mut Option<Run>,
+    /// The original plan's state, when it runs instead of the engine.
+    original: *mut pg_sys::PlanState,
+}
+
+/// A running engine plan.
+pub struct Run {
+    executor: Executor,
+    output: Output,
+    started: bool,
+    /// The plan, for EXPLAIN.
+    pub plan: Node,
+    /// Each source's counters, for EXPLAIN.
+    pub counters: Vec<Rc<Counters>>,
+}
+
+impl Run {
+    /// The engine's counters of a plan node.
+    pub fn node(&self, id: u32) -> &doris_engine::exec::NodeCounters {
+        self.executor.counters(id)
+    }
+}
+
+/// The state of a node, for EXPLAIN: its run, and whether the original plan ran instead.
+///
+/// # Safety
+/// A node of ours.
+pub unsafe fn inspect<'a>(node: *mut pg_sys::CustomScanState) -> (Option<&'a Run>, bool) {
+    let state = node as *mut State;
+    // SAFETY: passed on to the caller.
+    unsafe {
+        let run = if (*state).run.is_null() {
+            None
+        } else {
+            (*(*state).run).as_ref()
+        };
+        (run, !(*state).original.is_null())
+    }
+}
+
+/// The subtree that a node stands for.
+///
+/// # Safety
+/// A plan node of ours.
+pub unsafe fn original(scan: *mut pg_sys::CustomScan) -> *mut pg_sys::Plan {
+    // SAFETY: custom_private has one element, made by `hook`.
+    unsafe {
+        PgList::<pg_sys::Plan>::from_pg((*scan).custom_private)
+            .get_ptr(0)
+            .unwrap_or(std::ptr::null_mut())
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn create_state(_scan: *mut pg_sys::CustomScan) -> *mut pg_sys::Node {
+    // SAFETY: zeroed memory of the state's size in the executor's context.
+    unsafe {
+        let state = pg_sys::palloc0(std::mem::size_of::<State>()) as *mut State;
+        (*state).css.ss.ps.type_ = pg_sys::NodeTag::T_CustomScanState;
+        (*state).css.methods = &EXEC_METHODS.0;
+        state.cast()
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn begin(
+    node: *mut pg_sys::CustomScanState,
+    _estate: *mut pg_sys::EState,
+    _eflags: i32,
+) {
+    // SAFETY: a state of ours; the box of Rust state is dropped with the query's memory context.
+    unsafe {
+        let state = node as *mut State;
+        (*state).run = PgMemoryContexts::CurrentMemoryContext.leak_and_drop_on_delete(None);
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn end(node: *mut pg_sys::CustomScanState) {
+    let state = node as *mut State;
+    // SAFETY: a state of ours.
+    unsafe {
+        if !(*state).run.is_null() {
+            (*(*state).run).take();
+        }
+        if !(*state).original.is_null() {
+            pg_sys::ExecEndNode((*state).original);
+        }
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn rescan(node: *mut pg_sys::CustomScanState) {
+    let state = node as *mut State;
+    // SAFETY: a state of ours.
+    unsafe {
+        (*(*state).run).take();
+        if !(*state).original.is_null() {
+            let changed = (*state).css.ss.ps.chgParam;
+            if !changed.is_null() {
+                pg_sys::UpdateChangedParamSet((*state).original, changed);
+            }
+            pg_sys::ExecReScan((*state).original);
+        }
+        pg_sys::ExecScanReScan(&raw mut (*state).css.ss);
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn exec(
+    node: *mut pg_sys::CustomScanState,
+) -> *mut pg_sys::TupleTableSlot {
+    let state = node as *mut State;
+    // SAFETY: a state of ours, begun.
+    unsafe {
+        if (*state).original.is_null() && (*(*state).run).is_none() {
+            start(state);
+        }
+        if (*state).original.is_null() && !(*(*state).run).as_ref().is_some_and(|r| r.started) {
+            first_batch(state);
+        }
+        if !(*state).original.is_null() {
+            return pg_sys::ExecProcNode((*state).original);
+        }
+        pg_sys::ExecScan(&raw mut (*state).css.ss, Some(next), Some(recheck))
+    }
+}
+
+/// Runs the engine up to its first rows: until then, the original plan may take over.
+unsafe fn first_batch(state: *mut State) {
+    // SAFETY: a state of ours with a run.
+    unsafe {
+        let Some(run) = (*(*state).run).as_mut() else {
+            return;
+        };
+        match run.executor.next_batch() {
+            Ok(Some(batch)) => run.output.set(batch),
+            Ok(None) => {}
+            Err(error) if error.needs_postgres() => {
+                (*(*state).run).take();
+                run_original(state);
+                return;
+            }
+            Err(error) => report(error),
+        }
+        run.started = true;
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn next(scan: *mut pg_sys::ScanState) -> *mut pg_sys::TupleTableSlot {
+    let state = scan as *mut State;
+    // SAFETY: a state of ours with a run; the scan slot is virtual.
+    unsafe {
+        let slot = (*scan).ss_ScanTupleSlot;
+        let Some(run) = (*(*state).run).as_mut() else {
+            return std::ptr::null_mut();
+        };
+        pg_sys::ExecClearTuple(slot);
+        let context = (*(*scan).ps.ps_ExprContext).ecxt_per_tuple_memory;
+        let previous = std::mem::replace(&mut *(&raw mut pg_sys::CurrentMemoryContext), context);
+        let mut found = run.output.next(slot);
+        while !found {
+            match run.executor.next_batch() {
+                Ok(Some(batch)) => run.output.set(batch),
+                Ok(None) => break,
+                Err(error) => report(error),
+            }
+            found = run.output.next(slot);
+        }
+        pg_sys::CurrentMemoryContext = previous;
+        if found {
+            pg_sys::ExecStoreVirtualTuple(slot);
+        }
+        slot
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn recheck(
+    _scan: *mut pg_sys::ScanState,
+    _slot: *mut pg_sys::TupleTableSlot,
+) -> bool {
+    true
+}
+
+/// Raises an engine's error as PostgreSQL would have.
+fn report(error: Error) -> ! {
+    if matches!(error, Error::Cancelled) {
+        pgrx::check_for_interrupts!();
+    }
+    let code = match error.sqlstate() {
+        "22003" => pgrx::PgSqlErrorCode::ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE,
+        "22012" => pgrx::PgSqlErrorCode::ERRCODE_DIVISION_BY_ZERO,
+        "22008" => pgrx::PgSqlErrorCode::ERRCODE_DATETIME_FIELD_OVERFLOW,
+        "22P02" => pgrx::PgSqlErrorCode::ERRCODE_INVALID_TEXT_REPRESENTATION,
+        "22011" => pgrx::PgSqlErrorCode::ERRCODE_SUBSTRING_ERROR,
+        "22023" => pgrx::PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+        "22025" => pgrx::PgSqlErrorCode::ERRCODE_INVALID_ESCAPE_SEQUENCE,
+        "54000" => pgrx::PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+        "21000" => pgrx::PgSqlErrorCode::ERRCODE_CARDINALITY_VIOLATION,
+        "53200" => pgrx::PgSqlErrorCode::ERRCODE_OUT_OF_MEMORY,
+        "57014" => pgrx::PgSqlErrorCode::ERRCODE_QUERY_CANCELED,
+        "0A000" => pgrx::PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+        _ => pgrx::PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
+    };
+    if error.needs_postgres() {
+        pgrx::ereport!(
+            ERROR,
+            pgrx::PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+            format!("the vectorised engine cannot finish this query: {error}"),
+            "Run it with doris.enable_vectorization = off."
+        );
+    }
+    let detail = error.detail().unwrap_or_default();
+    if detail.is_empty() {
+        pgrx::ereport!(ERROR, code, error.to_string());
+    }
+    pgrx::ereport!(ERROR, code, error.to_string(), detail);
+}
+
+/// Converts the original subtree with the parameters' values and gets the engine ready.
+unsafe fn start(state: *mut State) {
+    // SAFETY: a state of ours, begun, of a node made by `hook`.
+    unsafe {
+        let scan = (*state).css.ss.ps.plan as *mut pg_sys::CustomScan;
+        let estate = (*state).css.ss.ps.state;
+        let mut params = Bound {
+            planstate: &raw mut (*state).css.ss.ps,
+        };
+        let rtable = (*(*estate).es_plannedstmt).rtable;
+        let top = Converter::new(rtable, &mut params).top(original(scan), false);
+        match top {
+            Ok(top) if same_shape(scan, &top) => {
+                let run = make_run(estate, top);
+                *(*state).run = Some(run);
+            }
+            _ => run_original(state),
+        }
+    }
+}
+
+/// Whether a conversion puts out what the node was planned to put out.
+unsafe fn same_shape(scan: *mut pg_sys::CustomScan, top: &Top) -> bool {
+    // SAFETY: a plan node of ours.
+    unsafe {
+        let planned = PgList::<pg_sys::TargetEntry>::from_pg((*scan).custom_scan_tlist);
+        planned.len() == top.scope.items.len()
+            && PgList::<pg_sys::Node>::from_pg((*scan).scan.plan.qual).len() == top.quals.len()
+            && planned
+                .iter_ptr()
+                .zip(&top.scope.items)
+                .all(|(target, item)| pg_sys::exprType((*target).expr.cast()) == item.type_oid)
+    }
+}
+
+unsafe fn make_run(estate: *mut pg_sys::EState, top: Top) -> Run {
+    // SAFETY: the sources' tables are in the query's range table and locked.
+    unsafe {
+        let mut counters = Vec::new();
+        let mut sources: Vec<Box<dyn MorselSource>> = Vec::new();
+        for source in &top.sources {
+            let rel = pg_sys::ExecGetRangeTableRelation(estate, source.rti);
+            raw::predicate_lock_relation(rel, (*estate).es_snapshot);
+            let counter = Rc::new(Counters::default());
+            sources.push(Box::new(TableSource::new(
+                rel,
+                (*estate).es_snapshot,
+                source,
+                counter.clone(),
+            )));
+            counters.push(counter);
+        }
+        let threads = settings::threads();
+        let options = Options {
+            threads,
+            pool: threads::pool(threads - 1),
+            budget: MemoryBudget::new(settings::work_mem_bytes()),
+            on_idle: Some(Box::new(|| match threads::interrupted() {
+                true => Err(Error::Cancelled),
+                false => Ok(()),
+            })),
+            ..Options::default()
+        };
+        let output = Output::new(&top.scope.items);
+        let plan = top.node.clone();
+        let executor = Executor::new(top.node, sources, options);
+        Run {
+            executor,
+            output,
+            started: false,
+            plan,
+            counters,
+        }
+    }
+}
+
+/// Starts the plan that PostgreSQL had made.
+unsafe fn run_original(state: *mut State) {
+    // SAFETY: the subtree is a finished plan of this query; its state lives as long as the query.
+    unsafe {
+        let estate = (*state).css.ss.ps.state;
+        let scan = (*state).css.ss.ps.plan as *mut pg_sys::CustomScan;
+        let context = (*estate).es_query_cxt;
+        let previous = std::mem::replace(&mut *(&raw mut pg_sys::CurrentMemoryContext), context);
+        let original = pg_sys::ExecInitNode(original(scan), estate, 0);
+        pg_sys::CurrentMemoryContext = previous;
+        (*state).original = original;
+    }
+}
+
+/// Parameters at execution time.
+struct Bound {
+    planstate: *mut pg_sys::PlanState,
+}
+
+impl Params for Bound {
+    fn value(&mut self, param: *mut pg_sys::Param) -> Converted<Expr> {
+        // SAFETY: a Param of this plan; evaluating it may run its InitPlan.
+        unsafe {
+            let context = (*self.planstate).ps_ExprContext;
+            let expr = pg_sys::ExecInitExpr(param.cast(), self.planstate);
+            let mut null = true;
+            let value = pg_sys::ExecEvalExprSwitchContext(expr, context, &mut null);
+            let (type_oid, typmod, collation) = (
+                (*param).paramtype,
+                (*param).paramtypmod,
+                (*param).paramcollid,
+            );
+            if null {
+                let data_type = match type_oid {
+                    pg_sys::NUMERICOID => doris_engine::types::DataType::Numeric {
+                        precision: 1,
+                        scale: 0,
+                    },
+                    _ => types::data_type(type_oid, typmod, collation)?,
+                };
+                return Ok(Expr::null(data_type));
+            }
+            let (scalar, data_type) = types::constant(value, type_oid, typmod, collation)?;
+            match Expr::constant(scalar, data_type) {
+                Ok(expr) => Ok(expr),
+                Err(e) => no(e.to_string()),
+            }
+        }
+    }
+}

@@ -1,0 +1,479 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A doris table as a source of morsels: its heap rows in batches, then the row blocks of its segments.
+//!
+//! Runs on the main thread, the only one that may touch PostgreSQL: it copies the bytes of the needed column
+//! blocks out of the buffers; workers decode them.
+use super::convert::Source;
+use super::threads;
+use crate::heap_call;
+use crate::pg::raw;
+use crate::pg::toast::Toast;
+use crate::read::attrs::{self, Attr};
+use crate::read::cursor::missing;
+use crate::store::entry::State;
+use crate::store::segment::{self, Segment};
+use crate::store::{anchors, directory};
+use crate::write::builder;
+use crate::write::column::Column;
+use doris_engine::batch::{Batch, Selection};
+use doris_engine::error::{Error, Result};
+use doris_engine::runtime_filter::RuntimeFilter;
+use doris_engine::source::{MemorySource, Morsel, MorselSource};
+use doris_storage::prune::{Predicate, Verdict};
+use doris_storage::segment::{BlockMeta, ColumnReader, Verify};
+use doris_storage::vector::{Physical, Vector};
+use doris_storage::zone_map::Scalar as Bound;
+use pgrx::pg_sys;
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// Heap rows in a morsel.
+const HEAP_ROWS: usize = 4096;
+
+/// What a scan has read and skipped, for EXPLAIN.
+#[derive(Default)]
+pub struct Counters {
+    /// Segments that the snapshot sees.
+    pub segments: Cell<u64>,
+    /// Row blocks handed to the engine.
+    pub blocks_read: Cell<u64>,
+    /// Row blocks skipped by zone maps and key indexes.
+    pub blocks_pruned: Cell<u64>,
+    /// Row blocks skipped by runtime filters.
+    pub blocks_filtered: Cell<u64>,
+    /// Rows from the heap.
+    pub heap_rows: Cell<u64>,
+    /// Deleted rows met in segments.
+    pub deleted_rows: Cell<u64>,
+}
+
+fn add(counter: &Cell<u64>, amount: u64) {
+    counter.set(counter.get() + amount);
+}
+
+/// A segment still to be read.
+struct Pending {
+    found: directory::Found,
+}
+
+/// A segment being read.
+struct Open {
+    segment: Rc<Segment>,
+    /// The segment's columns, by source column; `None`: the attribute is younger than the segment.
+    columns: Vec<Option<usize>>,
+    dead: Vec<u32>,
+    /// Whether each block is to be read.
+    wanted: Vec<bool>,
+    block: usize,
+}
+
+/// The source.
+pub struct TableSource {
+    rel: pg_sys::Relation,
+    snapshot: pg_sys::Snapshot,
+    attrs: Vec<Attr>,
+    predicate: Predicate,
+    heap: Option<HeapScan>,
+    toast: Option<Toast>,
+    pending: VecDeque<Pending>,
+    open: Option<Open>,
+    filters: Vec<(usize, Arc<RuntimeFilter>)>,
+    counters: Rc<Counters>,
+}
+
+/// A scan of the main relation's rows.
+struct HeapScan {
+    scan: pg_sys::TableScanDesc,
+    slot: *mut pg_sys::TupleTableSlot,
+}
+
+impl TableSource {
+    /// A source over a table that the query has opened.
+    pub fn new(
+        rel: pg_sys::Relation,
+        snapshot: pg_sys::Snapshot,
+        source: &Source,
+        counters: Rc<Counters>,
+    ) -> Self {
+        let all = attrs::of(rel);
+        let attrs = source
+            .attributes
+            .iter()
+            .map(|n| all[usize::from(*n) - 1])
+            .collect();
+        let predicate = super::prune::predicate(&source.filters, &source.attributes);
+        let toast = Toast::open(rel, pg_sys::AccessShareLock as i32);
+        let pending: VecDeque<Pending> = toast
+            .as_ref()
+            .map(|toast| directory::visible(rel, toast, snapshot))
+            .unwrap_or_default()
+            .into_iter()
+            .map(|found| Pending { found })
+            .collect();
+        counters.segments.set(pending.len() as u64);
+        Self {
+            rel,
+            snapshot,
+            attrs,
+            predicate,
+            heap: Some(HeapScan::begin(rel, snapshot)),
+            toast,
+            pending,
+            open: None,
+            filters: Vec::new(),
+            counters,
+        }
+    }
+
+    /// The next batch of heap rows.
+    fn heap_morsel(&mut self) -> Result<Option<Box<dyn Morsel>>> {
+        let Some(heap) = &self.heap else {
+            return Ok(None);
+        };
+        let mut columns: Vec<Column> = self.attrs.iter().map(|a| Column::new(a.kind)).collect();
+        let last = self
+            .attrs
+            .iter()
+            .map(|a| i32::from(a.number))
+            .max()
+            .unwrap_or(0);
+        let mut rows = 0;
+        while rows < HEAP_ROWS {
+            // SAFETY: the slot is of the heap's type and the relation's row type.
+            unsafe {
+                let forward = pg_sys::ScanDirection::ForwardScanDirection;
+                if !heap_call!(scan_getnextslot(heap.scan, forward, heap.slot)) {
+                    self.heap = None;
+                    break;
+                }
+                let slot = heap.slot;
+                if i32::from((*slot).tts_nvalid) < last {
+                    pg_sys::slot_getsomeattrs_int(slot, last);
+                }
+                for (attr, column) in self.attrs.iter().zip(&mut columns) {
+                    let at = usize::from(attr.number) - 1;
+                    column.push(*(*slot).tts_values.add(at), *(*slot).tts_isnull.add(at));
+                }
+            }
+            rows += 1;
+        }
+        add(&self.counters.heap_rows, rows as u64);
+        if rows == 0 {
+            return Ok(None);
+        }
+        for (attr, column) in self.attrs.iter().zip(&columns) {
+            if column.kind() != attr.kind {
+                return Err(Error::not_native(
+                    "a numeric value that is not a plain number",
+                ));
+            }
+        }
+        let vectors = columns.into_iter().map(|c| Arc::new(c.finish())).collect();
+        MemorySource::new([Batch::new(vectors, rows)]).next()
+    }
+
+    /// Opens the next segment that may hold rows of interest.
+    fn open_next(&mut self) -> Result<Option<Box<dyn Morsel>>> {
+        let (Some(toast), Some(pending)) = (&self.toast, self.pending.pop_front()) else {
+            return Ok(None);
+        };
+        let entry = pending.found.entry;
+        if entry.state == State::Building {
+            return self.memory_morsel(entry.first_row);
+        }
+        let segment = segment::open(self.rel, toast, &entry);
+        let columns: Vec<_> = self
+            .attrs
+            .iter()
+            .map(|a| segment.column(a.number))
+            .collect();
+        for (attr, column) in self.attrs.iter().zip(&columns) {
+            if let Some(column) = column {
+                let spec = &segment.footer.columns[*column].spec;
+                if spec.physical != attr.kind.physical() || i32::from(spec.scale) != scale(attr) {
+                    return Err(Error::not_native("a column stored in another layout"));
+                }
+            }
+        }
+        let checks = segment.footer.check_blocks(&self.predicate, &|_, _| None);
+        let wanted: Vec<bool> = checks.iter().map(|c| c.verdict != Verdict::None).collect();
+        let pruned = wanted.iter().filter(|w| !**w).count() as u64;
+        add(&self.counters.blocks_pruned, pruned);
+        let dead =
+            anchors::dead_positions(self.rel, toast, entry.first_row, entry.rows, self.snapshot);
+        add(&self.counters.deleted_rows, dead.len() as u64);
+        self.open = Some(Open {
+            segment,
+            columns,
+            dead,
+            wanted,
+            block: 0,
+        });
+        Ok(None)
+    }
+
+    /// The rows of a segment that this backend has in memory.
+    fn memory_morsel(&self, first_row: u64) -> Result<Option<Box<dyn Morsel>>> {
+        let mut needed = vec![false; attrs::of(self.rel).len()];
+        for attr in &self.attrs {
+            needed[usize::from(attr.number) - 1] = true;
+        }
+        let Some((vectors, rows)) = builder::copy(first_row, &needed) else {
+            return Ok(None);
+        };
+        let toast = match &self.toast {
+            Some(toast) if rows > 0 => toast,
+            _ => return Ok(None),
+        };
+        let mut columns = Vec::new();
+        for attr in &self.attrs {
+            match vectors.get(usize::from(attr.number) - 1) {
+                Some(Some((vector, _))) if vector.physical() == attr.kind.physical() => {
+                    columns.push(Arc::new(vector.clone()));
+                }
+                _ => return Err(Error::not_native("a column kept in another layout")),
+            }
+        }
+        let dead = anchors::dead_positions(self.rel, toast, first_row, rows, self.snapshot);
+        let batch = Batch::new(columns, rows as usize);
+        let batch = batch.select(&alive(rows as usize, &dead));
+        MemorySource::new([batch]).next()
+    }
+
+    /// The next wanted block of the open segment.
+    fn block_morsel(&mut self) -> Result<Option<Box<dyn Morsel>>> {
+        let (Some(open), Some(toast)) = (&mut self.open, &self.toast) else {
+            return Ok(None);
+        };
+        while open.block < open.wanted.len() {
+            let block = open.block;
+            open.block += 1;
+            if !open.wanted[block] {
+                continue;
+            }
+            if excluded(open, block, &self.filters) {
+                add(&self.counters.blocks_filtered, 1);
+                continue;
+            }
+            add(&self.counters.blocks_read, 1);
+            let block_rows = open.segment.footer.block_rows as usize;
+            let first = block * block_rows;
+            let rows = (open.segment.entry.rows as usize - first).min(block_rows);
+            let low = open.dead.partition_point(|p| (*p as usize) < first);
+            let high = open.dead.partition_point(|p| (*p as usize) < first + rows);
+            let dead: Vec<u32> = open.dead[low..high]
+                .iter()
+                .map(|p| p - first as u32)
+                .collect();
+            let mut columns = Vec::with_capacity(open.columns.len());
+            for (attr, column) in self.attrs.iter().zip(&open.columns) {
+                columns.push(match column {
+                    Some(column) => {
+                        let reader = open.segment.reader(self.rel, toast, *column);
+                        let meta = open.segment.footer.columns[*column].blocks[block].clone();
+                        let bytes = open.segment.block_bytes(self.rel, toast, *column, block);
+                        BlockColumn::Stored(reader, attr.kind.physical(), Box::new(meta), bytes)
+                    }
+                    None => BlockColumn::Ready(added(self.rel, attr, rows)?),
+                });
+            }
+            return Ok(Some(Box::new(BlockMorsel {
+                rows,
+                dead,
+                columns,
+            })));
+        }
+        self.open = None;
+        Ok(None)
+    }
+}
+
+fn scale(attr: &Attr) -> i32 {
+    match attr.kind {
+        crate::write::kind::Kind::Decimal64(s) | crate::write::kind::Kind::Decimal128(s) => {
+            i32::from(s)
+        }
+        _ => 0,
+    }
+}
+
+/// Whether a runtime filter leaves no row of a block.
+fn excluded(open: &Open, block: usize, filters: &[(usize, Arc<RuntimeFilter>)]) -> bool {
+    filters.iter().any(|(column, filter)| {
+        let Some(column) = open.columns.get(*column).copied().flatten() else {
+            return false;
+        };
+        let zone = &open.segment.footer.columns[column].blocks[block].zone;
+        match (&zone.min, &zone.max) {
+            (Some(Bound::Int(min)), Some(Bound::Int(max))) => {
+                match (i64::try_from(*min), i64::try_from(*max)) {
+                    (Ok(min), Ok(max)) => !filter.may_match_range(min, max),
+                    _ => false,
+                }
+            }
+            _ => false,
+        }
+    })
+}
+
+/// A column that was added to the table after the segment was written.
+fn added(rel: pg_sys::Relation, attr: &Attr, rows: usize) -> Result<Arc<Vector>> {
+    let mut column = Column::new(attr.kind);
+    let value = missing(rel, attr);
+    for _ in 0..rows {
+        // SAFETY: the missing value is one of the attribute.
+        unsafe { column.push(value.unwrap_or(pg_sys::Datum::from(0)), value.is_none()) };
+    }
+    if column.kind() != attr.kind {
+        return Err(Error::not_native(
+            "a numeric default that is not a plain number",
+        ));
+    }
+    Ok(Arc::new(column.finish()))
+}
+
+fn alive(rows: usize, dead: &[u32]) -> Selection {
+    if dead.is_empty() {
+        return Selection::All(rows);
+    }
+    let mut dead = dead.iter().peekable();
+    let rows = (0..rows as u32).filter(|row| {
+        let gone = dead.peek() == Some(&row);
+        if gone {
+            dead.next();
+        }
+        !gone
+    });
+    Selection::Indices(rows.collect())
+}
+
+impl MorselSource for TableSource {
+    fn next(&mut self) -> Result<Option<Box<dyn Morsel>>> {
+        loop {
+            if threads::interrupted() {
+                return Err(Error::Cancelled);
+            }
+            if self.heap.is_some() {
+                if let Some(morsel) = self.heap_morsel()? {
+                    return Ok(Some(morsel));
+                }
+            } else if self.open.is_some() {
+                if let Some(morsel) = self.block_morsel()? {
+                    return Ok(Some(morsel));
+                }
+            } else if self.pending.is_empty() {
+                return Ok(None);
+            } else if let Some(morsel) = self.open_next()? {
+                return Ok(Some(morsel));
+            }
+        }
+    }
+
+    fn add_runtime_filter(&mut self, column: usize, filter: &Arc<RuntimeFilter>) {
+        self.filters.push((column, filter.clone()));
+    }
+}
+
+/// A column of a row block.
+enum BlockColumn {
+    Stored(Arc<ColumnReader>, Physical, Box<BlockMeta>, Vec<u8>),
+    Ready(Arc<Vector>),
+}
+
+/// A row block of a segment, not yet decoded.
+struct BlockMorsel {
+    rows: usize,
+    dead: Vec<u32>,
+    columns: Vec<BlockColumn>,
+}
+
+impl Morsel for BlockMorsel {
+    fn rows(&self) -> usize {
+        self.rows
+    }
+
+    fn visible(&self) -> Selection {
+        alive(self.rows, &self.dead)
+    }
+
+    fn load(&mut self, column: usize) -> Result<Arc<Vector>> {
+        self.decode(column, None)
+    }
+
+    fn load_selected(&mut self, column: usize, selection: &Selection) -> Result<Arc<Vector>> {
+        let whole = matches!(selection, Selection::All(rows) if *rows == self.rows);
+        // Decoding all and gathering is cheaper than single look-ups unless few rows are left.
+        if whole || selection.len() * 8 > self.rows {
+            let all = self.decode(column, None)?;
+            return Ok(match whole {
+                true => all,
+                false => Arc::new(doris_engine::gather::gather(&all, &selection.indices())),
+            });
+        }
+        self.decode(column, Some(&selection.indices()))
+    }
+}
+
+impl BlockMorsel {
+    fn decode(&self, column: usize, rows: Option<&[u32]>) -> Result<Arc<Vector>> {
+        let corrupt = |e: doris_storage::Error| Error::internal(e.to_string());
+        match &self.columns[column] {
+            BlockColumn::Ready(vector) => Ok(match rows {
+                Some(rows) => Arc::new(vector.take(rows)),
+                None => vector.clone(),
+            }),
+            BlockColumn::Stored(reader, physical, meta, bytes) => {
+                let block = reader
+                    .block(meta, bytes.as_slice(), Verify::Checksum)
+                    .map_err(corrupt)?;
+                let mut out = Vector::empty(*physical);
+                match rows {
+                    Some(rows) => block.gather(rows, &mut out).map_err(corrupt)?,
+                    None => block.decode(0..self.rows, &mut out).map_err(corrupt)?,
+                }
+                Ok(Arc::new(out))
+            }
+        }
+    }
+}
+
+impl HeapScan {
+    fn begin(rel: pg_sys::Relation, snapshot: pg_sys::Snapshot) -> Self {
+        let flags = pg_sys::ScanOptions::SO_TYPE_SEQSCAN
+            | pg_sys::ScanOptions::SO_ALLOW_STRAT
+            | pg_sys::ScanOptions::SO_ALLOW_PAGEMODE;
+        // SAFETY: an open relation and a registered snapshot; ended in Drop.
+        unsafe {
+            let scan = heap_call!(scan_begin(
+                rel,
+                snapshot,
+                0,
+                std::ptr::null_mut(),
+                std::ptr::null_mut(),
+                flags
+            ));
+            let slot = raw::guarded(|| {
+                pg_sys::MakeSingleTupleTableSlot(
+                    (*rel).rd_att,
+                    &raw const pg_sys::TTSOpsBufferHeapTuple,
+                )
+            });
+            Self { scan, slot }
+        }
+    }
+}
+
+impl Drop for HeapScan {
+    fn drop(&mut self) {
+        // SAFETY: begun above. After an error, PostgreSQL's resource owner releases the buffers.
+        unsafe {
+            if std::thread::panicking() || !pg_sys::IsTransactionState() {
+                return;
+            }
+            pg_sys::ExecDropSingleTupleTableSlot(self.slot);
+            heap_call!(scan_end(self.scan));
+        }
+    }
+}

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+//! PostgreSQL's types as the engine's.
+use super::{no, Converted};
+use crate::write::kind::Kind;
+use crate::write::numeric;
+use doris_engine::types::{Collation, DataType, Scalar};
+use pgrx::pg_sys;
+
+/// The engine's type for a PostgreSQL type, modifier and collation.
+pub fn data_type(
+    type_oid: pg_sys::Oid,
+    typmod: i32,
+    collation: pg_sys::Oid,
+) -> Converted<DataType> {
+    Ok(match type_oid {
+        pg_sys::BOOLOID => DataType::Bool,
+        pg_sys::INT2OID => DataType::Int2,
+        pg_sys::INT4OID => DataType::Int4,
+        pg_sys::INT8OID => DataType::Int8,
+        pg_sys::FLOAT4OID => DataType::Float4,
+        pg_sys::FLOAT8OID => DataType::Float8,
+        pg_sys::DATEOID => DataType::Date,
+        pg_sys::TIMEOID => DataType::Time,
+        pg_sys::TIMESTAMPOID => DataType::Timestamp,
+        pg_sys::TIMESTAMPTZOID => DataType::TimestampTz,
+        pg_sys::INTERVALOID => DataType::Interval,
+        pg_sys::TEXTOID | pg_sys::VARCHAROID => DataType::Text {
+            collation: collate(collation),
+        },
+        pg_sys::BPCHAROID => DataType::Bpchar {
+            collation: collate(collation),
+        },
+        pg_sys::BYTEAOID => DataType::Bytea,
+        pg_sys::UUIDOID => DataType::Uuid,
+        pg_sys::NUMERICOID => return numeric_type(typmod),
+        other => return no(format!("type {} is not vectorised", type_name(other))),
+    })
+}
+
+fn numeric_type(typmod: i32) -> Converted<DataType> {
+    if typmod < 4 {
+        return no("numeric without precision and scale is not vectorised");
+    }
+    let precision = ((typmod - 4) >> 16) & 0xffff;
+    let scale = (((typmod - 4) & 0x7ff) ^ 1024) - 1024;
+    match (precision, scale) {
+        (1..=38, 0..=38) => Ok(DataType::Numeric {
+            precision: precision as u8,
+            scale: scale as i16,
+        }),
+        _ => no(format!("numeric({precision},{scale}) is not vectorised")),
+    }
+}
+
+/// A type's name, for messages.
+pub fn type_name(type_oid: pg_sys::Oid) -> String {
+    // SAFETY: format_type_be returns a palloc'd string for any oid.
+    unsafe {
+        std::ffi::CStr::from_ptr(pg_sys::format_type_be(type_oid))
+            .to_string_lossy()
+            .into_owned()
+    }
+}
+
+fn collate(collation: pg_sys::Oid) -> Collation {
+    if collation == pg_sys::InvalidOid {
+        return Collation::Deterministic;
+    }
+    // SAFETY: catalogue look-ups.
+    unsafe {
+        if crate::pg::raw::collation_is_c(collation) {
+            Collation::C
+        } else if collation == pg_sys::DEFAULT_COLLATION_OID
+            || pg_sys::get_collation_isdeterministic(collation)
+        {
+            Collation::Deterministic
+        } else {
+            Collation::Other
+        }
+    }
+}
+
+/// How segments store an engine type, which is also how its vectors become Datums.
+pub fn kind_of(data_type: DataType) -> Kind {
+    use doris_storage::vector::Physical;
+    match (data_type, data_type.physical()) {
+        (DataType::Numeric { scale, .. }, Physical::I64) => Kind::Decimal64(scale as u16),
+        (DataType::Numeric { scale, .. }, _) => Kind::Decimal128(scale as u16),
+        (_, Physical::Bool) => Kind::Bool,
+        (_, Physical::I16) => Kind::I16,
+        (_, Physical::I32) => Kind::I32,
+        (_, Physical::I64 | Physical::I128) => Kind::I64,
+        (_, Physical::F32) => Kind::F32,
+        (_, Physical::F64) => Kind::F64,
+        (_, Physical::Fixed(width)) => Kind::Fixed(width),
+        (_, Physical::Bytes) => Kind::Varlena,
+    }
+}
+
+/// A Datum as a constant of the engine, with its type; for numerics, the type follows from the value.
+///
+/// # Safety
+/// `datum` is a value of `type_oid`.
+pub unsafe fn constant(
+    datum: pg_sys::Datum,
+    type_oid: pg_sys::Oid,
+    typmod: i32,
+    collation: pg_sys::Oid,
+) -> Converted<(Scalar, DataType)> {
+    // SAFETY: passed on to the caller.
+    unsafe {
+        if type_oid == pg_sys::NUMERICOID {
+            return numeric_constant(datum);
+        }
+        let data_type = data_type(type_oid, typmod, collation)?;
+        let word = datum.value();
+        let scalar = match data_type.physical() {
+            doris_storage::vector::Physical::Bool => Scalar::Bool(word as u8 != 0),
+            doris_storage::vector::Physical::I16 => Scalar::I16(word as i16),
+            doris_storage::vector::Physical::I32 => Scalar::I32(word as i32),
+            doris_storage::vector::Physical::I64 => Scalar::I64(word as i64),
+            doris_storage::vector::Physical::F32 => Scalar::F32(f32::from_bits(word as u32)),
+            doris_storage::vector::Physical::F64 => Scalar::F64(f64::from_bits(word as u64)),
+            doris_storage::vector::Physical::Fixed(width) => Scalar::bytes(
+                std::slice::from_raw_parts(word as *const u8, usize::from(width)),
+            ),
+            doris_storage::vector::Physical::Bytes => {
+                let plain = pg_sys::pg_detoast_datum(datum.cast_mut_ptr());
+                Scalar::bytes(pgrx::varlena_to_byte_slice(plain))
+            }
+            doris_storage::vector::Physical::I128 => return no("a constant of this type"),
+        };
+        Ok((scalar, data_type))
+    }
+}
+
+unsafe fn numeric_constant(datum: pg_sys::Datum) -> Converted<(Scalar, DataType)> {
+    // SAFETY: a numeric Datum; detoasting gives a plain varlena.
+    let bytes = unsafe {
+        let plain = pg_sys::pg_detoast_datum(datum.cast_mut_ptr());
+        pgrx::varlena_to_byte_slice(plain)
+    };
+    let Some(scale) = numeric::display_scale(bytes) else {
+        return no("NaN and infinity are not vectorised");
+    };
+    let Some(value) = numeric::to_scaled(bytes, scale) else {
+        return no("a numeric constant of more than 38 digits");
+    };
+    let expr = doris_engine::expr::Expr::numeric(value, scale as i16)?;
+    match expr.kind() {
+        doris_engine::expr::ExprKind::Const(Some(scalar)) => Ok((scalar.clone(), expr.data_type())),
+        _ => no("a numeric constant"),
+    }
+}
