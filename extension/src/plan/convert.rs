@@ -81,8 +81,15 @@ impl<'a> Converter<'a> {
     ///
     /// # Safety
     /// A finished plan of the range table.
-    pub unsafe fn top(mut self, plan: *mut pg_sys::Plan, ordered: bool) -> Converted<Top> {
+    pub unsafe fn top(self, plan: *mut pg_sys::Plan, ordered: bool) -> Converted<Top> {
         // SAFETY: passed on to the caller.
+        let mut top = unsafe { self.whole(plan, ordered) }?;
+        top.node = super::columns::prune(top.node, &mut top.sources);
+        Ok(top)
+    }
+
+    unsafe fn whole(mut self, plan: *mut pg_sys::Plan, ordered: bool) -> Converted<Top> {
+        // SAFETY: as for `top`.
         unsafe {
             match (*plan).type_ {
                 NodeTag::T_Sort | NodeTag::T_Limit => {

@@ -3,9 +3,11 @@
 //! custom scan node.
 //!
 //! `hook` walks finished plans and puts in the nodes; `convert` turns a plan subtree into an engine plan;
-//! `expr` and `types` do so for expressions; `source` feeds the engine with segments and heap rows; `node` is
+//! `columns` leaves out unused
+//! columns; `expr` and `types` convert expressions; `source` feeds the engine with segments and heap rows; `node` is
 //! the custom scan's execution; `explain` shows it.
 
+pub mod columns;
 pub mod convert;
 pub mod explain;
 pub mod expr;
