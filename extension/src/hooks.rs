@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What PostgreSQL calls besides the access method: transaction callbacks, executor hooks.
-use crate::pg::heapam;
+use crate::options::ddl;
+use crate::pg::{heapam, raw};
 use crate::write::builder;
 use pgrx::{pg_guard, pg_sys};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,6 +28,7 @@ pub fn install() {
         pg_sys::RegisterSubXactCallback(Some(subxact_callback), std::ptr::null_mut());
         pg_sys::CacheRegisterRelcacheCallback(Some(heapam::reapply), pg_sys::Datum::from(0));
         crate::plan::hook::install();
+        ddl::install();
         PREV_EXECUTOR_START = pg_sys::ExecutorStart_hook;
         pg_sys::ExecutorStart_hook = Some(executor_start);
         PREV_EXECUTOR_END = pg_sys::ExecutorEnd_hook;
@@ -46,6 +48,7 @@ unsafe extern "C-unwind" fn xact_callback(
         }
         XACT_EVENT_COMMIT | XACT_EVENT_ABORT | XACT_EVENT_PREPARE | XACT_EVENT_PARALLEL_ABORT => {
             builder::forget(None);
+            ddl::forget(false);
         }
         _ => {}
     }
@@ -61,21 +64,41 @@ unsafe extern "C-unwind" fn subxact_callback(
     use pg_sys::SubXactEvent::*;
     match event {
         SUBXACT_EVENT_PRE_COMMIT_SUB => builder::flush_current(),
-        SUBXACT_EVENT_ABORT_SUB => builder::forget(Some(subid)),
+        SUBXACT_EVENT_ABORT_SUB => {
+            builder::forget(Some(subid));
+            ddl::forget(true);
+        }
         _ => {}
+    }
+}
+
+// The hooks around the executor are not guarded: errors pass through them unchanged, with the position,
+// context and names that a guard would lose. Their frames hold nothing that needs dropping.
+
+unsafe extern "C-unwind" fn executor_start(query: *mut pg_sys::QueryDesc, eflags: i32) {
+    // SAFETY: hooks are only changed while libraries load; the query descriptor is valid.
+    unsafe {
+        starting(query);
+        PREV_EXECUTOR_START.unwrap_or(raw::standard_ExecutorStart)(query, eflags);
+        started(query);
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn starting(query: *mut pg_sys::QueryDesc) {
+    // SAFETY: a valid query descriptor.
+    if unsafe { (*(*query).plannedstmt).parallelModeNeeded } {
+        // Workers cannot read this backend's memory.
+        builder::flush_current();
     }
 }
 
 /// Bitmap scans of doris tables must not prefetch: virtual blocks are not in the file.
 #[pg_guard]
-unsafe extern "C-unwind" fn executor_start(query: *mut pg_sys::QueryDesc, eflags: i32) {
-    // SAFETY: hooks are only changed while libraries load; the query descriptor is valid.
+unsafe extern "C-unwind" fn started(query: *mut pg_sys::QueryDesc) {
+    #[cfg(not(feature = "pg18"))]
+    // SAFETY: a query that was just started.
     unsafe {
-        match PREV_EXECUTOR_START {
-            Some(previous) => crate::pg::raw::guarded(|| previous(query, eflags)),
-            None => pg_sys::standard_ExecutorStart(query, eflags),
-        }
-        #[cfg(not(feature = "pg18"))]
         stop_prefetching((*query).planstate, std::ptr::null_mut());
     }
 }
@@ -102,17 +125,23 @@ unsafe extern "C-unwind" fn stop_prefetching(
     }
 }
 
-/// A statement that inserted row by row into segments has ended: its segments are written.
-#[pg_guard]
 unsafe extern "C-unwind" fn executor_end(query: *mut pg_sys::QueryDesc) {
     // SAFETY: as for executor_start.
     unsafe {
-        if !(*query).estate.is_null() {
+        ending(query);
+        PREV_EXECUTOR_END.unwrap_or(raw::standard_ExecutorEnd)(query);
+    }
+}
+
+/// A statement that inserted row by row into segments has ended: its segments are written.
+#[pg_guard]
+unsafe extern "C-unwind" fn ending(query: *mut pg_sys::QueryDesc) {
+    // SAFETY: a query descriptor that was started.
+    unsafe {
+        let reads = (*query).operation == pg_sys::CmdType::CMD_SELECT
+            && !(*(*query).plannedstmt).hasModifyingCTE;
+        if !(*query).estate.is_null() && !reads {
             builder::flush_command((*(*query).estate).es_output_cid);
-        }
-        match PREV_EXECUTOR_END {
-            Some(previous) => crate::pg::raw::guarded(|| previous(query)),
-            None => pg_sys::standard_ExecutorEnd(query),
         }
     }
 }

@@ -21,6 +21,8 @@ mod write;
 /// Loads the library: settings and hooks. Does little outside of shared_preload_libraries.
 #[pg_guard]
 pub unsafe extern "C-unwind" fn _PG_init() {
+    // pgrx would send backtraces to clients.
+    std::env::remove_var("RUST_BACKTRACE");
     options::settings::define();
     hooks::install();
 }

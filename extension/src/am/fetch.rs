@@ -2,13 +2,15 @@
 //! Rows by TID: index look-ups, row versions for triggers, EvalPlanQual and CURRENT OF.
 use crate::heap_call;
 use crate::pg::toast::{Fate, Toast};
-use crate::pg::{self, raw};
+use crate::pg::{self, compat, raw};
 use crate::read::attrs::{self, Attr};
 use crate::read::cursor::read_row;
 use crate::read::datum::Arena;
 use crate::store::anchors;
 use crate::store::directory::{self, Found};
+use crate::store::entry::State;
 use crate::store::tid::RowNumber;
+use crate::write::builder;
 use pgrx::{pg_guard, pg_sys, PgMemoryContexts};
 
 /// Puts this module's callbacks into the routine table.
@@ -177,6 +179,20 @@ unsafe fn fetch_row(
     }
 }
 
+/// Whether a segment has got a row: of the row numbers that it has reserved, the last may be unused. Rows of
+/// another backend's unfinished segment count as there.
+fn exists(rel: pg_sys::Relation, found: &Found, row: RowNumber) -> bool {
+    let position = row.0 - found.entry.first_row;
+    match (found.entry.state, found.writer) {
+        (State::Sealed, _) => position < u64::from(found.entry.rows),
+        (State::Building, Fate::Own) => {
+            builder::rows(compat::file_number(rel), found.entry.first_row)
+                .is_some_and(|rows| position < u64::from(rows))
+        }
+        (State::Building, fate) => fate == Fate::InProgress,
+    }
+}
+
 /// Whether a snapshot sees a row of a segment that was judged by it.
 fn visible(
     rel: pg_sys::Relation,
@@ -185,6 +201,9 @@ fn visible(
     row: RowNumber,
     snapshot: pg_sys::Snapshot,
 ) -> bool {
+    if !exists(rel, found, row) {
+        return false;
+    }
     // SAFETY: a valid snapshot.
     let any = unsafe { (*snapshot).snapshot_type } == pg_sys::SnapshotType::SNAPSHOT_ANY;
     if any {
@@ -231,7 +250,7 @@ unsafe fn store(
 /// Forms a heap tuple from the values of a segment row and puts it into a slot.
 ///
 /// # Safety
-/// The arrays have an element an attribute of `rel`; the slot has its row type.
+/// The arrays have an element an attribute of the slot's descriptor, a row type of `rel`.
 pub unsafe fn store_tuple(
     rel: pg_sys::Relation,
     found: &Found,
@@ -242,7 +261,7 @@ pub unsafe fn store_tuple(
     // SAFETY: the tuple is formed from arrays that match the descriptor; the slot takes a copy and frees it.
     unsafe {
         let tid = row.to_tid();
-        let tuple = pg_sys::heap_form_tuple((*rel).rd_att, values, nulls);
+        let tuple = pg_sys::heap_form_tuple((*slot).tts_tupleDescriptor, values, nulls);
         (*tuple).t_self = tid;
         (*tuple).t_tableOid = pg::relation_id(rel);
         let header = (*tuple).t_data;

@@ -3,8 +3,8 @@
 //! segment rows.
 use crate::heap_call;
 use crate::pg::heapam::HeapView;
-use crate::pg::raw;
 use crate::pg::toast::{Fate, Toast};
+use crate::pg::{self, raw};
 use crate::read::attrs;
 use crate::read::cursor::Cursor;
 use crate::store::anchors;
@@ -112,6 +112,7 @@ unsafe extern "C-unwind" fn index_build_range_scan(
     callback_state: *mut std::ffi::c_void,
     scan: pg_sys::TableScanDesc,
 ) -> f64 {
+    refuse_brin(rel, index);
     // SAFETY: valid arguments from the index access method.
     unsafe {
         let mut heap_scan = scan;
@@ -147,6 +148,20 @@ unsafe extern "C-unwind" fn index_build_range_scan(
             return heap_rows;
         }
         heap_rows + build_segments(rel, index, info, callback, callback_state)
+    }
+}
+
+/// A BRIN index summarises ranges of blocks, and segment rows have none in the file.
+fn refuse_brin(rel: pg_sys::Relation, index: pg_sys::Relation) {
+    // SAFETY: an open index.
+    let method = unsafe { (*(*index).rd_rel).relam };
+    if method == pg_sys::BRIN_AM_OID {
+        let table = pg::relation_name(rel);
+        pg::refuse(
+            pgrx::PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+            format!("columnar table \"{table}\" does not support BRIN indexes"),
+            "None is needed: each segment keeps the least and greatest value of every column by itself.",
+        );
     }
 }
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Inserts, deletes, updates and row locks.
 //!
-//! Rows that arrive one by one go to the heap. Rows that arrive in bulk (`multi_insert`: COPY and its kin)
-//! go to the heap for the first few thousand of a command, then to a segment under construction.
+//! The first few thousand rows that a command inserts go to the heap; when more follow, they go to a segment
+//! under construction. Rows of ON CONFLICT (speculative inserts) and new versions of rows stay in the heap.
 use crate::heap_call;
 use crate::pg::toast::Toast;
 use crate::pg::{self, raw};
@@ -16,11 +16,32 @@ use pgrx::{pg_guard, pg_sys};
 
 /// Puts this module's callbacks into the routine table.
 pub fn install(table: &mut pg_sys::TableAmRoutine) {
+    table.tuple_insert = Some(tuple_insert);
     table.multi_insert = Some(multi_insert);
     table.finish_bulk_insert = Some(finish_bulk_insert);
     table.tuple_delete = Some(tuple_delete);
     table.tuple_update = Some(tuple_update);
     table.tuple_lock = Some(tuple_lock);
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn tuple_insert(
+    rel: pg_sys::Relation,
+    slot: *mut pg_sys::TupleTableSlot,
+    cid: pg_sys::CommandId,
+    options: i32,
+    bistate: *mut pg_sys::BulkInsertStateData,
+) {
+    // SAFETY: PostgreSQL passes a slot of the relation's row type.
+    unsafe {
+        if builder::takes(rel, 1, cid) {
+            // A bulk-insert state is a loader's (COPY, CREATE TABLE AS, a table rewrite): an INSERT may
+            // return TIDs.
+            builder::append(rel, &[slot], cid, !bistate.is_null());
+        } else {
+            heap_call!(tuple_insert(rel, slot, cid, options, bistate));
+        }
+    }
 }
 
 #[pg_guard]
@@ -36,7 +57,7 @@ unsafe extern "C-unwind" fn multi_insert(
     unsafe {
         let batch = std::slice::from_raw_parts(slots, nslots as usize);
         if builder::takes(rel, batch.len(), cid) {
-            builder::append(rel, batch, cid);
+            builder::append(rel, batch, cid, !bistate.is_null());
         } else {
             heap_call!(multi_insert(rel, slots, nslots, cid, options, bistate));
         }

@@ -179,6 +179,28 @@ unsafe fn add_segment_rows(rel: pg_sys::Relation) {
     }
 }
 
+/// How the heap's rows are copied in an index's order: by sorting, as a scan of the index would lead the heap to
+/// segment rows. What is not a btree cannot be sorted by; such rows stay in the order they are in.
+unsafe fn order_of_copy(
+    old: pg_sys::Relation,
+    index: pg_sys::Relation,
+    use_sort: bool,
+) -> (pg_sys::Relation, bool) {
+    if index.is_null() || use_sort {
+        return (index, use_sort);
+    }
+    if segment_totals(old, &raw mut pg_sys::SnapshotAnyData).2 == 0 {
+        return (index, false);
+    }
+    // SAFETY: an open index.
+    let btree = unsafe { (*(*index).rd_rel).relam } == pg_sys::BTREE_AM_OID;
+    if btree {
+        (index, true)
+    } else {
+        (std::ptr::null_mut(), false)
+    }
+}
+
 #[pg_guard]
 #[allow(clippy::too_many_arguments)]
 unsafe extern "C-unwind" fn relation_copy_for_cluster(
@@ -196,6 +218,7 @@ unsafe extern "C-unwind" fn relation_copy_for_cluster(
     // SAFETY: valid arguments from CLUSTER, which holds the exclusive lock on both relations.
     unsafe {
         {
+            let (index, use_sort) = order_of_copy(old, index, use_sort);
             let _old = HeapView::of(old);
             let _new = HeapView::of(new);
             heap_call!(relation_copy_for_cluster(

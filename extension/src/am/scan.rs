@@ -156,12 +156,24 @@ unsafe extern "C-unwind" fn scan_rescan(
     }
 }
 
-/// The cursor over segment rows, opened at first use.
-fn cursor<'a>(scan: &Scan, state: &'a mut State) -> &'a mut Cursor {
+/// The cursor over segment rows, opened at first use. Rows are read by the slot's descriptor: ALTER TABLE
+/// reads a table whose columns have new types by the old ones.
+///
+/// # Safety
+/// A slot with a row type of the relation, which outlives the scan.
+unsafe fn cursor<'a>(
+    scan: &Scan,
+    state: &'a mut State,
+    slot: *mut pg_sys::TupleTableSlot,
+) -> &'a mut Cursor {
     state.cursor.get_or_insert_with(|| {
-        let attrs = Rc::new(attrs::of(scan.base.rs_rd));
-        let needed = vec![true; attrs.len()];
-        Cursor::new(scan.base.rs_rd, scan.base.rs_snapshot, attrs, needed)
+        // SAFETY: passed on to the caller.
+        unsafe {
+            let desc = (*slot).tts_tupleDescriptor;
+            let attrs = Rc::new(attrs::of_descriptor(desc));
+            let needed = vec![true; attrs.len()];
+            Cursor::new(scan.base.rs_rd, scan.base.rs_snapshot, attrs, needed).with_descriptor(desc)
+        }
     })
 }
 
@@ -185,7 +197,7 @@ unsafe extern "C-unwind" fn scan_getnextslot(
                         return false;
                     }
                     state.half = Half::Segments;
-                    cursor(scan, state).rewind(false);
+                    cursor(scan, state, slot).rewind(false);
                 }
                 (Half::Segments, _) => {
                     if next_segment_row(scan, state, forward, slot, |_| true) {
@@ -211,7 +223,7 @@ unsafe fn next_segment_row(
 ) -> bool {
     // SAFETY: the arrays of the state have an element an attribute.
     unsafe {
-        cursor(scan, state);
+        cursor(scan, state, slot);
         loop {
             if !scan.base.rs_parallel.is_null() && !claim(scan, state) {
                 pg_sys::ExecClearTuple(slot);
@@ -325,7 +337,7 @@ unsafe extern "C-unwind" fn scan_getnextslot_tidrange(
                 return false;
             }
             state.half = Half::Segments;
-            cursor(scan, state).rewind(false);
+            cursor(scan, state, slot).rewind(false);
         }
         let (low, high) = (scan.base.rs_mintid, scan.base.rs_maxtid);
         let in_range = |row: RowNumber| {
@@ -427,7 +439,7 @@ unsafe extern "C-unwind" fn scan_sample_next_block(
     // SAFETY: made by scan_begin; the node's sampling method is set up.
     unsafe {
         let (scan, state) = parts(scan);
-        let blocks = virtual_blocks(cursor(scan, state));
+        let blocks = virtual_blocks(cursor(scan, state, (*node).ss.ss_ScanTupleSlot));
         let tsm = (*node).tsmroutine;
         if blocks.is_empty() {
             return heap_call!(scan_sample_next_block(scan.heap, node));

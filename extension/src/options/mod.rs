@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Settings (GUCs) and table options.
+//! Settings (GUCs) and table options: `settings`, `table` reads and writes what is stored, `check` says
+//! whether options fit a table, `ddl` carries them through CREATE and ALTER.
 
+pub mod check;
 pub mod ddl;
 pub mod settings;
 pub mod table;
 
-pub use settings::load_memory_bytes;
+pub use settings::{load_memory_bytes, rows_to_heap};
 pub use table::{bloom_columns, bulk_loads_to_heap, sort_key};

@@ -4,6 +4,7 @@ use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 
 static LOAD_MEMORY: GucSetting<i32> = GucSetting::<i32>::new(256 * 1024);
 static BULK_LOAD: GucSetting<bool> = GucSetting::<bool>::new(true);
+static ROWS_TO_HEAP: GucSetting<i32> = GucSetting::<i32>::new(2048);
 static SCAN: GucSetting<bool> = GucSetting::<bool>::new(true);
 static THREADS: GucSetting<i32> = GucSetting::<i32>::new(0);
 static WORK_MEM: GucSetting<i32> = GucSetting::<i32>::new(1024 * 1024);
@@ -27,6 +28,16 @@ pub fn define() {
         c"Lets bulk loads write column segments directly.",
         c"When off, all rows go to the row store until they are compacted.",
         &BULK_LOAD,
+        GucContext::Userset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"doris.rows_to_heap",
+        c"Rows of a command that go to the row store before a column segment is begun.",
+        c"Commands that insert fewer rows cost what they cost in a heap.",
+        &ROWS_TO_HEAP,
+        0,
+        i32::MAX,
         GucContext::Userset,
         GucFlags::default(),
     );
@@ -88,6 +99,11 @@ pub fn work_mem_bytes() -> usize {
 /// `doris.load_memory`, in bytes.
 pub fn load_memory_bytes() -> usize {
     LOAD_MEMORY.get() as usize * 1024
+}
+
+/// `doris.rows_to_heap`.
+pub fn rows_to_heap() -> u64 {
+    ROWS_TO_HEAP.get() as u64
 }
 
 /// `doris.enable_bulk_load`.

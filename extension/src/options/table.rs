@@ -8,11 +8,81 @@ pub const KEY_OPTIONS: [&str; 1] = ["duplicate_key"];
 /// All options that are ours.
 pub const OPTIONS: [&str; 2] = ["duplicate_key", "bloom_filter"];
 
-/// The options of a relation that are ours, as (name, value).
+/// The options of a relation that are ours, as (name, value): those stored, or those that a running DDL
+/// command is about to store.
 pub fn of(relid: pg_sys::Oid) -> Vec<(String, String)> {
+    if let Some(options) = super::ddl::pending(relid) {
+        return options;
+    }
+    stored(relid)
+}
+
+/// The options of a relation that are ours and stored.
+pub fn stored(relid: pg_sys::Oid) -> Vec<(String, String)> {
     let mut options = all(relid);
-    options.retain(|(name, _)| OPTIONS.contains(&name.as_str()));
+    options.retain(|(name, _)| is_ours(name));
     options
+}
+
+/// Whether an option's name is one of ours.
+pub fn is_ours(name: &str) -> bool {
+    OPTIONS.contains(&name)
+}
+
+/// Stores our options of a relation in place of those it has; PostgreSQL's own options stay.
+pub fn store(relid: pg_sys::Oid, options: &[(String, String)]) {
+    let mut texts: Vec<String> = Vec::new();
+    let kept = all(relid).into_iter().filter(|(name, _)| !is_ours(name));
+    for (name, value) in kept.chain(options.iter().cloned()) {
+        texts.push(format!("{name}={value}"));
+    }
+    // SAFETY: the caller's DDL command holds the relation's lock; the tuple is a copy that is updated once.
+    unsafe {
+        let catalog =
+            pg_sys::table_open(pg_sys::RelationRelationId, pg_sys::RowExclusiveLock as i32);
+        let none = pg_sys::Datum::from(0);
+        let cache = pg_sys::SysCacheIdentifier::RELOID as i32;
+        let tuple = pg_sys::SearchSysCacheCopy(cache, relid.into(), none, none, none);
+        if !tuple.is_null() {
+            let natts = (*(*catalog).rd_att).natts as usize;
+            let at = pg_sys::Anum_pg_class_reloptions as usize - 1;
+            let mut values = vec![pg_sys::Datum::from(0); natts];
+            let mut nulls = vec![false; natts];
+            let mut replace = vec![false; natts];
+            replace[at] = true;
+            nulls[at] = texts.is_empty();
+            if !texts.is_empty() {
+                values[at] = pgrx::IntoDatum::into_datum(texts).unwrap_or(none);
+            }
+            let changed = pg_sys::heap_modify_tuple(
+                tuple,
+                (*catalog).rd_att,
+                values.as_mut_ptr(),
+                nulls.as_mut_ptr(),
+                replace.as_mut_ptr(),
+            );
+            pg_sys::CatalogTupleUpdate(catalog, &raw mut (*changed).t_self, changed);
+            pg_sys::heap_freetuple(changed);
+        }
+        pg_sys::table_close(catalog, pg_sys::RowExclusiveLock as i32);
+        pg_sys::CommandCounterIncrement();
+    }
+}
+
+/// The access method of a relation.
+pub fn access_method(relid: pg_sys::Oid) -> pg_sys::Oid {
+    // SAFETY: a cache look-up; the tuple is released after reading its fixed part.
+    unsafe {
+        let none = pg_sys::Datum::from(0);
+        let cache = pg_sys::SysCacheIdentifier::RELOID as i32;
+        let tuple = pg_sys::SearchSysCache(cache, relid.into(), none, none, none);
+        if tuple.is_null() {
+            return pg_sys::InvalidOid;
+        }
+        let method = (*pg::form::<pg_sys::FormData_pg_class>(tuple)).relam;
+        pg_sys::ReleaseSysCache(tuple);
+        method
+    }
 }
 
 /// All options of a relation.
@@ -50,17 +120,46 @@ pub fn all(relid: pg_sys::Oid) -> Vec<(String, String)> {
 
 /// The column names in an option's value: separated by commas, each as in SQL.
 pub fn column_names(value: &str) -> Vec<String> {
-    value
-        .split(',')
-        .map(|name| {
-            let name = name.trim();
-            match name.strip_prefix('"').and_then(|n| n.strip_suffix('"')) {
-                Some(quoted) => quoted.replace("\"\"", "\""),
-                None => name.to_lowercase(),
+    let mut names = Vec::new();
+    let mut rest = value.trim_start();
+    while !rest.is_empty() {
+        let name = match rest.strip_prefix('"') {
+            Some(quoted) => {
+                let (name, behind) = quoted_name(quoted);
+                rest = behind;
+                name
             }
-        })
-        .filter(|name| !name.is_empty())
-        .collect()
+            None => {
+                let end = rest.find(',').unwrap_or(rest.len());
+                let name = rest[..end].trim().to_lowercase();
+                rest = &rest[end..];
+                name
+            }
+        };
+        names.push(name);
+        rest = rest.trim_start().trim_start_matches(',').trim_start();
+    }
+    names.retain(|name| !name.is_empty());
+    names
+}
+
+/// A name up to its closing quote, and what follows; a doubled quote stands for one.
+fn quoted_name(text: &str) -> (String, &str) {
+    let mut name = String::new();
+    let mut rest = text;
+    while let Some(end) = rest.find('"') {
+        name.push_str(&rest[..end]);
+        rest = &rest[end + 1..];
+        match rest.strip_prefix('"') {
+            Some(behind) => {
+                name.push('"');
+                rest = behind;
+            }
+            None => return (name, rest),
+        }
+    }
+    name.push_str(rest);
+    (name, "")
 }
 
 fn columns_of(rel: pg_sys::Relation, option: &str) -> Vec<u16> {
@@ -99,9 +198,15 @@ pub fn bloom_columns(rel: pg_sys::Relation) -> Vec<u16> {
 }
 
 /// Whether a bulk load into a table must go to its heap: where others must be able to read rows before the
-/// load ends (exclusion constraints), or logical decoding must see them (published tables).
+/// load ends (exclusion constraints), logical decoding must see them (published tables), or there is no
+/// column to store.
 pub fn bulk_loads_to_heap(rel: pg_sys::Relation) -> bool {
-    if !super::settings::bulk_load() {
+    // SAFETY: an open relation.
+    let desc = unsafe { (*rel).rd_att };
+    // SAFETY: as above; `i` is below the descriptor's count.
+    let mut columns =
+        unsafe { (0..(*desc).natts as usize).map(|i| pg::compat::attribute(desc, i)) };
+    if !super::settings::bulk_load() || columns.all(|column| column.attisdropped) {
         return true;
     }
     // SAFETY: an open relation; its index list is opened under the lock of the running statement.

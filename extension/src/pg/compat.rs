@@ -151,3 +151,14 @@ pub unsafe fn report_vacuum(rel: pg_sys::Relation, rows: f64) {
         }
     }
 }
+
+/// Whether the current user owns a relation.
+pub fn owns_relation(relid: pg_sys::Oid) -> bool {
+    // SAFETY: plain catalogue look-ups.
+    unsafe {
+        #[cfg(feature = "pg15")]
+        return pg_sys::pg_class_ownercheck(relid, pg_sys::GetUserId());
+        #[cfg(not(feature = "pg15"))]
+        pg_sys::object_ownercheck(pg_sys::RelationRelationId, relid, pg_sys::GetUserId())
+    }
+}

@@ -55,3 +55,14 @@ pub unsafe fn form<T>(tuple: pg_sys::HeapTuple) -> *mut T {
         (header as *mut u8).add((*header).t_hoff as usize).cast()
     }
 }
+
+/// Raises an error that a user can do something about: what is wrong, and a hint. An empty hint is left out.
+pub fn refuse(code: pgrx::PgSqlErrorCode, message: impl Into<String>, hint: &str) -> ! {
+    let mut report =
+        pgrx::pg_sys::panic::ErrorReport::new(code, message.into(), pgrx::function_name!());
+    if !hint.is_empty() {
+        report = report.set_hint(hint);
+    }
+    report.report(pgrx::PgLogLevel::ERROR);
+    unreachable!("an error was raised")
+}

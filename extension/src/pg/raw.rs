@@ -23,6 +23,24 @@ extern "C-unwind" {
     );
 }
 
+extern "C-unwind" {
+    /// PostgreSQL's own, without pgrx's guard: for hooks through which errors pass unchanged.
+    pub fn standard_ProcessUtility(
+        pstmt: *mut pg_sys::PlannedStmt,
+        query: *const std::ffi::c_char,
+        read_only: bool,
+        context: pg_sys::ProcessUtilityContext::Type,
+        params: pg_sys::ParamListInfo,
+        env: *mut pg_sys::QueryEnvironment,
+        dest: *mut pg_sys::DestReceiver,
+        completion: *mut pg_sys::QueryCompletion,
+    );
+    /// As above.
+    pub fn standard_ExecutorStart(query: *mut pg_sys::QueryDesc, eflags: i32);
+    /// As above.
+    pub fn standard_ExecutorEnd(query: *mut pg_sys::QueryDesc);
+}
+
 /// Runs a C call so that an error in it becomes a Rust panic, which runs destructors on its way.
 #[inline]
 pub fn guarded<T>(f: impl FnOnce() -> T) -> T {

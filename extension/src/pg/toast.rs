@@ -83,7 +83,7 @@ impl Toast {
             let tuple = self.form(key, payload);
             let mut tmfd = std::mem::zeroed::<pg_sys::TM_FailureData>();
             let mut mode = 0;
-            #[cfg(any(feature = "pg15"))]
+            #[cfg(feature = "pg15")]
             let result = pg_sys::heap_update(
                 self.rel,
                 &mut tid,
@@ -94,7 +94,7 @@ impl Toast {
                 &mut tmfd,
                 &mut mode,
             );
-            #[cfg(not(any(feature = "pg15")))]
+            #[cfg(not(feature = "pg15"))]
             let result = {
                 let mut update_indexes = 0;
                 pg_sys::heap_update(

@@ -20,9 +20,17 @@ pub struct Attr {
 
 /// The attributes of an open relation, in order.
 pub fn of(rel: pg_sys::Relation) -> Vec<Attr> {
-    // SAFETY: an open relation's descriptor holds natts attributes.
+    // SAFETY: an open relation's descriptor.
+    unsafe { of_descriptor((*rel).rd_att) }
+}
+
+/// The attributes of a descriptor: a table rewrite reads rows by the types they had before.
+///
+/// # Safety
+/// A valid descriptor.
+pub unsafe fn of_descriptor(desc: pg_sys::TupleDesc) -> Vec<Attr> {
+    // SAFETY: the descriptor holds natts attributes.
     unsafe {
-        let desc = (*rel).rd_att;
         let count = (*desc).natts as usize;
         (0..count)
             .map(|i| {

@@ -2,6 +2,7 @@
 //! A cursor over the segment rows that a snapshot sees, one row at a time, in both directions.
 use super::attrs::Attr;
 use super::datum::{datum, Arena};
+use crate::pg::compat;
 use crate::pg::toast::Toast;
 use crate::store::anchors;
 use crate::store::directory::{self, Found};
@@ -38,6 +39,7 @@ pub struct Cursor {
     main: pg_sys::Relation,
     toast: Option<Toast>,
     snapshot: pg_sys::Snapshot,
+    desc: pg_sys::TupleDesc,
     attrs: Rc<Vec<Attr>>,
     needed: Vec<bool>,
     segments: Vec<Found>,
@@ -76,10 +78,13 @@ impl Cursor {
         segments: Vec<Found>,
     ) -> Self {
         let arena = Arena::default();
+        // SAFETY: an open relation.
+        let desc = unsafe { (*main).rd_att };
         Self {
             main,
             toast,
             snapshot,
+            desc,
             attrs,
             needed,
             segments,
@@ -88,6 +93,15 @@ impl Cursor {
             next: 0,
             arena,
         }
+    }
+
+    /// Reads rows by another descriptor than the relation's; the attributes must be of this one.
+    ///
+    /// # Safety
+    /// The descriptor outlives the cursor.
+    pub unsafe fn with_descriptor(mut self, desc: pg_sys::TupleDesc) -> Self {
+        self.desc = desc;
+        self
     }
 
     /// The segments it goes over.
@@ -174,12 +188,13 @@ impl Cursor {
         };
         pgrx::check_for_interrupts!();
         let entry = &found.entry;
+        let file = compat::file_number(self.main);
         let (source, rows) = match entry.state {
             State::Sealed => (
                 Source::Stored(segment::open(self.main, toast, entry)),
                 entry.rows,
             ),
-            State::Building => match builder::copy(entry.first_row, &self.needed) {
+            State::Building => match builder::copy(file, entry.first_row, &self.needed) {
                 Some((vectors, rows)) => (Source::Memory(vectors), rows),
                 None => (Source::Memory(Vec::new()), 0),
             },
@@ -223,7 +238,7 @@ impl Cursor {
             let value = match (self.needed[i] && !attr.dropped, &opened.vectors[i]) {
                 (false, _) => None,
                 (true, Some((vector, scale))) => datum(vector, row, attr, *scale, &mut self.arena),
-                (true, None) => missing(self.main, attr),
+                (true, None) => missing(self.desc, attr),
             };
             // SAFETY: the caller vouches for the room.
             unsafe {
@@ -272,11 +287,10 @@ fn load_block(
 }
 
 /// The value of an attribute in rows older than the attribute: its missing value, or NULL.
-pub fn missing(main: pg_sys::Relation, attr: &Attr) -> Option<pg_sys::Datum> {
+pub fn missing(desc: pg_sys::TupleDesc, attr: &Attr) -> Option<pg_sys::Datum> {
     let mut is_null = true;
-    // SAFETY: an open relation's descriptor and one of its attribute numbers.
-    let value =
-        unsafe { pg_sys::getmissingattr((*main).rd_att, i32::from(attr.number), &mut is_null) };
+    // SAFETY: a descriptor in use and one of its attribute numbers.
+    let value = unsafe { pg_sys::getmissingattr(desc, i32::from(attr.number), &mut is_null) };
     (!is_null).then_some(value)
 }
 
@@ -301,6 +315,7 @@ pub unsafe fn read_row(
         return false;
     }
     arena.reset();
+    let file = compat::file_number(main);
     for (i, attr) in attrs.iter().enumerate() {
         let value = if attr.dropped {
             None
@@ -310,10 +325,11 @@ pub unsafe fn read_row(
                     let vector = segment.value(main, toast, column, position);
                     datum(&vector, 0, attr, segment.scale(column), arena)
                 }
-                None => missing(main, attr),
+                // SAFETY: an open relation.
+                None => missing(unsafe { (*main).rd_att }, attr),
             }
         } else {
-            match builder::value(entry.first_row, i, position) {
+            match builder::value(file, entry.first_row, i, position) {
                 Some((vector, scale)) => datum(&vector, 0, attr, scale, arena),
                 None => return false,
             }

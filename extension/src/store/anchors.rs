@@ -193,6 +193,7 @@ pub fn lock(
     }
 }
 
+#[allow(non_upper_case_globals)] // PostgreSQL's names
 /// Takes a heap row lock on a live anchor. `Ok(false)`: it became a tombstone meanwhile, look again.
 fn lock_anchor(
     main: pg_sys::Relation,

@@ -23,7 +23,7 @@ impl RowNumber {
     /// The row a TID names, or `None` for a heap TID.
     pub fn from_tid(tid: &pg_sys::ItemPointerData) -> Option<Self> {
         let block = block_of(tid);
-        let row = block >= VIRTUAL_BLOCK_BASE && block < u32::MAX - 1 && tid.ip_posid != 0;
+        let row = (VIRTUAL_BLOCK_BASE..u32::MAX - 1).contains(&block) && tid.ip_posid != 0;
         if !row {
             return None;
         }

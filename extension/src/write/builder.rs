@@ -23,8 +23,6 @@ use doris_storage::vector::Vector;
 use pgrx::pg_sys;
 use std::cell::RefCell;
 
-/// Rows of one command that go to the heap before a segment is begun.
-const ROWS_TO_HEAP: u64 = 2048;
 /// Most rows in a segment.
 pub const SEGMENT_ROWS: u32 = 1 << 20;
 
@@ -47,6 +45,8 @@ struct Count {
     relid: pg_sys::Oid,
     cid: pg_sys::CommandId,
     rows: u64,
+    /// Whether rows may go to segments at all; asked once the first few are in the heap.
+    allowed: Option<bool>,
 }
 
 thread_local! {
@@ -54,31 +54,42 @@ thread_local! {
     static COUNTS: RefCell<Vec<Count>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Whether the next `rows` rows of a command's bulk insert go to a segment.
+/// Whether the next `rows` rows of a command's inserts go to a segment.
 pub fn takes(rel: pg_sys::Relation, rows: usize, cid: pg_sys::CommandId) -> bool {
     let relid = pg::relation_id(rel);
-    // SAFETY: an open relation.
-    let has_store = unsafe { (*(*rel).rd_rel).reltoastrelid != pg_sys::InvalidOid };
-    if !has_store || options::bulk_loads_to_heap(rel) {
-        return false;
-    }
-    COUNTS.with_borrow_mut(|counts| {
-        let at = counts.iter().position(|c| c.relid == relid && c.cid == cid);
-        let count = match at {
-            Some(at) => &mut counts[at],
-            None => {
-                counts.retain(|c| c.relid != relid);
-                counts.push(Count {
-                    relid,
-                    cid,
-                    rows: 0,
-                });
-                counts.last_mut().expect("just pushed")
-            }
-        };
+    let known = COUNTS.with_borrow_mut(|counts| {
+        let count = count_of(counts, relid, cid);
         count.rows += rows as u64;
-        count.rows > ROWS_TO_HEAP
+        if count.rows <= options::rows_to_heap() {
+            return Some(false);
+        }
+        count.allowed
+    });
+    known.unwrap_or_else(|| {
+        // SAFETY: an open relation.
+        let has_store = unsafe { (*(*rel).rd_rel).reltoastrelid != pg_sys::InvalidOid };
+        let allowed = has_store && !options::bulk_loads_to_heap(rel);
+        COUNTS.with_borrow_mut(|counts| count_of(counts, relid, cid).allowed = Some(allowed));
+        allowed
     })
+}
+
+/// The count of a command's rows in a relation; counts of that relation's other commands are over.
+fn count_of(counts: &mut Vec<Count>, relid: pg_sys::Oid, cid: pg_sys::CommandId) -> &mut Count {
+    let at = match counts.iter().position(|c| c.relid == relid && c.cid == cid) {
+        Some(at) => at,
+        None => {
+            counts.retain(|c| c.relid != relid);
+            counts.push(Count {
+                relid,
+                cid,
+                rows: 0,
+                allowed: None,
+            });
+            counts.len() - 1
+        }
+    };
+    &mut counts[at]
 }
 
 fn find(builders: &mut [Builder], rel: pg_sys::Relation, cid: pg_sys::CommandId) -> Option<usize> {
@@ -92,12 +103,15 @@ fn find(builders: &mut [Builder], rel: pg_sys::Relation, cid: pg_sys::CommandId)
 
 /// Appends rows to the segment under construction, giving each its TID.
 ///
+/// `bulk` says that the caller is a loader that hands no TID to anybody but triggers and indexes.
+///
 /// # Safety
 /// Slots of the relation's row type.
 pub unsafe fn append(
     rel: pg_sys::Relation,
     slots: &[*mut pg_sys::TupleTableSlot],
     cid: pg_sys::CommandId,
+    bulk: bool,
 ) {
     for &slot in slots {
         let full = BUILDERS.with_borrow_mut(|builders| match find(builders, rel, cid) {
@@ -105,10 +119,10 @@ pub unsafe fn append(
             None => Some(usize::MAX),
         });
         match full {
-            Some(usize::MAX) => begin(rel, cid),
+            Some(usize::MAX) => begin(rel, cid, bulk),
             Some(_) => {
                 flush_where(|b| b.relid == pg::relation_id(rel) && b.cid == cid);
-                begin(rel, cid);
+                begin(rel, cid, bulk);
             }
             None => {}
         }
@@ -119,12 +133,36 @@ pub unsafe fn append(
                 let at = find(builders, rel, cid).expect("begun above");
                 builders[at].push(slot);
             });
-            (*slot).tts_tableOid = pg::relation_id(rel);
+            stamp(rel, slot, cid);
         }
     }
     // SAFETY: an open relation.
     unsafe { pg_sys::pgstat_count_heap_insert(rel, slots.len() as i64) };
     shed(rel);
+}
+
+/// Gives the row in a slot the system columns of an inserted row, as the heap does: RETURNING may name them.
+unsafe fn stamp(rel: pg_sys::Relation, slot: *mut pg_sys::TupleTableSlot, cid: pg_sys::CommandId) {
+    // SAFETY: slots of these two kinds begin with a heap tuple slot, whose tuple may be null.
+    unsafe {
+        (*slot).tts_tableOid = pg::relation_id(rel);
+        let heap = std::ptr::eq((*slot).tts_ops, &raw const pg_sys::TTSOpsHeapTuple)
+            || std::ptr::eq((*slot).tts_ops, &raw const pg_sys::TTSOpsBufferHeapTuple);
+        if !heap {
+            return;
+        }
+        let tuple = (*(slot as *mut pg_sys::HeapTupleTableSlot)).tuple;
+        if tuple.is_null() || u32::from((*slot).tts_flags) & pg_sys::TTS_FLAG_SHOULDFREE == 0 {
+            return;
+        }
+        (*tuple).t_self = (*slot).tts_tid;
+        (*tuple).t_tableOid = pg::relation_id(rel);
+        let header = (*tuple).t_data;
+        (*header).t_choice.t_heap.t_xmin = pg_sys::GetCurrentTransactionId();
+        (*header).t_choice.t_heap.t_xmax = pg_sys::InvalidTransactionId;
+        (*header).t_choice.t_heap.t_field3.t_cid = cid;
+        (*header).t_infomask |= pg_sys::HEAP_XMAX_INVALID as u16;
+    }
 }
 
 impl Builder {
@@ -147,7 +185,7 @@ impl Builder {
 }
 
 /// Registers a new segment and begins to build it.
-fn begin(rel: pg_sys::Relation, cid: pg_sys::CommandId) {
+fn begin(rel: pg_sys::Relation, cid: pg_sys::CommandId, bulk: bool) {
     let toast = Toast::open(rel, pg_sys::RowExclusiveLock as i32)
         .unwrap_or_else(|| pg::report_corrupt(rel, "no column store"));
     crate::am::relation::ensure_first_block(rel);
@@ -173,7 +211,7 @@ fn begin(rel: pg_sys::Relation, cid: pg_sys::CommandId) {
         let triggers = !(*rel).trigdesc.is_null();
         (
             pg_sys::GetCurrentSubTransactionId(),
-            !(*(*rel).rd_rel).relhasindex && !triggers,
+            bulk && !(*(*rel).rd_rel).relhasindex && !triggers,
         )
     };
     let builder = Builder {
@@ -362,11 +400,18 @@ pub fn encode(
 }
 
 /// The rows of a segment that this backend is building: the vectors of the needed attributes and the number
-/// of rows; `None` when it is not this backend's.
+/// of rows; `None` when it is not this backend's. Who reads rows may keep their TIDs: they stay as they are.
 #[allow(clippy::type_complexity)]
-pub fn copy(first_row: u64, needed: &[bool]) -> Option<(Vec<Option<(Vector, u16)>>, u32)> {
-    BUILDERS.with_borrow(|builders| {
-        let builder = builders.iter().find(|b| b.entry.first_row == first_row)?;
+pub fn copy(
+    file: u32,
+    first_row: u64,
+    needed: &[bool],
+) -> Option<(Vec<Option<(Vector, u16)>>, u32)> {
+    BUILDERS.with_borrow_mut(|builders| {
+        let builder = builders
+            .iter_mut()
+            .find(|b| b.entry.first_row == first_row && b.file == file)?;
+        builder.unobserved = false;
         let vectors = builder
             .columns
             .iter()
@@ -377,10 +422,21 @@ pub fn copy(first_row: u64, needed: &[bool]) -> Option<(Vec<Option<(Vector, u16)
     })
 }
 
-/// One value of a segment that this backend is building.
-pub fn value(first_row: u64, attribute: usize, position: u32) -> Option<(Vector, u16)> {
+/// How many rows a segment has that this backend is building into a relation file.
+pub fn rows(file: u32, first_row: u64) -> Option<u32> {
     BUILDERS.with_borrow(|builders| {
-        let builder = builders.iter().find(|b| b.entry.first_row == first_row)?;
+        let building = |b: &&Builder| b.entry.first_row == first_row && b.file == file;
+        builders.iter().find(building).map(|b| b.rows)
+    })
+}
+
+/// One value of a segment that this backend is building into a relation file.
+pub fn value(file: u32, first_row: u64, attribute: usize, position: u32) -> Option<(Vector, u16)> {
+    BUILDERS.with_borrow_mut(|builders| {
+        let builder = builders
+            .iter_mut()
+            .find(|b| b.entry.first_row == first_row && b.file == file)?;
+        builder.unobserved = false;
         if position >= builder.rows {
             return None;
         }

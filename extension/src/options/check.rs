@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Whether a table's options fit its columns; every answer of no is one error that names table and column.
+use super::table::{attribute_number, column_names};
+use crate::pg::{self, compat};
+use pgrx::{pg_sys, PgSqlErrorCode};
+
+/// Columns of this prefix are Doris's hidden ones.
+const RESERVED_PREFIX: &str = "__doris_";
+
+/// Checks the options of an open doris table; returns them with column names written one way.
+pub fn options(rel: pg_sys::Relation, options: &[(String, String)]) -> Vec<(String, String)> {
+    options
+        .iter()
+        .map(|(name, value)| {
+            let names = column_names(value);
+            if names.is_empty() {
+                refuse_value(rel, name, value);
+            }
+            for (at, column) in names.iter().enumerate() {
+                check_column(rel, name, column, &names[..at]);
+            }
+            if super::table::KEY_OPTIONS.contains(&name.as_str()) {
+                check_order(rel, name, &names);
+            }
+            (name.clone(), join(&names))
+        })
+        .collect()
+}
+
+/// Column names as the value of an option.
+pub fn join(names: &[String]) -> String {
+    let quoted: Vec<String> = names.iter().map(|name| quote(name)).collect();
+    quoted.join(", ")
+}
+
+fn quote(name: &str) -> String {
+    let plain = name
+        .bytes()
+        .all(|b| b == b'_' || b.is_ascii_lowercase() || b.is_ascii_digit() || b >= 0x80);
+    if plain && !name.starts_with(|c: char| c.is_ascii_digit()) {
+        name.to_string()
+    } else {
+        format!("\"{}\"", name.replace('"', "\"\""))
+    }
+}
+
+/// Refuses columns with the names of Doris's hidden columns.
+pub fn reserved_names(rel: pg_sys::Relation) {
+    // SAFETY: an open relation.
+    let desc = unsafe { (*rel).rd_att };
+    // SAFETY: as above; `i` is below the descriptor's count.
+    let reserved = (0..unsafe { (*desc).natts } as usize).find_map(|i| unsafe {
+        let attribute = compat::attribute(desc, i);
+        let name = std::ffi::CStr::from_ptr(attribute.attname.data.as_ptr()).to_string_lossy();
+        let hidden = name.to_lowercase().starts_with(RESERVED_PREFIX);
+        (hidden && !attribute.attisdropped).then(|| name.into_owned())
+    });
+    if let Some(name) = reserved {
+        let table = pg::relation_name(rel);
+        pg::refuse(
+            PgSqlErrorCode::ERRCODE_RESERVED_NAME,
+            format!("column name \"{name}\" of table \"{table}\" is reserved"),
+            "Names that begin with __DORIS_ belong to hidden columns; choose another name.",
+        );
+    }
+}
+
+fn refuse_value(rel: pg_sys::Relation, option: &str, value: &str) -> ! {
+    let table = pg::relation_name(rel);
+    pg::refuse(
+        PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+        format!("invalid value for option \"{option}\" of table \"{table}\": \"{value}\""),
+        "Give column names separated by commas.",
+    );
+}
+
+fn check_column(rel: pg_sys::Relation, option: &str, column: &str, before: &[String]) {
+    let table = pg::relation_name(rel);
+    let Some(number) = attribute_number(rel, column) else {
+        pg::refuse(
+            PgSqlErrorCode::ERRCODE_UNDEFINED_COLUMN,
+            format!(
+                "column \"{column}\" in option \"{option}\" of table \"{table}\" does not exist"
+            ),
+            "",
+        );
+    };
+    if before.iter().any(|b| b == column) {
+        pg::refuse(
+            PgSqlErrorCode::ERRCODE_DUPLICATE_COLUMN,
+            format!(
+                "column \"{column}\" appears twice in option \"{option}\" of table \"{table}\""
+            ),
+            "",
+        );
+    }
+    // SAFETY: an open relation and one of its attributes.
+    let attribute = unsafe { compat::attribute((*rel).rd_att, usize::from(number) - 1) };
+    if !comparable(attribute.atttypid) {
+        // SAFETY: a type of the catalogue.
+        let type_name = unsafe {
+            let name = pg_sys::format_type_be(attribute.atttypid);
+            std::ffi::CStr::from_ptr(name)
+                .to_string_lossy()
+                .into_owned()
+        };
+        pg::refuse(
+            PgSqlErrorCode::ERRCODE_INVALID_TABLE_DEFINITION,
+            format!(
+                "column \"{column}\" of table \"{table}\" has type {type_name}, which option \"{option}\" \
+                 does not support"
+            ),
+            "Floating-point, JSON, binary, array, range and composite types cannot be keys or have bloom \
+             filters. Use numeric where a key is fractional.",
+        );
+    }
+    // SAFETY: plain catalogue look-up.
+    let deterministic = attribute.attcollation == pg_sys::InvalidOid
+        || unsafe { pg_sys::get_collation_isdeterministic(attribute.attcollation) };
+    if !deterministic {
+        pg::refuse(
+            PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+            format!(
+                "column \"{column}\" of table \"{table}\" has a nondeterministic collation, which option \
+                 \"{option}\" does not support"
+            ),
+            "Segments are ordered and compared by bytes; give the column another collation.",
+        );
+    }
+}
+
+/// Whether values of a type are ordered, and equal only when they look the same.
+fn comparable(type_oid: pg_sys::Oid) -> bool {
+    // SAFETY: catalogue look-ups of a type that exists.
+    unsafe {
+        let base = pg_sys::getBaseType(type_oid);
+        let kind = pg_sys::get_typtype(base) as u8;
+        let plain = kind == pg_sys::TYPTYPE_BASE || kind == pg_sys::TYPTYPE_ENUM;
+        let refused = [
+            pg_sys::FLOAT4OID,
+            pg_sys::FLOAT8OID,
+            pg_sys::BYTEAOID,
+            pg_sys::JSONOID,
+            pg_sys::JSONBOID,
+        ];
+        plain
+            && !refused.contains(&base)
+            && pg_sys::get_element_type(base) == pg_sys::InvalidOid
+            && pg_sys::GetDefaultOpClass(base, pg_sys::BTREE_AM_OID) != pg_sys::InvalidOid
+    }
+}
+
+/// Key columns are the first columns of the table, in the table's order.
+fn check_order(rel: pg_sys::Relation, option: &str, names: &[String]) {
+    // SAFETY: an open relation.
+    let desc = unsafe { (*rel).rd_att };
+    // SAFETY: as above; `i` is below the descriptor's count.
+    let mut columns = (0..unsafe { (*desc).natts } as usize).filter_map(|i| unsafe {
+        let attribute = compat::attribute(desc, i);
+        let name = std::ffi::CStr::from_ptr(attribute.attname.data.as_ptr());
+        (!attribute.attisdropped).then(|| name.to_string_lossy().into_owned())
+    });
+    for (at, key) in names.iter().enumerate() {
+        let column = columns.next().unwrap_or_default();
+        if column != *key {
+            let table = pg::relation_name(rel);
+            pg::refuse(
+                PgSqlErrorCode::ERRCODE_INVALID_TABLE_DEFINITION,
+                format!(
+                    "column {} of option \"{option}\" is \"{key}\", but column {} of table \"{table}\" is \
+                     \"{column}\"",
+                    at + 1,
+                    at + 1
+                ),
+                "Key columns must be the first columns of the table, in the same order.",
+            );
+        }
+    }
+}
