@@ -5,7 +5,7 @@
 //! under construction. Rows of ON CONFLICT (speculative inserts) and new versions of rows stay in the heap.
 use crate::heap_call;
 use crate::pg::toast::Toast;
-use crate::pg::{self, raw};
+use crate::pg::{self, compat, raw};
 use crate::store::anchors::{self, Request};
 use crate::store::directory;
 use crate::store::entry::Anchor;
@@ -288,6 +288,9 @@ unsafe fn update_segment_row(
         let next = (*slot).tts_tid;
         let how = Anchor::Updated(block_of(&next), next.ip_posid);
         anchors::bury(rel, &toast, row, &claim, how, cid);
+        // The heap has counted an insert.
+        pg_sys::pgstat_count_heap_insert(rel, -1);
+        compat::count_update(rel);
     }
     TM_Ok
 }

@@ -27,8 +27,14 @@ unsafe extern "C-unwind" fn relation_needs_toast_table(_rel: pg_sys::Relation) -
 #[pg_guard]
 unsafe extern "C-unwind" fn relation_nontransactional_truncate(rel: pg_sys::Relation) {
     builder::forget_relation(rel);
-    // SAFETY: an open relation.
-    unsafe { heap_call!(relation_nontransactional_truncate(rel)) }
+    // SAFETY: an open relation, exclusively locked. PostgreSQL rebuilds its indexes before it empties the TOAST
+    // relation: the segments must be gone by then, or the indexes would hold their rows.
+    unsafe {
+        heap_call!(relation_nontransactional_truncate(rel));
+        if let Some(toast) = Toast::open(rel, pg_sys::AccessExclusiveLock as i32) {
+            pg_sys::heap_truncate_one_rel(toast.rel);
+        }
+    }
 }
 
 /// Gives the main relation a first block if it has none, so that ANALYZE, which goes by blocks, gets to the

@@ -2,8 +2,8 @@
 //! Scans of a whole table: first the heap's rows, by the heap's own scan, then those of the segments that
 //! the snapshot sees. PostgreSQL's nodes use these callbacks; the columnar scan node reads segments itself.
 use crate::heap_call;
-use crate::pg::raw;
 use crate::pg::toast::Toast;
+use crate::pg::{compat, raw};
 use crate::read::attrs;
 use crate::read::cursor::Cursor;
 use crate::store::directory;
@@ -86,6 +86,10 @@ pub unsafe fn parts<'a>(scan: pg_sys::TableScanDesc) -> (&'a mut Scan, &'a mut S
     // SAFETY: passed on to the caller; the state is filled in by scan_begin.
     unsafe {
         let scan = &mut *(scan as *mut Scan);
+        if !scan.heap.is_null() {
+            // Parallel bitmap scans get their snapshot late, and get it here (table_scan_update_snapshot).
+            (*scan.heap).rs_snapshot = scan.base.rs_snapshot;
+        }
         let natts = (*(*scan.base.rs_rd).rd_att).natts as usize;
         let state = (*scan.state).get_or_insert_with(|| State::new(natts));
         (scan, state)
@@ -118,8 +122,14 @@ unsafe extern "C-unwind" fn scan_end(scan: pg_sys::TableScanDesc) {
     // SAFETY: made by scan_begin. The heap's scan owns the snapshot when it is a temporary one.
     unsafe {
         (*(*scan).state).take();
+        let temporary = pg_sys::ScanOptions::SO_TEMP_SNAPSHOT;
         if !(*scan).heap.is_null() {
+            let unknown_to_heap =
+                (*scan).base.rs_flags & temporary != 0 && (*(*scan).heap).rs_flags & temporary == 0;
             heap_call!(scan_end((*scan).heap));
+            if unknown_to_heap {
+                pg_sys::UnregisterSnapshot((*scan).base.rs_snapshot);
+            }
         }
         pg_sys::pfree(scan.cast());
     }
@@ -254,6 +264,7 @@ unsafe fn next_segment_row(
             };
             let arrays = (values.as_mut_ptr(), nulls.as_mut_ptr());
             super::fetch::store_tuple(scan.base.rs_rd, found, row, arrays, slot);
+            compat::count_row_read(scan.base.rs_rd);
             return true;
         }
     }

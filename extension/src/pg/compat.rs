@@ -162,3 +162,41 @@ pub fn owns_relation(relid: pg_sys::Oid) -> bool {
         pg_sys::object_ownercheck(pg_sys::RelationRelationId, relid, pg_sys::GetUserId())
     }
 }
+
+/// Counts a row that a sequential scan returned.
+///
+/// # Safety
+/// An open relation.
+pub unsafe fn count_row_read(rel: pg_sys::Relation) {
+    // SAFETY: passed on; the statistics entry is pgstat's own when there is one.
+    unsafe {
+        if (*rel).pgstat_info.is_null() {
+            if !(*rel).pgstat_enabled {
+                return;
+            }
+            pg_sys::pgstat_assoc_relation(rel);
+        }
+        #[cfg(feature = "pg15")]
+        {
+            (*(*rel).pgstat_info).t_counts.t_tuples_returned += 1;
+        }
+        #[cfg(not(feature = "pg15"))]
+        {
+            (*(*rel).pgstat_info).counts.tuples_returned += 1;
+        }
+    }
+}
+
+/// Counts an update of a row.
+///
+/// # Safety
+/// An open relation.
+pub unsafe fn count_update(rel: pg_sys::Relation) {
+    // SAFETY: passed on to the caller.
+    unsafe {
+        #[cfg(feature = "pg15")]
+        pg_sys::pgstat_count_heap_update(rel, false);
+        #[cfg(not(feature = "pg15"))]
+        pg_sys::pgstat_count_heap_update(rel, false, false);
+    }
+}

@@ -11,7 +11,7 @@ use super::column::Column;
 use super::kind::{self, Kind};
 use crate::options;
 use crate::pg::toast::Toast;
-use crate::pg::{self, compat};
+use crate::pg::{self, compat, raw};
 use crate::read::attrs;
 use crate::store::entry::{Entry, State};
 use crate::store::tid::RowNumber;
@@ -113,6 +113,8 @@ pub unsafe fn append(
     cid: pg_sys::CommandId,
     bulk: bool,
 ) {
+    // A serializable reader of the whole table conflicts; one that comes later finds the directory entry.
+    raw::conflict_in(rel, None);
     for &slot in slots {
         let full = BUILDERS.with_borrow_mut(|builders| match find(builders, rel, cid) {
             Some(at) => builders[at].is_full().then_some(at),
