@@ -220,7 +220,9 @@ impl TableSource {
         for attr in &self.attrs {
             needed[usize::from(attr.number) - 1] = true;
         }
-        let Some((vectors, rows)) = builder::copy(first_row, &needed) else {
+        let Some((vectors, rows)) =
+            builder::copy(crate::pg::compat::file_number(self.rel), first_row, &needed)
+        else {
             return Ok(None);
         };
         let toast = match &self.toast {
@@ -321,7 +323,8 @@ fn excluded(open: &Open, block: usize, filters: &[(usize, Arc<RuntimeFilter>)]) 
 /// A column that was added to the table after the segment was written.
 fn added(rel: pg_sys::Relation, attr: &Attr, rows: usize) -> Result<Arc<Vector>> {
     let mut column = Column::new(attr.kind);
-    let value = missing(rel, attr);
+    // SAFETY: an open relation.
+    let value = missing(unsafe { (*rel).rd_att }, attr);
     for _ in 0..rows {
         // SAFETY: the missing value is one of the attribute.
         unsafe { column.push(value.unwrap_or(pg_sys::Datum::from(0)), value.is_none()) };
