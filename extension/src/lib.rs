@@ -3,10 +3,12 @@
 //!
 //! A map: `options` (settings and table options), `write` (rows to segments), `store` (the column store
 //! inside a TOAST relation), `read` (segments to rows), `am` (the table access method over all of these),
-//! `hooks` (what PostgreSQL calls besides), `types` (Doris's types and functions), `pg` (the edge to PostgreSQL).
+//! `cdc` (mirrors kept current
+//! from the WAL), `hooks` (what PostgreSQL calls besides), `types` (Doris's types and functions), `pg` (the edge to PostgreSQL).
 use pgrx::prelude::*;
 
 mod am;
+mod cdc;
 mod hooks;
 mod options;
 mod pg;
@@ -25,6 +27,7 @@ pub unsafe extern "C-unwind" fn _PG_init() {
     std::env::remove_var("RUST_BACKTRACE");
     options::settings::define();
     hooks::install();
+    cdc::init();
 }
 
 /// Whether the library was loaded when the server started.

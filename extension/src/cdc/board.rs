@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Shared memory: one entry for each sync that runs or waits to run again. Lost at a restart; nothing depends on it
+//! that the catalogue and the replication origins do not tell.
+use pgrx::prelude::*;
+use pgrx::{pg_shmem_init, PGRXSharedMemory, PgLwLock};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Syncs of all databases that can run at once.
+pub(crate) const SYNCS_MAX: usize = 64;
+
+/// What is known of one sync.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Entry {
+    pub(crate) db: u32,
+    pub(crate) sync: i32,
+    /// The apply worker, or 0.
+    pub(crate) worker_pid: i32,
+    /// The decoding process, or 0.
+    pub(crate) decoder_pid: i32,
+    /// Not to be started before this time (microseconds since 2000).
+    pub(crate) not_before_us: i64,
+    pub(crate) retries: i32,
+    /// The sync has been removed; the entry can go.
+    pub(crate) gone: bool,
+    /// Bumped when the catalogue says something new about the sync.
+    pub(crate) generation: u32,
+    /// One more than the generation the worker has acted upon; 0 is none.
+    pub(crate) seen: u32,
+    /// Tables that the worker knows it has to fill.
+    pub(crate) to_fill: u32,
+    /// Decoded up to here.
+    pub(crate) received: u64,
+    /// Visible in the mirrors up to here.
+    pub(crate) applied: u64,
+    /// Durable in the mirrors up to here.
+    pub(crate) flushed: u64,
+    pub(crate) rows: i64,
+    pub(crate) transactions: i64,
+    pub(crate) batches: i64,
+    /// Source commit time of the newest transaction applied, and when that happened.
+    pub(crate) commit_us: i64,
+    pub(crate) applied_us: i64,
+}
+
+/// The whole of the shared memory.
+#[derive(Clone, Copy)]
+pub(crate) struct Board {
+    pub(crate) launcher_pid: i32,
+    /// The syncs that existed when the server started are on the board.
+    pub(crate) counted: bool,
+    pub(crate) entries: [Entry; SYNCS_MAX],
+}
+
+impl Default for Board {
+    fn default() -> Self {
+        Board {
+            launcher_pid: 0,
+            counted: false,
+            entries: [Entry::default(); SYNCS_MAX],
+        }
+    }
+}
+
+// SAFETY: plain numbers, read and written under the lock only.
+unsafe impl PGRXSharedMemory for Board {}
+
+// SAFETY: the name is this extension's own.
+static BOARD: PgLwLock<Board> = unsafe { PgLwLock::new(c"pg_doris_cdc") };
+static PRELOADED: AtomicBool = AtomicBool::new(false);
+
+#[allow(unexpected_cfgs)] // The macro names versions that this crate has no feature for.
+fn reserve() {
+    pg_shmem_init!(BOARD);
+}
+
+/// Reserves the memory; to be called while libraries are preloaded.
+pub(crate) fn init() {
+    reserve();
+    PRELOADED.store(true, Ordering::Relaxed);
+}
+
+/// Whether there is a board, and so a launcher.
+pub(crate) fn exists() -> bool {
+    PRELOADED.load(Ordering::Relaxed)
+}
+
+impl Board {
+    /// The entry of a sync, made if there is room.
+    pub(crate) fn entry(&mut self, db: u32, sync: i32) -> Option<&mut Entry> {
+        let at = self
+            .position(db, sync)
+            .or_else(|| self.entries.iter().position(|e| e.sync == 0))?;
+        let entry = &mut self.entries[at];
+        if entry.sync == 0 {
+            *entry = Entry {
+                db,
+                sync,
+                ..Entry::default()
+            };
+        }
+        Some(entry)
+    }
+
+    /// Where the sync's entry is.
+    pub(crate) fn position(&self, db: u32, sync: i32) -> Option<usize> {
+        self.entries
+            .iter()
+            .position(|e| e.sync == sync && e.db == db)
+    }
+}
+
+/// Reads the board.
+pub(crate) fn read<R>(f: impl FnOnce(&Board) -> R) -> R {
+    f(&BOARD.share())
+}
+
+/// Changes the board.
+pub(crate) fn write<R>(f: impl FnOnce(&mut Board) -> R) -> R {
+    f(&mut BOARD.exclusive())
+}
+
+/// A copy of the sync's entry.
+pub(crate) fn get(db: u32, sync: i32) -> Option<Entry> {
+    read(|b| b.position(db, sync).map(|at| b.entries[at]))
+}
+
+/// Changes the sync's entry; makes it if it is missing.
+pub(crate) fn update(db: u32, sync: i32, f: impl FnOnce(&mut Entry)) {
+    write(|b| {
+        if let Some(e) = b.entry(db, sync) {
+            f(e);
+        }
+    });
+}
+
+/// Lets the launcher look again now.
+pub(crate) fn wake_launcher() {
+    let pid = read(|b| b.launcher_pid);
+    wake(pid);
+}
+
+/// Sets the latch of a process.
+pub(crate) fn wake(pid: i32) {
+    if pid > 0 {
+        // SAFETY: every PostgreSQL process answers SIGUSR1 by setting its latch.
+        unsafe { kill(pid, 10) };
+    }
+}
+
+extern "C" {
+    fn kill(pid: i32, signal: i32) -> i32;
+}
+
+/// Now, in microseconds since 2000-01-01.
+pub(crate) fn now_us() -> i64 {
+    // SAFETY: reads the clock.
+    unsafe { pg_sys::GetCurrentTimestamp() }
+}

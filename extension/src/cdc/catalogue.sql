@@ -1,0 +1,43 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- What is to be mirrored, and how far it is. Written by the functions of this schema and the workers only.
+CREATE TABLE doris.sync (
+    id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    name text NOT NULL UNIQUE,
+    owner oid NOT NULL,
+    connection text,
+    wanted text NOT NULL DEFAULT 'run' CHECK (wanted IN ('run', 'pause')),
+    state text NOT NULL DEFAULT 'starting' CHECK (state IN ('starting', 'copying', 'streaming', 'paused', 'failing')),
+    slot_made boolean NOT NULL DEFAULT false,
+    options jsonb NOT NULL DEFAULT '{}',
+    last_error text,
+    error_at timestamptz,
+    retries int NOT NULL DEFAULT 0,
+    created_at timestamptz NOT NULL DEFAULT now()
+);
+
+CREATE TABLE doris.sync_table (
+    sync int NOT NULL REFERENCES doris.sync ON DELETE CASCADE,
+    source oid NOT NULL,
+    source_name text NOT NULL,
+    target oid NOT NULL,
+    state text NOT NULL DEFAULT 'init' CHECK (state IN ('init', 'streaming', 'paused')),
+    -- The rows a copy holds: those of transactions this snapshot saw, all of them before this position.
+    snapshot text,
+    snapshot_lsn pg_lsn,
+    -- The source's columns the mirror is in step with: [{"number", "name", "type", "typmod"}].
+    columns jsonb,
+    key_columns text[],
+    -- The files the source was made of; other files after DDL mean that its rows were rewritten.
+    files text,
+    rows_copied bigint,
+    copy_started_at timestamptz,
+    copy_finished_at timestamptz,
+    copies int NOT NULL DEFAULT 0,
+    last_error text,
+    error_at timestamptz,
+    PRIMARY KEY (sync, source)
+);
+CREATE UNIQUE INDEX sync_table_target ON doris.sync_table (target);
+
+REVOKE ALL ON doris.sync, doris.sync_table FROM PUBLIC;
+GRANT USAGE ON SCHEMA doris TO PUBLIC;

@@ -1,0 +1,330 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The decoding process of a sync of this server: reads the WAL, decodes it with pgoutput, sends parcels.
+//!
+//! Decoding in a process of the server needs no connection, so no password and no line in pg_hba.conf; in a process
+//! of its own it runs beside the application of the changes and a large transaction never has to be held in memory.
+//! (Decoding inside the apply worker was rejected: a transaction is replayed in one call, under a historic snapshot,
+//! in which nothing can be written.)
+use super::board;
+use super::catalogue::{publication_name, slot_name};
+use super::channel::Channel;
+use super::session::{caught, check_interrupts, start_worker, wait};
+use doris_cdc::{frame, Lsn};
+use pgrx::prelude::*;
+use std::ffi::CString;
+
+/// A parcel of this size is sent without waiting for more.
+const PARCEL_BYTES: usize = 64 << 10;
+
+extern "C-unwind" {
+    fn wal_segment_open(
+        state: *mut pg_sys::XLogReaderState,
+        segment: pg_sys::XLogSegNo,
+        timeline: *mut pg_sys::TimeLineID,
+    );
+    fn wal_segment_close(state: *mut pg_sys::XLogReaderState);
+    fn LogicalDecodingProcessRecord(
+        ctx: *mut pg_sys::LogicalDecodingContext,
+        record: *mut pg_sys::XLogReaderState,
+    );
+}
+
+/// What the callbacks work on. One decoding process has one.
+struct Sender {
+    channel: Channel,
+    parcel: Vec<u8>,
+    progress: Lsn,
+}
+
+impl Sender {
+    fn flush(&mut self) {
+        if self.parcel.is_empty() {
+            return;
+        }
+        if !self.channel.send(&self.parcel) {
+            // The receiver went away: there is nobody to report to.
+            // SAFETY: the regular end of a process.
+            unsafe { pg_sys::proc_exit(0) };
+        }
+        self.parcel.clear();
+    }
+
+    /// Sends what is there, and how far the WAL has been decoded, if that is news.
+    fn flush_at(&mut self, decoded: Lsn) {
+        if decoded > self.progress {
+            self.progress = decoded;
+            frame::put_progress(&mut self.parcel, decoded);
+        }
+        self.flush();
+    }
+}
+
+static mut SENDER: Option<Sender> = None;
+static mut OWN_ORIGIN: pg_sys::RepOriginId = 0;
+
+/// The sender, set before the first callback.
+fn sender() -> &'static mut Sender {
+    // SAFETY: a process with one thread; no two borrows overlap, as the callbacks do not call each other.
+    unsafe {
+        (*(&raw mut SENDER))
+            .as_mut()
+            .unwrap_or_else(|| error!("no channel"))
+    }
+}
+
+/// The arguments of a decoding process, in the worker's extra text.
+pub(crate) struct Arguments {
+    pub(crate) db: u32,
+    pub(crate) sync: i32,
+    /// The process that applies; when it is gone, so is this one.
+    pub(crate) worker: i32,
+    pub(crate) channel: u32,
+    pub(crate) from: Lsn,
+}
+
+impl Arguments {
+    /// As text.
+    pub(crate) fn to_text(&self) -> String {
+        format!(
+            "{} {} {} {} {}",
+            self.db, self.sync, self.worker, self.channel, self.from.0
+        )
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let mut words = text.split(' ');
+        Some(Arguments {
+            db: words.next()?.parse().ok()?,
+            sync: words.next()?.parse().ok()?,
+            worker: words.next()?.parse().ok()?,
+            channel: words.next()?.parse().ok()?,
+            from: Lsn(words.next()?.parse().ok()?),
+        })
+    }
+}
+
+/// The decoding process.
+#[pg_guard]
+#[no_mangle]
+pub extern "C-unwind" fn doris_sync_decoder_main(_argument: pg_sys::Datum) {
+    let text = pgrx::bgworkers::BackgroundWorker::get_extra();
+    let Some(arguments) = Arguments::parse(text) else {
+        error!("bad arguments \"{text}\"")
+    };
+    start_worker(Some(arguments.db));
+    let sender = Sender {
+        channel: Channel::open(arguments.channel),
+        parcel: Vec::new(),
+        progress: Lsn(0),
+    };
+    // SAFETY: the only thread; nobody borrows it yet.
+    unsafe { *(&raw mut SENDER) = Some(sender) };
+    // SAFETY: reads this process's own pid.
+    let pid = unsafe { pg_sys::MyProcPid };
+    board::update(arguments.db, arguments.sync, |e| e.decoder_pid = pid);
+    let result = caught(|| decode(&arguments));
+    if let Err((message, _)) = result {
+        // The applying process reports it; this one has nothing left to say.
+        let sender = self::sender();
+        sender.parcel.clear();
+        frame::put_failure(&mut sender.parcel, &message);
+        sender.flush();
+        // SAFETY: the regular end of a process.
+        unsafe { pg_sys::proc_exit(0) };
+    }
+}
+
+fn decode(arguments: &Arguments) {
+    let ctx = start(arguments);
+    let mut idle = 0;
+    let mut confirmed = 0;
+    loop {
+        check_interrupts();
+        confirm(arguments, &mut confirmed);
+        // SAFETY: the context and its reader live as long as the process.
+        let (end, flushed) = unsafe {
+            (
+                (*(*ctx).reader).EndRecPtr,
+                pg_sys::GetFlushRecPtr(std::ptr::null_mut()),
+            )
+        };
+        if end >= flushed {
+            sender().flush_at(Lsn(end));
+            idle += 1;
+            // A new commit is seen within a millisecond or two; a quiet server is looked at less often.
+            wait(if idle > 1000 { 10 } else { 1 });
+            continue;
+        }
+        idle = 0;
+        decode_record(ctx);
+        if sender().parcel.len() >= PARCEL_BYTES {
+            sender().flush();
+        }
+    }
+}
+
+/// Acquires the slot and starts pgoutput on it.
+fn start(arguments: &Arguments) -> *mut pg_sys::LogicalDecodingContext {
+    let slot = CString::new(slot_name(arguments.db, arguments.sync)).unwrap_or_default();
+    let options = [
+        ("proto_version", "1".to_owned()),
+        (
+            "publication_names",
+            format!("\"{}\"", publication_name(arguments.sync)),
+        ),
+        ("binary", "true".to_owned()),
+    ];
+    // SAFETY: the calls a walsender makes at START_REPLICATION, in their order; the options and the context are
+    // allocated in a context that lives as long as the process.
+    unsafe {
+        pg_sys::CurrentResourceOwner =
+            pg_sys::ResourceOwnerCreate(std::ptr::null_mut(), c"doris decoder".as_ptr());
+        pg_sys::MemoryContextSwitchTo(pg_sys::TopMemoryContext);
+        pg_sys::StartTransactionCommand();
+        OWN_ORIGIN = pg_sys::replorigin_by_name(slot.as_ptr(), true);
+        pg_sys::CommitTransactionCommand();
+        pg_sys::CurrentResourceOwner =
+            pg_sys::ResourceOwnerCreate(std::ptr::null_mut(), c"doris decoder".as_ptr());
+        pg_sys::MemoryContextSwitchTo(pg_sys::TopMemoryContext);
+        acquire_slot(&slot);
+        let mut list = std::ptr::null_mut();
+        for (name, value) in options {
+            let name = CString::new(name).unwrap_or_default();
+            let value = CString::new(value).unwrap_or_default();
+            let text = pg_sys::makeString(pg_sys::pstrdup(value.as_ptr()));
+            let element = pg_sys::makeDefElem(pg_sys::pstrdup(name.as_ptr()), text.cast(), -1);
+            list = pg_sys::lappend(list, element.cast());
+        }
+        let mut routine = pg_sys::XLogReaderRoutine {
+            page_read: Some(read_page),
+            segment_open: Some(wal_segment_open),
+            segment_close: Some(wal_segment_close),
+        };
+        let from = arguments.from.0;
+        let ctx = pg_sys::CreateDecodingContext(
+            from,
+            list,
+            false,
+            &mut routine,
+            Some(prepare_write),
+            Some(write),
+            Some(update_progress),
+        );
+        (*ctx).callbacks.filter_by_origin_cb = Some(is_own_change);
+        let slot = pg_sys::MyReplicationSlot;
+        sender().progress = Lsn((*slot).data.confirmed_flush.max(from));
+        pg_sys::XLogBeginRead((*ctx).reader, (*slot).data.restart_lsn);
+        // Where reading begins is where "decoded up to" begins, too.
+        (*(*ctx).reader).EndRecPtr = (*slot).data.restart_lsn;
+        ctx
+    }
+}
+
+unsafe fn acquire_slot(name: &CString) {
+    // SAFETY: a C string; the caller holds no slot.
+    unsafe {
+        #[cfg(any(feature = "pg15", feature = "pg16", feature = "pg17"))]
+        pg_sys::ReplicationSlotAcquire(name.as_ptr(), false);
+        #[cfg(feature = "pg18")]
+        pg_sys::ReplicationSlotAcquire(name.as_ptr(), false, true);
+    }
+}
+
+fn decode_record(ctx: *mut pg_sys::LogicalDecodingContext) {
+    // SAFETY: the context lives as long as the process; the reader stands on a record boundary.
+    unsafe {
+        let mut message = std::ptr::null_mut();
+        let record = pg_sys::XLogReadRecord((*ctx).reader, &mut message);
+        if !message.is_null() {
+            let text = std::ffi::CStr::from_ptr(message).to_string_lossy();
+            error!("could not read WAL: {text}");
+        }
+        if !record.is_null() {
+            LogicalDecodingProcessRecord(ctx, (*ctx).reader);
+        }
+    }
+}
+
+/// Tells the slot what is durable in the mirrors, so that its WAL can go.
+fn confirm(arguments: &Arguments, confirmed: &mut u64) {
+    let Some(entry) = board::get(arguments.db, arguments.sync) else {
+        return;
+    };
+    // SAFETY: this process holds the slot.
+    unsafe {
+        if entry.worker_pid != arguments.worker {
+            pg_sys::proc_exit(0);
+        }
+        if entry.flushed > *confirmed {
+            *confirmed = entry.flushed;
+            pg_sys::LogicalConfirmReceivedLocation(entry.flushed);
+        }
+    }
+}
+
+/// Reads a page of WAL; sends what is ready before it waits for more.
+#[pg_guard]
+unsafe extern "C-unwind" fn read_page(
+    state: *mut pg_sys::XLogReaderState,
+    page: pg_sys::XLogRecPtr,
+    wanted: std::ffi::c_int,
+    target: pg_sys::XLogRecPtr,
+    buffer: *mut std::ffi::c_char,
+) -> std::ffi::c_int {
+    // SAFETY: the arguments are passed on as they came.
+    unsafe {
+        if page + wanted as u64 > pg_sys::GetFlushRecPtr(std::ptr::null_mut()) {
+            sender().flush();
+        }
+        pg_sys::read_local_xlog_page(state, page, wanted, target, buffer)
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn prepare_write(
+    ctx: *mut pg_sys::LogicalDecodingContext,
+    _lsn: pg_sys::XLogRecPtr,
+    _xid: pg_sys::TransactionId,
+    _last: bool,
+) {
+    // SAFETY: the context's own buffer.
+    unsafe { pg_sys::resetStringInfo((*ctx).out) };
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn write(
+    ctx: *mut pg_sys::LogicalDecodingContext,
+    _lsn: pg_sys::XLogRecPtr,
+    _xid: pg_sys::TransactionId,
+    _last: bool,
+) {
+    // SAFETY: the plugin has filled the context's buffer.
+    let message = unsafe {
+        std::slice::from_raw_parts((*(*ctx).out).data.cast::<u8>(), (*(*ctx).out).len as usize)
+    };
+    let sender = sender();
+    frame::put_data(&mut sender.parcel, message);
+    if sender.parcel.len() >= PARCEL_BYTES {
+        sender.flush();
+        check_interrupts();
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn update_progress(
+    _ctx: *mut pg_sys::LogicalDecodingContext,
+    _lsn: pg_sys::XLogRecPtr,
+    _xid: pg_sys::TransactionId,
+    _skipped: bool,
+) {
+}
+
+/// What this sync wrote itself is not decoded: its mirrors are in no publication of it.
+#[pg_guard]
+unsafe extern "C-unwind" fn is_own_change(
+    _ctx: *mut pg_sys::LogicalDecodingContext,
+    origin: pg_sys::RepOriginId,
+) -> bool {
+    // SAFETY: set once, before decoding starts.
+    unsafe { OWN_ORIGIN != 0 && origin == OWN_ORIGIN }
+}

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The launcher: keeps one apply worker running for every sync of every database.
+//!
+//! The board in shared memory is its list: a registration puts the sync there when it commits. After a start of the
+//! server a short-lived process (the census) fills the board from pg_replication_origin, where each sync has an
+//! origin named after its database and id: origins are shared by all databases and transactional. The launcher itself
+//! is connected to no database, which would block CREATE and DROP DATABASE, and so cannot read that catalogue.
+use super::board::{self, now_us};
+use super::catalogue::parse_origin;
+use super::session::{begin, column, commit, execute, rows, start_worker, transaction, wait};
+use pgrx::bgworkers::{BackgroundWorkerBuilder, BgWorkerStartTime};
+use pgrx::prelude::*;
+use std::time::Duration;
+
+const LOOK_MS: i64 = 1000;
+
+/// Registers the launcher while libraries are preloaded.
+pub(crate) fn register() {
+    BackgroundWorkerBuilder::new("doris sync launcher")
+        .set_type("doris sync launcher")
+        .set_library("pg_doris")
+        .set_function("doris_sync_launcher_main")
+        .enable_spi_access()
+        .set_start_time(BgWorkerStartTime::RecoveryFinished)
+        .set_restart_time(Some(Duration::from_secs(5)))
+        .load();
+}
+
+/// The launcher.
+#[pg_guard]
+#[no_mangle]
+pub extern "C-unwind" fn doris_sync_launcher_main(_argument: pg_sys::Datum) {
+    start_worker(None);
+    // SAFETY: reads this process's own pid.
+    let pid = unsafe { pg_sys::MyProcPid };
+    board::write(|b| b.launcher_pid = pid);
+    let mut census_not_before = 0;
+    loop {
+        if board::read(|b| b.counted) {
+            let entries = board::read(|b| b.entries);
+            for entry in entries.iter().filter(|e| e.sync != 0) {
+                start_if_due(entry.db, entry.sync);
+            }
+        } else if census_not_before <= now_us() {
+            census_not_before = now_us() + 5_000_000;
+            start_census();
+        }
+        wait(LOOK_MS);
+    }
+}
+
+/// Runs the census in a database that can be connected to.
+fn start_census() {
+    begin();
+    let mut database = 0;
+    // SAFETY: a scan of pg_database, which can be read without being connected to a database.
+    unsafe {
+        let rel = pg_sys::table_open(pg_sys::DatabaseRelationId, pg_sys::AccessShareLock as i32);
+        let (index, none) = (pg_sys::InvalidOid, std::ptr::null_mut());
+        let scan = pg_sys::systable_beginscan(rel, index, false, std::ptr::null_mut(), 0, none);
+        loop {
+            let tuple = pg_sys::systable_getnext(scan);
+            if tuple.is_null() {
+                break;
+            }
+            let form = pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_database>();
+            if (*form).datallowconn && (database == 0 || !(*form).datistemplate) {
+                database = u32::from((*form).oid);
+            }
+        }
+        pg_sys::systable_endscan(scan);
+        pg_sys::table_close(rel, pg_sys::AccessShareLock as i32);
+    }
+    commit();
+    start(
+        "doris sync census",
+        "doris_sync_census_main",
+        &database.to_string(),
+    );
+}
+
+/// Puts the syncs of all databases on the board; drops the origins of databases that are no more.
+#[pg_guard]
+#[no_mangle]
+pub extern "C-unwind" fn doris_sync_census_main(_argument: pg_sys::Datum) {
+    let Ok(database) = pgrx::bgworkers::BackgroundWorker::get_extra().parse() else {
+        return;
+    };
+    start_worker(Some(database));
+    let sql = "SELECT roname, EXISTS (SELECT FROM pg_catalog.pg_database d WHERE roname LIKE 'pg\\_doris\\_' || d.oid || \
+               '\\_%') FROM pg_catalog.pg_replication_origin WHERE roname LIKE 'pg\\_doris\\_%'";
+    let origins = transaction(|| {
+        rows(sql, &[], |r| {
+            (
+                column::<String>(r, 1).unwrap_or_default(),
+                column::<bool>(r, 2).unwrap_or(true),
+            )
+        })
+    });
+    for (name, alive) in origins {
+        match parse_origin(&name) {
+            Some((db, sync)) if alive => board::update(db, sync, |_| ()),
+            Some(_) => transaction(|| drop_origin(&name)),
+            None => {}
+        }
+    }
+    board::write(|b| b.counted = true);
+    board::wake_launcher();
+}
+
+fn drop_origin(name: &str) {
+    execute(
+        "SELECT pg_catalog.pg_replication_origin_drop($1)",
+        &[name.into()],
+    );
+}
+
+fn start(name: &str, function: &str, extra: &str) {
+    let started = BackgroundWorkerBuilder::new(name)
+        .set_type("doris sync")
+        .set_library("pg_doris")
+        .set_function(function)
+        .enable_spi_access()
+        .set_start_time(BgWorkerStartTime::RecoveryFinished)
+        .set_restart_time(None)
+        .set_extra(extra)
+        // SAFETY: reads this process's own pid.
+        .set_notify_pid(unsafe { pg_sys::MyProcPid })
+        .load_dynamic();
+    if started.is_err() {
+        warning!("no background worker is free for \"{name}\"; raise max_worker_processes");
+    }
+}
+
+/// Starts the sync's worker unless it runs, is paused, or waits after a failure.
+fn start_if_due(db: u32, sync: i32) {
+    let due = board::write(|b| {
+        let Some(at) = b.position(db, sync) else {
+            return false;
+        };
+        let entry = &mut b.entries[at];
+        if entry.gone && entry.worker_pid == 0 {
+            *entry = Default::default();
+            return false;
+        }
+        let due = entry.worker_pid == 0 && entry.not_before_us <= now_us();
+        if due {
+            // If it does not come up, it is tried again after this.
+            entry.not_before_us = now_us() + 5_000_000;
+        }
+        due
+    });
+    if due {
+        let name = format!("doris sync {sync} of database {db}");
+        start(&name, "doris_sync_worker_main", &format!("{db} {sync}"));
+    }
+}

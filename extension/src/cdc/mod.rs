@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Live mirrors of PostgreSQL tables, kept current from the WAL.
+//!
+//! ```text
+//! surface    doris.sync_table() and its kin record what is wanted (catalogue.sql), nothing more
+//! launcher   sees from pg_replication_origin which syncs exist and keeps a worker running for each
+//! decoder    a process that decodes the WAL of this server with pgoutput and sends parcels of changes
+//! channel    the queue between the two
+//! worker     fills new mirrors (copy), folds the changes of whole transactions (doris_cdc), applies them (apply),
+//!            follows the source's DDL (follow), and commits rows and position together
+//! board      shared memory: which worker runs, how far it is
+//! ```
+mod apply_shell;
+mod board;
+mod catalogue;
+mod channel;
+mod copy;
+mod decoder_shell;
+mod follow;
+mod launcher;
+mod session;
+mod surface;
+mod target;
+mod worker;
+
+use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
+
+/// Changed rows after which a batch is committed at the end of the source's transaction.
+pub(crate) static BATCH_ROWS: GucSetting<i32> = GucSetting::<i32>::new(50_000);
+/// Kilobytes of changes held in memory before they are written out, inside or at the end of a transaction.
+pub(crate) static BATCH_KB: GucSetting<i32> = GucSetting::<i32>::new(16 * 1024);
+/// Milliseconds after which a batch is committed at the end of the source's transaction.
+pub(crate) static BATCH_MS: GucSetting<i32> = GucSetting::<i32>::new(100);
+
+/// Settings; and, while libraries are preloaded, shared memory and the launcher.
+pub fn init() {
+    let settings = [
+        (
+            c"doris.sync_batch_rows",
+            c"Rows after which an apply worker commits.",
+            &BATCH_ROWS,
+            GucFlags::empty(),
+        ),
+        (
+            c"doris.sync_batch_bytes",
+            c"Memory of an apply worker's batch.",
+            &BATCH_KB,
+            GucFlags::UNIT_KB,
+        ),
+        (
+            c"doris.sync_batch_time",
+            c"Time after which an apply worker commits.",
+            &BATCH_MS,
+            GucFlags::UNIT_MS,
+        ),
+    ];
+    for (name, text, setting, flags) in settings {
+        GucRegistry::define_int_guc(
+            name,
+            text,
+            c"Batches end with a whole transaction of the source.",
+            setting,
+            1,
+            i32::MAX / 1024,
+            GucContext::Sighup,
+            flags,
+        );
+    }
+    // SAFETY: a flag of the postmaster.
+    if unsafe { pgrx::pg_sys::process_shared_preload_libraries_in_progress } {
+        board::init();
+        launcher::register();
+    }
+}

@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What the workers need of a session: transactions, whose rights are in force, statements, waiting.
+use pgrx::datum::DatumWithOid;
+use pgrx::pg_sys::panic::CaughtError;
+use pgrx::prelude::*;
+use pgrx::spi::{SpiHeapTupleData, SpiTupleTable};
+
+/// The bootstrap superuser, who owns the catalogue's rights whatever the extension's owner is called.
+const SUPERUSER: u32 = 10;
+
+// Signal handlers have to be the functions themselves, not guarded calls of them.
+extern "C-unwind" {
+    fn die(signal: i32);
+    fn SignalHandlerForConfigReload(signal: i32);
+}
+
+/// Runs `f` in a transaction of its own with a snapshot, for a process that has none open.
+pub(crate) fn transaction<R>(f: impl FnOnce() -> R) -> R {
+    begin();
+    let result = with_snapshot(f);
+    commit();
+    result
+}
+
+/// Begins a transaction.
+pub(crate) fn begin() {
+    // SAFETY: called at the top level of a worker, outside any transaction.
+    unsafe {
+        pg_sys::SetCurrentStatementStartTimestamp();
+        pg_sys::StartTransactionCommand();
+    }
+}
+
+/// Commits the open transaction.
+pub(crate) fn commit() {
+    // SAFETY: the transaction was begun by `begin` and no snapshot of ours is active.
+    unsafe { pg_sys::CommitTransactionCommand() }
+}
+
+/// Throws away whatever is open after an error.
+pub(crate) fn abort() {
+    // SAFETY: valid in every transaction state.
+    unsafe { pg_sys::AbortOutOfAnyTransaction() }
+}
+
+/// Runs `f` under a new active snapshot.
+pub(crate) fn with_snapshot<R>(f: impl FnOnce() -> R) -> R {
+    // SAFETY: a transaction is open; an error unwinds the snapshot stack with the transaction.
+    unsafe { pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot()) };
+    let result = f();
+    // SAFETY: the snapshot pushed above is on top.
+    unsafe { pg_sys::PopActiveSnapshot() };
+    result
+}
+
+/// Runs `f` with the rights of `role`. The context forbids the code run to change roles.
+pub(crate) fn as_role<R>(role: pg_sys::Oid, f: impl FnOnce() -> R) -> R {
+    let (mut before, mut context) = (pg_sys::InvalidOid, 0);
+    // SAFETY: an error restores the user with the transaction; otherwise it is restored below.
+    unsafe {
+        pg_sys::GetUserIdAndSecContext(&mut before, &mut context);
+        let forbid = pg_sys::SECURITY_LOCAL_USERID_CHANGE as i32;
+        pg_sys::SetUserIdAndSecContext(role, context | forbid);
+    }
+    let result = f();
+    // SAFETY: as above.
+    unsafe { pg_sys::SetUserIdAndSecContext(before, context) };
+    result
+}
+
+/// Runs `f` with the catalogue's rights. Only for statements of this extension that name every object in full.
+pub(crate) fn elevated<R>(f: impl FnOnce() -> R) -> R {
+    as_role(pg_sys::Oid::from(SUPERUSER), f)
+}
+
+/// The role whose rights are in force.
+pub(crate) fn current_role() -> pg_sys::Oid {
+    // SAFETY: a session has a user.
+    unsafe { pg_sys::GetUserId() }
+}
+
+/// Runs a statement that changes something.
+pub(crate) fn execute(sql: &str, args: &[DatumWithOid<'_>]) {
+    if let Err(e) = Spi::run_with_args(sql, args) {
+        error!("{e}");
+    }
+}
+
+/// The first column of the first row.
+pub(crate) fn value<T: FromDatum + IntoDatum>(sql: &str, args: &[DatumWithOid<'_>]) -> Option<T> {
+    Spi::connect(|client| {
+        let table = client
+            .select(sql, Some(1), args)
+            .unwrap_or_else(|e| error!("{e}"));
+        if table.is_empty() {
+            return None;
+        }
+        table.first().get::<T>(1).unwrap_or_else(|e| error!("{e}"))
+    })
+}
+
+/// The first column of the first row of a statement that changes something.
+pub(crate) fn changed_value<T: FromDatum + IntoDatum>(
+    sql: &str,
+    args: &[DatumWithOid<'_>],
+) -> Option<T> {
+    Spi::connect_mut(|client| {
+        let table = client
+            .update(sql, Some(1), args)
+            .unwrap_or_else(|e| error!("{e}"));
+        if table.is_empty() {
+            return None;
+        }
+        table.first().get::<T>(1).unwrap_or_else(|e| error!("{e}"))
+    })
+}
+
+/// All rows, each through `f`.
+pub(crate) fn rows<R>(
+    sql: &str,
+    args: &[DatumWithOid<'_>],
+    f: impl Fn(&SpiHeapTupleData<'_>) -> R,
+) -> Vec<R> {
+    Spi::connect(|client| {
+        let mut table: SpiTupleTable<'_> = client
+            .select(sql, None, args)
+            .unwrap_or_else(|e| error!("{e}"));
+        let mut out = Vec::new();
+        while table.next().is_some() {
+            if let Ok(Some(row)) = table.get_heap_tuple() {
+                out.push(f(&row));
+            }
+        }
+        out
+    })
+}
+
+/// A column of a row.
+pub(crate) fn column<T: FromDatum + IntoDatum>(row: &SpiHeapTupleData<'_>, at: usize) -> Option<T> {
+    row.get::<T>(at).unwrap_or_else(|e| error!("{e}"))
+}
+
+/// Answers signals: cancels, terminates, and re-reads the configuration.
+pub(crate) fn check_interrupts() {
+    pgrx::check_for_interrupts!();
+    // SAFETY: flags set by signal handlers; read and cleared as PostgreSQL's own loops do.
+    unsafe {
+        if pg_sys::ConfigReloadPending != 0 {
+            pg_sys::ConfigReloadPending = 0;
+            pg_sys::ProcessConfigFile(pg_sys::GucContext::PGC_SIGHUP);
+        }
+    }
+}
+
+/// Sleeps until the latch is set or the time is over.
+pub(crate) fn wait(milliseconds: i64) {
+    let events = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
+    // SAFETY: the process's own latch.
+    unsafe {
+        pg_sys::WaitLatch(
+            pg_sys::MyLatch,
+            events as i32,
+            milliseconds,
+            pg_sys::PG_WAIT_EXTENSION,
+        );
+        pg_sys::ResetLatch(pg_sys::MyLatch);
+    }
+    check_interrupts();
+}
+
+/// What every worker does first: signal handlers and the connection (no database: shared catalogues only).
+pub(crate) fn start_worker(database: Option<u32>) {
+    // SAFETY: the first thing a background worker does, on its only thread.
+    unsafe {
+        pg_sys::pqsignal(pg_sys::SIGTERM as i32, Some(die));
+        pg_sys::pqsignal(pg_sys::SIGHUP as i32, Some(SignalHandlerForConfigReload));
+        pg_sys::BackgroundWorkerUnblockSignals();
+        match database {
+            Some(db) => {
+                pg_sys::BackgroundWorkerInitializeConnectionByOid(db.into(), pg_sys::InvalidOid, 0)
+            }
+            None => {
+                pg_sys::BackgroundWorkerInitializeConnection(std::ptr::null(), std::ptr::null(), 0)
+            }
+        }
+    }
+}
+
+/// Sets a parameter for the life of the process.
+pub(crate) fn set_parameter(name: &std::ffi::CStr, value: &std::ffi::CStr) {
+    // SAFETY: both are constants with a terminating zero.
+    unsafe {
+        pg_sys::SetConfigOption(
+            name.as_ptr(),
+            value.as_ptr(),
+            pg_sys::GucContext::PGC_SUSET,
+            pg_sys::GucSource::PGC_S_OVERRIDE,
+        );
+    }
+}
+
+/// The message of an error, and whether trying again can help.
+pub(crate) fn describe(error: &CaughtError) -> (String, bool) {
+    let report = match error {
+        CaughtError::PostgresError(r) | CaughtError::ErrorReport(r) => r,
+        CaughtError::RustPanic { ereport, .. } => ereport,
+    };
+    let mut text = report.message().to_owned();
+    if let Some(detail) = report.detail() {
+        text = format!("{text} ({detail})");
+    }
+    let code = report.sql_error_code();
+    let transient = matches!(
+        code,
+        PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE
+            | PgSqlErrorCode::ERRCODE_T_R_DEADLOCK_DETECTED
+            | PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE
+            | PgSqlErrorCode::ERRCODE_DISK_FULL
+            | PgSqlErrorCode::ERRCODE_OUT_OF_MEMORY
+            | PgSqlErrorCode::ERRCODE_TOO_MANY_CONNECTIONS
+            | PgSqlErrorCode::ERRCODE_CONFIGURATION_LIMIT_EXCEEDED
+            | PgSqlErrorCode::ERRCODE_QUERY_CANCELED
+            | PgSqlErrorCode::ERRCODE_ADMIN_SHUTDOWN
+            | PgSqlErrorCode::ERRCODE_IO_ERROR
+            | PgSqlErrorCode::ERRCODE_OBJECT_IN_USE
+    );
+    (text, transient)
+}
+
+/// Runs `f`; an error comes back as a value. The caller has to abort the transaction.
+pub(crate) fn caught<R>(f: impl FnOnce() -> R) -> Result<R, (String, bool)> {
+    PgTryBuilder::new(std::panic::AssertUnwindSafe(|| Ok(f())))
+        .catch_others(|e| Err(describe(&e)))
+        .catch_rust_panic(|e| Err(describe(&e)))
+        .execute()
+}

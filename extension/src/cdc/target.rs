@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+//! One mirrored table as the apply worker holds it: its catalogue row, the shape of the stream, what is pending.
+use super::apply_shell;
+use super::catalogue::SyncTable;
+use doris_cdc::fold::{Fold, FoldError, Log, Taken};
+use doris_cdc::pgoutput::{Old, Relation, Tuple};
+use doris_cdc::shape::Known;
+use pgrx::prelude::*;
+
+/// Memory a table keeps between batches.
+const KEEP_BYTES: usize = 1 << 20;
+
+/// A source table and its mirror.
+pub(crate) struct Mirror {
+    pub(crate) table: SyncTable,
+    /// How the stream describes the source now.
+    pub(crate) relation: Option<Relation>,
+    /// The plan of application, once the mirror is in step with `relation`.
+    pub(crate) plan: Option<Plan>,
+}
+
+/// How the columns of the stream meet those of the mirror, and what is pending.
+pub(crate) struct Plan {
+    /// For each column of the stream, the mirror's attribute number.
+    pub(crate) attributes: Vec<i16>,
+    /// The mirror's key index and, for each of its columns, the position in the fold's key.
+    pub(crate) key: Option<(pg_sys::Oid, Vec<usize>)>,
+    pub(crate) pending: Pending,
+}
+
+/// The changes not yet written.
+pub(crate) enum Pending {
+    /// Folded by key.
+    Keyed(Fold),
+    /// One after the other.
+    Logged(Log),
+}
+
+/// One change of a row.
+#[derive(Clone, Copy)]
+pub(crate) enum RowChange<'a> {
+    Insert(Tuple<'a>),
+    Update(Option<Old<'a>>, Tuple<'a>),
+    Delete(Old<'a>),
+}
+
+impl Mirror {
+    pub(crate) fn new(table: SyncTable) -> Self {
+        Mirror {
+            table,
+            relation: None,
+            plan: None,
+        }
+    }
+
+    /// The columns of the stream's description, with the source's column numbers as far as they are known.
+    pub(crate) fn streamed_columns(&self, source: &[Known]) -> Vec<Known> {
+        let columns = self.relation.iter().flat_map(|r| &r.columns);
+        columns
+            .map(|c| {
+                let now = source.iter().find(|s| s.name == c.name);
+                let (number, name) = (now.map_or(0, |s| s.number), c.name.clone());
+                Known {
+                    number,
+                    name,
+                    type_oid: c.type_oid,
+                    typmod: c.typmod,
+                }
+            })
+            .collect()
+    }
+
+    /// Makes the plan for a mirror that is in step. An error says what does not fit.
+    pub(crate) fn plan(&mut self) -> Result<(), String> {
+        let Some(relation) = &self.relation else {
+            return Err("no description of the source".into());
+        };
+        let shape = apply_shell::describe(self.table.target)?;
+        let mut attributes = Vec::with_capacity(relation.columns.len());
+        for column in &relation.columns {
+            match shape.columns.iter().find(|(name, _)| *name == column.name) {
+                Some((_, number)) => attributes.push(*number),
+                None => return Err(format!("the mirror has no column \"{}\"", column.name)),
+            }
+        }
+        let (key, pending) = match shape.key {
+            None => (None, Pending::Logged(Log::new(attributes.len()))),
+            Some((index, numbers)) => {
+                let mut columns = Vec::new();
+                for number in &numbers {
+                    let at = attributes.iter().position(|a| a == number);
+                    let Some(at) = at.filter(|at| relation.columns[*at].identity) else {
+                        return Err(
+                            "the mirror's key is not part of the source's replica identity".into(),
+                        );
+                    };
+                    columns.push(at);
+                }
+                let mut ascending = columns.clone();
+                ascending.sort_unstable();
+                let positions = columns
+                    .iter()
+                    .map(|c| ascending.partition_point(|a| a < c))
+                    .collect();
+                let fold = Fold::new(attributes.len(), ascending);
+                (Some((index, positions)), Pending::Keyed(fold))
+            }
+        };
+        self.plan = Some(Plan {
+            attributes,
+            key,
+            pending,
+        });
+        Ok(())
+    }
+}
+
+impl Plan {
+    /// Takes a change into what is pending.
+    pub(crate) fn offer(&mut self, change: RowChange<'_>) -> Result<Taken, FoldError> {
+        match &mut self.pending {
+            Pending::Keyed(fold) => match change {
+                RowChange::Insert(new) => fold.insert(new),
+                RowChange::Update(old, new) => fold.update(old, new),
+                RowChange::Delete(old) => fold.delete(old),
+            },
+            Pending::Logged(log) => {
+                match change {
+                    RowChange::Insert(new) => log.insert(new)?,
+                    RowChange::Update(old, new) => log.update(old, new)?,
+                    RowChange::Delete(old) => log.delete(old)?,
+                }
+                Ok(Taken::Yes)
+            }
+        }
+    }
+
+    /// Whether nothing is pending.
+    pub(crate) fn is_empty(&self) -> bool {
+        match &self.pending {
+            Pending::Keyed(fold) => fold.is_empty(),
+            Pending::Logged(log) => log.is_empty(),
+        }
+    }
+
+    /// Forgets what was pending.
+    pub(crate) fn clear(&mut self) {
+        match &mut self.pending {
+            Pending::Keyed(fold) => fold.clear(KEEP_BYTES),
+            Pending::Logged(log) => log.clear(),
+        }
+    }
+}

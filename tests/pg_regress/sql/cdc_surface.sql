@@ -1,0 +1,99 @@
+-- Registering, watching and ending mirrors.
+CREATE EXTENSION IF NOT EXISTS pg_doris;
+SET client_min_messages = warning;
+CREATE SCHEMA cdc;
+SET search_path = cdc;
+CREATE TABLE orders (id int PRIMARY KEY, item text, price numeric(10,2), twice numeric GENERATED ALWAYS AS (price * 2) STORED);
+INSERT INTO orders VALUES (1, 'a', 1.50), (2, 'b', 2.50);
+-- What cannot be mirrored, and why.
+CREATE TABLE no_identity (id int);
+SELECT doris.sync_table('no_identity');
+CREATE TABLE nothing (id int PRIMARY KEY);
+ALTER TABLE nothing REPLICA IDENTITY NOTHING;
+SELECT doris.sync_table('nothing');
+CREATE UNLOGGED TABLE unlogged (id int PRIMARY KEY);
+SELECT doris.sync_table('unlogged');
+CREATE VIEW a_view AS SELECT 1 AS id;
+SELECT doris.sync_table('a_view');
+SELECT doris.sync_table('orders', 'orders');
+SELECT doris.sync_table('orders', options => '{"unknown": 1}');
+CREATE TABLE narrow (id int PRIMARY KEY, item text);
+SELECT doris.sync_table('orders', 'narrow');
+CREATE TABLE taken (LIKE orders INCLUDING ALL);
+INSERT INTO taken VALUES (9, 'z', 9);
+SELECT doris.sync_table('orders', 'taken');
+-- Nothing happens before the commit, and nothing after a rollback.
+BEGIN;
+SELECT doris.sync_table('orders');
+SELECT doris.wait_for_sync('main');
+ROLLBACK;
+SELECT count(*) FROM doris.syncs;
+SELECT to_regclass('orders_mirror');
+-- A mirror.
+SELECT doris.sync_table('orders');
+SELECT doris.wait_for_sync('main');
+SELECT * FROM orders_mirror ORDER BY id;
+SELECT doris.sync_table('orders', 'orders_again');
+INSERT INTO orders VALUES (3, 'c', 3.50);
+UPDATE orders SET price = 4.00 WHERE id = 1;
+UPDATE orders SET id = 20 WHERE id = 2;
+SELECT doris.wait_for_sync('main');
+SELECT * FROM orders_mirror ORDER BY id;
+-- A second table joins the running sync.
+CREATE TABLE lines (o int, n int, v float8, PRIMARY KEY (n, o));
+INSERT INTO lines SELECT i / 3, i, i FROM generate_series(1, 10) i;
+SELECT doris.sync_table('lines', 'cdc.line_columns');
+SELECT doris.wait_for_sync('main');
+DELETE FROM lines WHERE n < 8;
+TRUNCATE orders;
+INSERT INTO orders VALUES (7, 'g', 7);
+SELECT doris.wait_for_sync('main');
+SELECT * FROM line_columns ORDER BY n;
+SELECT * FROM orders_mirror;
+SELECT sync, source, target, state, rows_copied, copies, key_columns, last_error FROM doris.sync_tables ORDER BY source;
+SELECT name, local, wanted, state, worker_pid IS NOT NULL AS runs, rows_applied > 0 AS applied, last_error FROM doris.syncs;
+-- Paused, and on again from where it was.
+SELECT doris.pause_sync('main');
+SELECT doris.wait_for_sync('main');
+INSERT INTO orders VALUES (8, 'h', 8);
+SELECT doris.resume_sync('main');
+SELECT doris.wait_for_sync('main');
+SELECT count(*) FROM orders_mirror;
+-- A mirror that was tampered with is filled again.
+DELETE FROM orders_mirror;
+SELECT doris.resync('main', 'orders');
+SELECT doris.wait_for_sync('main');
+SELECT count(*) FROM orders_mirror;
+-- Roles: another one neither sees nor changes it.
+CREATE ROLE cdc_other;
+GRANT USAGE ON SCHEMA cdc TO cdc_other;
+SET ROLE cdc_other;
+SELECT count(*) FROM doris.syncs;
+SELECT count(*) FROM doris.sync_tables;
+SELECT count(*) FROM doris.sync;
+SELECT doris.drop_sync('main');
+SELECT doris.sync_table('cdc.lines');
+RESET ROLE;
+GRANT EXECUTE ON FUNCTION doris.sync_table(regclass, text, jsonb) TO cdc_other;
+SET ROLE cdc_other;
+SELECT doris.sync_table('cdc.lines');
+RESET ROLE;
+REVOKE EXECUTE ON FUNCTION doris.sync_table(regclass, text, jsonb) FROM cdc_other;
+-- The end of one table, then of all.
+SELECT doris.unsync_table('lines');
+SELECT doris.drop_sync('main');
+SELECT count(*) FROM doris.syncs;
+SELECT count(*) FROM pg_publication WHERE pubname LIKE 'pg\_doris\_%';
+SELECT count(*) FROM orders_mirror;
+DO $$
+BEGIN
+  FOR i IN 1..1000 LOOP
+    EXIT WHEN NOT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name LIKE 'pg\_doris\_%');
+    PERFORM pg_sleep(0.01);
+  END LOOP;
+END $$;
+SELECT count(*) FROM pg_replication_slots WHERE slot_name LIKE 'pg\_doris\_%';
+SELECT doris.wait_for_sync('main');
+DROP SCHEMA cdc CASCADE;
+REVOKE ALL ON SCHEMA public FROM cdc_other;
+DROP ROLE cdc_other;

@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Mirrors under faults: seeded writers change sources while workers and servers are killed; at quiescence every mirror
+must equal its source row by row, and the sum over the accounts must hold in every snapshot of their mirror.
+
+  tests/recovery/cdc.sh [--am heap|doris] [--seed N] [--seconds N] [--rounds N] [--writers N]
+"""
+import argparse
+import random
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+from harness import Cluster, Refused, ServerLost, Writer, fresh  # noqa: E402
+
+TABLES = """
+CREATE TABLE items (id int PRIMARY KEY, small int, txt text, big text, num numeric, at timestamptz, arr int[], js jsonb,
+    twice int GENERATED ALWAYS AS (small * 2) STORED);
+CREATE TABLE pairs (a int, v float8, b text, PRIMARY KEY (b, a));
+CREATE TABLE nokey (id int, v text);
+ALTER TABLE nokey REPLICA IDENTITY FULL;
+CREATE TABLE accounts (id int PRIMARY KEY, balance int NOT NULL);
+INSERT INTO accounts SELECT i, 100 FROM generate_series(1, 50) i;
+CREATE TABLE parts (id int, day int, v text, PRIMARY KEY (id, day)) PARTITION BY LIST (day);
+CREATE TABLE parts_0 PARTITION OF parts FOR VALUES IN (0);
+CREATE TABLE parts_1 PARTITION OF parts FOR VALUES IN (1);
+"""
+SOURCES = ["items", "pairs", "nokey", "accounts", "parts"]
+BIG = "(SELECT string_agg(md5(random()::text || i), '') FROM generate_series(1, 120) i)"
+
+
+def change(rng):
+    """One random statement."""
+    key, other = rng.randrange(300), rng.randrange(300)
+    small, text = rng.randrange(1000), f"'t{rng.randrange(10**6)}'"
+    return rng.choices([
+        f"INSERT INTO items VALUES ({key}, {small}, {text}, {BIG}, {small}.50, now(), ARRAY[{key}, NULL], '{{\"k\": {small}}}')"
+        f" ON CONFLICT (id) DO UPDATE SET small = excluded.small",
+        f"UPDATE items SET small = {small}, txt = {text} WHERE id = {key}",
+        f"UPDATE items SET big = {BIG}, num = num * 1.10 WHERE id = {key}",
+        f"UPDATE items SET id = {other} WHERE id = {key}",
+        f"DELETE FROM items WHERE id = {key}",
+        f"UPDATE items SET small = small + 1 WHERE id BETWEEN {key} AND {key + 20}",
+        f"INSERT INTO pairs VALUES ({key}, {small} / 7.0, 'b{other % 5}') ON CONFLICT (b, a) DO UPDATE SET v = excluded.v",
+        f"UPDATE pairs SET a = a + 1 WHERE a = {key}",
+        f"DELETE FROM pairs WHERE a = {other}",
+        f"INSERT INTO nokey VALUES ({key % 20}, {text})",
+        f"DELETE FROM nokey WHERE id = {key % 20}",
+        f"UPDATE nokey SET v = {text} WHERE id = {key % 20}",
+        f"UPDATE accounts SET balance = balance + CASE id WHEN {key % 50 + 1} THEN 5 ELSE -5 END"
+        f" WHERE id IN ({key % 50 + 1}, {(key + 1) % 50 + 1})",
+        f"INSERT INTO parts VALUES ({key}, {other % 2}, {text}) ON CONFLICT (id, day) DO UPDATE SET v = excluded.v",
+        f"UPDATE parts SET day = 1 - day WHERE id = {key}",
+        f"TRUNCATE {rng.choice(['pairs', 'nokey', 'items'])}",
+    ], [8, 8, 4, 4, 4, 2, 6, 4, 2, 3, 2, 2, 6, 4, 3, 0.3])[0]
+
+
+def transaction(rng):
+    statements = []
+    for _ in range(rng.randrange(1, 6)):
+        statements.append(change(rng))
+        if rng.random() < 0.2:
+            undone = "; ".join(change(rng) for _ in range(rng.randrange(1, 3)))
+            statements.append(f"SAVEPOINT s; {undone}; ROLLBACK TO s")
+    end = "ROLLBACK" if rng.random() < 0.1 else "COMMIT"
+    return "BEGIN; " + "; ".join(statements) + "; " + end
+
+
+def write(seed):
+    rng = random.Random(seed)
+
+    def step(session, _n):
+        try:
+            session.query(transaction(rng))
+        except Refused:
+            session.query("ROLLBACK")
+    return step
+
+
+def watch(session, _n):
+    total = session.value("SELECT coalesce(sum(balance), 5000) FROM accounts_mirror")
+    if total != "5000":
+        raise AssertionError(f"a reader of the mirror saw a sum of {total}")
+    time.sleep(0.01)
+
+
+def stop_worker(cluster, rng):
+    kind = rng.choice(["doris sync", "doris decoder"])
+    cluster.query(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = '{kind}'")
+
+
+def differences(cluster):
+    out = {}
+    for source in SOURCES:
+        columns = cluster.value("SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute "
+                                f"WHERE attrelid = '{source}'::regclass AND attnum > 0 AND NOT attisdropped")
+        rows = cluster.query(f"""(SELECT 'missing', s.* FROM (SELECT {columns} FROM {source} EXCEPT ALL SELECT {columns} FROM {source}_mirror) s)
+            UNION ALL (SELECT 'extra', s.* FROM (SELECT {columns} FROM {source}_mirror EXCEPT ALL SELECT {columns} FROM {source}) s)""")
+        if rows:
+            out[source] = [str(row)[:200] for row in rows[:5]] + [f"{len(rows)} rows"]
+    return out
+
+
+def wait_for_mirrors(cluster):
+    try:
+        cluster.query("SELECT doris.wait_for_sync('main', timeout => '90 s')")
+    except Refused as error:
+        state = cluster.query("SELECT state, last_error FROM doris.syncs UNION ALL "
+                              "SELECT source || ' ' || state, last_error FROM doris.sync_tables")
+        raise AssertionError(f"{error}\n{state}") from None
+
+
+def round_of_faults(directory, port, options, seed):
+    rng = random.Random(seed)
+    cluster = Cluster(directory, port).init("max_worker_processes = 16\n").start()
+    try:
+        cluster.query("CREATE EXTENSION pg_doris;" + TABLES)
+        cluster.query("INSERT INTO items SELECT i, i, 'first', repeat('x', 5000) FROM generate_series(0, 200) i")
+        writers = [Writer(cluster, write(seed * 100 + w)) for w in range(options.writers)]
+        for source in SOURCES:
+            cluster.query(f"SELECT doris.sync_table('{source}', options => '{{\"access_method\": \"{options.am}\"}}')")
+        kills = stops = 0
+        until = time.monotonic() + options.seconds
+        readers = [Writer(cluster, watch)]
+        while time.monotonic() < until:
+            time.sleep(rng.uniform(0.2, 1.5))
+            if rng.random() < 0.75:
+                stop_worker(cluster, rng)
+                stops += 1
+                continue
+            cluster.kill()
+            kills += 1
+            finish(writers + readers)
+            cluster.start()
+            writers = [Writer(cluster, write(rng.randrange(10**9))) for _ in range(options.writers)]
+            readers = [Writer(cluster, watch)]
+        written = sum(len(w.acknowledged) for w in writers)
+        finish(writers + readers)
+        wait_for_mirrors(cluster)
+        wrong = differences(cluster)
+        if wrong:
+            raise AssertionError(f"mirrors differ: {wrong}")
+        if cluster.crash_messages() and not kills:
+            raise AssertionError(f"crashed: {cluster.crash_messages()[:3]}")
+        applied = cluster.query("SELECT rows_applied, retries FROM doris.syncs")
+        print(f"# seed {seed}: {stops} workers stopped, {kills} servers killed, {written} transactions since, {applied}")
+    finally:
+        cluster.stop("immediate")
+
+
+def finish(threads):
+    for thread in threads:
+        thread.finish()
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--am", default="doris")
+    parser.add_argument("--seed", type=int, default=random.randrange(10**6))
+    parser.add_argument("--seconds", type=float, default=15)
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--writers", type=int, default=3)
+    parser.add_argument("--port", type=int, default=5465)
+    options = parser.parse_args()
+    failed = 0
+    for n in range(options.rounds):
+        seed = options.seed + n
+        name = f"mirrors equal their sources after faults (seed {seed})"
+        try:
+            round_of_faults(fresh(f"cdc-{seed}"), options.port, options, seed)
+            print(f"ok - {name}", flush=True)
+        except (AssertionError, RuntimeError, ServerLost, Refused) as error:
+            failed += 1
+            print(f"not ok - {name}\n# {error}", flush=True)
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main())
