@@ -119,7 +119,7 @@ def round_of_faults(directory, port, options, seed):
         writers = [Writer(cluster, write(seed * 100 + w)) for w in range(options.writers)]
         for source in SOURCES:
             cluster.query(f"SELECT doris.sync_table('{source}', options => '{{\"access_method\": \"{options.am}\"}}')")
-        kills = stops = 0
+        kills = stops = written = 0
         until = time.monotonic() + options.seconds
         readers = [Writer(cluster, watch)]
         while time.monotonic() < until:
@@ -131,10 +131,11 @@ def round_of_faults(directory, port, options, seed):
             cluster.kill()
             kills += 1
             finish(writers + readers)
+            written += sum(len(w.acknowledged) for w in writers)
             cluster.start()
             writers = [Writer(cluster, write(rng.randrange(10**9))) for _ in range(options.writers)]
             readers = [Writer(cluster, watch)]
-        written = sum(len(w.acknowledged) for w in writers)
+        written += sum(len(w.acknowledged) for w in writers)
         finish(writers + readers)
         wait_for_mirrors(cluster)
         wrong = differences(cluster)
@@ -143,7 +144,7 @@ def round_of_faults(directory, port, options, seed):
         if cluster.crash_messages() and not kills:
             raise AssertionError(f"crashed: {cluster.crash_messages()[:3]}")
         applied = cluster.query("SELECT rows_applied, retries FROM doris.syncs")
-        print(f"# seed {seed}: {stops} workers stopped, {kills} servers killed, {written} transactions since, {applied}")
+        print(f"# seed {seed}: {stops} workers stopped, {kills} servers killed, {written} transactions, {applied}")
     finally:
         cluster.stop("immediate")
 

@@ -147,6 +147,14 @@ pub(crate) fn wake(pid: i32) {
     }
 }
 
+/// Asks a process to end.
+pub(crate) fn terminate(pid: i32) {
+    if pid > 0 {
+        // SAFETY: the process is a worker of this extension, which ends itself on SIGTERM.
+        unsafe { kill(pid, 15) };
+    }
+}
+
 extern "C" {
     fn kill(pid: i32, signal: i32) -> i32;
 }

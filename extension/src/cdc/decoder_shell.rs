@@ -122,6 +122,8 @@ pub extern "C-unwind" fn doris_sync_decoder_main(_argument: pg_sys::Datum) {
     // SAFETY: reads this process's own pid.
     let pid = unsafe { pg_sys::MyProcPid };
     board::update(arguments.db, arguments.sync, |e| e.decoder_pid = pid);
+    // SAFETY: the function only writes shared memory.
+    unsafe { pg_sys::before_shmem_exit(Some(release), pg_sys::Datum::from(arguments.sync)) };
     let result = caught(|| decode(&arguments));
     if let Err((message, _)) = result {
         // The applying process reports it; this one has nothing left to say.
@@ -132,6 +134,20 @@ pub extern "C-unwind" fn doris_sync_decoder_main(_argument: pg_sys::Datum) {
         // SAFETY: the regular end of a process.
         unsafe { pg_sys::proc_exit(0) };
     }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn release(_code: i32, sync: pg_sys::Datum) {
+    // SAFETY: globals of this process.
+    let (db, pid) = unsafe { (u32::from(pg_sys::MyDatabaseId), pg_sys::MyProcPid) };
+    board::write(|b| {
+        let Some(at) = b.position(db, sync.value() as i32) else {
+            return;
+        };
+        if b.entries[at].decoder_pid == pid {
+            b.entries[at].decoder_pid = 0;
+        }
+    });
 }
 
 fn decode(arguments: &Arguments) {

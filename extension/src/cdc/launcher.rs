@@ -38,7 +38,15 @@ pub extern "C-unwind" fn doris_sync_launcher_main(_argument: pg_sys::Datum) {
     loop {
         if board::read(|b| b.counted) {
             let entries = board::read(|b| b.entries);
-            for entry in entries.iter().filter(|e| e.sync != 0) {
+            let alive: Vec<u32> = databases().into_iter().map(|(oid, _)| oid).collect();
+            if forget_databases(&alive) {
+                // The census drops the origins of databases that are gone.
+                start_census();
+            }
+            for entry in entries
+                .iter()
+                .filter(|e| e.sync != 0 && alive.contains(&e.db))
+            {
                 start_if_due(entry.db, entry.sync);
             }
         } else if census_not_before <= now_us() {
@@ -49,10 +57,26 @@ pub extern "C-unwind" fn doris_sync_launcher_main(_argument: pg_sys::Datum) {
     }
 }
 
-/// Runs the census in a database that can be connected to.
-fn start_census() {
+/// Frees the entries of databases that are gone; true if there were any.
+fn forget_databases(alive: &[u32]) -> bool {
+    board::write(|b| {
+        let mut any = false;
+        for entry in b
+            .entries
+            .iter_mut()
+            .filter(|e| e.sync != 0 && !alive.contains(&e.db))
+        {
+            any = true;
+            *entry = Default::default();
+        }
+        any
+    })
+}
+
+/// The databases that can be connected to, and whether each is a template.
+fn databases() -> Vec<(u32, bool)> {
     begin();
-    let mut database = 0;
+    let mut found = Vec::new();
     // SAFETY: a scan of pg_database, which can be read without being connected to a database.
     unsafe {
         let rel = pg_sys::table_open(pg_sys::DatabaseRelationId, pg_sys::AccessShareLock as i32);
@@ -64,19 +88,29 @@ fn start_census() {
                 break;
             }
             let form = pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_database>();
-            if (*form).datallowconn && (database == 0 || !(*form).datistemplate) {
-                database = u32::from((*form).oid);
+            if (*form).datallowconn {
+                found.push((u32::from((*form).oid), (*form).datistemplate));
             }
         }
         pg_sys::systable_endscan(scan);
         pg_sys::table_close(rel, pg_sys::AccessShareLock as i32);
     }
     commit();
-    start(
-        "doris sync census",
-        "doris_sync_census_main",
-        &database.to_string(),
-    );
+    found
+}
+
+/// Runs the census in a database that can be connected to, a template only if there is no other.
+fn start_census() {
+    if let Some((database, _)) = databases()
+        .into_iter()
+        .min_by_key(|(_, template)| *template)
+    {
+        start(
+            "doris sync census",
+            "doris_sync_census_main",
+            &database.to_string(),
+        );
+    }
 }
 
 /// Puts the syncs of all databases on the board; drops the origins of databases that are no more.

@@ -8,6 +8,7 @@
 //! channel    the queue between the two
 //! worker     fills new mirrors (copy), folds the changes of whole transactions (doris_cdc), applies them (apply),
 //!            follows the source's DDL (follow), and commits rows and position together
+//! database_hook  sends the workers of a database away when DROP DATABASE and its like need it to themselves
 //! board      shared memory: which worker runs, how far it is
 //! ```
 mod apply_shell;
@@ -15,6 +16,7 @@ mod board;
 mod catalogue;
 mod channel;
 mod copy;
+mod database_hook;
 mod decoder_shell;
 mod follow;
 mod launcher;
@@ -69,6 +71,7 @@ pub fn init() {
     // SAFETY: a flag of the postmaster.
     if unsafe { pgrx::pg_sys::process_shared_preload_libraries_in_progress } {
         board::init();
+        database_hook::install();
         launcher::register();
     }
 }

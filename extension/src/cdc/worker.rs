@@ -104,7 +104,7 @@ unsafe extern "C-unwind" fn release(_code: i32, sync: pg_sys::Datum) {
             return None;
         }
         entry.worker_pid = 0;
-        Some(std::mem::take(&mut entry.decoder_pid))
+        Some(entry.decoder_pid)
     });
     board::wake(decoder.unwrap_or(0));
 }
@@ -135,6 +135,7 @@ fn report_failure(db: u32, sync: i32, message: &str, transient: bool) {
 
 /// Does the work of the sync until it is paused or dropped.
 fn run(db: u32, id: i32) {
+    let generation = board::get(db, id).map_or(0, |e| e.generation);
     let registered = transaction(|| {
         if catalogue::exists() {
             catalogue::sync(id)
@@ -146,9 +147,7 @@ fn run(db: u32, id: i32) {
         return remove(db, id);
     };
     if sync.paused {
-        transaction(|| catalogue::set_state(id, "paused"));
-        board::update(db, id, |e| e.not_before_us = i64::MAX);
-        return;
+        return park(db, id, generation);
     }
     make_slot(db, &sync);
     let origin_lsn = take_origin(db, id);
@@ -167,6 +166,16 @@ fn run(db: u32, id: i32) {
     });
     transaction(|| catalogue::set_state(id, "streaming"));
     stream(applier, channel);
+}
+
+/// Shows the sync as paused; it is not started again before there is news, of which `generation` has the last.
+fn park(db: u32, id: i32, generation: u32) {
+    transaction(|| catalogue::set_state(id, "paused"));
+    board::update(db, id, |e| {
+        if e.generation == generation {
+            e.not_before_us = i64::MAX;
+        }
+    });
 }
 
 /// Removes what a dropped sync leaves behind: its slot, then the origin that stands for it.
@@ -417,6 +426,7 @@ impl Applier {
             return true;
         }
         self.looked = Instant::now();
+        let generation = board::get(self.db, self.sync.id).map_or(0, |e| e.generation);
         let now = transaction(|| {
             if catalogue::exists() {
                 catalogue::sync(self.sync.id)
@@ -426,6 +436,10 @@ impl Applier {
         });
         match now {
             Some(sync) if !sync.paused && sync.slot_made => self.sync = sync,
+            Some(sync) if sync.paused => {
+                park(self.db, self.sync.id, generation);
+                return false;
+            }
             // The next worker sees to it.
             _ => {
                 board::update(self.db, self.sync.id, |e| e.not_before_us = 0);

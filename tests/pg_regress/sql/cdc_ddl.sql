@@ -1,6 +1,6 @@
 -- Mirrors follow the DDL of their sources at the next change.
-CREATE EXTENSION IF NOT EXISTS pg_doris;
 SET client_min_messages = warning;
+CREATE EXTENSION IF NOT EXISTS pg_doris;
 CREATE SCHEMA cdc_ddl;
 SET search_path = cdc_ddl;
 CREATE TYPE mood AS ENUM ('sad', 'glad');

@@ -1,6 +1,6 @@
 -- Registering, watching and ending mirrors.
-CREATE EXTENSION IF NOT EXISTS pg_doris;
 SET client_min_messages = warning;
+CREATE EXTENSION IF NOT EXISTS pg_doris;
 CREATE SCHEMA cdc;
 SET search_path = cdc;
 CREATE TABLE orders (id int PRIMARY KEY, item text, price numeric(10,2), twice numeric GENERATED ALWAYS AS (price * 2) STORED);
