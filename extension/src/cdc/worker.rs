@@ -394,27 +394,23 @@ impl Applier {
         });
     }
 
-    /// Fills the mirrors that are to be filled.
+    /// Fills the mirrors that are to be filled, and those that are registered meanwhile.
     fn fill_new(&mut self) {
-        let mut filled = false;
-        let mut todo: Vec<_> = self
-            .mirrors
-            .values()
-            .filter(|m| m.table.state == "init")
-            .collect();
-        todo.sort_by_key(|m| m.table.source);
-        for mirror in todo {
-            if !filled {
-                transaction(|| catalogue::set_state(self.sync.id, "copying"));
-            }
-            WORKING_ON.set(mirror.table.source);
-            copy::fill(&self.sync, &mirror.table);
+        loop {
+            let waiting = self.mirrors.values().map(|m| &m.table);
+            let Some(table) = waiting
+                .filter(|t| t.state == "init")
+                .min_by_key(|t| t.source)
+                .cloned()
+            else {
+                return;
+            };
+            transaction(|| catalogue::set_state(self.sync.id, "copying"));
+            WORKING_ON.set(table.source);
+            copy::fill(&self.sync, &table);
             WORKING_ON.set(0);
-            filled = true;
-        }
-        if filled {
-            self.load();
             transaction(|| catalogue::set_state(self.sync.id, "streaming"));
+            self.load();
         }
     }
 
