@@ -3,8 +3,8 @@
 //!
 //! A map: `options` (settings and table options), `write` (rows to segments), `store` (the column store
 //! inside a TOAST relation), `read` (segments to rows), `am` (the table access method over all of these),
-//! `cdc` (mirrors kept current
-//! from the WAL), `hooks` (what PostgreSQL calls besides), `types` (Doris's types and functions), `pg` (the edge to PostgreSQL).
+//! `cdc` (mirrors kept current from the WAL), `hooks` (what PostgreSQL calls besides), `types` (Doris's types and
+//! functions), `pg` (the edge to PostgreSQL).
 use pgrx::prelude::*;
 
 mod am;
