@@ -324,8 +324,7 @@ unsafe extern "C-unwind" fn scan_set_tidrange(
     // SAFETY: made by scan_begin; TIDs are valid.
     unsafe {
         let (scan, _) = parts(scan);
-        scan.base.rs_mintid = *mintid;
-        scan.base.rs_maxtid = *maxtid;
+        compat::set_tid_range(&mut scan.base, *mintid, *maxtid);
         heap_call!(scan_set_tidrange(scan.heap, mintid, maxtid));
     }
 }
@@ -350,7 +349,7 @@ unsafe extern "C-unwind" fn scan_getnextslot_tidrange(
             state.half = Half::Segments;
             cursor(scan, state, slot).rewind(false);
         }
-        let (low, high) = (scan.base.rs_mintid, scan.base.rs_maxtid);
+        let (low, high) = compat::tid_range(&scan.base);
         let in_range = |row: RowNumber| {
             let at = row.to_tid();
             order(&at) >= order(&low) && order(&at) <= order(&high)

@@ -5,7 +5,6 @@ use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 static LOAD_MEMORY: GucSetting<i32> = GucSetting::<i32>::new(256 * 1024);
 static BULK_LOAD: GucSetting<bool> = GucSetting::<bool>::new(true);
 static ROWS_TO_HEAP: GucSetting<i32> = GucSetting::<i32>::new(2048);
-static SCAN: GucSetting<bool> = GucSetting::<bool>::new(true);
 static THREADS: GucSetting<i32> = GucSetting::<i32>::new(0);
 static WORK_MEM: GucSetting<i32> = GucSetting::<i32>::new(1024 * 1024);
 static VECTORIZATION: GucSetting<bool> = GucSetting::<bool>::new(true);
@@ -40,14 +39,6 @@ pub fn define() {
         i32::MAX,
         GucContext::Userset,
         GucFlags::default(),
-    );
-    GucRegistry::define_bool_guc(
-        c"doris.enable_scan",
-        c"Enables the planner's use of columnar scan nodes.",
-        c"",
-        &SCAN,
-        GucContext::Userset,
-        GucFlags::EXPLAIN,
     );
     GucRegistry::define_bool_guc(
         c"doris.enable_vectorization",
@@ -109,11 +100,6 @@ pub fn rows_to_heap() -> u64 {
 /// `doris.enable_bulk_load`.
 pub fn bulk_load() -> bool {
     BULK_LOAD.get()
-}
-
-/// `doris.enable_scan`.
-pub fn scan() -> bool {
-    SCAN.get()
 }
 
 /// `doris.enable_vectorization`.

@@ -200,3 +200,64 @@ pub unsafe fn count_update(rel: pg_sys::Relation) {
         pg_sys::pgstat_count_heap_update(rel, false, false);
     }
 }
+
+/// Notes the bounds of a TID range scan.
+pub fn set_tid_range(
+    scan: &mut pg_sys::TableScanDescData,
+    low: pg_sys::ItemPointerData,
+    high: pg_sys::ItemPointerData,
+) {
+    #[cfg(not(feature = "pg18"))]
+    {
+        (scan.rs_mintid, scan.rs_maxtid) = (low, high);
+    }
+    #[cfg(feature = "pg18")]
+    {
+        scan.st.tidrange.rs_mintid = low;
+        scan.st.tidrange.rs_maxtid = high;
+    }
+}
+
+/// The bounds of a TID range scan.
+///
+/// # Safety
+/// `set_tid_range` was called on the scan.
+pub unsafe fn tid_range(
+    scan: &pg_sys::TableScanDescData,
+) -> (pg_sys::ItemPointerData, pg_sys::ItemPointerData) {
+    #[cfg(not(feature = "pg18"))]
+    return (scan.rs_mintid, scan.rs_maxtid);
+    // SAFETY: the union holds the bounds, as the caller promises.
+    #[cfg(feature = "pg18")]
+    unsafe {
+        (scan.st.tidrange.rs_mintid, scan.st.tidrange.rs_maxtid)
+    }
+}
+
+/// The open relation of a range table entry that the query reads.
+///
+/// # Safety
+/// A running query and one of its range table indexes.
+pub unsafe fn range_table_relation(estate: *mut pg_sys::EState, rti: u32) -> pg_sys::Relation {
+    // SAFETY: passed on to the caller.
+    unsafe {
+        #[cfg(feature = "pg18")]
+        return pg_sys::ExecGetRangeTableRelation(estate, rti, false);
+        #[cfg(not(feature = "pg18"))]
+        pg_sys::ExecGetRangeTableRelation(estate, rti)
+    }
+}
+
+/// Whether a transaction has ended, without waiting for it.
+///
+/// # Safety
+/// Called within a transaction.
+pub unsafe fn try_wait_for_transaction(xid: pg_sys::TransactionId) -> bool {
+    // SAFETY: passed on to the caller.
+    unsafe {
+        #[cfg(feature = "pg18")]
+        return pg_sys::ConditionalXactLockTableWait(xid, false);
+        #[cfg(not(feature = "pg18"))]
+        pg_sys::ConditionalXactLockTableWait(xid)
+    }
+}

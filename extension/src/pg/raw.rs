@@ -107,6 +107,17 @@ extern "C-unwind" {
     ) -> *mut pg_sys::Node;
     #[cfg(not(feature = "pg18"))]
     fn lc_collate_is_c(collation: pg_sys::Oid) -> bool;
+    #[cfg(feature = "pg18")]
+    fn pg_newlocale_from_collation(collation: pg_sys::Oid) -> *const Locale;
+}
+
+/// The beginning of `pg_locale_struct` in PostgreSQL 18.
+#[cfg(feature = "pg18")]
+#[repr(C)]
+struct Locale {
+    _provider: std::ffi::c_char,
+    _deterministic: bool,
+    collate_is_c: bool,
 }
 
 /// A function that replaces nodes of an expression.
@@ -133,6 +144,6 @@ pub fn collation_is_c(collation: pg_sys::Oid) -> bool {
         #[cfg(not(feature = "pg18"))]
         return lc_collate_is_c(collation);
         #[cfg(feature = "pg18")]
-        (*pg_sys::pg_newlocale_from_collation(collation)).collate_is_c
+        (*pg_newlocale_from_collation(collation)).collate_is_c
     })
 }

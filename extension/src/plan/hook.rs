@@ -4,6 +4,7 @@ use super::convert::{Converter, Top};
 use super::expr::Unbound;
 use super::node;
 use super::scope::Scope;
+use super::Reason;
 use crate::options::settings;
 use crate::pg::raw;
 use pgrx::pg_sys::{self, NodeTag};
@@ -166,9 +167,12 @@ unsafe fn visit(slot: &mut *mut pg_sys::Plan, rtable: *mut pg_sys::List, ordered
         ) && reads_segments(plan, rtable)
         {
             let mut params = Unbound;
-            if let Ok(top) = Converter::new(rtable, &mut params).top(plan, ordered) {
-                *slot = make_node(plan, top).cast();
-                return;
+            match Converter::new(rtable, &mut params).top(plan, ordered) {
+                Ok(top) => {
+                    *slot = make_node(plan, top).cast();
+                    return;
+                }
+                Err(Reason(why)) => pgrx::debug1!("not vectorised: {why}"),
             }
         }
         descend(plan, rtable, ordered);

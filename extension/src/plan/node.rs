@@ -10,7 +10,7 @@ use super::output::Output;
 use super::source::{Counters, TableSource};
 use super::{no, threads, types, Converted};
 use crate::options::settings;
-use crate::pg::raw;
+use crate::pg::{compat, raw};
 use doris_engine::error::Error;
 use doris_engine::exec::{Executor, Options};
 use doris_engine::expr::Expr;
@@ -216,7 +216,7 @@ unsafe extern "C-unwind" fn next(scan: *mut pg_sys::ScanState) -> *mut pg_sys::T
         };
         pg_sys::ExecClearTuple(slot);
         let context = (*(*scan).ps.ps_ExprContext).ecxt_per_tuple_memory;
-        let previous = std::mem::replace(&mut *(&raw mut pg_sys::CurrentMemoryContext), context);
+        let previous = pg_sys::MemoryContextSwitchTo(context);
         let mut found = run.output.next(slot);
         while !found {
             match run.executor.next_batch() {
@@ -318,7 +318,7 @@ unsafe fn make_run(estate: *mut pg_sys::EState, top: Top) -> Run {
         let mut counters = Vec::new();
         let mut sources: Vec<Box<dyn MorselSource>> = Vec::new();
         for source in &top.sources {
-            let rel = pg_sys::ExecGetRangeTableRelation(estate, source.rti);
+            let rel = compat::range_table_relation(estate, source.rti);
             raw::predicate_lock_relation(rel, (*estate).es_snapshot);
             let counter = Rc::new(Counters::default());
             sources.push(Box::new(TableSource::new(
@@ -360,7 +360,7 @@ unsafe fn run_original(state: *mut State) {
         let estate = (*state).css.ss.ps.state;
         let scan = (*state).css.ss.ps.plan as *mut pg_sys::CustomScan;
         let context = (*estate).es_query_cxt;
-        let previous = std::mem::replace(&mut *(&raw mut pg_sys::CurrentMemoryContext), context);
+        let previous = pg_sys::MemoryContextSwitchTo(context);
         let original = pg_sys::ExecInitNode(original(scan), estate, 0);
         pg_sys::CurrentMemoryContext = previous;
         (*state).original = original;

@@ -65,7 +65,6 @@ impl Item {
             number: 0,
             kind,
             type_oid: self.type_oid,
-            by_value: false,
             dropped: false,
         }
     }

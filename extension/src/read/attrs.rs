@@ -12,8 +12,6 @@ pub struct Attr {
     pub kind: Kind,
     /// Its type.
     pub type_oid: pg_sys::Oid,
-    /// Passed by value.
-    pub by_value: bool,
     /// Dropped from the table.
     pub dropped: bool,
 }
@@ -39,7 +37,6 @@ pub unsafe fn of_descriptor(desc: pg_sys::TupleDesc) -> Vec<Attr> {
                     number: i as u16 + 1,
                     kind: Kind::of(attribute),
                     type_oid: attribute.atttypid,
-                    by_value: attribute.attbyval,
                     dropped: attribute.attisdropped,
                 }
             })

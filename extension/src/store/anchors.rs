@@ -21,7 +21,7 @@ use super::entry::Anchor;
 use super::keys;
 use super::tid::RowNumber;
 use crate::pg::toast::{self, Fate, Toast, INSERT_FROZEN};
-use crate::pg::{self, raw};
+use crate::pg::{self, compat, raw};
 use pg_sys::TM_Result::{
     self, TM_BeingModified, TM_Deleted, TM_Ok, TM_SelfModified, TM_Updated, TM_WouldBlock,
 };
@@ -272,7 +272,7 @@ fn settle(
             }
             policy => {
                 // SAFETY: plain call.
-                if raw::guarded(|| unsafe { pg_sys::ConditionalXactLockTableWait(xid) }) {
+                if raw::guarded(|| unsafe { compat::try_wait_for_transaction(xid) }) {
                     return Ok(());
                 }
                 if policy == pg_sys::LockWaitPolicy::LockWaitError {

@@ -21,8 +21,6 @@ pub struct Found {
     pub cmin: pg_sys::CommandId,
     /// Whether the snapshot that was asked with sees it.
     pub visible: bool,
-    /// Where the directory tuple is.
-    pub tid: pg_sys::ItemPointerData,
     /// Who retired it, if anybody did.
     pub deleter: Option<(pg_sys::TransactionId, Fate)>,
 }
@@ -41,7 +39,6 @@ fn found(main: pg_sys::Relation, version: &Version, snapshot: pg_sys::Snapshot) 
             0
         },
         visible,
-        tid: version.tid(),
         deleter: version.deleter(),
     }
 }

@@ -9,7 +9,6 @@ pub const DIRECTORY: u32 = 1;
 pub const ALLOCATOR: u32 = 2;
 const CHUNKS: u32 = 1024;
 const ANCHORS: u32 = 4096;
-const MOVES: u32 = 8192;
 /// Column data bytes in a chunk: with its headers it fills a page.
 pub const CHUNK_BYTES: usize = 8120;
 
@@ -21,11 +20,6 @@ pub fn chunk(number: u64) -> (u32, i32) {
 /// Where the anchor of a segment row is filed.
 pub fn anchor(row: u64) -> (u32, i32) {
     split(ANCHORS, row)
-}
-
-/// Where the move-map entry of a heap row is filed: the key is its block and offset.
-pub fn moved(block: u32, offset: u16) -> (u32, i32) {
-    split(MOVES, u64::from(block) << 11 | u64::from(offset))
 }
 
 fn split(base: u32, number: u64) -> (u32, i32) {
