@@ -791,11 +791,17 @@ fn shown_scale(call: &AggregateCall) -> Converted<Option<AggregateCall>> {
     match (argument.display_scale()?, call.function) {
         (DisplayScale::Static(_), _) | (_, AggregateFunction::Count) => Ok(None),
         (DisplayScale::Varying(scale), AggregateFunction::Sum) if !call.distinct => {
+            // Only the numbers that were added count, not NULLs.
+            let added = Expr::is_not_null(argument.clone());
+            let filter = match &call.filter {
+                Some(filter) => Expr::and(vec![filter.clone(), added])?,
+                None => added,
+            };
             Ok(Some(AggregateCall {
                 function: AggregateFunction::Max,
                 argument: Some(scale),
                 distinct: false,
-                filter: call.filter.clone(),
+                filter: Some(filter),
             }))
         }
         _ => no("an aggregate of numerics that differ in scale"),

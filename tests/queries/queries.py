@@ -1,0 +1,208 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Generated queries on doris tables and on their heap twins: the same rows and the same SQLSTATEs.
+
+usage: queries.py [--seed N] [--count N] [--rows N]
+
+Needs a running server (PGHOST, PGPORT, PGUSER from `scripts/server.sh env`) with pg_doris installed. Prints
+the seed, each query that differs, what share of the queries was vectorised, and one `ok`/`not ok` line.
+"""
+import argparse
+import random
+import subprocess
+import sys
+
+COLUMNS = {
+    "id": "int", "a": "int2", "b": "int4", "c": "int8", "d": "numeric(10,2)", "e": "numeric(18,4)",
+    "f": "float8", "g": "float4", "s": "text", "v": "varchar(12)", "p": "char(6)", "dt": "date",
+    "ts": "timestamp", "bo": "boolean",
+}
+SETUP = """
+DROP TABLE IF EXISTS {p}t, {p}u;
+CREATE TABLE {p}t ({columns}) USING {am};
+CREATE TABLE {p}u ({columns}) USING {am};
+"""
+FILL = """
+CREATE TEMP TABLE source AS SELECT g AS id,
+  nullif(g % 11, 3)::int2 AS a, CASE WHEN g % 13 = 0 THEN NULL ELSE (g * 7919) % 1000 - 500 END AS b,
+  CASE WHEN g % 17 = 0 THEN NULL ELSE (g::int8 * 1000003) % 100000 END AS c,
+  CASE WHEN g % 19 = 0 THEN NULL ELSE ((g * 31) % 20001 - 10000) / 100.0 END::numeric(10,2) AS d,
+  ((g::int8 * 104729) % 1000000 / 10000.0)::numeric(18,4) AS e,
+  CASE WHEN g % 23 = 0 THEN NULL WHEN g % 29 = 0 THEN 'NaN' WHEN g % 31 = 0 THEN '-Infinity'
+       ELSE (g % 100) / 7.0 END::float8 AS f, ((g % 50) / 3.0)::float4 AS g,
+  CASE WHEN g % 7 = 0 THEN NULL ELSE (ARRAY['red','green','blue','','Ünïcode','a%b','a_b'])[1 + g % 6] END AS s,
+  ('v' || g % 40)::varchar(12) AS v, (ARRAY['x','xy ','','zed'])[1 + g % 4]::char(6) AS p,
+  CASE WHEN g % 37 = 0 THEN NULL WHEN g % 1001 = 0 THEN 'infinity' ELSE '2020-01-01'::date + g % 900 END::date AS dt,
+  '2021-03-01 12:00'::timestamp + g * interval '37 minutes' AS ts, nullif(g % 3, 2)::int::bool AS bo
+  FROM generate_series(1, {rows}) g;
+"""
+LITERALS = {
+    "id": lambda r: str(r.randrange(1, 9000)), "a": lambda r: str(r.randrange(-1, 12)),
+    "b": lambda r: str(r.randrange(-520, 520)), "c": lambda r: str(r.randrange(0, 100000)),
+    "d": lambda r: f"{r.randrange(-10000, 10000) / 100:.2f}", "e": lambda r: f"{r.randrange(0, 1000000) / 10000:.4f}",
+    "f": lambda r: r.choice(["3.5", "'NaN'::float8", "'-Infinity'::float8", "0", "7.142857142857143"]),
+    "g": lambda r: r.choice(["1.5", "'NaN'::float4", "10"]),
+    "s": lambda r: r.choice(["'red'", "''", "'Ünïcode'", "'blue'"]), "v": lambda r: f"'v{r.randrange(45)}'",
+    "p": lambda r: r.choice(["'x'", "'xy'", "''", "'zed   '"]),
+    "dt": lambda r: r.choice(["'2020-06-01'", "'2021-12-31'", "'infinity'"]),
+    "ts": lambda r: r.choice(["'2021-03-05'", "'2021-05-01 03:17'"]), "bo": lambda r: r.choice(["true", "false"]),
+}
+
+
+def predicate(r, t, depth=0):
+    column = r.choice(list(COLUMNS))
+    name = f"{t}.{column}"
+    kind = r.randrange(12)
+    if depth < 2 and kind == 0:
+        return f"({predicate(r, t, depth + 1)} OR {predicate(r, t, depth + 1)})"
+    if depth < 2 and kind == 1:
+        return f"NOT ({predicate(r, t, depth + 1)} AND {predicate(r, t, depth + 1)})"
+    if kind == 2:
+        return f"{name} IS {'NOT ' if r.random() < 0.5 else ''}NULL"
+    if kind == 3:
+        values = ", ".join(LITERALS[column](r) for _ in range(r.randrange(1, 6)))
+        return f"{name} {'NOT ' if r.random() < 0.3 else ''}IN ({values})"
+    if kind == 4:
+        pattern = r.choice(["r%", "%e%", "_e%", "%", "", "a\\%b", "%ö", "v1%"])
+        return f"{t}.{r.choice('sv')} {'NOT ' if r.random() < 0.3 else ''}LIKE '{pattern}'"
+    if kind == 5:
+        return f"{name} BETWEEN {LITERALS[column](r)} AND {LITERALS[column](r)}"
+    if kind == 6:
+        return f"{name} IS DISTINCT FROM {LITERALS[column](r)}"
+    if kind == 7:
+        return f"{number(r, t)} {r.choice(['<', '>', '=', '<='])} {r.randrange(-100, 1000)}"
+    return f"{name} {r.choice(['=', '<>', '<', '<=', '>', '>='])} {LITERALS[column](r)}"
+
+
+def number(r, t, depth=0):
+    kind = r.randrange(9)
+    if depth < 2 and kind < 4:
+        return f"({number(r, t, depth + 1)} {r.choice('+-*')} {number(r, t, depth + 1)})"
+    if kind == 4:
+        return f"CASE WHEN {predicate(r, t, 2)} THEN {t}.d ELSE 0 END"
+    if kind == 5:
+        return f"coalesce({t}.b, 7)"
+    if kind == 6 and depth < 2:
+        return f"({t}.c % ({t}.b + 501))" if r.random() < 0.2 else f"abs({t}.b)"
+    return f"{t}." + r.choice(["a", "b", "c", "d", "e", "id"])
+
+
+def aggregate(r, t):
+    kind = r.randrange(9)
+    where = f" FILTER (WHERE {predicate(r, t, 2)})" if r.random() < 0.2 else ""
+    if kind == 0:
+        return f"count(*){where}"
+    if kind == 1:
+        return f"count(DISTINCT {t}.{r.choice(list('abcsdv'))})"
+    if kind in (2, 3):
+        return f"sum({number(r, t)}){where}"
+    if kind == 4:
+        return f"avg({t}.{r.choice('abcde')}){where}"
+    if kind == 5:
+        return f"bool_{r.choice(['and', 'or'])}({t}.bo)"
+    column = r.choice(["id", "a", "b", "c", "d", "e", "f", "g", "dt", "ts"])
+    return f"{r.choice(['min', 'max', 'count'])}({t}.{column}){where}"
+
+
+def source(r):
+    where = " AND ".join(predicate(r, "t") for _ in range(r.randrange(0, 4)))
+    where = f" WHERE {where}" if where else ""
+    kind = r.randrange(8)
+    key = r.choice(["a", "b", "id", "c", "v", "dt", "s"])
+    if kind < 4:
+        return f"{{p}}t t{where}"
+    if kind == 4:
+        return f"{{p}}t t JOIN {{p}}u u ON t.{key} = u.{key} AND u.id < 60{where}"
+    if kind == 5:
+        join = r.choice(["LEFT", "RIGHT", "FULL"])
+        return f"(SELECT * FROM {{p}}t WHERE id < 700) t {join} JOIN (SELECT * FROM {{p}}u WHERE id < 90) u ON t.{key} = u.{key}{where}"
+    word = "" if kind == 6 else "NOT "
+    link = "AND" if where else "WHERE"
+    return f"{{p}}t t{where} {link} {word}EXISTS (SELECT 1 FROM {{p}}u u WHERE u.{key} = t.{key} AND u.id < 300)"
+
+
+def query(r):
+    origin = source(r)
+    if r.random() < 0.65:
+        keys = [f"t.{c}" for c in r.sample(["a", "bo", "s", "v", "dt", "p", "b"], r.randrange(0, 3))]
+        having = " HAVING count(*) > 3" if keys and r.random() < 0.3 else ""
+        items = keys + [aggregate(r, "t") for _ in range(r.randrange(1, 4))]
+        group = f" GROUP BY {', '.join(keys)}" if keys else ""
+        return f"SELECT {', '.join(items)} FROM {origin}{group}{having}"
+    items = [f"t.{c}" for c in r.sample(list(COLUMNS), r.randrange(1, 5))] + [number(r, "t")]
+    if "JOIN" in origin:
+        return f"SELECT {', '.join(items)} FROM {origin}"
+    order = f" ORDER BY t.{r.choice(['d', 'b', 'dt', 'f'])} {r.choice(['', 'DESC', 'NULLS FIRST'])}, t.id LIMIT {r.randrange(1, 50)}"
+    return f"SELECT {', '.join(items)} FROM {origin}{order if r.random() < 0.5 else ''}"
+
+
+def psql(text):
+    done = subprocess.run(["psql", "-X", "-q", "-A", "-t", "-d", "postgres"], input=text, text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    return done.stdout
+
+
+def setup(rows):
+    columns = ", ".join(f"{n} {t}" for n, t in COLUMNS.items())
+    text = "SET client_min_messages = warning; CREATE EXTENSION IF NOT EXISTS pg_doris; SET TIME ZONE 'UTC';" + FILL.format(rows=rows)
+    for prefix, am in (("qd_", "doris"), ("qh_", "heap")):
+        text += SETUP.format(p=prefix, am=am, columns=columns)
+    text += "\\copy source TO 'queries.csv' (FORMAT csv, NULL 'N')\n"
+    for prefix in ("qd_", "qh_"):
+        text += f"\\copy {prefix}t FROM 'queries.csv' (FORMAT csv, NULL 'N')\n"
+        text += f"\\copy {prefix}u FROM 'queries.csv' (FORMAT csv, NULL 'N')\n"
+        text += f"DELETE FROM {prefix}t WHERE id % 41 = 0; UPDATE {prefix}t SET b = b + 1, s = 'updated' WHERE id % 43 = 0;"
+        text += f"DELETE FROM {prefix}u WHERE id % 5 = 0; ANALYZE {prefix}t; ANALYZE {prefix}u;"
+    problems = [line for line in psql(text).splitlines() if "ERROR" in line]
+    if problems:
+        sys.exit("not ok - set up: " + "; ".join(problems))
+
+
+def run(queries, prefix, settings):
+    text = "\\set VERBOSITY sqlstate\nSET extra_float_digits = 1; SET statement_timeout = '20s';" + settings
+    for i, q in enumerate(queries):
+        text += f"\n\\echo ==={i}\n{q.format(p=prefix)};"
+    answers, current = {}, None
+    for line in psql(text).splitlines():
+        if line.startswith("==="):
+            current = answers.setdefault(int(line[3:]), [])
+        elif current is not None:
+            current.append(line.split("ERROR:")[-1].strip() if "ERROR:" in line else line)
+    return {i: sorted(lines) for i, lines in answers.items()}
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seed", type=int, default=random.randrange(1 << 31))
+    parser.add_argument("--count", type=int, default=200)
+    parser.add_argument("--rows", type=int, default=9000)
+    args = parser.parse_args()
+    print(f"seed {args.seed}, {args.count} queries, {args.rows} rows", flush=True)
+    setup(args.rows)
+    r = random.Random(args.seed)
+    queries = [query(r) for _ in range(args.count)]
+    expected = run(queries, "qh_", "")
+    bad = 0
+    for threads in (1, 2):
+        found = run(queries, "qd_", f"SET doris.threads = {threads};")
+        for i, q in enumerate(queries):
+            if i not in expected or found.get(i) != expected[i]:
+                bad += 1
+                want, have = expected.get(i) or ["no answer"], found.get(i) or ["no answer"]
+                print(f"differs with {threads} threads: {q.format(p='qd_')}")
+                print(f"  heap  {[x for x in want if x not in have][:3]} of {len(want)}")
+                print(f"  doris {[x for x in have if x not in want][:3]} of {len(have)}", flush=True)
+    plans = run(["EXPLAIN (COSTS OFF) " + q for q in queries], "qd_", "")
+    vectorised = sum(any("DorisVectorized" in line for line in plan) for plan in plans.values())
+    errors = sum(any(len(x) == 5 and x.isalnum() and x[:2].isdigit() for x in a) for a in expected.values())
+    print(f"{sum(map(bool, expected.values()))} answers had rows, {errors} were errors")
+    print(f"{vectorised} of {len(queries)} queries had a vectorised part")
+    if vectorised * 10 < len(queries) * 8:
+        bad += 1
+        print("fewer than 80% were vectorised")
+    print(f"{'not ok' if bad else 'ok'} - generated queries answer as on a heap (seed {args.seed})")
+    sys.exit(1 if bad else 0)
+
+
+if __name__ == "__main__":
+    main()

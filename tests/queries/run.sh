@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Generated queries against heap twins on the private server: a fixed seed, then one of the day.
+#   tests/queries/run.sh [count]
+# shellcheck source=scripts/lib.sh
+. "$(dirname "$0")/../../scripts/lib.sh"
+export NAME=${NAME:-test}
+COUNT=${1:-300}
+"$REPO/scripts/server.sh" start
+eval "$("$REPO/scripts/server.sh" env)"
+WORK=$TARGET/test/queries
+mkdir -p "$WORK"
+cd "$WORK"
+status=0
+for seed in 1 "$(date +%Y%m%d)"; do
+  python3 "$REPO/tests/queries/queries.py" --seed "$seed" --count "$COUNT" || status=1
+done
+exit $status
