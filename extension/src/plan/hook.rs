@@ -84,6 +84,9 @@ unsafe extern "C-unwind" fn planner(
 ) -> *mut pg_sys::PlannedStmt {
     // SAFETY: valid arguments from PostgreSQL.
     unsafe {
+        if settings::vectorization() && (*parse).hasSubLinks {
+            super::decorrelate::query(parse, 0);
+        }
         let stmt = match PREV_PLANNER {
             Some(previous) => raw::guarded(|| previous(parse, query, options, params)),
             None => pg_sys::standard_planner(parse, query, options, params),

@@ -2,13 +2,14 @@
 //! Plan, then convert: PostgreSQL plans the query; what the engine can run of the finished plan becomes a
 //! custom scan node.
 //!
-//! `hook` walks finished plans and puts in the nodes; `convert` turns a plan subtree into an engine plan;
+//! `decorrelate` turns correlated subqueries into joins before planning; `hook` walks finished plans and puts in the nodes; `convert` turns a plan subtree into an engine plan;
 //! `columns` leaves out unused
 //! columns; `expr` and `types` convert expressions; `source` feeds the engine with segments and heap rows; `node` is
 //! the custom scan's execution; `explain` shows it.
 
 pub mod columns;
 pub mod convert;
+pub mod decorrelate;
 pub mod explain;
 pub mod expr;
 pub mod hook;
