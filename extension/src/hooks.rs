@@ -95,7 +95,9 @@ unsafe extern "C-unwind" fn starting(query: *mut pg_sys::QueryDesc) {
 
 /// Bitmap scans of doris tables must not prefetch: virtual blocks are not in the file.
 #[pg_guard]
-unsafe extern "C-unwind" fn started(query: *mut pg_sys::QueryDesc) {
+unsafe extern "C-unwind" fn started(
+    #[cfg_attr(feature = "pg18", allow(unused_variables))] query: *mut pg_sys::QueryDesc,
+) {
     #[cfg(not(feature = "pg18"))]
     // SAFETY: a query that was just started.
     unsafe {

@@ -49,7 +49,7 @@ pub(crate) fn describe(target: u32) -> Result<Shape, String> {
                 columns.push((name, i as i16 + 1));
             }
         }
-        let index = pg_sys::RelationGetPrimaryKeyIndex(rel);
+        let index = crate::pg::compat::primary_key(rel);
         let mut key = None;
         if index != pg_sys::InvalidOid {
             let index_rel = pg_sys::index_open(index, pg_sys::AccessShareLock as i32);

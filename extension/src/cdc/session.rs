@@ -172,8 +172,8 @@ pub(crate) fn wait(milliseconds: i64) {
 pub(crate) fn start_worker(database: Option<u32>) {
     // SAFETY: the first thing a background worker does, on its only thread.
     unsafe {
-        pg_sys::pqsignal(pg_sys::SIGTERM as i32, Some(die));
-        pg_sys::pqsignal(pg_sys::SIGHUP as i32, Some(SignalHandlerForConfigReload));
+        crate::pg::compat::pqsignal(pg_sys::SIGTERM as i32, Some(die));
+        crate::pg::compat::pqsignal(pg_sys::SIGHUP as i32, Some(SignalHandlerForConfigReload));
         pg_sys::BackgroundWorkerUnblockSignals();
         match database {
             Some(db) => {

@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What differs between PostgreSQL 15, 16, 17 and 18.
+#[cfg(not(feature = "pg18"))]
+pub use pg_sys::pqsignal;
+#[cfg(feature = "pg18")]
+pub use pg_sys::pqsignal_be as pqsignal;
 use pgrx::pg_sys;
 
 /// `index_beginscan`, which takes an instrumentation argument from 18 on.
@@ -259,5 +263,19 @@ pub unsafe fn try_wait_for_transaction(xid: pg_sys::TransactionId) -> bool {
         return pg_sys::ConditionalXactLockTableWait(xid, false);
         #[cfg(not(feature = "pg18"))]
         pg_sys::ConditionalXactLockTableWait(xid)
+    }
+}
+
+/// The index behind a relation's primary key, unless that is deferrable.
+///
+/// # Safety
+/// An open relation.
+pub unsafe fn primary_key(rel: pg_sys::Relation) -> pg_sys::Oid {
+    // SAFETY: passed on to the caller.
+    unsafe {
+        #[cfg(feature = "pg18")]
+        return pg_sys::RelationGetPrimaryKeyIndex(rel, false);
+        #[cfg(not(feature = "pg18"))]
+        pg_sys::RelationGetPrimaryKeyIndex(rel)
     }
 }

@@ -18,8 +18,7 @@ SELECT count(*), sum(v) FROM made;
 CREATE MATERIALIZED VIEW seen USING doris WITH (duplicate_key = 'k') AS SELECT k, count(*) AS n FROM made GROUP BY k;
 REFRESH MATERIALIZED VIEW seen;
 SELECT options_of('seen');
-EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF)
-CREATE TABLE explained USING doris WITH (duplicate_key = 'k') AS SELECT 1 AS k;
+DO $$ BEGIN EXECUTE 'EXPLAIN (ANALYZE) CREATE TABLE explained USING doris WITH (duplicate_key = ''k'') AS SELECT 1 AS k'; END $$;
 SELECT options_of('explained');
 PREPARE rows(int) AS SELECT g AS k FROM generate_series(1, $1) g;
 CREATE TABLE executed USING doris WITH (duplicate_key = 'k') AS EXECUTE rows(10);
