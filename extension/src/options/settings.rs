@@ -65,7 +65,7 @@ fn define_engine() {
     GucRegistry::define_int_guc(
         c"doris.work_mem",
         c"Memory that the vectorised part of a query may use.",
-        c"Beyond it, the query fails.",
+        c"Beyond it, PostgreSQL's own plan runs instead if no row has been returned yet; else the query fails.",
         &WORK_MEM,
         1024,
         i32::MAX / 2,

@@ -58,13 +58,11 @@ pub unsafe fn query(query: *mut pg_sys::Query, depth: usize) {
         }
         if !added.is_empty() {
             let mut quals = PgList::<pg_sys::Node>::new();
-            conjuncts((*tree).quals).into_iter().for_each(|q| quals.push(q));
+            conjuncts((*tree).quals)
+                .into_iter()
+                .for_each(|q| quals.push(q));
             added.iter_ptr().for_each(|q| quals.push(q));
-            let and = pg_sys::makeBoolExpr(
-                pg_sys::BoolExprType::AND_EXPR,
-                quals.into_pg(),
-                -1,
-            );
+            let and = pg_sys::makeBoolExpr(pg_sys::BoolExprType::AND_EXPR, quals.into_pg(), -1);
             (*tree).quals = and.cast();
         }
     }
@@ -123,7 +121,9 @@ unsafe fn rewrite(
                 continue;
             };
             let subquery = (*link).subselect as *mut pg_sys::Query;
-            let Some((links, rest)) = correlation(subquery) else { return };
+            let Some((links, rest)) = correlation(subquery) else {
+                return;
+            };
             let value = join(outer, subquery, &links, rest, added);
             let cell = pg_sys::list_nth_cell((*op).args, at as i32);
             (*cell).ptr_value = value.cast();
@@ -179,10 +179,11 @@ unsafe fn null_of_nothing(node: *mut pg_sys::Node) -> bool {
                 let aggref = node as *mut pg_sys::Aggref;
                 let args = PgList::<pg_sys::TargetEntry>::from_pg((*aggref).args);
                 let column = args.len() == 1
-                    && args.get_ptr(0).is_some_and(|arg| is_column((*arg).expr.cast()));
+                    && args
+                        .get_ptr(0)
+                        .is_some_and(|arg| is_column((*arg).expr.cast()));
                 // A sum of floats may overflow in a group that nobody asks for.
-                let exact =
-                    matches!((*aggref).aggtype, pg_sys::NUMERICOID | pg_sys::INT8OID);
+                let exact = matches!((*aggref).aggtype, pg_sys::NUMERICOID | pg_sys::INT8OID);
                 (*aggref).aggfnoid.to_u32() < 10_000
                     && (*aggref).agglevelsup == 0
                     && (*aggref).aggfilter.is_null()
@@ -197,7 +198,9 @@ unsafe fn null_of_nothing(node: *mut pg_sys::Node) -> bool {
                 let op = node as *mut pg_sys::OpExpr;
                 let args = PgList::<pg_sys::Node>::from_pg((*op).args);
                 let numeric = (*op).opresulttype == pg_sys::NUMERICOID;
-                let (Some(a), Some(b)) = (args.get_ptr(0), args.get_ptr(1)) else { return false };
+                let (Some(a), Some(b)) = (args.get_ptr(0), args.get_ptr(1)) else {
+                    return false;
+                };
                 let constant = |n: *mut pg_sys::Node| (*n).type_ == NodeTag::T_Const;
                 numeric
                     && comparison_name((*op).opno).is_ok_and(|name| name == "*")
@@ -214,9 +217,7 @@ unsafe fn is_column(node: *mut pg_sys::Node) -> bool {
     unsafe {
         match (*node).type_ {
             NodeTag::T_Var => true,
-            NodeTag::T_RelabelType => {
-                is_column((*(node as *mut pg_sys::RelabelType)).arg.cast())
-            }
+            NodeTag::T_RelabelType => is_column((*(node as *mut pg_sys::RelabelType)).arg.cast()),
             _ => false,
         }
     }
@@ -232,11 +233,16 @@ unsafe fn harmless(qual: *mut pg_sys::Node) -> bool {
         }
         let op = qual as *mut pg_sys::OpExpr;
         let comparison = comparison_name((*op).opno).is_ok_and(|name| {
-            matches!(name.as_str(), "=" | "<>" | "<" | "<=" | ">" | ">=" | "~~" | "!~~")
+            matches!(
+                name.as_str(),
+                "=" | "<>" | "<" | "<=" | ">" | ">=" | "~~" | "!~~"
+            )
         });
         let operand = |node| is_column(node) || !pg_sys::contain_var_clause(node);
         comparison
-            && PgList::<pg_sys::Node>::from_pg((*op).args).iter_ptr().all(operand)
+            && PgList::<pg_sys::Node>::from_pg((*op).args)
+                .iter_ptr()
+                .all(operand)
     }
 }
 
@@ -244,19 +250,19 @@ unsafe fn harmless(qual: *mut pg_sys::Node) -> bool {
 unsafe fn all_doris(query: *mut pg_sys::Query) -> bool {
     // SAFETY: a query's range table.
     unsafe {
-        PgList::<pg_sys::RangeTblEntry>::from_pg((*query).rtable).iter_ptr().all(|rte| {
-            (*rte).securityQuals.is_null()
-                && ((*rte).rtekind == pg_sys::RTEKind::RTE_JOIN
-                    || ((*rte).rtekind == pg_sys::RTEKind::RTE_RELATION
-                        && super::hook::is_doris_table((*rte).relid)))
-        })
+        PgList::<pg_sys::RangeTblEntry>::from_pg((*query).rtable)
+            .iter_ptr()
+            .all(|rte| {
+                (*rte).securityQuals.is_null()
+                    && ((*rte).rtekind == pg_sys::RTEKind::RTE_JOIN
+                        || ((*rte).rtekind == pg_sys::RTEKind::RTE_RELATION
+                            && super::hook::is_doris_table((*rte).relid)))
+            })
     }
 }
 
 /// Splits a subquery's WHERE into equalities with the outer query and the rest, which must not refer to it.
-unsafe fn correlation(
-    query: *mut pg_sys::Query,
-) -> Option<(Vec<Link>, Vec<*mut pg_sys::Node>)> {
+unsafe fn correlation(query: *mut pg_sys::Query) -> Option<(Vec<Link>, Vec<*mut pg_sys::Node>)> {
     // SAFETY: a subquery of the outer query.
     unsafe {
         let mut links = Vec::new();
@@ -307,7 +313,12 @@ unsafe fn link(qual: *mut pg_sys::Node) -> Option<Link> {
         } else {
             return None;
         };
-        Some(Link { operator, inner, outer: outer.cast(), outer_is_left })
+        Some(Link {
+            operator,
+            inner,
+            outer: outer.cast(),
+            outer_is_left,
+        })
     }
 }
 
@@ -426,8 +437,8 @@ unsafe fn add_to_from(outer: *mut pg_sys::Query, subquery: *mut pg_sys::Query, r
         let mut rtable = PgList::<pg_sys::RangeTblEntry>::from_pg((*outer).rtable);
         rtable.push(rte);
         (*outer).rtable = rtable.into_pg();
-        let reference = pg_sys::palloc0(std::mem::size_of::<pg_sys::RangeTblRef>())
-            as *mut pg_sys::RangeTblRef;
+        let reference =
+            pg_sys::palloc0(std::mem::size_of::<pg_sys::RangeTblRef>()) as *mut pg_sys::RangeTblRef;
         (*reference).type_ = NodeTag::T_RangeTblRef;
         (*reference).rtindex = rti;
         let mut from = PgList::<pg_sys::Node>::from_pg((*(*outer).jointree).fromlist);

@@ -36,7 +36,9 @@ pub unsafe extern "C-unwind" fn explain(
         };
         let names = tables(&top);
         let plan = run.map_or(&top.node, |run| &run.plan);
-        tree(es, plan, 0, &names, run);
+        let mut lines = Vec::new();
+        tree(es, plan, 0, &names, run, &mut lines);
+        show(es, "Engine", &lines);
         if let Some(run) = run {
             for (name, counters) in names.iter().zip(&run.counters) {
                 let line = format!(
@@ -74,6 +76,7 @@ fn tree(
     depth: usize,
     tables: &[String],
     run: Option<&Run>,
+    lines: &mut Vec<String>,
 ) {
     let (name, children) = describe(node, tables);
     if !matches!(node.op, Op::Project { .. }) {
@@ -90,11 +93,11 @@ fn tree(
             }
             line.push(')');
         }
-        text(es, "Engine", &line);
+        lines.push(line);
     }
     let deeper = depth + usize::from(!matches!(node.op, Op::Project { .. }));
     for child in children {
-        tree(es, child, deeper, tables, run);
+        tree(es, child, deeper, tables, run, lines);
     }
 }
 
@@ -143,6 +146,26 @@ fn describe<'a>(node: &'a Node, tables: &[String]) -> (String, Vec<&'a Node>) {
             left, right, kind, ..
         } => (format!("{kind:?}"), vec![left, right]),
         Op::Values { .. } => ("Values".into(), vec![]),
+    }
+}
+
+/// Text output gets a line each; the other formats a list, so that no key repeats.
+fn show(es: *mut pg_sys::ExplainState, label: &str, lines: &[String]) {
+    // SAFETY: the state of a running EXPLAIN; strings are copied into the output.
+    unsafe {
+        if (*es).format == pg_sys::ExplainFormat::EXPLAIN_FORMAT_TEXT {
+            lines.iter().for_each(|line| text(es, label, line));
+            return;
+        }
+        let mut list = PgList::<std::ffi::c_char>::new();
+        for line in lines {
+            if let Ok(line) = CString::new(line.as_str()) {
+                list.push(pg_sys::pstrdup(line.as_ptr()));
+            }
+        }
+        if let Ok(label) = CString::new(label) {
+            pg_sys::ExplainPropertyList(label.as_ptr(), list.into_pg(), es);
+        }
     }
 }
 

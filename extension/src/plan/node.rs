@@ -194,7 +194,8 @@ unsafe fn first_batch(state: *mut State) {
         match run.executor.next_batch() {
             Ok(Some(batch)) => run.output.set(batch),
             Ok(None) => {}
-            Err(error) if error.needs_postgres() => {
+            // PostgreSQL's plan can spill where the engine cannot.
+            Err(error) if error.needs_postgres() || matches!(error, Error::OutOfMemory) => {
                 (*(*state).run).take();
                 run_original(state);
                 return;
