@@ -21,7 +21,8 @@ pub(crate) fn install() {
     }
 }
 
-#[pg_guard]
+/// Errors of the statement pass through this frame untouched, with their position and context, which a guard
+/// would lose. Nothing in it needs dropping.
 #[allow(clippy::too_many_arguments)]
 unsafe extern "C-unwind" fn process_utility(
     statement: *mut pg_sys::PlannedStmt,
@@ -35,34 +36,28 @@ unsafe extern "C-unwind" fn process_utility(
 ) {
     // SAFETY: the arguments are passed on as they came.
     unsafe {
-        let database = claimed_database((*statement).utilityStmt);
-        if database != pg_sys::InvalidOid {
-            clear(u32::from(database));
-        }
-        match PREVIOUS {
-            Some(previous) => pgrx::pg_sys::submodules::ffi::pg_guard_ffi_boundary(|| {
-                previous(
-                    statement,
-                    text,
-                    read_only,
-                    context,
-                    params,
-                    environment,
-                    receiver,
-                    completion,
-                )
-            }),
-            None => pg_sys::standard_ProcessUtility(
-                statement,
-                text,
-                read_only,
-                context,
-                params,
-                environment,
-                receiver,
-                completion,
-            ),
-        }
+        before((*statement).utilityStmt);
+        let next = PREVIOUS.unwrap_or(crate::pg::raw::standard_ProcessUtility);
+        next(
+            statement,
+            text,
+            read_only,
+            context,
+            params,
+            environment,
+            receiver,
+            completion,
+        );
+    }
+}
+
+/// Clears the database that a statement needs to itself.
+#[pg_guard]
+unsafe extern "C-unwind" fn before(statement: *mut pg_sys::Node) {
+    // SAFETY: a statement's node.
+    let database = unsafe { claimed_database(statement) };
+    if database != pg_sys::InvalidOid {
+        clear(u32::from(database));
     }
 }
 
