@@ -178,7 +178,12 @@ unsafe extern "C-unwind" fn exec(
             first_batch(state);
         }
         if !(*state).original.is_null() {
-            return pg_sys::ExecProcNode((*state).original);
+            let slot = pg_sys::ExecProcNode((*state).original);
+            // The parent was told that slots of this node are virtual, and reads their values without asking.
+            if !slot.is_null() && (*slot).tts_flags & pg_sys::TTS_FLAG_EMPTY as u16 == 0 {
+                pg_sys::slot_getallattrs(slot);
+            }
+            return slot;
         }
         pg_sys::ExecScan(&raw mut (*state).css.ss, Some(next), Some(recheck))
     }
