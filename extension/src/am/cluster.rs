@@ -67,25 +67,44 @@ pub fn copy_store(
 }
 
 /// Calls `visit` with every physical tuple of ours.
-unsafe fn each_of_ours(toast: &Toast, mut visit: impl FnMut(pg_sys::HeapTuple, pg_sys::Buffer)) {
-    // SAFETY: a sequential scan of a TOAST relation, a heap, with a slot of the heap's type.
+///
+/// # Safety
+/// An open TOAST relation.
+pub unsafe fn each_of_ours(
+    toast: &Toast,
+    mut visit: impl FnMut(pg_sys::HeapTuple, pg_sys::Buffer),
+) {
+    // SAFETY: a TOAST relation is a heap.
+    unsafe {
+        each_tuple(toast.rel, |tuple, buffer| {
+            if crate::pg::toast::chunk_id(tuple) < FIRST_TOAST_ID {
+                visit(tuple, buffer);
+            }
+        });
+    }
+}
+
+/// Calls `visit` with every physical tuple of a heap.
+///
+/// # Safety
+/// An open relation that is, or passes for, a heap.
+pub unsafe fn each_tuple(
+    rel: pg_sys::Relation,
+    mut visit: impl FnMut(pg_sys::HeapTuple, pg_sys::Buffer),
+) {
+    // SAFETY: a sequential scan with a slot of the heap's type, ended below.
     unsafe {
         let scan = pg_sys::table_beginscan(
-            toast.rel,
+            rel,
             &raw mut pg_sys::SnapshotAnyData,
             0,
             std::ptr::null_mut(),
         );
-        let slot = pg_sys::table_slot_create(toast.rel, std::ptr::null_mut());
+        let slot = pg_sys::table_slot_create(rel, std::ptr::null_mut());
         let forward = pg_sys::ScanDirection::ForwardScanDirection;
         while pg_sys::table_scan_getnextslot(scan, forward, slot) {
-            let tuple = (*(slot as *mut pg_sys::BufferHeapTupleTableSlot))
-                .base
-                .tuple;
-            let buffer = (*(slot as *mut pg_sys::BufferHeapTupleTableSlot)).buffer;
-            if crate::pg::toast::chunk_id(tuple) < FIRST_TOAST_ID {
-                visit(tuple, buffer);
-            }
+            let slot = slot as *mut pg_sys::BufferHeapTupleTableSlot;
+            visit((*slot).base.tuple, (*slot).buffer);
             pgrx::check_for_interrupts!();
         }
         pg_sys::ExecDropSingleTupleTableSlot(slot);

@@ -14,6 +14,7 @@ pub mod fetch;
 pub mod index;
 pub mod modify;
 pub mod relation;
+pub mod repack;
 pub mod scan;
 
 use crate::pg::heapam;

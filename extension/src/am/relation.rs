@@ -223,6 +223,12 @@ unsafe extern "C-unwind" fn relation_copy_for_cluster(
 ) {
     // SAFETY: valid arguments from CLUSTER, which holds the exclusive lock on both relations.
     unsafe {
+        if index.is_null() {
+            if let Some(rows) = super::repack::rewrite(old, new, oldest_xmin) {
+                *num_tuples = rows;
+                return;
+            }
+        }
         {
             let (index, use_sort) = order_of_copy(old, index, use_sort);
             let _old = HeapView::of(old);

@@ -10,7 +10,7 @@
 use super::column::Column;
 use super::kind::{self, Kind};
 use crate::options;
-use crate::pg::toast::Toast;
+use crate::pg::toast::{Toast, INSERT_FROZEN};
 use crate::pg::{self, compat, raw};
 use crate::read::attrs;
 use crate::store::entry::{Entry, State};
@@ -21,7 +21,7 @@ use doris_storage::segment::{assemble, encode_column, ColumnSpec, Order, SortOrd
 use doris_storage::sort::{permutation, Direction};
 use doris_storage::vector::Vector;
 use pgrx::pg_sys;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 /// Most rows in a segment.
 pub const SEGMENT_ROWS: u32 = 1 << 20;
@@ -51,7 +51,26 @@ struct Count {
 
 thread_local! {
     static BUILDERS: RefCell<Vec<Builder>> = const { RefCell::new(Vec::new()) };
+    static FROZEN: Cell<bool> = const { Cell::new(false) };
     static COUNTS: RefCell<Vec<Count>> = const { RefCell::new(Vec::new()) };
+}
+
+/// While it lives, new segments are seen by every snapshot at once: for rewriting a table that nobody else can
+/// look at, with rows that all snapshots see.
+pub struct Frozen(());
+
+impl Frozen {
+    /// Begins it.
+    pub fn begin() -> Self {
+        FROZEN.set(true);
+        Self(())
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        FROZEN.set(false);
+    }
 }
 
 /// Whether the next `rows` rows of a command's inserts go to a segment.
@@ -205,7 +224,8 @@ fn begin(rel: pg_sys::Relation, cid: pg_sys::CommandId, bulk: bool) {
         checksum: 0,
     };
     let key = (keys::DIRECTORY, entry.key());
-    let entry_tid = toast.insert(key, &entry.encode(), cid, 0, std::ptr::null_mut());
+    let visibility = if FROZEN.get() { INSERT_FROZEN } else { 0 };
+    let entry_tid = toast.insert(key, &entry.encode(), cid, visibility, std::ptr::null_mut());
     let attrs = attrs::of(rel);
     let columns = attrs.iter().map(|a| Column::new(a.kind)).collect();
     // SAFETY: an open relation; plain calls.

@@ -1,0 +1,31 @@
+-- VACUUM FULL writes all rows anew into sorted segments, and keeps every answer.
+SET client_min_messages = warning;
+CREATE EXTENSION IF NOT EXISTS pg_doris;
+CREATE TABLE vf (id int PRIMARY KEY, v text, n numeric(12,2), g int, big text) USING doris WITH (duplicate_key = 'id');
+INSERT INTO vf SELECT i, 'row ' || i, i * 1.25, i % 7 FROM generate_series(1, 20000) i;
+ALTER TABLE vf DROP COLUMN g;
+ALTER TABLE vf ADD COLUMN z int DEFAULT 7;
+UPDATE vf SET v = 'changed' WHERE id % 10 = 0;
+DELETE FROM vf WHERE id % 7 = 0;
+UPDATE vf SET big = repeat(md5(id::text), 3000) WHERE id < 5;
+CREATE INDEX ON vf (v);
+CREATE TEMP TABLE before AS SELECT * FROM vf;
+VACUUM FULL vf;
+SELECT count(*), sum(n), sum(id), count(v), sum(length(big)), sum(z) FROM vf;
+SELECT count(*) AS lost FROM (SELECT * FROM before EXCEPT ALL SELECT * FROM vf) x;
+SELECT count(*) AS invented FROM (SELECT * FROM vf EXCEPT ALL SELECT * FROM before) x;
+-- Indexes, constraints and further writes.
+SET enable_seqscan = off;
+SET doris.enable_vectorization = off;
+SELECT id, v, n, z, length(big) FROM vf WHERE id IN (3, 10, 14, 15555) ORDER BY id;
+SELECT count(*) FROM vf WHERE v = 'changed';
+RESET enable_seqscan;
+RESET doris.enable_vectorization;
+INSERT INTO vf (id, v) VALUES (11, 'duplicate');
+INSERT INTO vf (id, v) VALUES (30000, 'new');
+UPDATE vf SET v = 'again' WHERE id = 10;
+DELETE FROM vf WHERE id = 12;
+SELECT id, v FROM vf WHERE id IN (10, 11, 12, 30000) ORDER BY id;
+VACUUM FULL vf;
+SELECT id, v FROM vf WHERE id IN (10, 11, 12, 30000) ORDER BY id;
+DROP TABLE vf;
