@@ -66,9 +66,8 @@ static mut OWN_ORIGIN: pg_sys::RepOriginId = 0;
 fn sender() -> &'static mut Sender {
     // SAFETY: a process with one thread; no two borrows overlap, as the callbacks do not call each other.
     unsafe {
-        (*(&raw mut SENDER))
-            .as_mut()
-            .unwrap_or_else(|| error!("no channel"))
+        let slot = &raw mut SENDER;
+        (*slot).as_mut().unwrap_or_else(|| error!("no channel"))
     }
 }
 
@@ -118,7 +117,7 @@ pub extern "C-unwind" fn doris_sync_decoder_main(_argument: pg_sys::Datum) {
         progress: Lsn(0),
     };
     // SAFETY: the only thread; nobody borrows it yet.
-    unsafe { *(&raw mut SENDER) = Some(sender) };
+    unsafe { SENDER = Some(sender) };
     // SAFETY: reads this process's own pid.
     let pid = unsafe { pg_sys::MyProcPid };
     board::update(arguments.db, arguments.sync, |e| e.decoder_pid = pid);
