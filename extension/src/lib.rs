@@ -10,6 +10,7 @@ use pgrx::prelude::*;
 mod am;
 mod cdc;
 mod hooks;
+mod inspect;
 mod options;
 mod pg;
 mod plan;

@@ -3,8 +3,19 @@
 //!
 //! Segments are copied as they are, with the visibility of every tuple, through PostgreSQL's own rewrite
 //! machinery (access/heap/rewriteheap.c), so that older snapshots see after the swap what they saw before.
+//! But PostgreSQL forgets the values that rows older than a column have in it ("missing" values) once it has
+//! copied a table: a segment that lacks such a column is encoded anew, with the column.
 use crate::pg::raw::guarded;
-use crate::pg::toast::Toast;
+use crate::pg::toast::{self, Fate, Toast};
+use crate::read::attrs::{self, Attr};
+use crate::read::cursor::missing;
+use crate::store::entry::{Entry, State};
+use crate::store::segment::{self, Segment};
+use crate::store::{chunks, directory, keys};
+use crate::write::builder;
+use crate::write::column::Column;
+use crate::write::kind::Kind;
+use doris_storage::vector::{Physical, Vector};
 use pgrx::pg_sys;
 
 #[repr(C)]
@@ -32,8 +43,121 @@ extern "C-unwind" {
 /// Ids from here on are PostgreSQL's own TOAST values, which the heap's copy has rewritten already.
 const FIRST_TOAST_ID: u32 = 16384;
 
+/// A segment encoded anew: the entry it had and the one it gets.
+struct Renewed {
+    old: Entry,
+    new: Entry,
+}
+
+impl Renewed {
+    /// Whether a tuple is a chunk of the old stream.
+    fn replaces(&self, chunk_id: u32, seq: i32) -> bool {
+        let count = chunks::count(self.old.stream_bytes);
+        let (first, last) = (self.old.first_chunk, self.old.first_chunk + count - 1);
+        (keys::chunk(first)..=keys::chunk(last)).contains(&(chunk_id, seq))
+    }
+}
+
+/// Writes the streams of all segments that lack columns with missing values.
+fn renew(main: pg_sys::Relation, from: &Toast, to: &Toast) -> Vec<Renewed> {
+    let attrs = attrs::of(main);
+    // SAFETY: an open relation.
+    let desc = unsafe { (*main).rd_att };
+    let any = &raw mut pg_sys::SnapshotAnyData;
+    let mut renewed = Vec::new();
+    for found in directory::all(main, from, any) {
+        if found.entry.state != State::Sealed || found.writer == Fate::Aborted {
+            continue;
+        }
+        let segment = segment::open(main, from, &found.entry);
+        let lacks = |attr: &&Attr| {
+            !attr.dropped && segment.column(attr.number).is_none() && missing(desc, attr).is_some()
+        };
+        if attrs.iter().any(|attr| lacks(&attr)) {
+            renewed.push(Renewed {
+                old: found.entry,
+                new: renew_one(main, from, to, &attrs, &segment),
+            });
+        }
+    }
+    renewed
+}
+
+fn renew_one(
+    main: pg_sys::Relation,
+    from: &Toast,
+    to: &Toast,
+    attrs: &[Attr],
+    segment: &Segment,
+) -> Entry {
+    let columns = attrs
+        .iter()
+        .map(|attr| match segment.column(attr.number) {
+            Some(column) if !attr.dropped => stored_column(main, from, segment, attr, column),
+            _ => added_column(main, attr, segment.entry.rows),
+        })
+        .collect();
+    let sort = segment.footer.sort.clone();
+    let (stream, footer_offset) = builder::encode_as_is(main, attrs, columns, sort);
+    let count = chunks::count(stream.len() as u64);
+    let (_, first_chunk, _) = directory::reserve(main, from, 0, count);
+    // SAFETY: plain call.
+    let cid = unsafe { pg_sys::GetCurrentCommandId(true) };
+    Entry {
+        first_chunk,
+        first_block: chunks::write(to, first_chunk, &stream, cid),
+        stream_bytes: stream.len() as u64,
+        footer_offset,
+        checksum: segment::checksum(&stream[footer_offset as usize..]),
+        ..segment.entry
+    }
+}
+
+/// All values of a column of a segment, and how they are stored.
+fn stored_column(
+    main: pg_sys::Relation,
+    from: &Toast,
+    segment: &Segment,
+    attr: &Attr,
+    column: usize,
+) -> (Kind, Vector) {
+    let spec = &segment.footer.columns[column].spec;
+    let mut all = Vector::empty(spec.physical);
+    for block in 0..segment.footer.columns[column].blocks.len() {
+        let part = segment.vector(main, from, column, block);
+        if let Err(error) = all.append(&part) {
+            crate::pg::report_corrupt(main, error);
+        }
+    }
+    let numeric = attr.type_oid == pg_sys::NUMERICOID;
+    let kind = match spec.physical {
+        Physical::I64 if numeric => Kind::Decimal64(spec.scale as u16),
+        Physical::I128 => Kind::Decimal128(spec.scale as u16),
+        Physical::Bytes if numeric => Kind::Varlena,
+        _ => attr.kind,
+    };
+    (kind, all)
+}
+
+/// A column that rows of a segment do not have: its missing value, or NULLs.
+fn added_column(main: pg_sys::Relation, attr: &Attr, rows: u32) -> (Kind, Vector) {
+    let mut column = Column::new(attr.kind);
+    // SAFETY: an open relation; the missing value is one of the attribute.
+    unsafe {
+        let value = match attr.dropped {
+            true => None,
+            false => missing((*main).rd_att, attr),
+        };
+        for _ in 0..rows {
+            column.push(value.unwrap_or(pg_sys::Datum::from(0)), value.is_none());
+        }
+    }
+    (column.kind(), column.finish())
+}
+
 /// Copies our tuples from one TOAST relation to another; returns whether there were any.
 pub fn copy_store(
+    main: pg_sys::Relation,
     from: &Toast,
     to: &Toast,
     oldest_xmin: pg_sys::TransactionId,
@@ -41,6 +165,9 @@ pub fn copy_store(
     multi_cutoff: pg_sys::MultiXactId,
 ) -> bool {
     let mut copied = false;
+    let renewed = renew(main, from, to);
+    // Chunks of renewed segments are in place, with their index entries.
+    let first_block = to.blocks();
     // SAFETY: both relations are exclusively locked; the rewrite state is ended before its pages are read.
     unsafe {
         let state =
@@ -53,14 +180,28 @@ pub fn copy_store(
                 guarded(|| rewrite_heap_dead_tuple(state, tuple));
                 return;
             }
+            let key = (toast::chunk_id(tuple), toast::chunk_seq(tuple));
+            if renewed.iter().any(|r| r.replaces(key.0, key.1)) {
+                return;
+            }
             let copy = pg_sys::heap_copytuple(tuple);
+            let entry = renewed
+                .iter()
+                .find(|r| (keys::DIRECTORY, r.old.key()) == key);
+            if let Some(entry) = entry {
+                toast::payload_mut(copy).copy_from_slice(&entry.new.encode());
+            }
             guarded(|| rewrite_heap_tuple(state, tuple, copy));
             pg_sys::heap_freetuple(copy);
             copied = true;
         });
         guarded(|| end_heap_rewrite(state));
         if copied {
-            each_of_ours(to, |tuple, _| to.index_tuple(tuple));
+            each_of_ours(to, |tuple, _| {
+                if crate::store::tid::block_of(&(*tuple).t_self) >= first_block {
+                    to.index_tuple(tuple);
+                }
+            });
         }
     }
     copied

@@ -253,7 +253,7 @@ unsafe extern "C-unwind" fn relation_copy_for_cluster(
             return;
         };
         let copied =
-            super::cluster::copy_store(&from, &to, oldest_xmin, *xid_cutoff, *multi_cutoff);
+            super::cluster::copy_store(old, &from, &to, oldest_xmin, *xid_cutoff, *multi_cutoff);
         if copied {
             ensure_first_block(new);
             *num_tuples += live_segment_rows(old, &raw mut pg_sys::SnapshotSelfData) as f64;

@@ -41,7 +41,8 @@ extern "C-unwind" {
     pub fn standard_ExecutorEnd(query: *mut pg_sys::QueryDesc);
 }
 
-/// Runs a C call so that an error in it becomes a Rust panic, which runs destructors on its way.
+/// Runs a C call so that an error in it becomes a Rust panic, which runs destructors on its way. Only for what
+/// pgrx does not bind: its functions are guarded already, and a panic may not pass through a second guard.
 #[inline]
 pub fn guarded<T>(f: impl FnOnce() -> T) -> T {
     // SAFETY: the closures passed here call into PostgreSQL and own nothing that needs dropping, which is

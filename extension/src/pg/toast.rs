@@ -2,7 +2,7 @@
 //! Our tuples in a TOAST relation: `(chunk_id oid, chunk_seq int4, chunk_data bytea)` with an index on the
 //! first two. Reads see every physical version and leave it to the caller to judge visibility, so that no
 //! predicate lock is taken on internals (schedule 12 of the concurrency notes).
-use super::{compat, raw::guarded};
+use super::compat;
 use pgrx::pg_sys;
 
 /// `HEAP_INSERT_FROZEN` of access/heapam.h: visible to everyone at once.
@@ -483,7 +483,7 @@ pub fn wait_for(
 ) {
     let mut tid = tid;
     // SAFETY: open relation; the TID is on our stack.
-    guarded(|| unsafe { pg_sys::XactLockTableWait(xid, rel, &mut tid, oper) });
+    unsafe { pg_sys::XactLockTableWait(xid, rel, &mut tid, oper) };
 }
 
 /// The chunk_id of a tuple of a TOAST relation.
@@ -495,6 +495,32 @@ pub unsafe fn chunk_id(tuple: pg_sys::HeapTuple) -> u32 {
     unsafe {
         let header = (*tuple).t_data;
         *((header as *const u8).add((*header).t_hoff as usize) as *const u32)
+    }
+}
+
+/// The chunk_seq of a tuple of a TOAST relation.
+///
+/// # Safety
+/// A valid tuple of a TOAST relation.
+pub unsafe fn chunk_seq(tuple: pg_sys::HeapTuple) -> i32 {
+    // SAFETY: the second attribute is an int4 behind the oid at t_hoff.
+    unsafe {
+        let header = (*tuple).t_data;
+        *((header as *const u8).add((*header).t_hoff as usize + 4) as *const i32)
+    }
+}
+
+/// The payload of a tuple of ours in memory.
+///
+/// # Safety
+/// A copy of a tuple of ours, which nobody else refers to.
+pub unsafe fn payload_mut<'a>(tuple: pg_sys::HeapTuple) -> &'a mut [u8] {
+    // SAFETY: two four-byte keys and a plain varlena with a four-byte header, as `form` makes them.
+    unsafe {
+        let header = (*tuple).t_data;
+        let data = (header as *mut u8).add((*header).t_hoff as usize);
+        let length = (*(data.add(8) as *const u32) >> 2) as usize - 4;
+        std::slice::from_raw_parts_mut(data.add(PAYLOAD_OFFSET), length)
     }
 }
 

@@ -272,7 +272,7 @@ fn settle(
             }
             policy => {
                 // SAFETY: plain call.
-                if raw::guarded(|| unsafe { compat::try_wait_for_transaction(xid) }) {
+                if unsafe { compat::try_wait_for_transaction(xid) } {
                     return Ok(());
                 }
                 if policy == pg_sys::LockWaitPolicy::LockWaitError {
@@ -313,13 +313,13 @@ fn tuple_lock(main: pg_sys::Relation, row: RowNumber, take: bool) {
     let mut tid = row.to_tid();
     let mode = pg_sys::ExclusiveLock as i32;
     // SAFETY: open relation; the TID is on our stack.
-    raw::guarded(|| unsafe {
+    unsafe {
         if take {
             pg_sys::LockTuple(main, &mut tid, mode);
         } else {
             pg_sys::UnlockTuple(main, &mut tid, mode);
         }
-    });
+    }
 }
 
 /// Whether a snapshot sees a row of a segment that it sees. A dirty snapshot gets the xmax of a deleter that

@@ -3,15 +3,15 @@
 use super::entry::Entry;
 use super::keys::{self, CHUNK_BYTES};
 use super::tid::{block_of, tid};
+use crate::pg;
 use crate::pg::toast::Toast;
-use crate::pg::{self, raw};
 use pgrx::pg_sys;
 use std::ops::Range;
 
 /// Writes a stream; returns the block of its first chunk. `cid` is the command the rows belong to.
 pub fn write(toast: &Toast, first_chunk: u64, stream: &[u8], cid: pg_sys::CommandId) -> u32 {
     // SAFETY: a bulk-insert state keeps the current page pinned; freed below or with its memory context.
-    let bistate = raw::guarded(|| unsafe { pg_sys::GetBulkInsertState() });
+    let bistate = unsafe { pg_sys::GetBulkInsertState() };
     let mut first_block = 0;
     for (i, bytes) in stream.chunks(CHUNK_BYTES).enumerate() {
         let at = toast.insert(keys::chunk(first_chunk + i as u64), bytes, cid, 0, bistate);
@@ -21,7 +21,7 @@ pub fn write(toast: &Toast, first_chunk: u64, stream: &[u8], cid: pg_sys::Comman
         pgrx::check_for_interrupts!();
     }
     // SAFETY: made above.
-    raw::guarded(|| unsafe { pg_sys::FreeBulkInsertState(bistate) });
+    unsafe { pg_sys::FreeBulkInsertState(bistate) };
     first_block
 }
 

@@ -120,6 +120,19 @@ pub fn reserve(main: pg_sys::Relation, toast: &Toast, rows: u64, chunks: u64) ->
     (first_row, first_chunk, rows)
 }
 
+/// One more than the largest row number ever handed out.
+pub fn rows_end(main: pg_sys::Relation, toast: &Toast) -> u64 {
+    let mut end = 0;
+    toast.scan(keys::ALLOCATOR, 0, 0, false, |version| {
+        let allocator = Allocator::decode(version.payload());
+        end = allocator
+            .unwrap_or_else(|e| pg::report_corrupt(main, e))
+            .next_row;
+        false
+    });
+    end
+}
+
 /// Gives back row numbers that a segment did not need, when nobody has reserved others since.
 pub fn give_back(main: pg_sys::Relation, toast: &Toast, used_end: u64, reserved_end: u64) {
     let used_end = used_end.next_multiple_of(ROW_UNIT);
@@ -154,7 +167,7 @@ fn allocator_tid(main: pg_sys::Relation, toast: &Toast) -> pg_sys::ItemPointerDa
     let mut mutex = tid(u32::MAX - 1, 1);
     let lockmode = pg_sys::ExclusiveLock as i32;
     // SAFETY: open relation. No row has this TID: it serialises the creation of the allocator.
-    raw::guarded(|| unsafe { pg_sys::LockTuple(main, &mut mutex, lockmode) });
+    unsafe { pg_sys::LockTuple(main, &mut mutex, lockmode) };
     let at = find_allocator(toast).unwrap_or_else(|| {
         // SAFETY: plain call.
         let cid = unsafe { pg_sys::GetCurrentCommandId(true) };
@@ -168,6 +181,6 @@ fn allocator_tid(main: pg_sys::Relation, toast: &Toast) -> pg_sys::ItemPointerDa
         )
     });
     // SAFETY: as above.
-    raw::guarded(|| unsafe { pg_sys::UnlockTuple(main, &mut mutex, lockmode) });
+    unsafe { pg_sys::UnlockTuple(main, &mut mutex, lockmode) };
     at
 }

@@ -368,12 +368,6 @@ pub fn encode(
     mut columns: Vec<(Kind, Vector)>,
     sort_key: &[u16],
 ) -> (Vec<u8>, u64) {
-    let fail = |e: doris_storage::Error| -> ! {
-        pgrx::error!(
-            "could not encode a segment of \"{}\": {e}",
-            pg::relation_name(rel)
-        )
-    };
     if !sort_key.is_empty() {
         let direction = Direction::default();
         let keys: Vec<(&Vector, Direction)> = sort_key
@@ -385,6 +379,31 @@ pub fn encode(
             *vector = vector.take(&order);
         }
     }
+    let key = |id: &u16| SortKey {
+        column: *id,
+        descending: false,
+        nulls_first: false,
+    };
+    let sort = SortOrder {
+        keys: sort_key.iter().map(key).collect(),
+        sorted: !sort_key.is_empty(),
+    };
+    encode_as_is(rel, attrs, columns, sort)
+}
+
+/// Encodes columns as a segment, rows in the order they are in; `sort` says what that order is.
+pub fn encode_as_is(
+    rel: pg_sys::Relation,
+    attrs: &[attrs::Attr],
+    columns: Vec<(Kind, Vector)>,
+    sort: SortOrder,
+) -> (Vec<u8>, u64) {
+    let fail = |e: doris_storage::Error| -> ! {
+        pgrx::error!(
+            "could not encode a segment of \"{}\": {e}",
+            pg::relation_name(rel)
+        )
+    };
     let bloom = options::bloom_columns(rel);
     let write = WriteOptions::default();
     let mut encoded = Vec::with_capacity(columns.len());
@@ -408,15 +427,6 @@ pub fn encode(
         encoded.push(encode_column(&spec, &vector, &write).unwrap_or_else(|e| fail(e)));
         pgrx::check_for_interrupts!();
     }
-    let key = |id: &u16| SortKey {
-        column: *id,
-        descending: false,
-        nulls_first: false,
-    };
-    let sort = SortOrder {
-        keys: sort_key.iter().map(key).collect(),
-        sorted: !sort_key.is_empty(),
-    };
     let segment = assemble(sort, encoded).unwrap_or_else(|e| fail(e));
     (segment.bytes, segment.footer_offset)
 }

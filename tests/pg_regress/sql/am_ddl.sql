@@ -34,6 +34,24 @@ ALTER TABLE t ADD COLUMN each_its_own int DEFAULT random() * 1e9;
 SELECT count(DISTINCT each_its_own) > 5000 AS differ FROM t;
 SELECT * FROM summary;
 
+-- A table that is copied keeps what rows have in columns younger than they are.
+CREATE TABLE young (id int, n numeric(10, 2)) WITH (duplicate_key = 'id');
+SET doris.rows_to_heap = 0;
+INSERT INTO young SELECT g, CASE WHEN g % 9 = 0 THEN 'NaN' ELSE g::numeric END FROM generate_series(1, 3000) g;
+ALTER TABLE young ADD COLUMN a int DEFAULT 7, ADD COLUMN b text DEFAULT 'b', ADD COLUMN c numeric(5, 1) DEFAULT 1.5, ADD COLUMN d date;
+DELETE FROM young WHERE id % 10 = 0;
+INSERT INTO young (id, n) SELECT g, g FROM generate_series(3001, 4000) g;
+ALTER TABLE young ALTER a SET DEFAULT 8, DROP COLUMN d, ADD COLUMN e int DEFAULT 1;
+CREATE INDEX young_id ON young (id);
+SELECT count(*), sum(a), count(b), sum(c), sum(e), count(*) FILTER (WHERE n = 'NaN') FROM young;
+VACUUM FULL young;
+SELECT count(*), sum(a), count(b), sum(c), sum(e), count(*) FILTER (WHERE n = 'NaN') FROM young;
+CLUSTER young USING young_id;
+SELECT count(*), sum(a), count(b), sum(c), sum(e), count(*) FILTER (WHERE n = 'NaN') FROM young;
+SELECT * FROM doris.verify('young');
+SELECT * FROM young WHERE id IN (9, 11, 3500) ORDER BY id;
+RESET doris.rows_to_heap;
+
 -- Rewrites.
 DROP VIEW summary;
 ALTER TABLE t ALTER COLUMN a TYPE bigint;

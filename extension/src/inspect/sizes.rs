@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What a table's segments and columns take, as rows for the views.
+use super::checked;
+use crate::pg::toast::Toast;
+use crate::store::directory::{self, Found};
+use crate::store::entry::State;
+use crate::store::{anchors, segment};
+use doris_storage::vector::{Values, Vector};
+use pgrx::iter::TableIterator;
+use pgrx::{name, pg_extern, pg_sys, PgRelation};
+use std::collections::BTreeSet;
+
+fn visible_segments(rel: pg_sys::Relation) -> Option<(Toast, Vec<Found>)> {
+    let toast = Toast::open(rel, pg_sys::AccessShareLock as i32)?;
+    let mut segments = directory::all(rel, &toast, snapshot());
+    segments.retain(|found| found.visible);
+    Some((toast, segments))
+}
+
+fn snapshot() -> pg_sys::Snapshot {
+    // SAFETY: a statement that calls functions has an active snapshot.
+    unsafe { pg_sys::GetActiveSnapshot() }
+}
+
+/// The segments of a columnar table that the statement's snapshot sees.
+#[pg_extern(stable, parallel_restricted)]
+#[allow(clippy::type_complexity)]
+fn segments_of(
+    table: PgRelation,
+) -> TableIterator<
+    'static,
+    (
+        name!(first_row, i64),
+        name!(rows, i64),
+        name!(deleted_rows, i64),
+        name!(bytes, i64),
+        name!(level, i32),
+        name!(state, &'static str),
+    ),
+> {
+    let rel = checked(&table);
+    let mut out = Vec::new();
+    if let Some((toast, segments)) = visible_segments(rel) {
+        for found in segments {
+            let entry = &found.entry;
+            let dead =
+                anchors::dead_positions(rel, &toast, entry.first_row, entry.rows, snapshot());
+            let state = match entry.state {
+                State::Building => "building",
+                State::Sealed => "sealed",
+            };
+            out.push((
+                entry.first_row as i64,
+                i64::from(entry.rows),
+                dead.len() as i64,
+                entry.stream_bytes as i64,
+                i32::from(entry.level),
+                state,
+            ));
+        }
+    }
+    TableIterator::new(out)
+}
+
+/// What each column takes in the segments of a columnar table. `raw_bytes`, the size of its values before
+/// encoding, is extrapolated from the first block of each segment.
+#[pg_extern(stable, parallel_restricted)]
+#[allow(clippy::type_complexity)]
+fn columns_of(
+    table: PgRelation,
+) -> TableIterator<
+    'static,
+    (
+        name!(attnum, i16),
+        name!(encodings, Vec<String>),
+        name!(bytes, i64),
+        name!(raw_bytes, i64),
+    ),
+> {
+    let rel = checked(&table);
+    let mut out = Vec::new();
+    let Some((toast, segments)) = visible_segments(rel) else {
+        return TableIterator::new(out);
+    };
+    for attr in crate::read::attrs::of(rel).iter().filter(|a| !a.dropped) {
+        let mut names = BTreeSet::new();
+        let (mut bytes, mut raw) = (0u64, 0f64);
+        for found in segments.iter().filter(|f| f.entry.state == State::Sealed) {
+            let segment = segment::open(rel, &toast, &found.entry);
+            let Some(column) = segment.column(attr.number) else {
+                continue;
+            };
+            let meta = &segment.footer.columns[column];
+            names.extend(meta.blocks.iter().map(|block| block.encoding.name()));
+            bytes += meta
+                .blocks
+                .iter()
+                .map(|block| u64::from(block.len))
+                .sum::<u64>();
+            bytes += meta
+                .shared
+                .as_ref()
+                .map_or(0, |range| range.end - range.start);
+            if let Some(first) = meta.blocks.first() {
+                let sample = segment.vector(rel, &toast, column, 0);
+                let scale = f64::from(found.entry.rows) / f64::from(first.rows.max(1));
+                raw += raw_bytes(&sample) as f64 * scale;
+            }
+            pgrx::check_for_interrupts!();
+        }
+        let names = names.into_iter().map(String::from).collect();
+        out.push((attr.number as i16, names, bytes as i64, raw as i64));
+    }
+    TableIterator::new(out)
+}
+
+/// Bytes of a vector's values as PostgreSQL would pass them.
+fn raw_bytes(vector: &Vector) -> usize {
+    let rows = vector.len();
+    match &vector.values {
+        Values::Bool(_) => rows,
+        Values::I16(_) => rows * 2,
+        Values::I32(_) | Values::F32(_) => rows * 4,
+        Values::I64(_) | Values::F64(_) => rows * 8,
+        Values::I128(_) => rows * 16,
+        Values::Fixed { width, .. } => rows * usize::from(*width),
+        Values::Bytes(_) | Values::Dict { .. } => (0..rows)
+            .map(|i| vector.bytes(i).map_or(0, <[u8]>::len) + 4)
+            .sum(),
+    }
+}
+
+pgrx::extension_sql_file!(
+    "sql/views.sql",
+    name = "inspect_views",
+    requires = [segments_of, columns_of]
+);

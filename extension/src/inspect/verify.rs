@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `doris.verify`: reads all of a table's column store and says what is wrong with it.
+//!
+//! 1. The directory: segments do not overlap, none is left unfinished by a transaction that committed.
+//! 2. Each segment: footer, then each column with its dictionary, blocks (checksums), row counts, blooms.
+//! 3. Each index that can be read from end to end: no entry is of a row number that was never given out, and every
+//!    row that is not deleted has its entry.
+use super::{checked, isolated};
+use crate::pg::toast::{Fate, Toast};
+use crate::pg::{self, compat};
+use crate::store::directory::{self, Found};
+use crate::store::entry::State;
+use crate::store::tid::RowNumber;
+use crate::store::{anchors, chunks, segment};
+use pgrx::iter::TableIterator;
+use pgrx::{name, pg_extern, pg_sys, PgRelation};
+use std::collections::HashSet;
+
+type Problems = Vec<(Option<i64>, String)>;
+
+/// The problems of a columnar table, one a row; no row is a sound table. `segment` is the number of the
+/// first row of the segment concerned.
+#[pg_extern(volatile, parallel_unsafe)]
+fn verify(
+    table: PgRelation,
+) -> TableIterator<'static, (name!(segment, Option<i64>), name!(problem, String))> {
+    let rel = checked(&table);
+    let mut problems = Problems::new();
+    if let Err(error) = isolated::run(|| check_segments(rel, &mut problems)) {
+        problems.push((None, error));
+    }
+    for index in indexes(rel) {
+        if let Err(error) = isolated::run(|| check_index(rel, index, &mut problems)) {
+            problems.push((None, error));
+        }
+    }
+    TableIterator::new(problems)
+}
+
+fn open(rel: pg_sys::Relation) -> Toast {
+    Toast::open(rel, pg_sys::AccessShareLock as i32)
+        .unwrap_or_else(|| pg::report_corrupt(rel, "no column store"))
+}
+
+fn snapshot() -> pg_sys::Snapshot {
+    // SAFETY: a statement that calls functions has an active snapshot.
+    unsafe { pg_sys::GetActiveSnapshot() }
+}
+
+fn check_segments(rel: pg_sys::Relation, problems: &mut Problems) {
+    let mut end = 0;
+    let all = directory::all(rel, &open(rel), snapshot());
+    for found in all.iter().filter(|found| found.writer != Fate::Aborted) {
+        let entry = &found.entry;
+        let number = Some(entry.first_row as i64);
+        if entry.first_row < end {
+            problems.push((number, "its row numbers overlap another segment's".into()));
+        }
+        end = end.max(entry.first_row + entry.capacity);
+        if entry.state == State::Building {
+            if found.writer == Fate::Committed {
+                problems.push((number, "it was never finished".into()));
+            }
+            continue;
+        }
+        if found.visible {
+            check_segment(rel, found, problems);
+        }
+    }
+}
+
+fn check_segment(rel: pg_sys::Relation, found: &Found, problems: &mut Problems) {
+    let number = Some(found.entry.first_row as i64);
+    let load = || segment::load_checked(rel, &open(rel), &found.entry);
+    let segment = match isolated::run(load).and_then(|loaded| loaded) {
+        Ok(segment) => segment,
+        Err(problem) => return problems.push((number, problem)),
+    };
+    for column in 0..segment.footer.columns.len() {
+        let check = || check_column(rel, &open(rel), &segment, column);
+        if let Err(problem) = isolated::run(check).and_then(|result| result) {
+            problems.push((number, problem));
+        }
+    }
+}
+
+fn check_column(
+    rel: pg_sys::Relation,
+    toast: &Toast,
+    segment: &segment::Segment,
+    column: usize,
+) -> Result<(), String> {
+    let meta = &segment.footer.columns[column];
+    let mut rows = 0;
+    for (number, block) in meta.blocks.iter().enumerate() {
+        let vector = segment.vector(rel, toast, column, number);
+        if vector.len() != block.rows as usize {
+            return Err(format!(
+                "column {}, block {number}: {} rows instead of {}",
+                meta.spec.id,
+                vector.len(),
+                block.rows
+            ));
+        }
+        if let Some(bloom) = &block.bloom {
+            chunks::read(rel, toast, &segment.entry, bloom.clone(), &mut Vec::new());
+        }
+        rows += block.rows;
+        pgrx::check_for_interrupts!();
+    }
+    if rows != segment.footer.rows {
+        return Err(format!(
+            "column {} has {rows} rows instead of {}",
+            meta.spec.id, segment.footer.rows
+        ));
+    }
+    Ok(())
+}
+
+/// The valid indexes of a table that can be read from end to end.
+fn indexes(rel: pg_sys::Relation) -> Vec<pg_sys::Oid> {
+    // SAFETY: an open relation; indexes are closed again, their locks stay.
+    unsafe {
+        let list = pgrx::PgList::<pg_sys::Oid>::from_pg(pg_sys::RelationGetIndexList(rel));
+        list.iter_oid()
+            .filter(|oid| {
+                let index = pg_sys::index_open(*oid, pg_sys::AccessShareLock as i32);
+                let readable = [
+                    pg_sys::BTREE_AM_OID,
+                    pg_sys::GIST_AM_OID,
+                    pg_sys::SPGIST_AM_OID,
+                ];
+                let sound = (*(*index).rd_index).indisvalid;
+                let wanted = sound && readable.contains(&(*(*index).rd_rel).relam);
+                pg_sys::index_close(index, pg_sys::NoLock as i32);
+                wanted
+            })
+            .collect()
+    }
+}
+
+fn check_index(rel: pg_sys::Relation, oid: pg_sys::Oid, problems: &mut Problems) {
+    // SAFETY: a locked index of the open relation, closed at the end or with the subtransaction.
+    let (index, name, whole) = unsafe {
+        let index = pg_sys::index_open(oid, pg_sys::NoLock as i32);
+        // A partial index lacks rows, and GiST and SP-GiST lack those that are NULL.
+        let predicate = pg_sys::RelationGetIndexPredicate(index);
+        let btree = (*(*index).rd_rel).relam == pg_sys::BTREE_AM_OID;
+        (
+            index,
+            pg::relation_name(index),
+            predicate.is_null() && btree,
+        )
+    };
+    let toast = open(rel);
+    let entries = segment_rows(rel, index);
+    let segments = directory::all(rel, &toast, snapshot());
+    // Entries of loads that were rolled back may be left: their row numbers lead nowhere, and are not reused.
+    let end = directory::rows_end(rel, &toast);
+    let strays = entries.iter().filter(|row| **row >= end).count();
+    if strays > 0 {
+        let text = format!("index \"{name}\" has {strays} entries of rows that never were");
+        problems.push((None, text));
+    }
+    for found in segments.iter().filter(|found| found.visible && whole) {
+        let entry = &found.entry;
+        if entry.state == State::Building {
+            continue;
+        }
+        let dead = anchors::dead_positions(rel, &toast, entry.first_row, entry.rows, snapshot());
+        let lacking = (0..entry.rows)
+            .filter(|at| !entries.contains(&(entry.first_row + u64::from(*at))))
+            .filter(|at| dead.binary_search(at).is_err())
+            .count();
+        if lacking > 0 {
+            let text = format!("index \"{name}\" lacks the entries of {lacking} rows");
+            problems.push((Some(entry.first_row as i64), text));
+        }
+    }
+    // SAFETY: opened above.
+    unsafe { pg_sys::index_close(index, pg_sys::NoLock as i32) };
+}
+
+/// The numbers of the segment rows that an index has entries of.
+fn segment_rows(rel: pg_sys::Relation, index: pg_sys::Relation) -> HashSet<u64> {
+    let mut rows = HashSet::new();
+    // SAFETY: a scan without keys over open relations, ended below or with the subtransaction.
+    unsafe {
+        let any = &raw mut pg_sys::SnapshotAnyData;
+        let scan = compat::index_beginscan(rel, index, any, 0);
+        let none = std::ptr::null_mut();
+        pg_sys::index_rescan(scan, none, 0, std::ptr::null_mut(), 0);
+        loop {
+            let forward = pg_sys::ScanDirection::ForwardScanDirection;
+            let tid = pg_sys::index_getnext_tid(scan, forward);
+            if tid.is_null() {
+                break;
+            }
+            if let Some(row) = RowNumber::from_tid(&*tid) {
+                rows.insert(row.0);
+            }
+            pgrx::check_for_interrupts!();
+        }
+        pg_sys::index_endscan(scan);
+    }
+    rows
+}

@@ -1,0 +1,206 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Random DML on a columnar table and its heap twin: after each step both must hold the same rows.
+
+A seed makes a script of SQL, which psql runs; --print shows it. Every statement is deterministic, so that both
+tables get the same: rows are chosen by their values, never by their place. One transaction may hold many
+statements, savepoints and rollbacks; in between come indexes, VACUUM, rewrites and ALTER TABLE.
+"""
+import argparse
+import os
+import random
+import subprocess
+import sys
+
+COLUMNS = ["id", "grp", "name", "amount", "at", "flag", "note"]
+
+
+class Script:
+    def __init__(self, seed, steps):
+        self.rng = random.Random(seed)
+        self.seed = seed
+        self.lines = []
+        self.next_id = 1
+        self.savepoints = 0
+        self.extra = []
+        self.indexes = 0
+        self.unique = self.rng.random() < 0.5
+        self.setup()
+        for _ in range(steps):
+            self.transaction() if self.rng.random() < 0.8 else self.maintenance()
+            self.compare()
+
+    def add(self, line):
+        self.lines.append(line)
+
+    def both(self, statement):
+        for table in ("h", "d"):
+            self.add(statement.replace("@", table))
+
+    def setup(self):
+        r = self.rng
+        self.add(f"DROP SCHEMA IF EXISTS twin_{self.seed} CASCADE; CREATE SCHEMA twin_{self.seed};")
+        self.add(f"SET search_path = twin_{self.seed}, public; SET client_min_messages = error;")
+        self.add(f"SET doris.rows_to_heap = {r.choice([0, 0, 1, 10, 2048])};")
+        columns = "id bigint, grp int, name text, amount numeric(12,2), at timestamp, flag bool, note text"
+        key = r.choice(["", " WITH (duplicate_key = 'id')", " WITH (duplicate_key = 'id, grp', bloom_filter = 'name')"])
+        self.add(f"CREATE TABLE h ({columns}) USING heap;")
+        self.add(f"CREATE TABLE d ({columns}) USING doris{key};")
+        if self.unique:
+            self.both("ALTER TABLE @ ADD PRIMARY KEY (id);")
+
+    def rows(self, count):
+        first = self.next_id
+        self.next_id += count
+        r = self.rng
+        return (f"SELECT g, g % {r.randint(1, 50)}, CASE WHEN g % 7 = 0 THEN NULL ELSE 'name ' || g % {r.randint(1, 300)} END, "
+                f"(g * {r.randint(1, 99)} % 100000) / 4.0, timestamp '2024-01-01' + g * interval '{r.randint(1, 9999)} s', "
+                f"g % {r.randint(2, 5)} = 0, CASE WHEN g % 11 = 0 THEN repeat('x', g % 3000) END "
+                f"FROM generate_series({first}, {first + count - 1}) g")
+
+    def predicate(self):
+        r = self.rng
+        low = r.randint(1, max(self.next_id, 2))
+        return r.choice([
+            f"id BETWEEN {low} AND {low + r.randint(0, 400)}",
+            f"id % {r.randint(2, 40)} = {r.randint(0, 3)}",
+            f"grp = {r.randint(0, 20)}",
+            f"name = 'name {r.randint(0, 100)}'",
+            f"amount < {r.randint(1, 2000)} AND flag",
+            f"name IS NULL AND id > {low}",
+            f"id IN ({low}, {low + 1}, {low + 7})",
+        ])
+
+    def statement(self):
+        r = self.rng
+        kind = r.random()
+        columns = ", ".join(COLUMNS)
+        if kind < 0.3:
+            self.both(f"INSERT INTO @ ({columns}) {self.rows(r.choice([1, 1, 5, 100, 1500, 4000]))};".replace("; ", " "))
+            # Both tables must get the same ids, which are counted once.
+        elif kind < 0.36:
+            count = r.choice([3, 500, 3000])
+            first, self.next_id = self.next_id, self.next_id + count
+            self.both(f"COPY @ (id, grp) FROM PROGRAM 'seq {first} {first + count - 1} | awk ''{{ print $1 \"\\t\" $1 % 13 }}''';")
+        elif kind < 0.6:
+            change = r.choice(["amount = amount + 1", "name = 'changed', grp = grp + 1", "note = repeat('y', 50)",
+                               "flag = NOT flag", f"id = id + {r.randint(1, 3) * 10**7}"])
+            self.both(f"UPDATE @ SET {change} WHERE {self.predicate()};")
+        elif kind < 0.8:
+            self.both(f"DELETE FROM @ WHERE {self.predicate()};")
+        elif kind < 0.85 and self.unique:
+            low = r.randint(1, max(self.next_id, 2))
+            self.both(f"INSERT INTO @ (id, name) SELECT g, 'upsert' FROM generate_series({low}, {low + 30}) g "
+                      "ON CONFLICT (id) DO UPDATE SET name = excluded.name || @.grp;")
+        elif kind < 0.9:
+            low = r.randint(1, max(self.next_id, 2))
+            self.both(f"MERGE INTO @ USING (SELECT g AS k FROM generate_series({low}, {low + 20}) g) s ON @.id = s.k "
+                      "WHEN MATCHED AND s.k % 3 = 0 THEN DELETE WHEN MATCHED THEN UPDATE SET note = 'merged' "
+                      "WHEN NOT MATCHED THEN INSERT (id, note) VALUES (s.k, 'inserted');")
+        elif kind < 0.95:
+            self.both(f"SELECT count(*) FROM (SELECT 1 FROM @ WHERE {self.predicate()} FOR UPDATE) x \\g /dev/null")
+        else:
+            self.both(f"UPDATE @ SET amount = x.n FROM (SELECT grp, count(*) AS n FROM @ GROUP BY grp) x "
+                      f"WHERE x.grp = @.grp AND {self.predicate().replace('id ', '@.id ').replace('grp =', '@.grp =')};")
+
+    def transaction(self):
+        r = self.rng
+        if r.random() < 0.4:
+            self.statement()
+            return
+        self.add("BEGIN;")
+        names = []
+        for _ in range(r.randint(1, 6)):
+            choice = r.random()
+            if choice < 0.2:
+                self.savepoints += 1
+                names.append(f"s{self.savepoints}")
+                self.add(f"SAVEPOINT {names[-1]};")
+            elif choice < 0.32 and names:
+                at = r.randrange(len(names))
+                self.add(f"ROLLBACK TO {names[at]};")
+                names = names[: at + 1]
+            elif choice < 0.4 and names:
+                self.add(f"RELEASE {names.pop()};")
+            else:
+                self.statement()
+                self.compare() if r.random() < 0.2 else None
+        self.add(r.choice(["COMMIT;", "COMMIT;", "COMMIT;", "ROLLBACK;"]))
+
+    def maintenance(self):
+        r = self.rng
+        self.indexes += 1
+        extra = f"x{self.indexes}"
+        kind = r.choice(["vacuum", "vacuum", "full", "analyze", "index", "index", "reindex", "add", "drop", "type", "cluster"])
+        if kind == "vacuum":
+            self.both("VACUUM @;")
+        elif kind == "full":
+            self.both("VACUUM FULL @;")
+        elif kind == "analyze":
+            self.both("ANALYZE @;")
+        elif kind == "index":
+            self.both(f"CREATE INDEX ON @ ({r.choice(['id', 'grp, id', 'name', 'amount', 'lower(name)'])});")
+        elif kind == "reindex":
+            self.both("REINDEX TABLE @;")
+        elif kind == "add":
+            self.both(f"ALTER TABLE @ ADD COLUMN {extra} int DEFAULT {r.randint(0, 9)};")
+            self.extra.append(extra)
+        elif kind == "drop" and self.extra:
+            self.both(f"ALTER TABLE @ DROP COLUMN {self.extra.pop()};")
+        elif kind == "type":
+            self.both(f"ALTER TABLE @ ALTER COLUMN grp TYPE {r.choice(['int', 'bigint'])};")
+        elif kind == "cluster":
+            self.both(f"CREATE INDEX @_{extra} ON @ (id);")
+            self.both(f"CLUSTER @ USING @_{extra};")
+
+    def compare(self):
+        """Whole contents by scan, and a part by whatever the planner picks with and without sequential scans."""
+        self.add("SELECT count(*) AS differ FROM (TABLE d EXCEPT ALL TABLE h) x \\gset a_")
+        self.add("SELECT count(*) AS differ FROM (TABLE h EXCEPT ALL TABLE d) x \\gset b_")
+        where = self.predicate()
+        self.add("SET enable_seqscan = off;")
+        self.add(f"SELECT (SELECT count(*) || ' ' || coalesce(sum(id), 0) FROM d WHERE {where}) IS DISTINCT FROM "
+                 f"(SELECT count(*) || ' ' || coalesce(sum(id), 0) FROM h WHERE {where}) AS differ \\gset c_")
+        self.add("RESET enable_seqscan;")
+        line = len(self.lines)
+        self.add(f"\\if :{{?a_differ}} \n\\else \n\\echo twin: line {line}: no answer\n\\endif")
+        self.add("SELECT :a_differ > 0 OR :b_differ > 0 OR :'c_differ' AS wrong \\gset")
+        self.add(f"\\if :wrong\n\\echo twin: line {line}: :a_differ extra rows, :b_differ missing, index differs: :c_differ\n\\quit\n\\endif")
+
+    def text(self):
+        return "\n".join(self.lines + [
+            "SELECT count(*) AS problems FROM doris.verify('d') \\gset",
+            "\\if :problems\nSELECT * FROM doris.verify('d');\n\\echo twin: verify found problems\n\\quit\n\\endif",
+            f"DROP SCHEMA twin_{self.seed} CASCADE;", "\\echo twin: done"]) + "\n"
+
+
+def run(seed, args):
+    text = Script(seed, args.steps).text()
+    if args.print:
+        print(text)
+        return True
+    result = subprocess.run([args.psql, "-X", "-q", "-d", args.database], input=text, capture_output=True, text=True)
+    errors = [line for line in result.stderr.splitlines() if "ERROR" in line and "duplicate key" not in line
+              and "current transaction is aborted" not in line and "cannot affect row a second time" not in line]
+    good = "twin: done" in result.stdout and not errors
+    print(f"{'ok' if good else 'not ok'} - seed {seed}", flush=True)
+    if not good:
+        print(result.stdout[-2000:], "\n".join(errors[:10]), f"repeat with: --seed {seed} --steps {args.steps}", sep="\n")
+    return good
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seed", type=int, default=1, help="first seed")
+    parser.add_argument("--seeds", type=int, default=8, help="how many")
+    parser.add_argument("--steps", type=int, default=25)
+    parser.add_argument("--database", default="twin")
+    parser.add_argument("--psql", default=os.environ.get("PSQL", "psql"))
+    parser.add_argument("--print", action="store_true", help="print the SQL instead of running it")
+    args = parser.parse_args()
+    results = [run(seed, args) for seed in range(args.seed, args.seed + args.seeds)]
+    sys.exit(0 if all(results) else 1)
+
+
+if __name__ == "__main__":
+    main()
