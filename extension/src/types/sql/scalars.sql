@@ -129,9 +129,8 @@ BEGIN ATOMIC
   SELECT part FROM string_to_table($1, nullif($2, '')) part UNION ALL SELECT '' WHERE $1 = '';
 END;
 CREATE FUNCTION explode_map(jsonb) RETURNS TABLE (k text, v jsonb) LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-BEGIN ATOMIC
-  SELECT key, value FROM jsonb_each($1);
-END;
+-- A parsed body with an unnamed argument beside named columns is dumped as SQL that does not parse.
+AS 'SELECT key, value FROM pg_catalog.jsonb_each($1)';
 CREATE FUNCTION explode_bitmap(bitmap) RETURNS SETOF bigint LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
 BEGIN ATOMIC
   SELECT unnest(bitmap_to_array($1));
