@@ -176,10 +176,6 @@ unsafe fn build_segments(
     let Some(toast) = Toast::open(rel, pg_sys::AccessShareLock as i32) else {
         return 0.0;
     };
-    if toast.blocks() == 0 {
-        // TRUNCATE gets here before it has rebuilt the index of the new, empty TOAST relation.
-        return 0.0;
-    }
     // SAFETY: as for the caller; a registered snapshot lives until it is unregistered below.
     unsafe {
         let concurrent = (*info).ii_Concurrent;

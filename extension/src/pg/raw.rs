@@ -36,6 +36,13 @@ extern "C-unwind" {
         completion: *mut pg_sys::QueryCompletion,
     );
     /// As above.
+    pub fn standard_planner(
+        parse: *mut pg_sys::Query,
+        query: *const std::ffi::c_char,
+        options: i32,
+        params: pg_sys::ParamListInfo,
+    ) -> *mut pg_sys::PlannedStmt;
+    /// As above.
     pub fn standard_ExecutorStart(query: *mut pg_sys::QueryDesc, eflags: i32);
     /// As above.
     pub fn standard_ExecutorEnd(query: *mut pg_sys::QueryDesc);

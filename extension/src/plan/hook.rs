@@ -75,26 +75,41 @@ unsafe extern "C-unwind" fn pathlist(
     }
 }
 
-#[pg_guard]
+/// Not guarded: errors of planning pass through with their positions and context, which a guard would lose.
+/// Nothing in this frame needs dropping.
 unsafe extern "C-unwind" fn planner(
     parse: *mut pg_sys::Query,
     query: *const std::ffi::c_char,
     options: i32,
     params: pg_sys::ParamListInfo,
 ) -> *mut pg_sys::PlannedStmt {
-    // SAFETY: valid arguments from PostgreSQL.
+    // SAFETY: valid arguments from PostgreSQL; hooks change only while libraries load.
+    unsafe {
+        before_planning(parse);
+        let next = PREV_PLANNER.unwrap_or(raw::standard_planner);
+        let stmt = next(parse, query, options, params);
+        after_planning(stmt, options);
+        stmt
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn before_planning(parse: *mut pg_sys::Query) {
+    // SAFETY: an analysed query.
     unsafe {
         if settings::vectorization() && (*parse).hasSubLinks {
             super::decorrelate::query(parse, 0);
         }
-        let stmt = match PREV_PLANNER {
-            Some(previous) => raw::guarded(|| previous(parse, query, options, params)),
-            None => pg_sys::standard_planner(parse, query, options, params),
-        };
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn after_planning(stmt: *mut pg_sys::PlannedStmt, options: i32) {
+    // SAFETY: a finished statement.
+    unsafe {
         if settings::vectorization() && eligible(stmt, options) {
             convert_statement(stmt);
         }
-        stmt
     }
 }
 

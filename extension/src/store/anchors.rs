@@ -378,6 +378,15 @@ pub fn dead_positions(
     snapshot: pg_sys::Snapshot,
 ) -> Vec<u32> {
     let mut dead = Vec::new();
+    // SAFETY: a valid snapshot of the caller.
+    let kind = unsafe { (*snapshot).snapshot_type };
+    if matches!(
+        kind,
+        pg_sys::SnapshotType::SNAPSHOT_ANY | pg_sys::SnapshotType::SNAPSHOT_NON_VACUUMABLE
+    ) {
+        // Every row is wanted, as in `alive`: an index must hold what an older snapshot sees.
+        return dead;
+    }
     let end = first_row + u64::from(rows);
     let mut at = first_row;
     // A segment may straddle two chunk_ids.

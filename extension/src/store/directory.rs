@@ -46,6 +46,10 @@ fn found(main: pg_sys::Relation, version: &Version, snapshot: pg_sys::Snapshot) 
 /// Every directory tuple, in row order, judged by a snapshot.
 pub fn all(main: pg_sys::Relation, toast: &Toast, snapshot: pg_sys::Snapshot) -> Vec<Found> {
     let mut segments = Vec::new();
+    if toast.blocks() == 0 {
+        // While TRUNCATE rebuilds the table's indexes, that of the new, empty TOAST relation is still the old one.
+        return segments;
+    }
     toast.scan(keys::DIRECTORY, 0, i32::MAX, false, |version| {
         segments.push(found(main, version, snapshot));
         true

@@ -98,6 +98,26 @@ DELETE FROM t WHERE a <= 5;
 UPDATE t SET a = a + 100000 WHERE a BETWEEN 6 AND 9;
 SELECT count(*), min(a), max(a) FROM refers;
 
+-- TRUNCATE of tables with indexes, in the transaction that made them and later.
+CREATE TABLE emptied (id int PRIMARY KEY, v text);
+SET doris.rows_to_heap = 0;
+INSERT INTO emptied SELECT g, 'v' FROM generate_series(1, 3000) g;
+TRUNCATE emptied;
+INSERT INTO emptied SELECT g, 'w' FROM generate_series(2001, 4000) g;
+SELECT count(*), min(id), max(v) FROM emptied;
+BEGIN;
+CREATE TABLE short_lived (id int PRIMARY KEY, v text);
+INSERT INTO short_lived SELECT g, 'v' FROM generate_series(1, 3000) g;
+TRUNCATE short_lived;
+INSERT INTO short_lived SELECT g, 'w' FROM generate_series(1, 20) g;
+COMMIT;
+SET enable_seqscan = off;
+SELECT count(*) FROM short_lived WHERE id BETWEEN 1 AND 3000;
+RESET enable_seqscan;
+SELECT * FROM doris.verify('emptied') UNION ALL SELECT * FROM doris.verify('short_lived');
+DROP TABLE emptied, short_lived;
+RESET doris.rows_to_heap;
+
 -- Generated, identity and default columns.
 CREATE TABLE g (id bigint GENERATED ALWAYS AS IDENTITY, a int, twice int GENERATED ALWAYS AS (a * 2) STORED, n text DEFAULT 'x');
 SET doris.rows_to_heap = 0;

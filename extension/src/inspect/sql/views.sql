@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 CREATE VIEW doris.segments AS
 SELECT c.oid::regclass AS "table", s.*
   FROM pg_catalog.pg_class c
