@@ -23,14 +23,14 @@ pub fn run<T>(f: impl FnOnce() -> T) -> Result<T, String> {
         pg_sys::CurrentResourceOwner = owner;
         outcome.map_err(|error| match error {
             Failure::Message(message) => message,
-            Failure::Other(caught) => caught.rethrow(),
+            Failure::Other(caught) => (*caught).rethrow(),
         })
     }
 }
 
 enum Failure {
     Message(String),
-    Other(CaughtError),
+    Other(Box<CaughtError>),
 }
 
 fn attempt<T>(f: AssertUnwindSafe<impl FnOnce() -> T>) -> Result<T, Failure> {
@@ -68,7 +68,7 @@ fn classify(caught: CaughtError) -> Failure {
         PgSqlErrorCode::ERRCODE_OUT_OF_MEMORY,
     ];
     if fatal.contains(&code) {
-        Failure::Other(caught)
+        Failure::Other(Box::new(caught))
     } else {
         Failure::Message(message)
     }
