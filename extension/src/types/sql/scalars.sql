@@ -353,9 +353,7 @@ CREATE FUNCTION inet_ntoa(bigint) RETURNS text
 CREATE FUNCTION _ipv4_cidr_edge(text, integer, integer) RETURNS text
   LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'doris_ipv4_cidr_edge';
 CREATE FUNCTION ipv4_cidr_to_range(text, integer, OUT min inet, OUT max inet) LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-BEGIN ATOMIC
-  SELECT _ipv4_cidr_edge($1, $2, 0)::inet, _ipv4_cidr_edge($1, $2, 1)::inet;
-END;
+AS 'SELECT doris._ipv4_cidr_edge($1, $2, 0)::pg_catalog.inet, doris._ipv4_cidr_edge($1, $2, 1)::pg_catalog.inet';
 CREATE FUNCTION is_ip_address_in_range(text, text) RETURNS boolean
   LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'doris_is_ip_address_in_range';
 
