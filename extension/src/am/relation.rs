@@ -121,14 +121,22 @@ unsafe extern "C-unwind" fn relation_estimate_size(
         if segments == 0 {
             return;
         }
-        // pg_class.reltuples counts segment rows too, so the heap's density is judged by width alone.
+        // pg_class.reltuples counts segment rows too: what it has beyond those of today are heap rows. Where a
+        // load since then has made it too small for that, the heap's density is judged by the width of a row.
         let heap_pages =
             pg_sys::RelationGetNumberOfBlocksInFork(rel, pg_sys::ForkNumber::MAIN_FORKNUM);
         let width = pg_sys::get_rel_data_width(rel, attr_widths).max(1) as f64 + 28.0;
         let density = (f64::from(pg_sys::BLCKSZ) - 24.0) / width;
         let segment_pages = bytes.div_ceil(u64::from(pg_sys::BLCKSZ)) as u32;
         *pages = heap_pages + segment_pages;
-        *tuples = f64::from(heap_pages.saturating_sub(1)) * density + rows as f64;
+        let class = (*rel).rd_rel;
+        let known = f64::from((*class).reltuples) - rows as f64;
+        let heap_rows = if known > 0.0 && (*class).relpages > 0 {
+            known / f64::from((*class).relpages) * f64::from(heap_pages)
+        } else {
+            f64::from(heap_pages.saturating_sub(1)) * density
+        };
+        *tuples = heap_rows + rows as f64;
         *allvisfrac = 0.0;
     }
 }
