@@ -8,6 +8,7 @@ pub mod anchors;
 pub mod chunks;
 pub mod directory;
 pub mod entry;
+pub mod gate;
 pub mod keys;
 pub mod segment;
 pub mod tid;

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The gate of a table: a heavyweight lock under which rows are registered and the latest state is searched
+//! (docs/decisions/0004). It is held for moments, never while waiting for a transaction and never until
+//! commit; an error gives it up with the transaction's other locks.
+use crate::pg::toast::Toast;
+use pgrx::pg_sys;
+
+/// How many rows the holder registers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// One row: compatible with other single rows.
+    Single,
+    /// Many rows, or a move: alone.
+    Bulk,
+}
+
+/// A held gate; dropping it gives it up.
+pub struct Gate {
+    tag: pg_sys::LOCKTAG,
+    mode: pg_sys::LOCKMODE,
+}
+
+impl Gate {
+    /// Waits for the gate of a table and takes it.
+    pub fn take(toast: &Toast, mode: Mode) -> Self {
+        let gate = Self::of(toast, mode);
+        // SAFETY: a valid lock tag on our stack.
+        unsafe { pg_sys::LockAcquire(&gate.tag, gate.mode, false, false) };
+        gate
+    }
+
+    fn of(toast: &Toast, mode: Mode) -> Self {
+        // SAFETY: an open relation.
+        let relation = unsafe { (*toast.rel).rd_id.to_u32() };
+        // SAFETY: plain variable of this backend.
+        let database = unsafe { pg_sys::MyDatabaseId.to_u32() };
+        // As SET_LOCKTAG_OBJECT: the object is the TOAST relation; no other lock has this sub-object.
+        let tag = pg_sys::LOCKTAG {
+            locktag_field1: database,
+            locktag_field2: pg_sys::RelationRelationId.to_u32(),
+            locktag_field3: relation,
+            locktag_field4: 1,
+            locktag_type: pg_sys::LockTagType::LOCKTAG_OBJECT as u8,
+            locktag_lockmethodid: pg_sys::DEFAULT_LOCKMETHOD as u8,
+        };
+        let mode = match mode {
+            Mode::Single => pg_sys::ShareLock,
+            Mode::Bulk => pg_sys::ExclusiveLock,
+        };
+        Self {
+            tag,
+            mode: mode as pg_sys::LOCKMODE,
+        }
+    }
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        // While an error unwinds, the abort of the transaction releases every lock; a released one would be
+        // reported as not owned.
+        if !std::thread::panicking() {
+            // SAFETY: the tag of a lock that `take` acquired.
+            unsafe { pg_sys::LockRelease(&self.tag, self.mode, false) };
+        }
+    }
+}
