@@ -38,14 +38,52 @@ thread_local! {
     static CACHE: RefCell<Cache> = RefCell::default();
 }
 
+/// Bytes of row blocks that a backend keeps for look-ups of single rows.
+const BLOCK_CACHE_BYTES: usize = 16 << 20;
+
+type BlockKey = (Key, u16, u32);
+
+/// Row blocks that were read for a single row. The next look-ups are often near, and checking and opening a
+/// block costs more than taking a value out of it. Two generations stand in for an order of use: what is in
+/// the older one when the younger is full is dropped.
+#[derive(Default)]
+struct BlockCache {
+    young: HashMap<BlockKey, Rc<Block<Vec<u8>>>>,
+    old: HashMap<BlockKey, Rc<Block<Vec<u8>>>>,
+    young_bytes: usize,
+}
+
+impl BlockCache {
+    fn get(&mut self, key: &BlockKey) -> Option<Rc<Block<Vec<u8>>>> {
+        if let Some(block) = self.young.get(key) {
+            return Some(block.clone());
+        }
+        let block = self.old.remove(key)?;
+        self.put(*key, block.clone());
+        Some(block)
+    }
+
+    fn put(&mut self, key: BlockKey, block: Rc<Block<Vec<u8>>>) {
+        let bytes = block.bytes().len();
+        if bytes > BLOCK_CACHE_BYTES / 2 {
+            return;
+        }
+        if self.young_bytes + bytes > BLOCK_CACHE_BYTES / 2 {
+            self.old = std::mem::take(&mut self.young);
+            self.young_bytes = 0;
+        }
+        self.young_bytes += bytes;
+        self.young.insert(key, block);
+    }
+}
+
+thread_local! {
+    static BLOCKS: RefCell<BlockCache> = RefCell::default();
+}
+
 /// Opens a sealed segment.
 pub fn open(main: pg_sys::Relation, toast: &Toast, entry: &Entry) -> Rc<Segment> {
-    let key = (
-        compat::file_number(toast.rel),
-        entry.first_row,
-        entry.stream_bytes,
-        entry.checksum,
-    );
+    let key = key_of(toast, entry);
     if let Some(segment) = CACHE.with_borrow(|cache| cache.segments.get(&key).cloned()) {
         return segment;
     }
@@ -59,6 +97,15 @@ pub fn open(main: pg_sys::Relation, toast: &Toast, entry: &Entry) -> Rc<Segment>
         cache.segments.insert(key, segment.clone());
     });
     segment
+}
+
+fn key_of(toast: &Toast, entry: &Entry) -> Key {
+    (
+        compat::file_number(toast.rel),
+        entry.first_row,
+        entry.stream_bytes,
+        entry.checksum,
+    )
 }
 
 /// Opens a sealed segment without the cache, and reports corruption instead of raising it.
@@ -200,12 +247,29 @@ impl Segment {
         position: u32,
     ) -> Vector {
         let block_rows = self.footer.block_rows;
-        let block = self.block(main, toast, column, (position / block_rows) as usize);
+        let block = self.cached_block(main, toast, column, position / block_rows);
         let mut out = Vector::empty(self.footer.columns[column].spec.physical);
         block
             .gather(&[position % block_rows], &mut out)
             .unwrap_or_else(|e| self.corrupt(main, column, e));
         out
+    }
+
+    /// A row block that stays open for the next look-ups.
+    fn cached_block(
+        &self,
+        main: pg_sys::Relation,
+        toast: &Toast,
+        column: usize,
+        block: u32,
+    ) -> Rc<Block<Vec<u8>>> {
+        let key = (key_of(toast, &self.entry), column as u16, block);
+        if let Some(found) = BLOCKS.with_borrow_mut(|cache| cache.get(&key)) {
+            return found;
+        }
+        let opened = Rc::new(self.block(main, toast, column, block as usize));
+        BLOCKS.with_borrow_mut(|cache| cache.put(key, opened.clone()));
+        opened
     }
 
     fn corrupt(&self, main: pg_sys::Relation, column: usize, error: doris_storage::Error) -> ! {

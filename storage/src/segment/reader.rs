@@ -164,6 +164,11 @@ pub struct Block<B> {
 }
 
 impl<B: AsRef<[u8]>> Block<B> {
+    /// The bytes that it was opened with.
+    pub fn bytes(&self) -> &[u8] {
+        self.bytes.as_ref()
+    }
+
     /// Rows of the block.
     pub fn rows(&self) -> usize {
         self.rows
