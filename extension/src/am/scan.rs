@@ -58,8 +58,18 @@ pub struct State {
     /// Sample scans: the next virtual block to look at.
     sample_block: Option<u32>,
     /// Rows of the current virtual block, for bitmap scans.
+    #[cfg(not(feature = "pg18"))]
     pub block_rows: Vec<RowNumber>,
-    /// How far through `block_rows` the scan is.
+    /// Rows of the current block, for bitmap scans.
+    #[cfg(feature = "pg18")]
+    pub block_tids: Vec<pg_sys::ItemPointerData>,
+    /// Whether the bitmap is not sure of them.
+    #[cfg(feature = "pg18")]
+    pub block_recheck: bool,
+    /// What looks them up.
+    #[cfg(feature = "pg18")]
+    pub lookup: *mut pg_sys::IndexFetchTableData,
+    /// How far through the block's rows the scan is.
     pub block_at: usize,
 }
 
@@ -72,8 +82,37 @@ impl State {
             nulls: vec![true; natts],
             claimed: None,
             sample_block: None,
+            #[cfg(not(feature = "pg18"))]
             block_rows: Vec::new(),
+            #[cfg(feature = "pg18")]
+            block_tids: Vec::new(),
+            #[cfg(feature = "pg18")]
+            block_recheck: false,
+            #[cfg(feature = "pg18")]
+            lookup: std::ptr::null_mut(),
             block_at: 0,
+        }
+    }
+}
+
+impl State {
+    /// Forgets the block that a bitmap scan is on.
+    fn forget_block(&mut self) {
+        #[cfg(not(feature = "pg18"))]
+        self.block_rows.clear();
+        #[cfg(feature = "pg18")]
+        self.block_tids.clear();
+        self.block_at = 0;
+    }
+
+    /// Ends the look-ups of a bitmap scan.
+    #[cfg(feature = "pg18")]
+    fn end_lookup(&mut self) {
+        let lookup = std::mem::replace(&mut self.lookup, std::ptr::null_mut());
+        if !lookup.is_null() {
+            let end = crate::am::routine().index_fetch_end.expect("set");
+            // SAFETY: made by our own index_fetch_begin for this scan.
+            unsafe { end(lookup) };
         }
     }
 }
@@ -121,6 +160,10 @@ unsafe extern "C-unwind" fn scan_end(scan: pg_sys::TableScanDesc) {
     let scan = scan as *mut Scan;
     // SAFETY: made by scan_begin. The heap's scan owns the snapshot when it is a temporary one.
     unsafe {
+        #[cfg(feature = "pg18")]
+        if let Some(state) = (*(*scan).state).as_mut() {
+            state.end_lookup();
+        }
         (*(*scan).state).take();
         let temporary = pg_sys::ScanOptions::SO_TEMP_SNAPSHOT;
         if !(*scan).heap.is_null() {
@@ -159,7 +202,7 @@ unsafe extern "C-unwind" fn scan_rescan(
         state.half = Half::Heap;
         state.claimed = None;
         state.sample_block = None;
-        state.block_rows.clear();
+        state.forget_block();
         if let Some(cursor) = &mut state.cursor {
             cursor.rewind(false);
         }
@@ -264,7 +307,7 @@ unsafe fn next_segment_row(
             };
             let arrays = (values.as_mut_ptr(), nulls.as_mut_ptr());
             super::fetch::store_tuple(scan.base.rs_rd, found, row, arrays, slot);
-            compat::count_row_read(scan.base.rs_rd);
+            compat::count_rows_read(scan.base.rs_rd, 1);
             return true;
         }
     }

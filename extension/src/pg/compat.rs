@@ -167,11 +167,11 @@ pub fn owns_relation(relid: pg_sys::Oid) -> bool {
     }
 }
 
-/// Counts a row that a sequential scan returned.
+/// Counts rows that a scan has read.
 ///
 /// # Safety
 /// An open relation.
-pub unsafe fn count_row_read(rel: pg_sys::Relation) {
+pub unsafe fn count_rows_read(rel: pg_sys::Relation, rows: usize) {
     // SAFETY: passed on; the statistics entry is pgstat's own when there is one.
     unsafe {
         if (*rel).pgstat_info.is_null() {
@@ -182,11 +182,11 @@ pub unsafe fn count_row_read(rel: pg_sys::Relation) {
         }
         #[cfg(feature = "pg15")]
         {
-            (*(*rel).pgstat_info).t_counts.t_tuples_returned += 1;
+            (*(*rel).pgstat_info).t_counts.t_tuples_returned += rows as i64;
         }
         #[cfg(not(feature = "pg15"))]
         {
-            (*(*rel).pgstat_info).counts.tuples_returned += 1;
+            (*(*rel).pgstat_info).counts.tuples_returned += rows as i64;
         }
     }
 }

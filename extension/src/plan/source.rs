@@ -263,6 +263,8 @@ impl TableSource {
             let block_rows = open.segment.footer.block_rows as usize;
             let first = block * block_rows;
             let rows = (open.segment.entry.rows as usize - first).min(block_rows);
+            // SAFETY: the scan's relation is open.
+            unsafe { crate::pg::compat::count_rows_read(self.rel, rows) };
             let low = open.dead.partition_point(|p| (*p as usize) < first);
             let high = open.dead.partition_point(|p| (*p as usize) < first + rows);
             let dead: Vec<u32> = open.dead[low..high]
