@@ -3,7 +3,7 @@
 //!
 //! Values travel as `vector`s; `segment` turns them into an immutable stream and back with the encodings
 //! of `encoding`; `zone_map`, `bloom` and `key` say what a block may hold, and `prune` decides which blocks a
-//! predicate can skip; `sort` orders rows by keys.
+//! predicate can skip; `sort` orders rows by keys; `slice` and `moves` say which rows were deleted and where they went.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
@@ -13,8 +13,10 @@ mod dictionary;
 mod encoding;
 pub mod error;
 pub mod key;
+pub mod moves;
 pub mod prune;
 pub mod segment;
+pub mod slice;
 pub mod sort;
 pub mod vector;
 mod wire;

@@ -152,14 +152,14 @@ unsafe extern "C-unwind" fn tuple_delete(
             Err(result) => return result,
         };
         if crosscheck_fails(rel, &toast, row, crosscheck) {
-            return refuse(rel, row, &claim, &mut *tmfd);
+            return refuse(rel, row, claim, &mut *tmfd);
         }
         let how = if changing_part {
             Anchor::MovedPartition
         } else {
             Anchor::Deleted
         };
-        anchors::bury(rel, &toast, row, &claim, how, cid);
+        anchors::bury(rel, &toast, row, claim, how, cid);
         pg_sys::pgstat_count_heap_delete(rel);
         TM_Ok
     }
@@ -169,7 +169,7 @@ unsafe extern "C-unwind" fn tuple_delete(
 fn refuse(
     rel: pg_sys::Relation,
     row: RowNumber,
-    claim: &anchors::Claim,
+    claim: anchors::Claim,
     tmfd: &mut pg_sys::TM_FailureData,
 ) -> TM_Result::Type {
     anchors::release(rel, row, claim);
@@ -280,14 +280,14 @@ unsafe fn update_segment_row(
         Err(result) => return result,
     };
     if crosscheck_fails(rel, &toast, row, crosscheck) {
-        return refuse(rel, row, &claim, tmfd);
+        return refuse(rel, row, claim, tmfd);
     }
     // SAFETY: the slot holds the new version in the relation's row type.
     unsafe {
         heap_call!(tuple_insert(rel, slot, cid, 0, std::ptr::null_mut()));
         let next = (*slot).tts_tid;
         let how = Anchor::Updated(block_of(&next), next.ip_posid);
-        anchors::bury(rel, &toast, row, &claim, how, cid);
+        anchors::bury(rel, &toast, row, claim, how, cid);
         // The heap has counted an insert.
         pg_sys::pgstat_count_heap_insert(rel, -1);
         compat::count_update(rel);

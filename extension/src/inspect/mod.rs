@@ -7,6 +7,7 @@
 
 mod isolated;
 mod sizes;
+mod testing;
 mod verify;
 
 use crate::pg;

@@ -180,7 +180,7 @@ impl Toast {
         } else {
             pg_sys::ScanDirection::ForwardScanDirection
         };
-        // SAFETY: the scan and slot are ended below, or by the resource owner and memory context on error.
+        // SAFETY: the keys are of the index's two columns.
         unsafe {
             let mut keys = [
                 scan_key(
@@ -202,9 +202,46 @@ impl Toast {
                     high.into(),
                 ),
             ];
-            let scan =
-                compat::index_beginscan(self.rel, self.index, &raw mut pg_sys::SnapshotAnyData, 3);
-            pg_sys::index_rescan(scan, keys.as_mut_ptr(), 3, std::ptr::null_mut(), 0);
+            self.scan_keys(&mut keys, direction, |version| visit(version));
+        }
+    }
+
+    /// Calls `visit` with every physical version filed under the chunk_ids from `low` to `high`, in the order of the
+    /// index, until it returns false.
+    pub fn scan_ids(&self, low: u32, high: u32, visit: impl FnMut(&Version) -> bool) {
+        // SAFETY: the keys are of the index's first column.
+        unsafe {
+            let mut keys = [
+                scan_key(
+                    1,
+                    pg_sys::BTGreaterEqualStrategyNumber,
+                    pg_sys::F_OIDGE,
+                    low.into(),
+                ),
+                scan_key(
+                    1,
+                    pg_sys::BTLessEqualStrategyNumber,
+                    pg_sys::F_OIDLE,
+                    high.into(),
+                ),
+            ];
+            let forward = pg_sys::ScanDirection::ForwardScanDirection;
+            self.scan_keys(&mut keys, forward, visit);
+        }
+    }
+
+    unsafe fn scan_keys(
+        &self,
+        keys: &mut [pg_sys::ScanKeyData],
+        direction: pg_sys::ScanDirection::Type,
+        mut visit: impl FnMut(&Version) -> bool,
+    ) {
+        // SAFETY: the scan and slot are ended below, or by the resource owner and memory context on error.
+        unsafe {
+            let count = keys.len() as i32;
+            let any = &raw mut pg_sys::SnapshotAnyData;
+            let scan = compat::index_beginscan(self.rel, self.index, any, count);
+            pg_sys::index_rescan(scan, keys.as_mut_ptr(), count, std::ptr::null_mut(), 0);
             let slot = pg_sys::MakeSingleTupleTableSlot(
                 (*self.rel).rd_att,
                 &raw const pg_sys::TTSOpsBufferHeapTuple,
@@ -434,6 +471,29 @@ impl Version {
             return Fate::Committed;
         }
         fate(self.raw_xmin())
+    }
+
+    /// Whether an open transaction holds a row lock on it. This transaction's own count only beside others'.
+    pub fn locked(&self) -> bool {
+        // SAFETY: pinned by the slot; the content lock keeps its two fields together.
+        let (infomask, xmax) = unsafe {
+            pg_sys::LockBuffer(self.buffer, pg_sys::BUFFER_LOCK_SHARE as i32);
+            let header = (*self.tuple).t_data;
+            let infomask = u32::from((*header).t_infomask);
+            let xmax = (*header).t_choice.t_heap.t_xmax;
+            pg_sys::LockBuffer(self.buffer, pg_sys::BUFFER_LOCK_UNLOCK as i32);
+            (infomask, xmax)
+        };
+        if infomask & pg_sys::HEAP_XMAX_INVALID != 0 {
+            return false;
+        }
+        if infomask & pg_sys::HEAP_XMAX_IS_MULTI == 0 {
+            return fate(xmax) == Fate::InProgress;
+        }
+        let lock_only = infomask & pg_sys::HEAP_XMAX_LOCK_ONLY != 0;
+        let multi = pg_sys::MultiXactId::from(xmax.into_inner());
+        // SAFETY: the xmax of a tuple of ours; TOAST relations of older clusters hold no anchors.
+        unsafe { pg_sys::MultiXactIdIsRunning(multi, lock_only) }
     }
 
     /// What became of the transaction that deleted or replaced it; `None` when nobody has.

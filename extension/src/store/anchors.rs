@@ -13,11 +13,14 @@
 //!   exclusively and turns it into a tombstone.
 //!
 //! Whether a row has an anchor is decided under a brief tuple lock on the row's TID (`LockTuple`), which is
-//! never held while waiting for a transaction.
+//! never held while waiting for a transaction. Rows may also be deleted in bulk ([`super::deletes`]): who is about
+//! to mark a row, or has locked its anchor, looks for that with the gate held.
 //!
 //! An UPDATE that leaves the key alone takes the exclusive lock here, not FOR NO KEY UPDATE: PostgreSQL
 //! cannot carry other transactions' KEY SHARE locks over to the new version in the heap.
+use super::deletes::{self, Deleter};
 use super::entry::Anchor;
+use super::gate::{Gate, Mode};
 use super::keys;
 use super::tid::RowNumber;
 use crate::pg::toast::{self, Fate, Toast, INSERT_FROZEN};
@@ -35,12 +38,7 @@ enum State {
     /// It has a live anchor, which may be locked.
     Anchored(pg_sys::ItemPointerData),
     /// Somebody deleted or updated it.
-    Gone {
-        xid: pg_sys::TransactionId,
-        fate: Fate,
-        cmin: pg_sys::CommandId,
-        how: Anchor,
-    },
+    Gone(Deleter, Anchor),
 }
 
 fn look(main: pg_sys::Relation, toast: &Toast, row: RowNumber) -> State {
@@ -53,20 +51,21 @@ fn look(main: pg_sys::Relation, toast: &Toast, row: RowNumber) -> State {
             state = State::Anchored(version.tid());
             return true;
         }
-        let fate = version.writer_fate();
-        if fate == Fate::Aborted {
-            return true;
+        match Deleter::of(version) {
+            Some(deleter) => {
+                state = State::Gone(deleter, anchor);
+                false
+            }
+            None => true,
         }
-        let cmin = if fate == Fate::Own { version.cmin() } else { 0 };
-        state = State::Gone {
-            xid: version.raw_xmin(),
-            fate,
-            cmin,
-            how: anchor,
-        };
-        false
     });
-    state
+    if matches!(state, State::Gone(..)) {
+        return state;
+    }
+    match deletes::latest(main, toast, row) {
+        Some(deleter) => State::Gone(deleter, Anchor::Deleted),
+        None => state,
+    }
 }
 
 /// A writer's or locker's request for a row.
@@ -82,8 +81,8 @@ pub struct Request {
 
 /// A row that this transaction may delete or update: nobody else can until it ends.
 pub enum Claim {
-    /// No anchor; the tuple lock on the row's TID is held until [`bury`] or [`release`].
-    Free,
+    /// No anchor; the gate and the tuple lock on the row's TID are held until [`bury`] or [`release`].
+    Free(Gate),
     /// Its live anchor, exclusively locked.
     Anchored(pg_sys::ItemPointerData),
 }
@@ -99,29 +98,37 @@ pub fn claim(
 ) -> Result<Claim, TM_Result::Type> {
     loop {
         match look(main, toast, row) {
-            State::Gone {
-                xid,
-                fate,
-                cmin,
-                how,
-            } => {
-                settle(main, row, request, tmfd, (xid, fate, cmin, how))?;
-            }
+            State::Gone(deleter, how) => settle(main, row, request, tmfd, (deleter, how))?,
             State::Anchored(anchor) => {
                 let mode = pg_sys::LockTupleMode::LockTupleExclusive;
                 if lock_anchor(main, toast, anchor, request, mode, tmfd)? {
-                    return Ok(Claim::Anchored(anchor));
+                    match deleted_before(main, toast, row) {
+                        None => return Ok(Claim::Anchored(anchor)),
+                        Some(gone) => settle(main, row, request, tmfd, gone)?,
+                    }
                 }
             }
             State::Free => {
                 tuple_lock(main, row, true);
+                let gate = Gate::take(toast, Mode::Single);
                 if matches!(look(main, toast, row), State::Free) {
-                    return Ok(Claim::Free);
+                    return Ok(Claim::Free(gate));
                 }
+                drop(gate);
                 tuple_lock(main, row, false);
             }
         }
     }
+}
+
+/// Who deleted a row in bulk before its anchor was locked. Later bulk deletes see the lock.
+fn deleted_before(
+    main: pg_sys::Relation,
+    toast: &Toast,
+    row: RowNumber,
+) -> Option<(Deleter, Anchor)> {
+    let _gate = Gate::take(toast, Mode::Single);
+    deletes::latest(main, toast, row).map(|deleter| (deleter, Anchor::Deleted))
 }
 
 /// Writes the tombstone of a claimed row.
@@ -129,18 +136,19 @@ pub fn bury(
     main: pg_sys::Relation,
     toast: &Toast,
     row: RowNumber,
-    claim: &Claim,
+    claim: Claim,
     how: Anchor,
     cid: pg_sys::CommandId,
 ) {
     let key = keys::anchor(row.0);
     match claim {
-        Claim::Free => {
+        Claim::Free(gate) => {
             toast.insert(key, &how.encode(), cid, 0, std::ptr::null_mut());
+            drop(gate);
             tuple_lock(main, row, false);
         }
         Claim::Anchored(anchor) => {
-            let result = toast.update(*anchor, key, &how.encode(), cid);
+            let result = toast.update(anchor, key, &how.encode(), cid);
             if result != TM_Ok {
                 pgrx::error!(
                     "could not mark a locked row of \"{}\" deleted: {result}",
@@ -162,27 +170,27 @@ pub fn lock(
 ) -> TM_Result::Type {
     loop {
         let result = match look(main, toast, row) {
-            State::Gone {
-                xid,
-                fate,
-                cmin,
-                how,
-            } => settle(main, row, request, tmfd, (xid, fate, cmin, how)).err(),
+            State::Gone(deleter, how) => settle(main, row, request, tmfd, (deleter, how)).err(),
             State::Anchored(anchor) => {
                 match lock_anchor(main, toast, anchor, request, mode, tmfd) {
-                    Ok(true) => Some(TM_Ok),
+                    Ok(true) => match deleted_before(main, toast, row) {
+                        None => Some(TM_Ok),
+                        Some(gone) => settle(main, row, request, tmfd, gone).err(),
+                    },
                     Ok(false) => None,
                     Err(result) => Some(result),
                 }
             }
             State::Free => {
                 tuple_lock(main, row, true);
+                let gate = Gate::take(toast, Mode::Single);
                 if matches!(look(main, toast, row), State::Free) {
                     let payload = Anchor::Live.encode();
                     let key = keys::anchor(row.0);
                     let null = std::ptr::null_mut();
                     toast.insert(key, &payload, request.cid, INSERT_FROZEN, null);
                 }
+                drop(gate);
                 tuple_lock(main, row, false);
                 None
             }
@@ -238,14 +246,15 @@ fn lock_anchor(
     }
 }
 
-/// Answers for a row that has a tombstone: waits when its writer is still open, else says what happened.
+/// Answers for a row that was deleted: waits when its writer is still open, else says what happened.
 fn settle(
     main: pg_sys::Relation,
     row: RowNumber,
     request: Request,
     tmfd: &mut pg_sys::TM_FailureData,
-    (xid, fate, cmin, how): (pg_sys::TransactionId, Fate, pg_sys::CommandId, Anchor),
+    (deleter, how): (Deleter, Anchor),
 ) -> Result<(), TM_Result::Type> {
+    let Deleter { xid, fate, cmin } = deleter;
     tmfd.ctid = successor(row, how);
     tmfd.xmax = xid;
     tmfd.cmax = pg_sys::InvalidCommandId;
@@ -340,16 +349,12 @@ pub fn alive(
     }
     if kind == pg_sys::SnapshotType::SNAPSHOT_DIRTY {
         return match look(main, toast, row) {
-            State::Gone {
-                xid,
-                fate: Fate::InProgress,
-                ..
-            } => {
+            State::Gone(deleter, _) if deleter.fate == Fate::InProgress => {
                 // SAFETY: dirty snapshots are the caller's own struct, written by design.
-                unsafe { (*snapshot).xmax = xid };
+                unsafe { (*snapshot).xmax = deleter.xid };
                 true
             }
-            State::Gone { .. } => false,
+            State::Gone(..) => false,
             _ => true,
         };
     }
@@ -366,7 +371,7 @@ pub fn alive(
         }
         alive
     });
-    alive
+    alive && !deletes::seen(main, toast, row, snapshot)
 }
 
 /// Positions, relative to `first_row`, of rows that a snapshot no longer sees; ascending.
@@ -407,6 +412,11 @@ pub fn dead_positions(
         });
         at = stop;
     }
+    let single = dead.len();
+    deletes::add_seen(main, toast, (first_row, end), snapshot, &mut dead);
+    if dead.len() > single {
+        dead.sort_unstable();
+    }
     dead.dedup();
     dead
 }
@@ -418,17 +428,15 @@ pub fn next_version(
     row: RowNumber,
 ) -> Option<pg_sys::ItemPointerData> {
     match look(main, toast, row) {
-        State::Gone {
-            how: how @ Anchor::Updated(..),
-            ..
-        } => Some(successor(row, how)),
+        State::Gone(_, how @ Anchor::Updated(..)) => Some(successor(row, how)),
         _ => None,
     }
 }
 
 /// Gives up a claim without burying the row. An exclusive lock on an anchor stays until the transaction ends.
-pub fn release(main: pg_sys::Relation, row: RowNumber, claim: &Claim) {
-    if matches!(claim, Claim::Free) {
+pub fn release(main: pg_sys::Relation, row: RowNumber, claim: Claim) {
+    if let Claim::Free(gate) = claim {
+        drop(gate);
         tuple_lock(main, row, false);
     }
 }

@@ -124,6 +124,20 @@ pub fn reserve(main: pg_sys::Relation, toast: &Toast, rows: u64, chunks: u64) ->
     (first_row, first_chunk, rows)
 }
 
+/// A number for a bulk delete, which sets its tuples apart from those of others.
+pub fn serial(main: pg_sys::Relation, toast: &Toast) -> u32 {
+    let at = allocator_tid(main, toast);
+    let mut result = None;
+    toast.change_in_place(at, |bytes| {
+        if let Ok(mut allocator) = Allocator::decode(bytes) {
+            result = Some(allocator.next_serial);
+            allocator.next_serial = (allocator.next_serial + 1) & 0x7fff_ffff;
+            bytes.copy_from_slice(&allocator.encode());
+        }
+    });
+    result.unwrap_or_else(|| pg::report_corrupt(main, "corrupt row number allocator"))
+}
+
 /// One more than the largest row number ever handed out.
 pub fn rows_end(main: pg_sys::Relation, toast: &Toast) -> u64 {
     let mut end = 0;

@@ -4,7 +4,7 @@
 //! ```text
 //! entry      version u8 | state u8 | level u8 | flags u8 | rows u32 | first_row u64 | capacity u64 |
 //!            first_chunk u64 | stream_bytes u64 | footer_offset u64 | first_block u32 | checksum u32
-//! allocator  version u8 | 7 bytes 0 | next_row u64 | next_chunk u64
+//! allocator  version u8 | 3 bytes 0 | next_serial u32 | next_row u64 | next_chunk u64
 //! anchor     version u8 | kind u8 | offset u16 | block u32
 //! ```
 //! All little-endian and of fixed size, so that they can be changed in place.
@@ -121,6 +121,8 @@ pub struct Allocator {
     pub next_row: u64,
     /// Next unused chunk number.
     pub next_chunk: u64,
+    /// Next number for telling bulk deletes apart; it starts again from 0 after 2^31 - 1.
+    pub next_serial: u32,
 }
 
 /// Bytes of an encoded [`Allocator`].
@@ -131,6 +133,7 @@ impl Allocator {
     pub fn encode(&self) -> [u8; ALLOCATOR_BYTES] {
         let mut out = [0u8; ALLOCATOR_BYTES];
         out[0] = VERSION;
+        out[4..8].copy_from_slice(&self.next_serial.to_le_bytes());
         out[8..16].copy_from_slice(&self.next_row.to_le_bytes());
         out[16..24].copy_from_slice(&self.next_chunk.to_le_bytes());
         out
@@ -144,6 +147,7 @@ impl Allocator {
         Ok(Self {
             next_row: u64_at(bytes, 8),
             next_chunk: u64_at(bytes, 16),
+            next_serial: u32_at(bytes, 4) & 0x7fff_ffff,
         })
     }
 }

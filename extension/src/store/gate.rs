@@ -29,6 +29,11 @@ impl Gate {
         gate
     }
 
+    /// Whether its holder is alone.
+    pub fn is_bulk(&self) -> bool {
+        self.mode == pg_sys::ExclusiveLock as pg_sys::LOCKMODE
+    }
+
     fn of(toast: &Toast, mode: Mode) -> Self {
         // SAFETY: an open relation.
         let relation = unsafe { (*toast.rel).rd_id.to_u32() };

@@ -9,6 +9,8 @@ pub const DIRECTORY: u32 = 1;
 pub const ALLOCATOR: u32 = 2;
 const CHUNKS: u32 = 1024;
 const ANCHORS: u32 = 4096;
+const SLICES: u32 = 9216;
+const SLICE_IDS: u64 = 1024;
 /// Column data bytes in a chunk: with its headers it fills a page.
 pub const CHUNK_BYTES: usize = 8120;
 
@@ -20,6 +22,18 @@ pub fn chunk(number: u64) -> (u32, i32) {
 /// Where the anchor of a segment row is filed.
 pub fn anchor(row: u64) -> (u32, i32) {
     split(ANCHORS, row)
+}
+
+/// Where a bulk delete within a slice of row numbers is filed.
+pub fn slice(slice: u64, serial: u32) -> (u32, i32) {
+    (SLICES + (slice % SLICE_IDS) as u32, serial as i32)
+}
+
+/// The chunk_id of the first of some slices, and how many of them have the ids that follow.
+pub fn slices(slices: &std::ops::Range<u64>) -> (u32, u64) {
+    let at = slices.start % SLICE_IDS;
+    let count = (slices.end - slices.start).min(SLICE_IDS - at);
+    (SLICES + at as u32, count)
 }
 
 fn split(base: u32, number: u64) -> (u32, i32) {

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Functions for the test suites, which declare them: they are in the library, but not in the extension.
+use super::checked;
+use crate::pg;
+use crate::pg::toast::Toast;
+use crate::store::anchors::{self, Request};
+use crate::store::deletes::{self, Refused};
+use crate::store::entry::Anchor;
+use crate::store::gate::{Gate, Mode};
+use pgrx::pg_sys;
+use pgrx::{pg_extern, PgRelation};
+
+/// Deletes the segment rows with these numbers in bulk, then those that were refused one by one; says what became of
+/// the latter.
+#[pg_extern(sql = false)]
+fn test_bury(table: PgRelation, first: i64, last: i64) -> Vec<String> {
+    let rel = checked(&table);
+    let toast = Toast::open(rel, pg_sys::RowExclusiveLock as i32)
+        .unwrap_or_else(|| pg::report_corrupt(rel, "no column store"));
+    // SAFETY: plain call.
+    let cid = unsafe { pg_sys::GetCurrentCommandId(true) };
+    let rows: Vec<u64> = (first as u64..=last as u64).collect();
+    let gate = Gate::take(&toast, Mode::Bulk);
+    let refused = deletes::bury_many(&gate, rel, &toast, &rows, cid);
+    drop(gate);
+    refused
+        .into_iter()
+        .map(|refused| {
+            let result = bury_one(rel, &toast, refused, cid);
+            format!("{} {result}", refused.row.0)
+        })
+        .collect()
+}
+
+fn bury_one(
+    rel: pg_sys::Relation,
+    toast: &Toast,
+    refused: Refused,
+    cid: pg_sys::CommandId,
+) -> &'static str {
+    let request = Request {
+        cid,
+        wait: pg_sys::LockWaitPolicy::LockWaitBlock,
+        oper: pg_sys::XLTW_Oper::XLTW_Delete,
+    };
+    // SAFETY: plain data.
+    let mut tmfd = unsafe { std::mem::zeroed() };
+    match anchors::claim(rel, toast, refused.row, request, &mut tmfd) {
+        Ok(claim) => {
+            anchors::bury(rel, toast, refused.row, claim, Anchor::Deleted, cid);
+            "deleted after waiting"
+        }
+        Err(pg_sys::TM_Result::TM_Deleted) => "deleted by another",
+        Err(pg_sys::TM_Result::TM_Updated) => "updated by another",
+        Err(_) => "changed by this transaction",
+    }
+}

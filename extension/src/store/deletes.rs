@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Rows deleted in bulk: one tuple a slice of 32,768 row numbers and statement, whose visibility is that of the
+//! deletes (docs/decisions/0004).
+//!
+//! A row has one deleter at a time, whichever form it takes. Single rows and row locks are settled by anchors, one
+//! transaction after the other; a bulk delete looks for anchors and other bulk deletes, and registers what is free,
+//! while the gate keeps everybody else from registering.
+use super::entry::Anchor;
+use super::gate::Gate;
+use super::tid::RowNumber;
+use super::{directory, keys};
+use crate::pg::toast::{Fate, Toast, Version};
+use crate::pg::{self, raw};
+use doris_storage::slice::{self, Slice, SLICE_ROWS};
+use pgrx::pg_sys;
+
+/// Why a row could not be deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// This transaction has deleted or updated it, in that command.
+    Own(pg_sys::CommandId),
+    /// That transaction has deleted or updated it, and committed.
+    Committed(pg_sys::TransactionId),
+    /// That transaction has deleted or updated it, and is open.
+    InProgress(pg_sys::TransactionId),
+    /// An open transaction holds a row lock on it.
+    Locked,
+}
+
+/// A row that stays, as far as a bulk delete is concerned. [`super::anchors::claim`] takes such a row by itself: it
+/// waits, and has the final word. It must not be called while the gate is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// The row.
+    pub row: RowNumber,
+    /// Who is in the way.
+    pub why: Why,
+}
+
+/// The deleter of a row.
+#[derive(Clone, Copy, Debug)]
+pub struct Deleter {
+    /// The transaction.
+    pub xid: pg_sys::TransactionId,
+    /// What became of it; never `Aborted`.
+    pub fate: Fate,
+    /// Its command, if it is this transaction.
+    pub cmin: pg_sys::CommandId,
+}
+
+impl Deleter {
+    /// The writer of a tuple that deletes rows; `None` when it was rolled back.
+    pub fn of(version: &Version) -> Option<Self> {
+        let fate = version.writer_fate();
+        (fate != Fate::Aborted).then(|| Self {
+            xid: version.raw_xmin(),
+            fate,
+            cmin: if fate == Fate::Own { version.cmin() } else { 0 },
+        })
+    }
+
+    fn why(&self) -> Why {
+        match self.fate {
+            Fate::Own => Why::Own(self.cmin),
+            Fate::InProgress => Why::InProgress(self.xid),
+            Fate::Committed | Fate::Aborted => Why::Committed(self.xid),
+        }
+    }
+}
+
+fn decode<'a>(main: pg_sys::Relation, version: &'a Version) -> Slice<'a> {
+    Slice::decode(version.payload()).unwrap_or_else(|e| pg::report_corrupt(main, e))
+}
+
+fn slice_of(row: u64) -> u64 {
+    row / u64::from(SLICE_ROWS)
+}
+
+/// Calls `visit` with every bulk delete, rolled back or not, that may concern rows from `first` up to `end`, until
+/// it returns false.
+pub fn each(
+    main: pg_sys::Relation,
+    toast: &Toast,
+    first: u64,
+    end: u64,
+    mut visit: impl FnMut(&Version, &Slice) -> bool,
+) {
+    let mut slices = slice_of(first)..end.div_ceil(u64::from(SLICE_ROWS));
+    while !slices.is_empty() {
+        let (low, count) = keys::slices(&slices);
+        slices.start += count;
+        toast.scan_ids(low, low + count as u32 - 1, |version| {
+            let slice = decode(main, version);
+            let apart = slice.first_row >= end || slice.first_row + u64::from(SLICE_ROWS) <= first;
+            apart || visit(version, &slice)
+        });
+    }
+}
+
+/// Who has deleted a row in bulk, by the latest state.
+pub fn latest(main: pg_sys::Relation, toast: &Toast, row: RowNumber) -> Option<Deleter> {
+    let mut deleter = None;
+    each(main, toast, row.0, row.0 + 1, |version, slice| {
+        if slice.contains(row.0) {
+            deleter = Deleter::of(version);
+        }
+        deleter.is_none()
+    });
+    deleter
+}
+
+/// Whether a snapshot sees that a row was deleted in bulk.
+pub fn seen(
+    main: pg_sys::Relation,
+    toast: &Toast,
+    row: RowNumber,
+    snapshot: pg_sys::Snapshot,
+) -> bool {
+    let mut seen = false;
+    each(main, toast, row.0, row.0 + 1, |version, slice| {
+        if slice.contains(row.0) {
+            seen = judge(main, version, snapshot);
+        }
+        !seen
+    });
+    seen
+}
+
+fn judge(main: pg_sys::Relation, version: &Version, snapshot: pg_sys::Snapshot) -> bool {
+    let seen = version.visible(snapshot);
+    if !seen && raw::is_mvcc(snapshot) && version.writer_fate() != Fate::Aborted {
+        raw::conflict_out(main, version.raw_xmin(), snapshot);
+    }
+    seen
+}
+
+/// Adds the positions, relative to `first`, of rows before `end` that a snapshot sees as deleted in bulk.
+pub fn add_seen(
+    main: pg_sys::Relation,
+    toast: &Toast,
+    (first, end): (u64, u64),
+    snapshot: pg_sys::Snapshot,
+    dead: &mut Vec<u32>,
+) {
+    each(main, toast, first, end, |version, slice| {
+        if judge(main, version, snapshot) {
+            slice.each(|row| {
+                if (first..end).contains(&row) {
+                    dead.push((row - first) as u32);
+                }
+            });
+        }
+        true
+    });
+}
+
+/// Deletes rows, numbers ascending and without repetition, as this transaction's command `cid`; returns those that
+/// stay because somebody was there first. The caller holds the gate for bulk changes.
+pub fn bury_many(
+    gate: &Gate,
+    main: pg_sys::Relation,
+    toast: &Toast,
+    rows: &[u64],
+    cid: pg_sys::CommandId,
+) -> Vec<Refused> {
+    assert!(gate.is_bulk(), "bulk deletes need the gate to themselves");
+    debug_assert!(rows.windows(2).all(|pair| pair[0] < pair[1]));
+    let mut refused = Vec::new();
+    let mut serial = None;
+    for slice in rows.chunk_by(|a, b| slice_of(*a) == slice_of(*b)) {
+        let (Some(first), Some(last)) = (slice.first(), slice.last()) else {
+            continue;
+        };
+        let before = refused.len();
+        refuse_anchored(main, toast, slice, &mut refused);
+        each(main, toast, *first, last + 1, |version, other| {
+            if let Some(deleter) = Deleter::of(version) {
+                let why = deleter.why();
+                let taken = slice.iter().filter(|row| other.contains(**row));
+                refused.extend(taken.map(|row| refusal(*row, why)));
+            }
+            true
+        });
+        refused[before..].sort_unstable_by_key(|r| r.row);
+        let free = |row: &&u64| {
+            let search = |r: &Refused| r.row.0.cmp(row);
+            refused[before..].binary_search_by(search).is_err()
+        };
+        let base = slice_of(*first) * u64::from(SLICE_ROWS);
+        let free: Vec<u16> = slice
+            .iter()
+            .filter(free)
+            .map(|r| (r - base) as u16)
+            .collect();
+        if !free.is_empty() {
+            let serial = *serial.get_or_insert_with(|| directory::serial(main, toast));
+            register(main, toast, (base, &free), serial, cid);
+        }
+    }
+    refused
+}
+
+fn refusal(row: u64, why: Why) -> Refused {
+    let row = RowNumber(row);
+    Refused { row, why }
+}
+
+/// Finds the rows of a slice that are deleted one by one, or locked.
+fn refuse_anchored(
+    main: pg_sys::Relation,
+    toast: &Toast,
+    rows: &[u64],
+    refused: &mut Vec<Refused>,
+) {
+    let (Some(first), Some(last)) = (rows.first(), rows.last()) else {
+        return;
+    };
+    let (chunk_id, low) = keys::anchor(*first);
+    let high = keys::anchor(*last).1;
+    toast.scan(chunk_id, low, high, false, |version| {
+        let row = first + u64::from((version.seq() - low) as u32);
+        if rows.binary_search(&row).is_err() {
+            return true;
+        }
+        let anchor =
+            Anchor::decode(version.payload()).unwrap_or_else(|e| pg::report_corrupt(main, e));
+        let why = match anchor {
+            Anchor::Live => version.locked().then_some(Why::Locked),
+            _ => Deleter::of(version).map(|deleter| deleter.why()),
+        };
+        // A tombstone's word counts more than the lock on the anchor that it replaced.
+        match (why, refused.last_mut()) {
+            (Some(why), Some(known)) if known.row.0 == row => {
+                if known.why == Why::Locked {
+                    known.why = why;
+                }
+            }
+            (Some(why), _) => refused.push(refusal(row, why)),
+            (None, _) => {}
+        }
+        true
+    });
+}
+
+fn register(
+    main: pg_sys::Relation,
+    toast: &Toast,
+    (first_row, positions): (u64, &[u16]),
+    serial: u32,
+    cid: pg_sys::CommandId,
+) {
+    let payload = slice::encode(first_row, positions).unwrap_or_else(|e| {
+        pgrx::error!(
+            "could not encode deleted rows of \"{}\": {e}",
+            pg::relation_name(main)
+        )
+    });
+    let key = keys::slice(slice_of(first_row), serial);
+    toast.insert(key, &payload, cid, 0, std::ptr::null_mut());
+}

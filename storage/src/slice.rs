@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Which rows of a slice of 32,768 row numbers a statement deleted: a list, runs or bits, whichever is shortest,
+//! so that it always fits a page. It is judged as it is stored; nothing is decoded into memory first.
+//!
+//! ```text
+//! version u8 | kind u8 | positions - 1 u16 | 0 u32 | first row u64 | body
+//! list  positions u16, ascending
+//! runs  (first position u16, length - 1 u16), ascending and apart
+//! bits  4096 bytes, position p is bit p % 8 of byte p / 8
+//! ```
+use crate::error::{corrupt, invalid, Result};
+
+/// Rows in a slice.
+pub const SLICE_ROWS: u32 = 1 << 15;
+const VERSION: u8 = 1;
+const HEADER: usize = 16;
+const BITS: usize = SLICE_ROWS as usize / 8;
+
+/// Encodes positions within the slice that begins at `first_row`: ascending, without repetition, at least one.
+pub fn encode(first_row: u64, positions: &[u16]) -> Result<Vec<u8>> {
+    let ascending = positions.windows(2).all(|pair| pair[0] < pair[1]);
+    let within = positions.last().is_some_and(|p| u32::from(*p) < SLICE_ROWS);
+    if !ascending || !within || !first_row.is_multiple_of(u64::from(SLICE_ROWS)) {
+        return Err(invalid("positions of a slice"));
+    }
+    let runs = runs_of(positions);
+    let (list_bytes, run_bytes) = (positions.len() * 2, runs.len() * 4);
+    let kind = if list_bytes <= run_bytes.min(BITS) {
+        0
+    } else if run_bytes <= BITS {
+        1
+    } else {
+        2
+    };
+    let mut out = vec![VERSION, kind];
+    out.extend_from_slice(&((positions.len() - 1) as u16).to_le_bytes());
+    out.extend_from_slice(&[0; 4]);
+    out.extend_from_slice(&first_row.to_le_bytes());
+    match kind {
+        0 => out.extend(positions.iter().flat_map(|p| p.to_le_bytes())),
+        1 => out.extend(
+            runs.iter()
+                .flat_map(|(first, more)| [first.to_le_bytes(), more.to_le_bytes()])
+                .flatten(),
+        ),
+        _ => {
+            out.resize(HEADER + BITS, 0);
+            for p in positions {
+                out[HEADER + usize::from(*p) / 8] |= 1 << (p % 8);
+            }
+        }
+    }
+    Ok(out)
+}
+
+/// Runs of positions that follow each other: the first, and how many more.
+fn runs_of(positions: &[u16]) -> Vec<(u16, u16)> {
+    let mut runs: Vec<(u16, u16)> = Vec::new();
+    for p in positions {
+        match runs.last_mut() {
+            Some((first, more)) if *first + *more + 1 == *p => *more += 1,
+            _ => runs.push((*p, 0)),
+        }
+    }
+    runs
+}
+
+/// A stored slice, checked.
+#[derive(Clone, Copy, Debug)]
+pub struct Slice<'a> {
+    /// Its first row.
+    pub first_row: u64,
+    body: Body<'a>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Body<'a> {
+    List(&'a [u8]),
+    Runs(&'a [u8]),
+    Bits(&'a [u8]),
+}
+
+fn pairs(bytes: &[u8]) -> impl Iterator<Item = u16> + '_ {
+    bytes
+        .chunks_exact(2)
+        .map(|pair| u16::from_le_bytes([pair[0], pair[1]]))
+}
+
+fn runs(bytes: &[u8]) -> impl Iterator<Item = (u16, u16)> + '_ {
+    bytes.chunks_exact(4).map(|run| {
+        let first = u16::from_le_bytes([run[0], run[1]]);
+        (first, u16::from_le_bytes([run[2], run[3]]))
+    })
+}
+
+impl<'a> Slice<'a> {
+    /// Reads a slice. Errors when the bytes cannot be one.
+    pub fn decode(bytes: &'a [u8]) -> Result<Self> {
+        let Some((header, body)) = bytes.split_at_checked(HEADER) else {
+            return Err(corrupt("slice header"));
+        };
+        let mut first_row = [0; 8];
+        first_row.copy_from_slice(&header[8..]);
+        let first_row = u64::from_le_bytes(first_row);
+        if header[0] != VERSION || !first_row.is_multiple_of(u64::from(SLICE_ROWS)) {
+            return Err(corrupt("slice header"));
+        }
+        let count = usize::from(u16::from_le_bytes([header[2], header[3]])) + 1;
+        let sound = match header[1] {
+            0 => {
+                let mut next = 0;
+                let mut ascending = true;
+                for p in pairs(body) {
+                    ascending &= u32::from(p) >= next && u32::from(p) < SLICE_ROWS;
+                    next = u32::from(p) + 1;
+                }
+                ascending && body.len() == count * 2
+            }
+            1 => {
+                let (mut next, mut total) = (0, 0);
+                let mut apart = body.len().is_multiple_of(4);
+                for (first, more) in runs(body) {
+                    apart &= u32::from(first) >= next;
+                    next = u32::from(first) + u32::from(more) + 1;
+                    total += usize::from(more) + 1;
+                }
+                apart && next <= SLICE_ROWS && total == count
+            }
+            2 => {
+                let ones: u32 = body.iter().map(|byte| byte.count_ones()).sum();
+                body.len() == BITS && ones as usize == count
+            }
+            _ => false,
+        };
+        if !sound {
+            return Err(corrupt("slice body"));
+        }
+        let body = match header[1] {
+            0 => Body::List(body),
+            1 => Body::Runs(body),
+            _ => Body::Bits(body),
+        };
+        Ok(Self { first_row, body })
+    }
+
+    /// Whether a row of the table is among its positions.
+    pub fn contains(&self, row: u64) -> bool {
+        let position = match row.checked_sub(self.first_row) {
+            Some(position) if position < u64::from(SLICE_ROWS) => position as u16,
+            _ => return false,
+        };
+        match self.body {
+            Body::List(bytes) => pairs(bytes).any(|p| p == position),
+            Body::Runs(bytes) => {
+                runs(bytes).any(|(first, more)| position >= first && position - first <= more)
+            }
+            Body::Bits(bytes) => bytes[usize::from(position) / 8] & 1 << (position % 8) != 0,
+        }
+    }
+
+    /// Calls `visit` with each of its rows, ascending.
+    pub fn each(&self, mut visit: impl FnMut(u64)) {
+        match self.body {
+            Body::List(bytes) => pairs(bytes).for_each(|p| visit(self.first_row + u64::from(p))),
+            Body::Runs(bytes) => runs(bytes).for_each(|(first, more)| {
+                let first = self.first_row + u64::from(first);
+                (first..=first + u64::from(more)).for_each(&mut visit);
+            }),
+            Body::Bits(bytes) => bytes.iter().enumerate().for_each(|(i, byte)| {
+                let mut rest = *byte;
+                while rest != 0 {
+                    visit(self.first_row + i as u64 * 8 + u64::from(rest.trailing_zeros()));
+                    rest &= rest - 1;
+                }
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn check(positions: &[u16]) -> usize {
+        let first = 7 * u64::from(SLICE_ROWS);
+        let bytes = encode(first, positions).unwrap();
+        assert!(bytes.len() <= HEADER + BITS);
+        let slice = Slice::decode(&bytes).unwrap();
+        let mut rows = Vec::new();
+        slice.each(|row| rows.push(row));
+        let expected: Vec<u64> = positions.iter().map(|p| first + u64::from(*p)).collect();
+        assert_eq!(rows, expected);
+        for p in (0..SLICE_ROWS as u16).step_by(37).chain([0, 32767]) {
+            let expected = positions.binary_search(&p).is_ok();
+            assert_eq!(slice.contains(first + u64::from(p)), expected);
+        }
+        assert!(!slice.contains(first - 1) && !slice.contains(first + u64::from(SLICE_ROWS)));
+        bytes.len()
+    }
+
+    #[test]
+    fn each_kind_comes_back() {
+        assert_eq!(check(&[0]), HEADER + 2);
+        assert_eq!(check(&[5, 900, 32767]), HEADER + 6);
+        let all: Vec<u16> = (0..SLICE_ROWS as u16).collect();
+        assert_eq!(check(&all), HEADER + 4);
+        let even: Vec<u16> = (0..SLICE_ROWS as u16).step_by(2).collect();
+        assert_eq!(check(&even), HEADER + BITS);
+    }
+
+    #[test]
+    fn wrong_positions_are_refused() {
+        assert!(encode(0, &[]).is_err());
+        assert!(encode(0, &[3, 3]).is_err());
+        assert!(encode(0, &[32768]).is_err());
+        assert!(encode(5, &[1]).is_err());
+    }
+
+    #[test]
+    fn broken_bytes_are_corrupt() {
+        let good = encode(0, &[1, 5, 9]).unwrap();
+        for at in 0..good.len() {
+            let mut bad = good.clone();
+            bad[at] ^= 0x80;
+            if let Ok(slice) = Slice::decode(&bad) {
+                slice.each(|_| ());
+            }
+            assert!(Slice::decode(&good[..at]).is_err());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_positions_come_back(set in proptest::collection::btree_set(0u16..SLICE_ROWS as u16, 1..3000)) {
+            check(&set.into_iter().collect::<Vec<_>>());
+        }
+
+        #[test]
+        fn any_bytes_are_judged(bytes in proptest::collection::vec(any::<u8>(), 0..200), kind in 0u8..4) {
+            let mut bytes = bytes;
+            if bytes.len() >= HEADER {
+                (bytes[0], bytes[1]) = (VERSION, kind);
+                bytes[8..HEADER].fill(0);
+            }
+            if let Ok(slice) = Slice::decode(&bytes) {
+                slice.each(|row| assert!(slice.contains(row)));
+            }
+        }
+    }
+}
