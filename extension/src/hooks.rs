@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What PostgreSQL calls besides the access method: transaction callbacks, executor hooks.
+use crate::keys::{merge, statement};
 use crate::options::ddl;
 use crate::pg::{heapam, raw};
 use crate::write::builder;
@@ -49,6 +50,8 @@ unsafe extern "C-unwind" fn xact_callback(
         XACT_EVENT_COMMIT | XACT_EVENT_ABORT | XACT_EVENT_PREPARE | XACT_EVENT_PARALLEL_ABORT => {
             builder::forget(None);
             ddl::forget(false);
+            statement::forget(false);
+            merge::forget();
         }
         _ => {}
     }
@@ -67,6 +70,8 @@ unsafe extern "C-unwind" fn subxact_callback(
         SUBXACT_EVENT_ABORT_SUB => {
             builder::forget(Some(subid));
             ddl::forget(true);
+            statement::forget(true);
+            merge::forget();
         }
         _ => {}
     }
@@ -95,12 +100,11 @@ unsafe extern "C-unwind" fn starting(query: *mut pg_sys::QueryDesc) {
 
 /// Bitmap scans of doris tables must not prefetch: virtual blocks are not in the file.
 #[pg_guard]
-unsafe extern "C-unwind" fn started(
-    #[cfg_attr(feature = "pg18", allow(unused_variables))] query: *mut pg_sys::QueryDesc,
-) {
-    #[cfg(not(feature = "pg18"))]
+unsafe extern "C-unwind" fn started(query: *mut pg_sys::QueryDesc) {
     // SAFETY: a query that was just started.
     unsafe {
+        statement::started(query);
+        #[cfg(not(feature = "pg18"))]
         stop_prefetching((*query).planstate, std::ptr::null_mut());
     }
 }

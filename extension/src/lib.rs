@@ -3,7 +3,7 @@
 //!
 //! A map: `options` (settings and table options), `write` (rows to segments), `store` (the column store
 //! inside a TOAST relation), `read` (segments to rows), `am` (the table access method over all of these),
-//! `cdc` (mirrors kept current from the WAL), `hooks` (what PostgreSQL calls besides), `types` (Doris's types and
+//! `keys` (key models: what becomes of two rows of one key), `cdc` (mirrors kept current from the WAL), `hooks` (what PostgreSQL calls besides), `types` (Doris's types and
 //! functions), `pg` (the edge to PostgreSQL).
 use pgrx::prelude::*;
 
@@ -11,6 +11,7 @@ mod am;
 mod cdc;
 mod hooks;
 mod inspect;
+mod keys;
 mod options;
 mod pg;
 mod plan;

@@ -128,6 +128,7 @@ unsafe extern "C-unwind" fn process_utility(
 unsafe extern "C-unwind" fn before(pstmt: *mut pg_sys::PlannedStmt) -> *mut pg_sys::PlannedStmt {
     // SAFETY: the statement is valid; it is copied before it is changed.
     unsafe {
+        crate::keys::statement::utility((*pstmt).utilityStmt);
         if !concerns_tables((*pstmt).utilityStmt) || !extension_exists() {
             return std::ptr::null_mut();
         }

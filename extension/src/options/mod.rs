@@ -4,6 +4,7 @@
 
 pub mod check;
 pub mod ddl;
+pub mod model;
 pub mod settings;
 pub mod table;
 

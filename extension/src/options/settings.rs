@@ -7,11 +7,26 @@ static BULK_LOAD: GucSetting<bool> = GucSetting::<bool>::new(true);
 static ROWS_TO_HEAP: GucSetting<i32> = GucSetting::<i32>::new(2048);
 static THREADS: GucSetting<i32> = GucSetting::<i32>::new(0);
 static WORK_MEM: GucSetting<i32> = GucSetting::<i32>::new(1024 * 1024);
+static PARTIAL_UPDATE: GucSetting<bool> = GucSetting::<bool>::new(false);
+static NEW_KEYS: GucSetting<NewKeys> = GucSetting::<NewKeys>::new(NewKeys::Append);
+static REQUIRE_SEQUENCE: GucSetting<bool> = GucSetting::<bool>::new(true);
 static VECTORIZATION: GucSetting<bool> = GucSetting::<bool>::new(true);
+
+/// What a partial update does with a key that is not in the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, pgrx::PostgresGucEnum)]
+pub enum NewKeys {
+    /// A row with defaults in the columns that are not named.
+    #[name = c"append"]
+    Append,
+    /// An error.
+    #[name = c"error"]
+    Error,
+}
 
 /// Defines the settings; called once when the library is loaded.
 pub fn define() {
     define_engine();
+    define_models();
     GucRegistry::define_int_guc(
         c"doris.load_memory",
         c"Memory for the segments that a session is loading.",
@@ -47,6 +62,34 @@ pub fn define() {
         &VECTORIZATION,
         GucContext::Userset,
         GucFlags::EXPLAIN,
+    );
+}
+
+/// Defines the settings of key models.
+fn define_models() {
+    GucRegistry::define_bool_guc(
+        c"doris.partial_update",
+        c"Lets INSERT and COPY into unique_key tables change the named columns only.",
+        c"Columns that are not named keep the values of the stored row.",
+        &PARTIAL_UPDATE,
+        GucContext::Userset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_enum_guc(
+        c"doris.partial_update_new_key",
+        c"What a partial update does with a key that is not in the table.",
+        c"append inserts a row with defaults in the columns that are not named.",
+        &NEW_KEYS,
+        GucContext::Userset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_bool_guc(
+        c"doris.require_sequence_in_insert",
+        c"Requires INSERT and COPY to name the sequence column of a table that has one.",
+        c"Columns with a default need not be named, nor does a partial update name them.",
+        &REQUIRE_SEQUENCE,
+        GucContext::Userset,
+        GucFlags::default(),
     );
 }
 
@@ -105,4 +148,19 @@ pub fn bulk_load() -> bool {
 /// `doris.enable_vectorization`.
 pub fn vectorization() -> bool {
     VECTORIZATION.get()
+}
+
+/// `doris.partial_update`.
+pub fn partial_update() -> bool {
+    PARTIAL_UPDATE.get()
+}
+
+/// `doris.partial_update_new_key` is `error`.
+pub fn new_keys_are_errors() -> bool {
+    NEW_KEYS.get() == NewKeys::Error
+}
+
+/// `doris.require_sequence_in_insert`.
+pub fn require_sequence() -> bool {
+    REQUIRE_SEQUENCE.get()
 }

@@ -69,6 +69,12 @@ pub fn store(relid: pg_sys::Oid, options: &[(String, String)]) {
     }
 }
 
+/// Whether a table keeps one row a key.
+pub fn has_key_model(relid: pg_sys::Oid) -> bool {
+    let keyed = |(name, _): &(String, String)| name == "unique_key" || name == "aggregate_key";
+    of(relid).iter().any(keyed)
+}
+
 /// The access method of a relation.
 pub fn access_method(relid: pg_sys::Oid) -> pg_sys::Oid {
     // SAFETY: a cache look-up; the tuple is released after reading its fixed part.

@@ -279,3 +279,42 @@ pub unsafe fn primary_key(rel: pg_sys::Relation) -> pg_sys::Oid {
         pg_sys::RelationGetPrimaryKeyIndex(rel)
     }
 }
+
+/// The columns that a statement inserts into a relation of its range table, by number above the system columns'.
+///
+/// # Safety
+/// A finished statement and an entry of its range table that is a relation.
+pub unsafe fn inserted_columns(
+    stmt: *mut pg_sys::PlannedStmt,
+    rte: *mut pg_sys::RangeTblEntry,
+) -> *mut pg_sys::Bitmapset {
+    // SAFETY: passed on to the caller.
+    unsafe {
+        #[cfg(feature = "pg15")]
+        {
+            let _ = stmt;
+            (*rte).insertedCols
+        }
+        #[cfg(not(feature = "pg15"))]
+        {
+            if (*rte).perminfoindex == 0 {
+                return std::ptr::null_mut();
+            }
+            (*pg_sys::getRTEPermissionInfo((*stmt).permInfos, rte)).insertedCols
+        }
+    }
+}
+
+/// The text of a String node.
+///
+/// # Safety
+/// A String node.
+pub unsafe fn string_value(node: *mut pg_sys::Node) -> String {
+    // SAFETY: passed on to the caller.
+    unsafe {
+        let text = (*(node as *mut pg_sys::String)).sval;
+        std::ffi::CStr::from_ptr(text)
+            .to_string_lossy()
+            .into_owned()
+    }
+}

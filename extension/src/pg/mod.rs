@@ -56,6 +56,19 @@ pub unsafe fn form<T>(tuple: pg_sys::HeapTuple) -> *mut T {
     }
 }
 
+/// A varlena of some bytes, in the current memory context.
+pub fn varlena(bytes: &[u8]) -> pg_sys::Datum {
+    let size = bytes.len() + pg_sys::VARHDRSZ;
+    // SAFETY: palloc returns `size` bytes or raises an error (above 1 GB too, so that the length fits an i32).
+    unsafe {
+        let pointer = pg_sys::palloc(size).cast::<pg_sys::varlena>();
+        pgrx::varlena::set_varsize_4b(pointer, size as i32);
+        let content = pointer.cast::<u8>().add(pg_sys::VARHDRSZ);
+        std::ptr::copy_nonoverlapping(bytes.as_ptr(), content, bytes.len());
+        pg_sys::Datum::from(pointer)
+    }
+}
+
 /// Raises an error that a user can do something about: what is wrong, and a hint. An empty hint is left out.
 pub fn refuse(code: pgrx::PgSqlErrorCode, message: impl Into<String>, hint: &str) -> ! {
     let mut report =

@@ -24,6 +24,65 @@ extern "C-unwind" {
 }
 
 extern "C-unwind" {
+    fn ExecComputeStoredGenerated(
+        target: *mut pg_sys::ResultRelInfo,
+        estate: *mut pg_sys::EState,
+        slot: *mut pg_sys::TupleTableSlot,
+        command: pg_sys::CmdType::Type,
+    );
+}
+
+extern "C-unwind" {
+    fn find_all_inheritors(
+        parent: pg_sys::Oid,
+        mode: pg_sys::LOCKMODE,
+        parents: *mut *mut pg_sys::List,
+    ) -> *mut pg_sys::List;
+    fn has_subclass(relid: pg_sys::Oid) -> bool;
+    fn get_partition_parent(relid: pg_sys::Oid, even_if_detached: bool) -> pg_sys::Oid;
+}
+
+/// Whether a table may have others that inherit from it.
+pub fn may_have_inheritors(relid: pg_sys::Oid) -> bool {
+    // SAFETY: a catalogue look-up of a relation that exists.
+    guarded(|| unsafe { has_subclass(relid) })
+}
+
+/// The partitioned table that a partition belongs to.
+pub fn partition_parent(relid: pg_sys::Oid) -> pg_sys::Oid {
+    // SAFETY: a catalogue look-up of a partition.
+    guarded(|| unsafe { get_partition_parent(relid, true) })
+}
+
+/// A table and all that inherit from it, its partitions among them; they are locked for reading.
+pub fn inheritors(relid: pg_sys::Oid) -> Vec<pg_sys::Oid> {
+    // SAFETY: a relation that the caller has locked; a list of OIDs is returned.
+    unsafe {
+        let list = guarded(|| {
+            find_all_inheritors(relid, pg_sys::AccessShareLock as i32, std::ptr::null_mut())
+        });
+        pgrx::PgList::<pg_sys::Oid>::from_pg(list)
+            .iter_oid()
+            .collect()
+    }
+}
+
+/// Computes the generated columns of the row in a slot, as for an INSERT.
+///
+/// # Safety
+/// A valid target and executor state, and a slot of the target's row type.
+pub unsafe fn compute_generated(
+    target: *mut pg_sys::ResultRelInfo,
+    estate: *mut pg_sys::EState,
+    slot: *mut pg_sys::TupleTableSlot,
+) {
+    // SAFETY: passed on to the caller.
+    guarded(|| unsafe {
+        ExecComputeStoredGenerated(target, estate, slot, pg_sys::CmdType::CMD_INSERT);
+    });
+}
+
+extern "C-unwind" {
     /// PostgreSQL's own, without pgrx's guard: for hooks through which errors pass unchanged.
     pub fn standard_ProcessUtility(
         pstmt: *mut pg_sys::PlannedStmt,

@@ -97,6 +97,7 @@ unsafe extern "C-unwind" fn planner(
 unsafe extern "C-unwind" fn before_planning(parse: *mut pg_sys::Query) {
     // SAFETY: an analysed query.
     unsafe {
+        crate::keys::planning::query(parse);
         if settings::vectorization() && (*parse).hasSubLinks {
             super::decorrelate::query(parse, 0);
         }

@@ -5,9 +5,9 @@
 //! The algorithms are in `doris_engine::sketch`; here they meet PostgreSQL. [`shells`] turns a call of a SQL function
 //! into a call of a Rust function on checked arguments, [`state`] keeps aggregate states, [`values`] handles values
 //! whose type is known only at run time. The SQL side of every function is written out in `sql/`, in the order below.
-mod shells;
+pub(crate) mod shells;
 mod state;
-mod values;
+pub(crate) mod values;
 
 mod bitmap;
 mod bitmap_aggregates;

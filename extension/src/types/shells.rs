@@ -31,7 +31,7 @@ macro_rules! sql_functions {
         };
     )* };
 }
-pub(super) use sql_functions;
+pub(crate) use sql_functions;
 
 /// The longest text that a datum can hold.
 pub const TEXT_MAX: usize = (1 << 30) - 64;

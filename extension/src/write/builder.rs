@@ -448,7 +448,7 @@ pub fn copy(
             .columns
             .iter()
             .zip(needed)
-            .map(|(c, needed)| needed.then(|| (c.vector().clone(), scale(c.kind()))))
+            .map(|(c, needed)| needed.then(|| (c.vector().clone(), c.kind().scale())))
             .collect();
         Some((vectors, builder.rows))
     })
@@ -474,13 +474,6 @@ pub fn value(file: u32, first_row: u64, attribute: usize, position: u32) -> Opti
         }
         let column = builder.columns.get(attribute)?;
         let at = position as usize;
-        Some((column.vector().slice(at..at + 1), scale(column.kind())))
+        Some((column.vector().slice(at..at + 1), column.kind().scale()))
     })
-}
-
-fn scale(kind: Kind) -> u16 {
-    match kind {
-        Kind::Decimal64(scale) | Kind::Decimal128(scale) => scale,
-        _ => 0,
-    }
 }

@@ -65,6 +65,14 @@ impl Kind {
         }
     }
 
+    /// The scale of its integers, if they are decimals.
+    pub fn scale(self) -> u16 {
+        match self {
+            Kind::Decimal64(scale) | Kind::Decimal128(scale) => scale,
+            _ => 0,
+        }
+    }
+
     /// The layout of its vectors.
     pub fn physical(self) -> Physical {
         match self {

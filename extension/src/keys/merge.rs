@@ -1,0 +1,428 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What becomes of two rows of one key: the rule of a table and a statement.
+//!
+//! Every path that finds that a new row has the key of another asks the same rule: a row that goes to the heap and
+//! a stored row ([`Rule::merge`]), and the rows of a batch among themselves and with stored ones
+//! ([`Rule::fold`]). A rule never looks at the key: its caller found the rows to have the same one.
+//!
+//! | option or setting | what stays of a stored and a new row |
+//! |---|---|
+//! | `unique_key` | the new row |
+//! | `sequence` | the row of the larger sequence, the new one of two equals; NULL is the smallest |
+//! | `delete_sign` | nothing, when the new row's sign is set and its sequence does not forbid it |
+//! | `doris.partial_update` | the stored row with the named columns of the new one |
+//! | `aggregate_key` | what each column's aggregation makes of the two |
+mod batch;
+mod column;
+mod recheck;
+
+pub use batch::{Folded, Groups};
+
+use super::statement;
+use crate::options::model::{self, Aggregation, Keyed, Model};
+use crate::options::settings;
+use crate::pg::{self, compat};
+use crate::types::values::{Comparer, TypeKey};
+use column::{Choice, Fold};
+use pgrx::pg_sys::{self, Datum};
+use pgrx::PgSqlErrorCode;
+use std::cell::RefCell;
+use std::cmp::Ordering;
+use std::rc::Rc;
+
+/// A row in the relation's row type.
+#[derive(Clone, Copy)]
+pub struct Row<'a> {
+    /// One value an attribute, dropped ones too.
+    pub values: &'a [Datum],
+    /// Which of them are NULL.
+    pub nulls: &'a [bool],
+}
+
+impl Row<'_> {
+    fn get(&self, column: usize) -> Option<Datum> {
+        (!self.nulls[column]).then(|| self.values[column])
+    }
+}
+
+/// A row that a rule made. What it points to lives as long as the two rows and the current memory context.
+#[derive(Clone, Debug)]
+pub struct Merged {
+    /// As in [`Row`].
+    pub values: Vec<Datum>,
+    /// As in [`Row`].
+    pub nulls: Vec<bool>,
+}
+
+impl Merged {
+    fn of(row: Row) -> Self {
+        Merged {
+            values: row.values.to_vec(),
+            nulls: row.nulls.to_vec(),
+        }
+    }
+
+    fn set(&mut self, column: usize, value: Option<Datum>) {
+        self.nulls[column] = value.is_none();
+        self.values[column] = value.unwrap_or(Datum::from(0));
+    }
+
+    /// The row.
+    pub fn row(&self) -> Row<'_> {
+        Row {
+            values: &self.values,
+            nulls: &self.nulls,
+        }
+    }
+}
+
+/// What to do with a new row.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// Nothing: the stored row stays as it is.
+    Keep,
+    /// Store the new row as it is, in place of the stored one if there is one.
+    Take,
+    /// Store this row in place of the stored one.
+    Write(Merged),
+    /// Delete the stored row, if there is one; store nothing.
+    Delete,
+}
+
+/// The rule of a table and a statement.
+pub struct Rule {
+    keys: Vec<usize>,
+    kind: Kind,
+    sequence: Option<Sequence>,
+    delete_sign: Option<Sign>,
+    /// Merged rows must be checked against constraints, or have columns computed from others.
+    recheck: bool,
+}
+
+enum Kind {
+    Replace,
+    Partial(Partial),
+    /// One for each attribute; none for keys and dropped columns.
+    Aggregate(Vec<Option<Fold>>),
+}
+
+/// Larger sequences win.
+struct Sequence {
+    column: usize,
+    order: Comparer,
+}
+
+/// The column that says of a row that it deletes its key.
+struct Sign {
+    column: usize,
+    oid: pg_sys::Oid,
+}
+
+/// A statement that names some columns only.
+struct Partial {
+    /// One for each attribute.
+    named: Vec<bool>,
+    /// The sequence column is among them.
+    sequenced: bool,
+    /// Columns that are not named, must not be NULL and have no default.
+    required: Vec<usize>,
+    /// New keys are an error.
+    no_new_keys: bool,
+}
+
+thread_local! {
+    static LAST: RefCell<Option<(pg_sys::Oid, pg_sys::CommandId, Rc<Rule>)>> = const { RefCell::new(None) };
+}
+
+/// Forgets the rule in use: a transaction or subtransaction has ended.
+pub fn forget() {
+    let last = LAST.with_borrow_mut(Option::take);
+    drop(last);
+}
+
+impl Rule {
+    /// The rule by which a command's rows go into a table; `None` when it has no key model.
+    pub fn of(rel: pg_sys::Relation, cid: pg_sys::CommandId) -> Option<Rc<Rule>> {
+        let relid = pg::relation_id(rel);
+        let known = LAST.with_borrow(|last| {
+            let last = last.as_ref().filter(|l| l.0 == relid && l.1 == cid);
+            last.map(|(_, _, rule)| Rc::clone(rule))
+        });
+        if known.is_some() {
+            return known;
+        }
+        let keyed = model::of(rel)?;
+        let named = match keyed.model {
+            Model::Unique => {
+                statement::named(rel, cid).and_then(|named| named_columns(rel, &keyed, named))
+            }
+            Model::Aggregate => None,
+        };
+        let rule = Rc::new(Rule::new(rel, &keyed, named));
+        let copy = Rc::clone(&rule);
+        let old = LAST.with_borrow_mut(|last| last.replace((relid, cid, copy)));
+        drop(old);
+        Some(rule)
+    }
+
+    fn new(rel: pg_sys::Relation, keyed: &Keyed, named: Option<Vec<bool>>) -> Rule {
+        let at = |number: u16| usize::from(number) - 1;
+        let sequence = keyed.sequence.map(|number| Sequence {
+            column: at(number),
+            order: Comparer::order(type_key(rel, at(number))),
+        });
+        let delete_sign = keyed.delete_sign.map(|number| Sign {
+            column: at(number),
+            oid: type_key(rel, at(number)).oid,
+        });
+        let kind = match (keyed.model, named) {
+            (Model::Aggregate, _) => Kind::Aggregate(folds(rel, &keyed.aggregations)),
+            (Model::Unique, None) => Kind::Replace,
+            (Model::Unique, Some(named)) => Kind::Partial(Partial {
+                sequenced: sequence.as_ref().is_some_and(|s| named[s.column]),
+                required: required(rel, &named),
+                no_new_keys: settings::new_keys_are_errors(),
+                named,
+            }),
+        };
+        let merges = !matches!(kind, Kind::Replace);
+        Rule {
+            keys: keyed.keys.iter().map(|number| at(*number)).collect(),
+            kind,
+            sequence,
+            delete_sign,
+            recheck: merges && recheck::needed(rel),
+        }
+    }
+
+    /// Whether the new row always replaces the stored one, whatever is in either.
+    pub fn replaces(&self) -> bool {
+        matches!(self.kind, Kind::Replace) && self.sequence.is_none() && self.delete_sign.is_none()
+    }
+
+    /// The columns of the stored row whose values [`Rule::merge`] looks at, from 0; it takes whatever the others
+    /// hold. None at all where the new row replaces the stored one unseen.
+    pub fn needs(&self) -> Vec<usize> {
+        match &self.kind {
+            Kind::Replace => self.sequence.iter().map(|s| s.column).collect(),
+            Kind::Partial(partial) => {
+                let sequence = self.sequence.as_ref().filter(|_| partial.sequenced);
+                let read = |column: &usize| {
+                    !partial.named[*column] || sequence.is_some_and(|s| s.column == *column)
+                };
+                (0..partial.named.len()).filter(read).collect()
+            }
+            Kind::Aggregate(folds) => {
+                let reads = |fold: &Option<Fold>| fold.as_ref().is_some_and(Fold::reads_stored);
+                (0..folds.len()).filter(|i| reads(&folds[*i])).collect()
+            }
+        }
+    }
+
+    /// What to do with a new row, given the stored row of its key, if there is one.
+    pub fn merge(&self, rel: pg_sys::Relation, stored: Option<Row>, new: Row) -> Outcome {
+        if stored.is_some_and(|stored| self.is_older(stored, new)) {
+            return Outcome::Keep;
+        }
+        if self.deletes(new) {
+            return Outcome::Delete;
+        }
+        let Some(stored) = stored else {
+            self.admit(rel, new);
+            return Outcome::Take;
+        };
+        let merged = match &self.kind {
+            Kind::Replace => return Outcome::Take,
+            Kind::Partial(partial) => partial.combine(stored, new),
+            Kind::Aggregate(folds) => combine(folds, stored, new),
+        };
+        Outcome::Write(self.rechecked(rel, merged))
+    }
+
+    /// Raises the error for a row whose key is not in the table, where the rule does not admit it.
+    pub fn admit(&self, rel: pg_sys::Relation, new: Row) {
+        let Kind::Partial(partial) = &self.kind else {
+            return;
+        };
+        if partial.no_new_keys {
+            self.refuse_new_key(rel, new);
+        }
+        if let Some(column) = partial.required.first() {
+            refuse_null(rel, *column);
+        }
+    }
+
+    /// Whether a new row's sequence is below that of the stored one.
+    fn is_older(&self, stored: Row, new: Row) -> bool {
+        if matches!(&self.kind, Kind::Partial(partial) if !partial.sequenced) {
+            return false;
+        }
+        self.sequence
+            .as_ref()
+            .is_some_and(|s| match (stored.get(s.column), new.get(s.column)) {
+                (None, _) => false,
+                (Some(_), None) => true,
+                (Some(stored), Some(new)) => s.order.compare(new, stored) == Ordering::Less,
+            })
+    }
+
+    /// Whether a row deletes its key.
+    fn deletes(&self, row: Row) -> bool {
+        let sign = self.delete_sign.as_ref();
+        sign.is_some_and(|sign| row.get(sign.column).is_some_and(|value| sign.is_set(value)))
+    }
+
+    fn rechecked(&self, rel: pg_sys::Relation, mut merged: Merged) -> Merged {
+        if self.recheck {
+            recheck::row(rel, &mut merged);
+        }
+        merged
+    }
+
+    fn refuse_new_key(&self, rel: pg_sys::Relation, row: Row) -> ! {
+        let key: Vec<String> = self
+            .keys
+            .iter()
+            .map(|column| match row.get(*column) {
+                None => String::from("NULL"),
+                Some(value) => {
+                    let text = crate::types::shells::output_text(value, type_key(rel, *column).oid);
+                    String::from_utf8_lossy(&text).into_owned()
+                }
+            })
+            .collect();
+        pg::refuse(
+            PgSqlErrorCode::ERRCODE_NO_DATA_FOUND,
+            format!(
+                "[E-7003]Can't append new rows in partial update when partial_update_new_key_behavior is ERROR. \
+                 Row with key=[{}] is not in table.",
+                key.join(", ")
+            ),
+            "Set doris.partial_update_new_key to append to insert rows of new keys.",
+        )
+    }
+}
+
+impl Sign {
+    fn is_set(&self, value: Datum) -> bool {
+        match self.oid {
+            pg_sys::BOOLOID => value.value() as u8 != 0,
+            pg_sys::INT2OID => value.value() as i16 != 0,
+            _ => value.value() as i32 != 0,
+        }
+    }
+}
+
+impl Partial {
+    fn combine(&self, stored: Row, new: Row) -> Merged {
+        let mut merged = Merged::of(stored);
+        let named = (0..self.named.len()).filter(|column| self.named[*column]);
+        named.for_each(|column| merged.set(column, new.get(column)));
+        merged
+    }
+}
+
+fn combine(folds: &[Option<Fold>], stored: Row, new: Row) -> Merged {
+    let mut merged = Merged::of(new);
+    for (column, fold) in folds.iter().enumerate() {
+        let Some(fold) = fold else { continue };
+        match fold.combine(stored.get(column), new.get(column)) {
+            Choice::Stored => merged.set(column, stored.get(column)),
+            Choice::New => {}
+            Choice::Value(value) => merged.set(column, Some(value)),
+        }
+    }
+    merged
+}
+
+fn attribute<'a>(rel: pg_sys::Relation, column: usize) -> &'a pg_sys::FormData_pg_attribute {
+    // SAFETY: an open relation and one of its columns.
+    unsafe { compat::attribute((*rel).rd_att, column) }
+}
+
+fn type_key(rel: pg_sys::Relation, column: usize) -> TypeKey {
+    let attribute = attribute(rel, column);
+    TypeKey {
+        // SAFETY: a catalogue look-up of a type that exists.
+        oid: unsafe { pg_sys::getBaseType(attribute.atttypid) },
+        collation: attribute.attcollation,
+    }
+}
+
+/// The columns of a partial update; `None` for whole rows, which must have a sequence where the table has one.
+fn named_columns(
+    rel: pg_sys::Relation,
+    keyed: &Keyed,
+    named: statement::Named,
+) -> Option<Vec<bool>> {
+    let missing = |number: &&u16| !named.columns[usize::from(**number) - 1];
+    if named.partial {
+        if let Some(key) = keyed.keys.iter().find(missing) {
+            refuse_unnamed(rel, *key, true);
+        }
+        return Some(named.columns);
+    }
+    let sequence = keyed.sequence.iter().find(missing);
+    if let Some(sequence) = sequence.filter(|_| settings::require_sequence()) {
+        if !attribute(rel, usize::from(*sequence) - 1).atthasdef {
+            refuse_unnamed(rel, *sequence, false);
+        }
+    }
+    None
+}
+
+/// Raises the error for a statement that leaves out a column that it must name.
+fn refuse_unnamed(rel: pg_sys::Relation, number: u16, key: bool) -> ! {
+    // SAFETY: the name of an attribute.
+    let name = unsafe {
+        let attribute = attribute(rel, usize::from(number) - 1);
+        std::ffi::CStr::from_ptr(attribute.attname.data.as_ptr())
+    };
+    let (name, table) = (name.to_string_lossy(), pg::relation_name(rel));
+    if key {
+        pg::refuse(
+            PgSqlErrorCode::ERRCODE_NOT_NULL_VIOLATION,
+            format!("a partial update of table \"{table}\" must name key column \"{name}\""),
+            "Rows are found by their whole key; name all of its columns.",
+        );
+    }
+    pg::refuse(
+        PgSqlErrorCode::ERRCODE_NOT_NULL_VIOLATION,
+        format!("Table {table} has sequence column, need to specify the sequence column"),
+        &format!("Name column \"{name}\", or give it a default, or turn doris.require_sequence_in_insert off."),
+    )
+}
+
+fn folds(rel: pg_sys::Relation, aggregations: &[(u16, Aggregation)]) -> Vec<Option<Fold>> {
+    // SAFETY: an open relation.
+    let columns = unsafe { (*(*rel).rd_att).natts as usize };
+    let mut folds: Vec<Option<Fold>> = (0..columns).map(|_| None).collect();
+    for (number, what) in aggregations {
+        let column = usize::from(*number) - 1;
+        let typmod = attribute(rel, column).atttypmod;
+        folds[column] = Some(Fold::new(*what, type_key(rel, column), typmod));
+    }
+    folds
+}
+
+/// The columns that a row of a new key would lack.
+fn required(rel: pg_sys::Relation, named: &[bool]) -> Vec<usize> {
+    let lacking = |column: &usize| {
+        let attribute = attribute(rel, *column);
+        statement::lacks_default(attribute) && !named[*column]
+    };
+    (0..named.len()).filter(lacking).collect()
+}
+
+fn refuse_null(rel: pg_sys::Relation, column: usize) -> ! {
+    // SAFETY: the name of an attribute.
+    let name = unsafe { std::ffi::CStr::from_ptr(attribute(rel, column).attname.data.as_ptr()) };
+    let (name, table) = (name.to_string_lossy(), pg::relation_name(rel));
+    pg::refuse(
+        PgSqlErrorCode::ERRCODE_NOT_NULL_VIOLATION,
+        format!(
+            "null value in column \"{name}\" of relation \"{table}\" violates not-null constraint"
+        ),
+        "A partial update inserts rows of new keys: name the column, or give it a default.",
+    )
+}

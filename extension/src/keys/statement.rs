@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Which columns the running statements name: for partial updates, and for tables that want a sequence.
+//!
+//! The access method is told of rows, not of statements. But it is told each row's command id, and a command has
+//! one target of a name: so an INSERT or COPY that leaves out columns notes its columns under (table, command id)
+//! when it starts, and [`named`] finds them. A partitioned table's columns are noted by name and found by its
+//! partitions.
+use crate::options::{model, settings, table};
+use crate::pg::{self, compat, raw};
+use crate::plan::hook::is_doris_table;
+use pgrx::pg_sys::{self, NodeTag};
+use pgrx::{PgList, PgSqlErrorCode};
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+/// The columns that a command names.
+#[derive(Debug, PartialEq, Eq)]
+struct Columns {
+    names: BTreeSet<String>,
+    partial: bool,
+}
+
+struct Noted {
+    relid: pg_sys::Oid,
+    cid: pg_sys::CommandId,
+    /// The transaction nesting level it runs at.
+    level: i32,
+    columns: Rc<Columns>,
+}
+
+/// What a command that leaves out columns names.
+pub struct Named {
+    /// One for each attribute.
+    pub columns: Vec<bool>,
+    /// It is a partial update.
+    pub partial: bool,
+}
+
+thread_local! {
+    static NOTED: RefCell<Vec<Noted>> = const { RefCell::new(Vec::new()) };
+}
+
+fn note(relid: pg_sys::Oid, cid: pg_sys::CommandId, columns: Columns) {
+    // SAFETY: plain call.
+    let level = unsafe { pg_sys::GetCurrentTransactionNestLevel() };
+    let clash = NOTED.with_borrow_mut(|noted| {
+        let found = noted.iter().find(|n| n.relid == relid && n.cid == cid);
+        let clash = found.is_some_and(|n| *n.columns != columns);
+        if found.is_none() {
+            noted.push(Noted {
+                relid,
+                cid,
+                level,
+                columns: Rc::new(columns),
+            });
+        }
+        clash
+    });
+    if clash {
+        pg::refuse(
+            PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+            "a statement cannot insert into different columns of one columnar table",
+            "Use two statements.",
+        );
+    }
+}
+
+/// Forgets what statements of the subtransaction that rolls back noted, or of the transaction that ends.
+pub fn forget(subtransaction: bool) {
+    // SAFETY: plain call; while a subtransaction aborts, its level is the current one.
+    let level = unsafe { pg_sys::GetCurrentTransactionNestLevel() };
+    // A rolled-back command's id may be used again.
+    NOTED.with_borrow_mut(|noted| noted.retain(|n| subtransaction && n.level < level));
+}
+
+/// What a command names of a table; `None` when it gives whole rows.
+pub fn named(rel: pg_sys::Relation, cid: pg_sys::CommandId) -> Option<Named> {
+    let columns = noted(pg::relation_id(rel), cid)?;
+    // SAFETY: an open relation.
+    let count = unsafe { (*(*rel).rd_att).natts as usize };
+    let mut named = Named {
+        columns: vec![false; count],
+        partial: columns.partial,
+    };
+    for attribute in model::live_attributes(rel) {
+        let at = attribute.attnum as usize - 1;
+        named.columns[at] = columns.names.contains(&name_of(attribute));
+    }
+    Some(named)
+}
+
+fn noted(mut relid: pg_sys::Oid, cid: pg_sys::CommandId) -> Option<Rc<Columns>> {
+    if NOTED.with_borrow(Vec::is_empty) {
+        return None;
+    }
+    loop {
+        let found = NOTED.with_borrow(|noted| {
+            let found = noted.iter().find(|n| n.relid == relid && n.cid == cid);
+            found.map(|n| Rc::clone(&n.columns))
+        });
+        // SAFETY: a catalogue look-up.
+        if found.is_some() || unsafe { !pg_sys::get_rel_relispartition(relid) } {
+            return found;
+        }
+        relid = raw::partition_parent(relid);
+    }
+}
+
+/// Whether a partial update of a table is running.
+pub fn partial_update_runs(relid: pg_sys::Oid) -> bool {
+    NOTED.with_borrow(|noted| noted.iter().any(|n| n.relid == relid && n.columns.partial))
+}
+
+/// Whether a column must get a value and has none by itself.
+pub fn lacks_default(attribute: &pg_sys::FormData_pg_attribute) -> bool {
+    attribute.attnotnull
+        && !attribute.attisdropped
+        && !attribute.atthasdef
+        && attribute.attidentity == 0
+        // SAFETY: a catalogue look-up of a type that exists.
+        && unsafe { pg_sys::get_typdefault(attribute.atttypid) }.is_null()
+}
+
+/// The name of an attribute.
+pub fn name_of(attribute: &pg_sys::FormData_pg_attribute) -> String {
+    // SAFETY: the name of an attribute.
+    unsafe { std::ffi::CStr::from_ptr(attribute.attname.data.as_ptr()) }
+        .to_string_lossy()
+        .into_owned()
+}
+
+/// Notes the columns of the INSERTs of a query that was started.
+///
+/// # Safety
+/// A query descriptor that was started.
+pub unsafe fn started(query: *mut pg_sys::QueryDesc) {
+    // SAFETY: passed on to the caller.
+    unsafe {
+        let stmt = (*query).plannedstmt;
+        let inserts = (*stmt).commandType == pg_sys::CmdType::CMD_INSERT || (*stmt).hasModifyingCTE;
+        if !inserts || (*query).estate.is_null() {
+            return;
+        }
+        let cid = (*(*query).estate).es_output_cid;
+        plan(stmt, (*stmt).planTree, cid);
+        for subplan in PgList::<pg_sys::Plan>::from_pg((*stmt).subplans).iter_ptr() {
+            plan(stmt, subplan, cid);
+        }
+    }
+}
+
+unsafe fn plan(stmt: *mut pg_sys::PlannedStmt, plan: *mut pg_sys::Plan, cid: pg_sys::CommandId) {
+    // SAFETY: a finished plan; node tags say what a node is.
+    unsafe {
+        if plan.is_null() || (*plan).type_ != NodeTag::T_ModifyTable {
+            return;
+        }
+        let modify = plan as *mut pg_sys::ModifyTable;
+        if (*modify).operation != pg_sys::CmdType::CMD_INSERT {
+            return;
+        }
+        let rte = pg_sys::rt_fetch((*modify).nominalRelation, (*stmt).rtable);
+        let inserted = compat::inserted_columns(stmt, rte);
+        insertion((*rte).relid, cid, |attribute| {
+            let member = i32::from(attribute.attnum) - pg_sys::FirstLowInvalidHeapAttributeNumber;
+            pg_sys::bms_is_member(member, inserted)
+        });
+    }
+}
+
+/// Notes the columns of a COPY that is about to run.
+///
+/// # Safety
+/// A utility statement.
+pub unsafe fn utility(statement: *mut pg_sys::Node) {
+    // SAFETY: the casts follow the node's tag; the list holds strings.
+    unsafe {
+        if (*statement).type_ != NodeTag::T_CopyStmt {
+            return;
+        }
+        let copy = statement as *mut pg_sys::CopyStmt;
+        if !(*copy).is_from || (*copy).relation.is_null() || (*copy).attlist.is_null() {
+            return;
+        }
+        let relid = pg_sys::RangeVarGetRelidExtended(
+            (*copy).relation,
+            pg_sys::AccessShareLock as i32,
+            pg_sys::RVROption::RVR_MISSING_OK,
+            None,
+            std::ptr::null_mut(),
+        );
+        if relid == pg_sys::InvalidOid {
+            return;
+        }
+        let names: Vec<String> = PgList::<pg_sys::Node>::from_pg((*copy).attlist)
+            .iter_ptr()
+            .map(|node| compat::string_value(node))
+            .collect();
+        let cid = pg_sys::GetCurrentCommandId(false);
+        insertion(relid, cid, |attribute| names.contains(&name_of(attribute)));
+        if partial_update_runs(relid) {
+            refuse_copy_without(relid, &names);
+        }
+    }
+}
+
+/// COPY checks that columns are not NULL before the row meets the stored one.
+fn refuse_copy_without(relid: pg_sys::Oid, names: &[String]) {
+    // SAFETY: the relation is locked.
+    let lacking = unsafe {
+        let rel = pg_sys::table_open(relid, pg_sys::NoLock as i32);
+        let lacking = model::live_attributes(rel)
+            .find(|attribute| lacks_default(attribute) && !names.contains(&name_of(attribute)))
+            .map(|attribute| (name_of(attribute), pg::relation_name(rel)));
+        pg_sys::table_close(rel, pg_sys::NoLock as i32);
+        lacking
+    };
+    if let Some((column, table)) = lacking {
+        pg::refuse(
+            PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+            format!(
+                "COPY cannot leave out column \"{column}\" of table \"{table}\" in a partial update: it must \
+                 not be null and has no default"
+            ),
+            "Use INSERT, or give the column a default.",
+        );
+    }
+}
+
+/// Notes the columns of an insertion into a table, if it leaves out some and the table or its partitions may
+/// have a key model.
+unsafe fn insertion(
+    relid: pg_sys::Oid,
+    cid: pg_sys::CommandId,
+    is_named: impl Fn(&pg_sys::FormData_pg_attribute) -> bool,
+) {
+    // SAFETY: the statement has locked the relation.
+    unsafe {
+        let partitioned = pg_sys::get_rel_relkind(relid) as u8 == pg_sys::RELKIND_PARTITIONED_TABLE;
+        let keyed = || is_doris_table(relid) && table::has_key_model(relid);
+        if !partitioned && !keyed() {
+            return;
+        }
+        let rel = pg_sys::table_open(relid, pg_sys::NoLock as i32);
+        let wanted = |a: &&pg_sys::FormData_pg_attribute| a.attgenerated == 0;
+        let names: BTreeSet<String> = model::live_attributes(rel)
+            .filter(|attribute| is_named(attribute))
+            .map(name_of)
+            .collect();
+        let whole = names.len() >= model::live_attributes(rel).filter(wanted).count();
+        pg_sys::table_close(rel, pg_sys::NoLock as i32);
+        if !whole {
+            let partial = settings::partial_update();
+            note(relid, cid, Columns { names, partial });
+        }
+    }
+}
