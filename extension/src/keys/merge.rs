@@ -17,6 +17,7 @@ mod column;
 mod recheck;
 
 pub use batch::{Folded, Groups};
+pub use column::can_be_summed;
 
 use super::statement;
 use crate::options::model::{self, Aggregation, Keyed, Model};

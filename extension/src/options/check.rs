@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Whether a table's options fit its columns; every answer of no is one error that names table and column.
+use super::check_model;
 use super::table::{attribute_number, column_names};
 use crate::pg::{self, compat};
 use pgrx::{pg_sys, PgSqlErrorCode};
@@ -9,7 +10,7 @@ const RESERVED_PREFIX: &str = "__doris_";
 
 /// Checks the options of an open doris table; returns them with column names written one way.
 pub fn options(rel: pg_sys::Relation, options: &[(String, String)]) -> Vec<(String, String)> {
-    options
+    let checked = options
         .iter()
         .map(|(name, value)| {
             let names = column_names(value);
@@ -24,7 +25,9 @@ pub fn options(rel: pg_sys::Relation, options: &[(String, String)]) -> Vec<(Stri
             }
             (name.clone(), join(&names))
         })
-        .collect()
+        .collect::<Vec<_>>();
+    check_model::options(rel, &checked);
+    checked
 }
 
 /// Column names as the value of an option.
@@ -94,16 +97,14 @@ fn check_column(rel: pg_sys::Relation, option: &str, column: &str, before: &[Str
             "",
         );
     }
+    let keys = super::table::KEY_OPTIONS.contains(&option);
+    if !keys && option != "bloom_filter" {
+        return;
+    }
     // SAFETY: an open relation and one of its attributes.
     let attribute = unsafe { compat::attribute((*rel).rd_att, usize::from(number) - 1) };
     if !comparable(attribute.atttypid) {
-        // SAFETY: a type of the catalogue.
-        let type_name = unsafe {
-            let name = pg_sys::format_type_be(attribute.atttypid);
-            std::ffi::CStr::from_ptr(name)
-                .to_string_lossy()
-                .into_owned()
-        };
+        let type_name = type_name(attribute.atttypid);
         pg::refuse(
             PgSqlErrorCode::ERRCODE_INVALID_TABLE_DEFINITION,
             format!(
@@ -126,6 +127,17 @@ fn check_column(rel: pg_sys::Relation, option: &str, column: &str, before: &[Str
             ),
             "Segments are ordered and compared by bytes; give the column another collation.",
         );
+    }
+}
+
+/// A type as SQL writes it.
+pub fn type_name(oid: pg_sys::Oid) -> String {
+    // SAFETY: a type of the catalogue.
+    unsafe {
+        let name = pg_sys::format_type_be(oid);
+        std::ffi::CStr::from_ptr(name)
+            .to_string_lossy()
+            .into_owned()
     }
 }
 

@@ -329,9 +329,11 @@ unsafe fn prepare_alter(alter: *mut pg_sys::AlterTableStmt) -> Frame {
             return none;
         }
         let name = name_of((*alter).relation);
+        let before = options.clone();
         for (reset, (option, value)) in changes {
             change(relid, &name, &mut options, reset, option, value);
         }
+        super::check_model::changed(&name, &before, &options);
         table::store(relid, &[]);
         Frame {
             options,
@@ -403,7 +405,7 @@ fn change(
         };
         refuse_method(&option, table, &name);
     }
-    if table::KEY_OPTIONS.contains(&option.as_str()) {
+    if table::FIXED.contains(&option.as_str()) {
         pg::refuse(
             PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
             format!("option \"{option}\" of table \"{table}\" cannot be changed"),
@@ -590,7 +592,7 @@ fn drop_column(relid: pg_sys::Oid, column: i16) {
             kept.push((option.clone(), value.clone()));
             continue;
         }
-        if table::KEY_OPTIONS.contains(&option.as_str()) {
+        if table::FIXED.contains(&option.as_str()) {
             pg::refuse(
                 PgSqlErrorCode::ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST,
                 format!("cannot drop column \"{column}\" of table \"{table}\": it is in the table's {option}"),

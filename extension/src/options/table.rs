@@ -3,10 +3,33 @@
 use crate::pg;
 use pgrx::pg_sys;
 
-/// A table's model. Each is fixed for the table's life.
-pub const KEY_OPTIONS: [&str; 1] = ["duplicate_key"];
+/// A table's model and its key.
+pub const KEY_OPTIONS: [&str; 3] = ["duplicate_key", "unique_key", "aggregate_key"];
+/// What is fixed for a table's life; its columns cannot be dropped.
+pub const FIXED: [&str; 5] = [
+    "duplicate_key",
+    "unique_key",
+    "aggregate_key",
+    "sequence",
+    "delete_sign",
+];
 /// All options that are ours.
-pub const OPTIONS: [&str; 2] = ["duplicate_key", "bloom_filter"];
+pub const OPTIONS: [&str; 14] = [
+    "duplicate_key",
+    "unique_key",
+    "aggregate_key",
+    "sequence",
+    "delete_sign",
+    "sum",
+    "min",
+    "max",
+    "replace",
+    "replace_if_not_null",
+    "hll_union",
+    "bitmap_union",
+    "quantile_union",
+    "bloom_filter",
+];
 
 /// The options of a relation that are ours, as (name, value): those stored, or those that a running DDL
 /// command is about to store.
@@ -195,7 +218,10 @@ pub fn attribute_number(rel: pg_sys::Relation, name: &str) -> Option<u16> {
 
 /// The columns that segments are sorted by.
 pub fn sort_key(rel: pg_sys::Relation) -> Vec<u16> {
-    columns_of(rel, "duplicate_key")
+    let keys = KEY_OPTIONS.iter().map(|option| columns_of(rel, option));
+    keys.into_iter()
+        .find(|key| !key.is_empty())
+        .unwrap_or_default()
 }
 
 /// The columns with bloom filters.

@@ -1,0 +1,50 @@
+-- Options of key models: which of them make a model, and what is refused.
+CREATE SCHEMA model_options;
+SET search_path = model_options, doris, public;
+SET default_table_access_method = doris;
+
+-- One key, and options that belong to it.
+CREATE TABLE bad (a int, b int) WITH (unique_key = 'a', duplicate_key = 'a');
+CREATE TABLE bad (a int, b int) WITH (unique_key = 'a', aggregate_key = 'a', sum = 'b');
+CREATE TABLE bad (a int, b int) WITH (sum = 'b');
+CREATE TABLE bad (a int, b int) WITH (unique_key = 'a', sum = 'b');
+CREATE TABLE bad (a int, b int) WITH (duplicate_key = 'a', replace_if_not_null = 'b');
+CREATE TABLE bad (a int, b int) WITH (sequence = 'b');
+CREATE TABLE bad (a int, b int) WITH (aggregate_key = 'a', sum = 'b', sequence = 'b');
+CREATE TABLE bad (a int, b int) WITH (duplicate_key = 'a', delete_sign = 'b');
+CREATE TABLE bad (a int, b int) WITH (unique_key = 'b');
+CREATE TABLE bad (a int, b int) WITH (aggregate_key = 'b', sum = 'a');
+CREATE TABLE bad (a float8, b int) WITH (aggregate_key = 'a', sum = 'b');
+CREATE TABLE bad (a bitmap, b int) WITH (aggregate_key = 'a', sum = 'b');
+
+-- Sequence and delete sign.
+CREATE TABLE bad (a int, b text) WITH (unique_key = 'a', sequence = 'b');
+CREATE TABLE bad (a int, b float8) WITH (unique_key = 'a', sequence = 'b');
+CREATE TABLE bad (a int, b int) WITH (unique_key = 'a', sequence = 'a');
+CREATE TABLE bad (a int, b int, c int) WITH (unique_key = 'a', sequence = 'b, c');
+CREATE TABLE bad (a int, b int) WITH (unique_key = 'a', sequence = 'nothing');
+CREATE TABLE bad (a int, b text) WITH (unique_key = 'a', delete_sign = 'b');
+CREATE TABLE bad (a int, b int) WITH (unique_key = 'a', delete_sign = 'a');
+CREATE TABLE bad (a int, b int) WITH (unique_key = 'a', delete_sign = 'b', sequence = 'b');
+
+-- Value columns have one aggregation each, key columns none.
+CREATE TABLE bad (a int, b int, c int) WITH (aggregate_key = 'a', sum = 'b');
+CREATE TABLE bad (a int, b int) WITH (aggregate_key = 'a', sum = 'b', max = 'b');
+CREATE TABLE bad (a int, b int) WITH (aggregate_key = 'a', sum = 'a, b');
+CREATE TABLE bad (a int, b int) WITH (aggregate_key = 'a', sum = 'b, b');
+CREATE TABLE bad (a int, b int) WITH (aggregate_key = 'a', sum = 'nothing');
+
+-- Types.
+CREATE DOMAIN small_sum AS int CHECK (VALUE < 100);
+CREATE TABLE bad (a int, b text) WITH (aggregate_key = 'a', sum = 'b');
+CREATE TABLE bad (a int, b date) WITH (aggregate_key = 'a', sum = 'b');
+CREATE TABLE bad (a int, b small_sum) WITH (aggregate_key = 'a', sum = 'b');
+CREATE TABLE bad (a int, b json) WITH (aggregate_key = 'a', min = 'b');
+CREATE TABLE bad (a int, b bitmap) WITH (aggregate_key = 'a', max = 'b');
+CREATE TABLE bad (a int, b bitmap) WITH (aggregate_key = 'a', hll_union = 'b');
+CREATE TABLE bad (a int, b hll) WITH (aggregate_key = 'a', bitmap_union = 'b');
+CREATE TABLE bad (a int, b hll) WITH (aggregate_key = 'a', quantile_union = 'b');
+CREATE TABLE bad (a int, b int NOT NULL) WITH (aggregate_key = 'a', replace_if_not_null = 'b');
+CREATE TABLE bad (a int, b int DEFAULT 1) WITH (aggregate_key = 'a', replace_if_not_null = 'b');
+CREATE TABLE bad (a int, b int GENERATED ALWAYS AS (a + 1) STORED) WITH (aggregate_key = 'a', sum = 'b');
+CREATE TABLE bad (a int, b int GENERATED ALWAYS AS IDENTITY) WITH (aggregate_key = 'a', max = 'b');
