@@ -2,6 +2,9 @@
 //! Change capture without PostgreSQL: bytes of the replication stream in, folded changes of tables out.
 //!
 //! ```text
+//! pattern  which tables a sync takes
+//! copied   rows of a binary COPY
+//! stream   the envelope of a replication connection
 //! frame    what travels between the decoding and the applying process
 //! pgoutput one protocol message: begin, commit, relation, insert, update, delete, truncate
 //! snapshot which transactions the initial copy already holds
@@ -10,11 +13,14 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod copied;
 pub mod fold;
 pub mod frame;
+pub mod pattern;
 pub mod pgoutput;
 pub mod shape;
 pub mod snapshot;
+pub mod stream;
 
 /// A position in the source's WAL.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

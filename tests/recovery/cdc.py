@@ -113,6 +113,7 @@ def wait_for_mirrors(cluster):
 def round_of_faults(directory, port, options, seed):
     rng = random.Random(seed)
     cluster = Cluster(directory, port).init("max_worker_processes = 16\n").start()
+    getattr(options, "clusters", []).append(cluster)
     try:
         cluster.query("CREATE EXTENSION pg_doris;" + TABLES)
         cluster.query("INSERT INTO items SELECT i, i, 'first', repeat('x', 5000) FROM generate_series(0, 200) i")

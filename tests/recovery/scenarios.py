@@ -20,6 +20,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 import harness  # noqa: E402
+import mirrors  # noqa: E402
 from harness import Cluster, Refused, ServerLost, Writer, fresh, run  # noqa: E402
 
 SCENARIOS = []
@@ -507,6 +508,8 @@ def damaged_page_is_an_error_and_no_crash(options, directory):
     check(int(cluster.value("SELECT count(*) FROM points")) > 0, "another table cannot be read")
     check(not cluster.crash_messages(), f"the server crashed: {cluster.crash_messages()}")
 
+
+SCENARIOS += mirrors.SCENARIOS
 
 # --- the runner -------------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@
 //!
 //! The key index is scanned with one scan for a whole pass and rows go in by the thousand; through SQL the same
 //! would be parsed, planned and converted row by row.
+use super::load_shell::Load;
 use super::target::{Pending, Plan};
 use doris_cdc::fold::{Change, Net};
 use doris_cdc::pgoutput::{Tuple, Value};
@@ -11,7 +12,7 @@ use pgrx::prelude::*;
 use std::ffi::CStr;
 
 /// Rows inserted at a time, and after which the memory of converted values is given back.
-const ROWS_AT_ONCE: usize = 1000;
+pub(super) const ROWS_AT_ONCE: usize = 1000;
 
 extern "C-unwind" {
     fn ExecComputeStoredGenerated(
@@ -79,6 +80,22 @@ unsafe fn attribute(desc: pg_sys::TupleDesc, i: usize) -> pg_sys::Form_pg_attrib
     }
 }
 
+/// A value by reference, copied to the current memory context.
+unsafe fn copied(value: pg_sys::Datum, length: i16) -> pg_sys::Datum {
+    let from = value.cast_mut_ptr::<u8>();
+    // SAFETY: the value is one of a column of this length: fixed, varlena (-1) or with a zero at its end (-2).
+    unsafe {
+        let bytes = match length {
+            -1 => pgrx::varlena::varsize_any(from.cast()),
+            -2 => CStr::from_ptr(from.cast()).to_bytes_with_nul().len(),
+            fixed => fixed as usize,
+        };
+        let to = pg_sys::palloc(bytes).cast::<u8>();
+        std::ptr::copy_nonoverlapping(from, to, bytes);
+        pg_sys::Datum::from(to)
+    }
+}
+
 /// Turns a column's bytes into a value.
 struct Converter {
     attribute: usize,
@@ -89,12 +106,12 @@ struct Converter {
 }
 
 /// A mirror open for writing.
-struct Opened {
-    rel: pg_sys::Relation,
-    estate: *mut pg_sys::EState,
-    rri: *mut pg_sys::ResultRelInfo,
+pub(super) struct Opened {
+    pub(super) rel: pg_sys::Relation,
+    pub(super) estate: *mut pg_sys::EState,
+    pub(super) rri: *mut pg_sys::ResultRelInfo,
     epq: pg_sys::EPQState,
-    new: *mut pg_sys::TupleTableSlot,
+    pub(super) new: *mut pg_sys::TupleTableSlot,
     old: *mut pg_sys::TupleTableSlot,
     /// Converted values live here until it is reset.
     values: pg_sys::MemoryContext,
@@ -167,7 +184,7 @@ pub(crate) fn truncate(name: &str) {
 }
 
 impl Opened {
-    unsafe fn open(target: u32, attributes: &[i16]) -> Self {
+    pub(super) unsafe fn open(target: u32, attributes: &[i16]) -> Self {
         // SAFETY: the steps of the executor's start for one result relation; the caller has a transaction open.
         unsafe {
             let rel = pg_sys::table_open(target.into(), pg_sys::RowExclusiveLock as i32);
@@ -214,7 +231,7 @@ impl Opened {
         }
     }
 
-    unsafe fn close(mut self) {
+    pub(super) unsafe fn close(mut self) {
         // SAFETY: closes what `open` opened; the lock stays until the end of the transaction.
         unsafe {
             pg_sys::EvalPlanQualEnd(&mut self.epq);
@@ -226,7 +243,7 @@ impl Opened {
     }
 
     /// Runs one pass as a command of its own, which sees the passes before.
-    unsafe fn pass(&mut self, f: impl FnOnce(&mut Self)) {
+    pub(super) unsafe fn pass(&mut self, f: impl FnOnce(&mut Self)) {
         // SAFETY: the frame PostgreSQL puts around every command that writes.
         unsafe {
             pg_sys::PushActiveSnapshot(pg_sys::GetLatestSnapshot());
@@ -313,45 +330,15 @@ impl Opened {
         }
     }
 
-    /// Inserts rows, many at a time where nothing of the table looks at single rows.
+    /// Inserts rows.
     unsafe fn insert_all<'a>(&mut self, rows: impl Iterator<Item = Tuple<'a>>) {
-        // SAFETY: the slots belong to the executor state; values stay until the rows have been written.
-        unsafe {
-            if !(*self.rri).ri_TrigDesc.is_null() {
-                for row in rows {
-                    self.fill(self.new, row, false);
-                    pg_sys::ExecSimpleRelationInsert(self.rri, self.estate, self.new);
-                    pg_sys::ExecClearTuple(self.new);
-                    self.reset_values();
-                }
-                return;
-            }
-            let mut slots: Vec<*mut pg_sys::TupleTableSlot> = Vec::new();
-            let bulk = pg_sys::GetBulkInsertState();
-            let mut used = 0;
-            for row in rows {
-                if used == slots.len() {
-                    slots.push(pg_sys::table_slot_create(
-                        self.rel,
-                        &raw mut (*self.estate).es_tupleTable,
-                    ));
-                }
-                self.fill(slots[used], row, false);
-                self.complete(slots[used]);
-                used += 1;
-                if used == ROWS_AT_ONCE {
-                    self.insert_slots(&mut slots[..used], bulk);
-                    used = 0;
-                }
-            }
-            self.insert_slots(&mut slots[..used], bulk);
-            pg_sys::FreeBulkInsertState(bulk);
-            pg_sys::table_finish_bulk_insert(self.rel, 0);
-        }
+        let mut load = Load::new(self, &|_| ());
+        rows.for_each(|row| load.push(row));
+        load.finish();
     }
 
     /// Generated columns and constraints of a row about to be inserted.
-    unsafe fn complete(&mut self, slot: *mut pg_sys::TupleTableSlot) {
+    pub(super) unsafe fn complete(&mut self, slot: *mut pg_sys::TupleTableSlot) {
         // SAFETY: the slot is filled.
         unsafe {
             let constraints = (*(*self.rel).rd_att).constr;
@@ -359,18 +346,15 @@ impl Opened {
                 return;
             }
             if (*constraints).has_generated_stored {
-                ExecComputeStoredGenerated(
-                    self.rri,
-                    self.estate,
-                    slot,
-                    pg_sys::CmdType::CMD_INSERT,
-                );
+                let (rri, estate) = (self.rri, self.estate);
+                let command = pg_sys::CmdType::CMD_INSERT;
+                crate::pg::raw::guarded(|| ExecComputeStoredGenerated(rri, estate, slot, command));
             }
             pg_sys::ExecConstraints(self.rri, slot, self.estate);
         }
     }
 
-    unsafe fn insert_slots(
+    pub(super) unsafe fn insert_slots(
         &mut self,
         slots: &mut [*mut pg_sys::TupleTableSlot],
         bulk: *mut pg_sys::BulkInsertStateData,
@@ -439,7 +423,12 @@ impl Opened {
     }
 
     /// Fills a slot with a row; what the row leaves out comes from `self.old` or is null.
-    unsafe fn fill(&mut self, slot: *mut pg_sys::TupleTableSlot, row: Tuple<'_>, over_old: bool) {
+    pub(super) unsafe fn fill(
+        &mut self,
+        slot: *mut pg_sys::TupleTableSlot,
+        row: Tuple<'_>,
+        over_old: bool,
+    ) {
         // SAFETY: both slots have the relation's descriptor, so `natts` values each.
         unsafe {
             pg_sys::ExecClearTuple(slot);
@@ -469,6 +458,39 @@ impl Opened {
         }
     }
 
+    /// Fills a slot with a row of a query, copied, as the query's own memory goes with its next row.
+    pub(super) unsafe fn fill_from(
+        &mut self,
+        slot: *mut pg_sys::TupleTableSlot,
+        from: *mut pg_sys::TupleTableSlot,
+    ) {
+        // SAFETY: the query has a column for each converter, of its attribute's type.
+        unsafe {
+            pg_sys::ExecClearTuple(slot);
+            pg_sys::slot_getallattrs(from);
+            let desc = (*self.rel).rd_att;
+            let natts = (*desc).natts as usize;
+            let nulls = std::slice::from_raw_parts_mut((*slot).tts_isnull, natts);
+            nulls.fill(true);
+            let before = pg_sys::MemoryContextSwitchTo(self.values);
+            for (at, converter) in self.converters.iter().enumerate() {
+                if *(*from).tts_isnull.add(at) {
+                    continue;
+                }
+                let form = attribute(desc, converter.attribute);
+                let value = *(*from).tts_values.add(at);
+                nulls[converter.attribute] = false;
+                *(*slot).tts_values.add(converter.attribute) = if (*form).attbyval {
+                    value
+                } else {
+                    copied(value, (*form).attlen)
+                };
+            }
+            pg_sys::MemoryContextSwitchTo(before);
+            pg_sys::ExecStoreVirtualTuple(slot);
+        }
+    }
+
     /// A value as the type's input functions see it; `None` is null.
     unsafe fn convert(&mut self, at: usize, value: Value<'_>) -> Option<pg_sys::Datum> {
         // SAFETY: the result lives in `values`; the input has a zero byte behind it, as input functions expect.
@@ -494,7 +516,7 @@ impl Opened {
         }
     }
 
-    unsafe fn reset_values(&mut self) {
+    pub(super) unsafe fn reset_values(&mut self) {
         // SAFETY: no slot with such values is in use.
         unsafe { pg_sys::MemoryContextReset(self.values) };
     }

@@ -37,9 +37,25 @@ pub(crate) struct Entry {
     pub(crate) rows: i64,
     pub(crate) transactions: i64,
     pub(crate) batches: i64,
+    /// Bytes of WAL that the sync's slot held back when it was dropped for that; 0 if it was not.
+    pub(crate) given_up: u64,
+    /// How far the WAL of another server had been written when it was last asked; 0 is not known.
+    pub(crate) source_lsn: u64,
     /// Source commit time of the newest transaction applied, and when that happened.
     pub(crate) commit_us: i64,
     pub(crate) applied_us: i64,
+}
+
+/// Copies that can be shown at once.
+const COPIES_MAX: usize = 64;
+
+/// A mirror being filled.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Copy {
+    pub(crate) db: u32,
+    pub(crate) sync: i32,
+    pub(crate) source: u32,
+    pub(crate) rows: u64,
 }
 
 /// The whole of the shared memory.
@@ -49,6 +65,7 @@ pub(crate) struct Board {
     /// The syncs that existed when the server started are on the board.
     pub(crate) counted: bool,
     pub(crate) entries: [Entry; SYNCS_MAX],
+    pub(crate) copies: [Copy; COPIES_MAX],
 }
 
 impl Default for Board {
@@ -57,6 +74,7 @@ impl Default for Board {
             launcher_pid: 0,
             counted: false,
             entries: [Entry::default(); SYNCS_MAX],
+            copies: [Copy::default(); COPIES_MAX],
         }
     }
 }
@@ -131,6 +149,44 @@ pub(crate) fn update(db: u32, sync: i32, f: impl FnOnce(&mut Entry)) {
             f(e);
         }
     });
+}
+
+/// Shows the progress of a copy while it lives. Without a free place it shows nothing.
+pub(crate) struct Copying(Option<usize>);
+
+impl Copying {
+    /// Shows that the mirror of `source` is being filled.
+    pub(crate) fn begin(sync: i32, source: u32) -> Self {
+        // SAFETY: the database this process is connected to.
+        let db = unsafe { u32::from(pg_sys::MyDatabaseId) };
+        Copying(write(|b| {
+            let same = |c: &Copy| (c.db, c.sync, c.source) == (db, sync, source);
+            let at = b.copies.iter().position(same);
+            let at = at.or_else(|| b.copies.iter().position(|c| c.sync == 0))?;
+            b.copies[at] = Copy {
+                db,
+                sync,
+                source,
+                rows: 0,
+            };
+            Some(at)
+        }))
+    }
+
+    /// Shows the rows copied so far.
+    pub(crate) fn show(&self, rows: u64) {
+        if let Some(at) = self.0 {
+            write(|b| b.copies[at].rows = rows);
+        }
+    }
+}
+
+impl Drop for Copying {
+    fn drop(&mut self) {
+        if let Some(at) = self.0 {
+            write(|b| b.copies[at] = Copy::default());
+        }
+    }
 }
 
 /// Lets the launcher look again now.

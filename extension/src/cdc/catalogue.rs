@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The catalogue tables, read and written by name.
 use super::session::{column, elevated, execute, rows, value};
+use doris_cdc::pattern::Selection;
 use doris_cdc::shape::Known;
 use doris_cdc::snapshot::CopySnapshot;
 use doris_cdc::Lsn;
@@ -11,16 +12,60 @@ pgrx::extension_sql_file!("catalogue.sql", name = "cdc_catalogue");
 pgrx::extension_sql_file!(
     "views.sql",
     name = "cdc_views",
-    requires = ["cdc_catalogue", sync_progress, sync_table]
+    requires = [
+        "cdc_catalogue",
+        sync_progress,
+        sync_copies,
+        sync_table,
+        create_sync
+    ]
 );
 
 /// A row of doris.sync.
 #[derive(Clone, Debug)]
 pub(crate) struct Sync {
     pub(crate) id: i32,
+    pub(crate) name: String,
     pub(crate) owner: pg_sys::Oid,
+    pub(crate) connection: Option<String>,
+    pub(crate) source_system: Option<String>,
     pub(crate) paused: bool,
+    pub(crate) dropping: bool,
     pub(crate) slot_made: bool,
+    /// Tables join by themselves if they are wanted.
+    pub(crate) matching: bool,
+    pub(crate) selection: Selection,
+    /// The user's publication.
+    pub(crate) publication: Option<String>,
+    pub(crate) target_schema: Option<String>,
+    pub(crate) overrides: serde_json::Value,
+    pub(crate) options: serde_json::Value,
+}
+
+impl Sync {
+    /// The name of the sync's slot on its source. On another server, syncs of many servers meet.
+    pub(crate) fn slot(&self) -> String {
+        // SAFETY: the database this process is connected to; an identifier that never changes.
+        let (db, system) = unsafe {
+            (
+                u32::from(pg_sys::MyDatabaseId),
+                pg_sys::GetSystemIdentifier(),
+            )
+        };
+        match self.connection {
+            None => slot_name(db, self.id),
+            Some(_) => format!("pg_doris_{system:x}_{db}_{}", self.id),
+        }
+    }
+
+    /// The name of the publication the stream is made from.
+    pub(crate) fn publication(&self) -> String {
+        match (&self.publication, &self.connection) {
+            (Some(name), _) => name.clone(),
+            (None, None) => publication_name(self.id),
+            (None, Some(_)) => self.slot(),
+        }
+    }
 }
 
 /// A row of doris.sync_table.
@@ -32,6 +77,13 @@ pub(crate) struct SyncTable {
     pub(crate) state: String,
     pub(crate) snapshot: Option<CopySnapshot>,
     pub(crate) columns: Vec<Known>,
+}
+
+impl SyncTable {
+    /// Whether there is a mirror to fill and to keep.
+    pub(crate) fn has_mirror(&self) -> bool {
+        !matches!(self.state.as_str(), "refused" | "gone")
+    }
 }
 
 /// The name of a sync's slot; the origin has the same.
@@ -61,17 +113,31 @@ pub(crate) fn exists() -> bool {
 
 /// The sync, if it is still registered.
 pub(crate) fn sync(id: i32) -> Option<Sync> {
+    let sql = "SELECT name, owner, connection, source_system, wanted, slot_made, matching, \
+               COALESCE(tables, '{}'), COALESCE(schemas, '{}'), publication, target_schema, overrides, options \
+               FROM doris.sync WHERE id = $1";
+    let json = |j: Option<JsonB>| j.map_or(serde_json::Value::Null, |j| j.0);
     elevated(|| {
-        rows(
-            "SELECT owner, wanted = 'pause', slot_made FROM doris.sync WHERE id = $1",
-            &[id.into()],
-            |r| Sync {
+        rows(sql, &[id.into()], |r| {
+            let wanted = column::<String>(r, 5).unwrap_or_default();
+            let texts = |at| column::<Vec<String>>(r, at).unwrap_or_default();
+            Sync {
                 id,
-                owner: column(r, 1).unwrap_or(pg_sys::InvalidOid),
-                paused: column(r, 2).unwrap_or(true),
-                slot_made: column(r, 3).unwrap_or(false),
-            },
-        )
+                name: column(r, 1).unwrap_or_default(),
+                owner: column(r, 2).unwrap_or(pg_sys::InvalidOid),
+                connection: column(r, 3),
+                source_system: column(r, 4),
+                paused: wanted == "pause",
+                dropping: wanted == "drop",
+                slot_made: column(r, 6).unwrap_or(false),
+                matching: column(r, 7).unwrap_or(false),
+                selection: Selection::parse(&texts(8), &texts(9)).unwrap_or_else(|e| error!("{e}")),
+                publication: column(r, 10),
+                target_schema: column(r, 11),
+                overrides: json(column(r, 12)),
+                options: json(column(r, 13)),
+            }
+        })
         .pop()
     })
 }
@@ -110,20 +176,6 @@ fn columns_from_json(json: &serde_json::Value) -> Vec<Known> {
             typmod: number(c, "typmod") as i32,
         })
         .collect()
-}
-
-/// The columns of a source as the stream shows them: no dropped and no generated ones.
-pub(crate) fn source_columns(source: u32) -> Vec<Known> {
-    let sql = "SELECT attnum, attname::text, atttypid, atttypmod FROM pg_catalog.pg_attribute \
-               WHERE attrelid = $1 AND attnum > 0 AND NOT attisdropped AND attgenerated = '' ORDER BY attnum";
-    elevated(|| {
-        rows(sql, &[pg_sys::Oid::from(source).into()], |r| Known {
-            number: column(r, 1).unwrap_or(0),
-            name: column(r, 2).unwrap_or_default(),
-            type_oid: column::<pg_sys::Oid>(r, 3).map_or(0, u32::from),
-            typmod: column(r, 4).unwrap_or(-1),
-        })
-    })
 }
 
 /// Records the columns a mirror is in step with.
@@ -173,10 +225,11 @@ pub(crate) fn set_state(sync: i32, state: &str) {
 }
 
 /// Records the reason of a failure.
-pub(crate) fn set_error(sync: i32, message: &str, retries: i32) {
-    let sql = "UPDATE doris.sync SET state = 'failing', last_error = $2, error_at = pg_catalog.now(), retries = $3 \
-               WHERE id = $1";
-    elevated(|| execute(sql, &[sync.into(), message.into(), retries.into()]));
+pub(crate) fn set_error(sync: i32, state: &str, message: &str, retries: i32) {
+    let sql = "UPDATE doris.sync SET state = CASE wanted WHEN 'drop' THEN 'dropping' ELSE $4 END, last_error = $2, \
+               error_at = pg_catalog.now(), retries = $3 WHERE id = $1";
+    let arguments = [sync.into(), message.into(), retries.into(), state.into()];
+    elevated(|| execute(sql, &arguments));
 }
 
 /// Records that the slot exists and that all tables are to be filled from it.
@@ -185,14 +238,38 @@ pub(crate) fn set_slot_made(sync: i32, made: bool) {
     elevated(|| execute(sql, &[sync.into(), made.into()]));
 }
 
-/// Adds a sync.
-pub(crate) fn insert_sync(id: i32, name: &str, owner: pg_sys::Oid, options: JsonB) {
-    let sql = "INSERT INTO doris.sync (id, name, owner, options) OVERRIDING SYSTEM VALUE VALUES ($1, $2, $3, $4)";
-    elevated(|| execute(sql, &[id.into(), name.into(), owner.into(), options.into()]));
+/// A table to be mirrored.
+pub(crate) struct NewTable<'a> {
+    pub(crate) source: u32,
+    pub(crate) source_name: &'a str,
+    pub(crate) target: pg_sys::Oid,
+    pub(crate) key: &'a [String],
+    /// Why it cannot be, if it cannot.
+    pub(crate) refused: Option<&'a str>,
+}
+
+/// Registers a table; one that was refused before is tried again.
+pub(crate) fn insert_table(sync: i32, table: &NewTable<'_>) {
+    let sql = "INSERT INTO doris.sync_table AS t (sync, source, source_name, target, key_columns, state, last_error, error_at) \
+               VALUES ($1, $2, $3, COALESCE($4, 0::pg_catalog.oid), $5, CASE WHEN $6 IS NULL THEN 'init' ELSE 'refused' END, $6, \
+               CASE WHEN $6 IS NOT NULL THEN pg_catalog.now() END) \
+               ON CONFLICT (sync, source) DO UPDATE SET source_name = excluded.source_name, target = excluded.target, \
+               key_columns = excluded.key_columns, state = excluded.state, last_error = excluded.last_error, \
+               error_at = excluded.error_at WHERE t.state = 'refused' AND \
+               (t.last_error, t.source_name) IS DISTINCT FROM (excluded.last_error, excluded.source_name)";
+    let arguments = [
+        sync.into(),
+        pg_sys::Oid::from(table.source).into(),
+        table.source_name.to_owned().into(),
+        table.target.into(),
+        table.key.to_vec().into(),
+        table.refused.map(str::to_owned).into(),
+    ];
+    elevated(|| execute(sql, &arguments));
 }
 
 /// Marks every table that is not paused as one to be filled.
 pub(crate) fn refill_all(sync: i32) {
-    let sql = "UPDATE doris.sync_table SET state = 'init' WHERE sync = $1 AND state <> 'paused'";
+    let sql = "UPDATE doris.sync_table SET state = 'init' WHERE sync = $1 AND state NOT IN ('paused', 'refused', 'gone')";
     elevated(|| execute(sql, &[sync.into()]));
 }

@@ -4,9 +4,21 @@ CREATE TABLE doris.sync (
     id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     name text NOT NULL UNIQUE,
     owner oid NOT NULL,
+    -- Where the source is, with its password if it has one; NULL is this database.
     connection text,
-    wanted text NOT NULL DEFAULT 'run' CHECK (wanted IN ('run', 'pause')),
-    state text NOT NULL DEFAULT 'starting' CHECK (state IN ('starting', 'copying', 'streaming', 'paused', 'failing')),
+    -- The system identifier of the server it led to at first.
+    source_system text,
+    -- Tables that match join by themselves; NULL patterns match all.
+    matching boolean NOT NULL DEFAULT false,
+    tables text[],
+    schemas text[],
+    -- The user's publication, if the sync has none of its own.
+    publication text,
+    target_schema text,
+    overrides jsonb NOT NULL DEFAULT '{}',
+    wanted text NOT NULL DEFAULT 'run' CHECK (wanted IN ('run', 'pause', 'drop')),
+    state text NOT NULL DEFAULT 'starting'
+        CHECK (state IN ('starting', 'copying', 'streaming', 'paused', 'failing', 'lost', 'dropping')),
     slot_made boolean NOT NULL DEFAULT false,
     options jsonb NOT NULL DEFAULT '{}',
     last_error text,
@@ -19,8 +31,9 @@ CREATE TABLE doris.sync_table (
     sync int NOT NULL REFERENCES doris.sync ON DELETE CASCADE,
     source oid NOT NULL,
     source_name text NOT NULL,
+    -- 0 for a table that was refused.
     target oid NOT NULL,
-    state text NOT NULL DEFAULT 'init' CHECK (state IN ('init', 'streaming', 'paused')),
+    state text NOT NULL DEFAULT 'init' CHECK (state IN ('init', 'streaming', 'paused', 'refused', 'gone')),
     -- The rows a copy holds: those of transactions this snapshot saw, all of them before this position.
     snapshot text,
     snapshot_lsn pg_lsn,
@@ -37,7 +50,7 @@ CREATE TABLE doris.sync_table (
     error_at timestamptz,
     PRIMARY KEY (sync, source)
 );
-CREATE UNIQUE INDEX sync_table_target ON doris.sync_table (target);
+CREATE UNIQUE INDEX sync_table_target ON doris.sync_table (target) WHERE target <> 0;
 
 REVOKE ALL ON doris.sync, doris.sync_table FROM PUBLIC;
 GRANT USAGE ON SCHEMA doris TO PUBLIC;

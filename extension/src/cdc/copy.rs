@@ -1,108 +1,198 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Fills a mirror with what the source holds.
 //!
-//! 1. Wait until every transaction that is running now has ended: what the stream has passed is then visible.
+//! 1. Wait until every transaction that is running now on the source has ended: what the stream has passed is then
+//!    visible.
 //! 2. Lock the source against DDL, take a snapshot, read the WAL position.
 //! 3. Empty the mirror, bring its columns in step, copy under the snapshot.
 //! 4. Record snapshot and position, commit: from here on the stream is applied to what the snapshot did not see.
 //!
-//! A failure at any point leaves the mirror as it was, to be filled again from 1.
+//! A failure at any point leaves the mirror as it was, to be filled again from 1. It is the same for this database
+//! and another server; only the way of the rows differs.
+use super::apply_shell;
+use super::board;
 use super::catalogue::{self, Sync, SyncTable};
 use super::follow;
+use super::load_shell::{self, Load};
+use super::remote_shell::{wait_for_socket, Arrived, Connection};
 use super::session::{
-    as_role, begin, commit, elevated, execute, transaction, value, wait, with_snapshot,
+    as_role, begin, check_interrupts, commit, elevated, execute, transaction, value, wait,
+    with_snapshot,
 };
-use doris_cdc::snapshot::CopySnapshot;
-use doris_cdc::Lsn;
+use super::source::{quoted, Source, SourceColumn};
+use doris_cdc::copied::Rows;
+use doris_cdc::pgoutput::Tuple;
 use pgrx::prelude::*;
 
-const SNAPSHOT: &str = "SELECT pg_catalog.pg_current_snapshot()::pg_catalog.text";
-
 /// Fills the mirror of `table`. The stream stands still meanwhile; no transaction is open.
-pub(crate) fn fill(sync: &Sync, table: &SyncTable) {
+pub(crate) fn fill(sync: &Sync, source: &mut Source, table: &SyncTable) {
     let mark =
         "copy_started_at = pg_catalog.clock_timestamp(), copy_finished_at = NULL, last_error = $3";
-    transaction(|| catalogue::update_table(sync.id, table.source, mark, None::<String>));
-    wait_for_running();
+    let name = transaction(|| {
+        catalogue::update_table(sync.id, table.source, mark, None::<String>);
+        current_name(sync, source, table)
+    });
+    wait_for_running(source);
+    let progress = board::Copying::begin(sync.id, table.source);
+    if let Source::Remote(connection) = source {
+        connection.run("BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY");
+    }
     begin();
-    // SAFETY: the transaction has no snapshot yet; the lock is kept until its end.
-    unsafe {
-        pg_sys::XactIsoLevel = pg_sys::XACT_REPEATABLE_READ as i32;
-        pg_sys::LockRelationOid(table.source.into(), pg_sys::AccessShareLock as i32);
-    }
-    with_snapshot(|| copy_rows(sync, table));
+    lock(source, table.source, &name);
+    with_snapshot(|| copy_rows(sync, source, table, &name, &progress));
     commit();
-}
-
-fn wait_for_running() {
-    let current = || {
-        let text = transaction(|| value::<String>(SNAPSHOT, &[])).unwrap_or_default();
-        CopySnapshot::parse(&text, Lsn(0)).unwrap_or_else(|e| error!("{e}"))
-    };
-    let begun = current().xmax();
-    while current().xmin() < begun {
-        wait(5);
+    if let Source::Remote(connection) = source {
+        connection.run("COMMIT");
     }
 }
 
-fn copy_rows(sync: &Sync, table: &SyncTable) {
-    let snapshot = value::<String>(SNAPSHOT, &[]).unwrap_or_default();
-    // Read after the snapshot was taken, so that whatever it saw lies before.
-    let lsn = value::<String>(
-        "SELECT pg_catalog.pg_current_wal_insert_lsn()::pg_catalog.text",
-        &[],
-    );
-    let names = (
-        follow::relation_name(table.source),
-        follow::relation_name(table.target),
-    );
-    let (source, target) = match names {
-        (Ok(source), Ok(target)) => (source, target),
-        (Err(e), _) | (_, Err(e)) => error!("{}: {e}", table.source_name),
-    };
-    let columns = catalogue::source_columns(table.source);
-    let steps = doris_cdc::shape::steps(&table.columns, &columns);
+/// Holds off DDL. No snapshot has been taken yet, so that the one that follows sees what the lock protects.
+fn lock(source: &mut Source, table: u32, name: &str) {
+    match source {
+        // SAFETY: the transaction has no snapshot yet; the lock is kept until its end.
+        Source::Local => unsafe {
+            pg_sys::XactIsoLevel = pg_sys::XACT_REPEATABLE_READ as i32;
+            pg_sys::LockRelationOid(table.into(), pg_sys::AccessShareLock as i32);
+        },
+        Source::Remote(connection) => {
+            connection.run(&format!("LOCK TABLE {name} IN ACCESS SHARE MODE"))
+        }
+    }
+}
+
+/// The source's name now; recorded if it has changed.
+fn current_name(sync: &Sync, source: &mut Source, table: &SyncTable) -> String {
+    let name = source
+        .relation_name(table.source)
+        .unwrap_or_else(|e| error!("{}: {e}", table.source_name));
+    if name != quoted_name(&table.source_name) {
+        catalogue::update_table(sync.id, table.source, "source_name = $3", name.clone());
+    }
+    name
+}
+
+fn wait_for_running(source: &mut Source) {
+    let begun = transaction(|| source.running()).xmax();
+    let pause = if source.is_local() { 5 } else { 50 };
+    while transaction(|| source.running()).xmin() < begun {
+        wait(pause);
+    }
+}
+
+fn copy_rows(
+    sync: &Sync,
+    source: &mut Source,
+    table: &SyncTable,
+    name: &str,
+    progress: &board::Copying,
+) {
+    let (snapshot, lsn) = source.snapshot();
+    // On another server the lock is on whatever has the name.
+    if source.relation_name(table.source).as_deref() != Ok(name) {
+        error!("{name} was renamed or dropped");
+    }
+    let target =
+        follow::relation_name(table.target).unwrap_or_else(|e| error!("the mirror of {name}: {e}"));
+    let columns = source.stream_columns(table.source);
+    let known = follow::known(&columns);
+    let steps = doris_cdc::shape::steps(&table.columns, &known);
     as_role(sync.owner, || {
         if value::<bool>(&format!("SELECT EXISTS (SELECT FROM {target})"), &[]).unwrap_or(true) {
             execute(&format!("TRUNCATE ONLY {target}"), &[]);
         }
     });
-    if let Err(e) = follow::alter(table, sync.owner, &steps, &columns, true) {
+    if let Err(e) = follow::alter(table, sync.owner, source, &steps, &known, true) {
         error!("{}: {e}", table.source_name);
     }
-    follow::record_source(sync.id, table.source);
-    let list: Vec<_> = columns.iter().map(|c| follow::quoted(&c.name)).collect();
-    let list = list.join(", ");
-    let only = if is_partitioned(table.source) {
-        ""
-    } else {
-        "ONLY "
-    };
-    let sql = format!("INSERT INTO {target} ({list}) SELECT {list} FROM {only}{source}");
-    let rows = as_role(sync.owner, || {
-        Spi::connect_mut(|client| client.update(&sql, None, &[]).map(|t| t.len()))
-            .unwrap_or_else(|e| error!("{e}"))
+    let columns_now = follow::record_source(sync.id, source, table.source);
+    let partitioned = source.is_partitioned(table.source);
+    let sql = selection(name, &columns_now, partitioned);
+    let attributes = attributes_of(table, &columns_now);
+    // SAFETY: a transaction is open.
+    unsafe { pg_sys::CommandCounterIncrement() };
+    let rows = as_role(sync.owner, || match source {
+        Source::Local => {
+            load_shell::load_query(table.target, &attributes, &sql, &|n| progress.show(n))
+        }
+        Source::Remote(connection) => {
+            let text: Vec<bool> = columns_now.iter().map(|c| c.by_text).collect();
+            connection.copy_out(&format!("COPY ({sql}) TO STDOUT (FORMAT binary)"));
+            load_shell::load(table.target, &attributes, &|n| progress.show(n), |load| {
+                receive_rows(connection, load, &text);
+            })
+        }
     });
     let done = "UPDATE doris.sync_table SET state = 'streaming', snapshot = $3, snapshot_lsn = $4::pg_catalog.pg_lsn, \
                 rows_copied = $5, copy_finished_at = pg_catalog.clock_timestamp(), copies = copies + 1, \
                 last_error = NULL, error_at = NULL WHERE sync = $1 AND source = $2";
-    let source = pg_sys::Oid::from(table.source);
-    elevated(|| {
-        execute(
-            done,
-            &[
-                sync.id.into(),
-                source.into(),
-                snapshot.into(),
-                lsn.into(),
-                (rows as i64).into(),
-            ],
-        )
-    });
+    let arguments = [
+        sync.id.into(),
+        pg_sys::Oid::from(table.source).into(),
+        snapshot.into(),
+        lsn.into(),
+        (rows as i64).into(),
+    ];
+    elevated(|| execute(done, &arguments));
 }
 
-fn is_partitioned(source: u32) -> bool {
-    // SAFETY: reads the system cache.
-    let kind = unsafe { pg_sys::get_rel_relkind(source.into()) };
-    kind as u8 == pg_sys::RELKIND_PARTITIONED_TABLE
+/// A name as PostgreSQL quotes it, to compare with what it shows.
+fn quoted_name(name: &str) -> String {
+    let parts =
+        value::<String>(
+            "SELECT pg_catalog.string_agg(pg_catalog.quote_ident(p), '.') FROM pg_catalog.unnest(pg_catalog.parse_ident($1)) p",
+            &[name.into()],
+        );
+    parts.unwrap_or_else(|| name.to_owned())
+}
+
+/// The query that reads the source. Columns whose binary form means nothing here come as text.
+fn selection(name: &str, columns: &[SourceColumn], partitioned: bool) -> String {
+    let list: Vec<_> = columns
+        .iter()
+        .map(|c| {
+            let cast = if c.by_text { "::pg_catalog.text" } else { "" };
+            format!("{}{cast}", quoted(&c.known.name))
+        })
+        .collect();
+    let only = if partitioned { "" } else { "ONLY " };
+    format!("SELECT {} FROM {only}{name}", list.join(", "))
+}
+
+/// The mirror's attribute numbers of the columns.
+fn attributes_of(table: &SyncTable, columns: &[SourceColumn]) -> Vec<i16> {
+    let shape = apply_shell::describe(table.target)
+        .unwrap_or_else(|e| error!("{}: {e}", table.source_name));
+    let number = |c: &SourceColumn| {
+        let found = shape.columns.iter().find(|(name, _)| *name == c.known.name);
+        match found {
+            Some((_, number)) => *number,
+            None => error!(
+                "{}: the mirror has no column \"{}\"",
+                table.source_name, c.known.name
+            ),
+        }
+    };
+    columns.iter().map(number).collect()
+}
+
+/// Takes the rows of a COPY from the connection to its end.
+fn receive_rows(connection: &mut Connection, load: &mut Load<'_>, text: &[bool]) {
+    let mut rows = Rows::default();
+    loop {
+        match connection.receive() {
+            Arrived::Bytes(piece) => rows.feed(piece),
+            Arrived::Nothing(socket) => {
+                wait_for_socket(socket, 10_000);
+                continue;
+            }
+            Arrived::End => break,
+        }
+        while let Some(row) = rows.next(text).unwrap_or_else(|e| error!("{e}")) {
+            load.push(Tuple::from_checked(text.len() as u16, row));
+        }
+        check_interrupts();
+    }
+    if !rows.ended() {
+        error!("the copy ended too early");
+    }
 }

@@ -6,15 +6,15 @@
 //! (Decoding inside the apply worker was rejected: a transaction is replayed in one call, under a historic snapshot,
 //! in which nothing can be written.)
 use super::board;
-use super::catalogue::{publication_name, slot_name};
+use super::catalogue::{self, slot_name};
 use super::channel::Channel;
-use super::session::{caught, check_interrupts, start_worker, wait};
+use super::session::{caught, check_interrupts, start_worker, transaction, wait};
 use doris_cdc::{frame, Lsn};
 use pgrx::prelude::*;
 use std::ffi::CString;
 
 /// A parcel of this size is sent without waiting for more.
-const PARCEL_BYTES: usize = 64 << 10;
+pub(crate) const PARCEL_BYTES: usize = 64 << 10;
 
 extern "C-unwind" {
     fn wal_segment_open(
@@ -30,14 +30,14 @@ extern "C-unwind" {
 }
 
 /// What the callbacks work on. One decoding process has one.
-struct Sender {
+pub(crate) struct Sender {
     channel: Channel,
-    parcel: Vec<u8>,
+    pub(crate) parcel: Vec<u8>,
     progress: Lsn,
 }
 
 impl Sender {
-    fn flush(&mut self) {
+    pub(crate) fn flush(&mut self) {
         if self.parcel.is_empty() {
             return;
         }
@@ -50,7 +50,7 @@ impl Sender {
     }
 
     /// Sends what is there, and how far the WAL has been decoded, if that is news.
-    fn flush_at(&mut self, decoded: Lsn) {
+    pub(crate) fn flush_at(&mut self, decoded: Lsn) {
         if decoded > self.progress {
             self.progress = decoded;
             frame::put_progress(&mut self.parcel, decoded);
@@ -63,7 +63,7 @@ static mut SENDER: Option<Sender> = None;
 static mut OWN_ORIGIN: pg_sys::RepOriginId = 0;
 
 /// The sender, set before the first callback.
-fn sender() -> &'static mut Sender {
+pub(crate) fn sender() -> &'static mut Sender {
     // SAFETY: a process with one thread; no two borrows overlap, as the callbacks do not call each other.
     unsafe {
         let slot = &raw mut SENDER;
@@ -79,14 +79,16 @@ pub(crate) struct Arguments {
     pub(crate) worker: i32,
     pub(crate) channel: u32,
     pub(crate) from: Lsn,
+    /// Values may come in binary form.
+    pub(crate) binary: bool,
 }
 
 impl Arguments {
     /// As text.
     pub(crate) fn to_text(&self) -> String {
         format!(
-            "{} {} {} {} {}",
-            self.db, self.sync, self.worker, self.channel, self.from.0
+            "{} {} {} {} {} {}",
+            self.db, self.sync, self.worker, self.channel, self.from.0, self.binary
         )
     }
 
@@ -98,6 +100,7 @@ impl Arguments {
             worker: words.next()?.parse().ok()?,
             channel: words.next()?.parse().ok()?,
             from: Lsn(words.next()?.parse().ok()?),
+            binary: words.next()?.parse().ok()?,
         })
     }
 }
@@ -106,6 +109,11 @@ impl Arguments {
 #[pg_guard]
 #[no_mangle]
 pub extern "C-unwind" fn doris_sync_decoder_main(_argument: pg_sys::Datum) {
+    serve(decode);
+}
+
+/// Runs `stream`, which sends what it finds, in a process that sends: until it fails, or nobody listens.
+pub(crate) fn serve(stream: impl FnOnce(&Arguments)) {
     let text = pgrx::bgworkers::BackgroundWorker::get_extra();
     let Some(arguments) = Arguments::parse(text) else {
         error!("bad arguments \"{text}\"")
@@ -123,10 +131,11 @@ pub extern "C-unwind" fn doris_sync_decoder_main(_argument: pg_sys::Datum) {
     board::update(arguments.db, arguments.sync, |e| e.decoder_pid = pid);
     // SAFETY: the function only writes shared memory.
     unsafe { pg_sys::before_shmem_exit(Some(release), pg_sys::Datum::from(arguments.sync)) };
-    let result = caught(|| decode(&arguments));
+    let result = caught(|| stream(&arguments));
     if let Err((message, _)) = result {
         // The applying process reports it; this one has nothing left to say.
         let sender = self::sender();
+        super::session::abort();
         sender.parcel.clear();
         frame::put_failure(&mut sender.parcel, &message);
         sender.flush();
@@ -181,13 +190,12 @@ fn decode(arguments: &Arguments) {
 /// Acquires the slot and starts pgoutput on it.
 fn start(arguments: &Arguments) -> *mut pg_sys::LogicalDecodingContext {
     let slot = CString::new(slot_name(arguments.db, arguments.sync)).unwrap_or_default();
+    let sync = transaction(|| catalogue::sync(arguments.sync));
+    let publication = sync.map_or_else(|| error!("the sync is gone"), |s| s.publication());
     let options = [
         ("proto_version", "1".to_owned()),
-        (
-            "publication_names",
-            format!("\"{}\"", publication_name(arguments.sync)),
-        ),
-        ("binary", "true".to_owned()),
+        ("publication_names", super::source::quoted(&publication)),
+        ("binary", arguments.binary.to_string()),
     ];
     // SAFETY: the calls a walsender makes at START_REPLICATION, in their order; the options and the context are
     // allocated in a context that lives as long as the process.

@@ -4,8 +4,9 @@
 //! A change of columns that left the source's files alone (a rename, a drop, an addition with a constant default, a
 //! wider varchar) is repeated on the mirror. One that rewrote the source (another type, a volatile default) computed
 //! values that the stream does not carry: the mirror is filled again.
-use super::catalogue::{self, set_columns, source_columns, SyncTable};
+use super::catalogue::{self, set_columns, SyncTable};
 use super::session::{as_role, elevated, execute, value};
+use super::source::{literal, quoted, Source, SourceColumn};
 use super::target::Mirror;
 use doris_cdc::shape::{steps, Known, Step};
 use pgrx::prelude::*;
@@ -18,12 +19,7 @@ pub(crate) enum Followed {
     Refill,
 }
 
-/// A name as it is written in SQL.
-pub(crate) fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
-}
-
-/// The full name of a relation, or what is wrong.
+/// The full name of a relation of this database, or what is wrong.
 pub(crate) fn relation_name(oid: u32) -> Result<String, String> {
     let sql = "SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) FROM pg_catalog.pg_class c \
                JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = $1";
@@ -31,27 +27,18 @@ pub(crate) fn relation_name(oid: u32) -> Result<String, String> {
         .ok_or_else(|| "the table has been dropped".to_owned())
 }
 
-/// The files a table, or all its partitions, are made of.
-pub(crate) fn files(source: u32) -> Option<String> {
-    let sql = "SELECT pg_catalog.string_agg(relid::pg_catalog.oid || ':' || pg_catalog.pg_relation_filenode(relid), \
-               ' ' ORDER BY relid) FROM pg_catalog.pg_partition_tree($1) WHERE isleaf";
-    let own = "SELECT pg_catalog.pg_relation_filenode($1)::pg_catalog.text";
-    elevated(|| {
-        value::<String>(sql, &[pg_sys::Oid::from(source).into()])
-            .or_else(|| value::<String>(own, &[pg_sys::Oid::from(source).into()]))
-    })
-}
-
 /// Brings a mirror in step with the stream's description of its source. A transaction and a snapshot are open.
 pub(crate) fn follow(
     sync: i32,
     owner: pg_sys::Oid,
+    source: &mut Source,
     mirror: &mut Mirror,
 ) -> Result<Followed, String> {
     if mirror.relation.is_none() {
         return Err("the stream has not described the source".into());
     }
-    let now = mirror.streamed_columns(&source_columns(mirror.table.source));
+    let columns = source.stream_columns(mirror.table.source);
+    let now = mirror.streamed_columns(&known(&columns));
     let todo = steps(&mirror.table.columns, &now);
     if !todo.is_empty() {
         let before = elevated(|| {
@@ -60,10 +47,10 @@ pub(crate) fn follow(
                 &[sync.into(), pg_sys::Oid::from(mirror.table.source).into()],
             )
         });
-        if before != files(mirror.table.source) {
+        if before != source.files(mirror.table.source) {
             return Ok(Followed::Refill);
         }
-        alter(&mirror.table, owner, &todo, &now, false)?;
+        alter(&mirror.table, owner, source, &todo, &now, false)?;
     }
     if mirror.table.columns != now {
         set_columns(sync, mirror.table.source, &now);
@@ -77,41 +64,40 @@ pub(crate) fn follow(
 pub(crate) fn alter(
     table: &SyncTable,
     owner: pg_sys::Oid,
+    source: &mut Source,
     todo: &[Step],
     columns: &[Known],
     empty: bool,
 ) -> Result<(), String> {
     let target = relation_name(table.target)?;
-    let type_of = |name: &str| {
-        let column = columns.iter().find(|c| c.name == *name);
-        column.map_or_else(|| "text".to_owned(), type_name)
-    };
     for step in todo {
+        let mut type_of = |name: &str| {
+            let column = columns.iter().find(|c| c.name == *name);
+            column.map_or_else(|| "text".to_owned(), |c| type_name(source, c))
+        };
         let action = match step {
             Step::Drop(name) => format!("DROP COLUMN IF EXISTS {}", quoted(name)),
             Step::Rename { from, to } => {
                 format!("RENAME COLUMN {} TO {}", quoted(from), quoted(to))
             }
             Step::Add(name) => {
+                let type_name = type_of(name);
                 let default = if empty {
                     None
                 } else {
-                    missing_value(table.source, name)
+                    missing_value(source, table.source, name)
                 };
                 let default = default.map(|d| format!(" DEFAULT {d}")).unwrap_or_default();
-                format!("ADD COLUMN {} {}{default}", quoted(name), type_of(name))
+                format!("ADD COLUMN {} {type_name}{default}", quoted(name))
             }
             Step::Retype(name) => {
+                let type_name = type_of(name);
                 let using = if empty {
-                    format!(" USING NULL::{}", type_of(name))
+                    format!(" USING NULL::{type_name}")
                 } else {
                     String::new()
                 };
-                format!(
-                    "ALTER COLUMN {} TYPE {}{using}",
-                    quoted(name),
-                    type_of(name)
-                )
+                format!("ALTER COLUMN {} TYPE {type_name}{using}", quoted(name))
             }
         };
         as_role(owner, || {
@@ -131,27 +117,32 @@ pub(crate) fn alter(
     Ok(())
 }
 
-fn type_name(column: &Known) -> String {
-    let arguments = [
-        pg_sys::Oid::from(column.type_oid).into(),
-        column.typmod.into(),
-    ];
-    elevated(|| value::<String>("SELECT pg_catalog.format_type($1, $2)", &arguments))
-        .unwrap_or_else(|| "text".into())
+fn type_name(source: &mut Source, column: &Known) -> String {
+    let sql = format!(
+        "SELECT pg_catalog.format_type({}, {})",
+        column.type_oid, column.typmod
+    );
+    source.value(&sql).unwrap_or_else(|| "text".into())
 }
 
 /// The value that rows from before an ADD COLUMN have in the new column, as a literal.
-fn missing_value(source: u32, name: &str) -> Option<String> {
-    let sql =
+fn missing_value(source: &mut Source, table: u32, name: &str) -> Option<String> {
+    source.value(&format!(
         "SELECT pg_catalog.quote_literal((attmissingval::pg_catalog.text::pg_catalog.text[])[1]) \
-               FROM pg_catalog.pg_attribute WHERE attrelid = $1 AND attname = $2 AND atthasmissing";
-    elevated(|| value::<String>(sql, &[pg_sys::Oid::from(source).into(), name.into()]))
+         FROM pg_catalog.pg_attribute WHERE attrelid = {table} AND attname = {} AND atthasmissing",
+        literal(name)
+    ))
 }
 
-/// What is known of a source when its mirror is registered or filled.
-pub(crate) fn record_source(sync: i32, source: u32) -> Vec<Known> {
-    let columns = source_columns(source);
-    set_columns(sync, source, &columns);
-    catalogue::update_table(sync, source, "files = $3", files(source));
+/// The columns without what only matters when tables are made.
+pub(crate) fn known(columns: &[SourceColumn]) -> Vec<Known> {
+    columns.iter().map(|c| c.known.clone()).collect()
+}
+
+/// Records what is known of a source when its mirror is registered or filled; returns its columns.
+pub(crate) fn record_source(sync: i32, source: &mut Source, table: u32) -> Vec<SourceColumn> {
+    let columns = source.stream_columns(table);
+    set_columns(sync, table, &known(&columns));
+    catalogue::update_table(sync, table, "files = $3", source.files(table));
     columns
 }

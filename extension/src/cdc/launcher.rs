@@ -7,9 +7,11 @@
 //! is connected to no database, which would block CREATE and DROP DATABASE, and so cannot read that catalogue.
 use super::board::{self, now_us};
 use super::catalogue::parse_origin;
+use super::retention_shell;
 use super::session::{begin, column, commit, execute, rows, start_worker, transaction, wait};
 use pgrx::bgworkers::{BackgroundWorkerBuilder, BgWorkerStartTime};
 use pgrx::prelude::*;
+use std::collections::HashSet;
 use std::time::Duration;
 
 const LOOK_MS: i64 = 1000;
@@ -35,6 +37,7 @@ pub extern "C-unwind" fn doris_sync_launcher_main(_argument: pg_sys::Datum) {
     let pid = unsafe { pg_sys::MyProcPid };
     board::write(|b| b.launcher_pid = pid);
     let mut census_not_before = 0;
+    let mut warned = HashSet::new();
     loop {
         if board::read(|b| b.counted) {
             let entries = board::read(|b| b.entries);
@@ -53,6 +56,7 @@ pub extern "C-unwind" fn doris_sync_launcher_main(_argument: pg_sys::Datum) {
             census_not_before = now_us() + 5_000_000;
             start_census();
         }
+        retention_shell::look(&mut warned);
         wait(LOOK_MS);
     }
 }

@@ -2,9 +2,13 @@
 //! Live mirrors of PostgreSQL tables, kept current from the WAL.
 //!
 //! ```text
-//! surface    doris.sync_table() and its kin record what is wanted (catalogue.sql), nothing more
+//! surface    doris.sync_table() and its kin record what is wanted (catalogue.sql), nothing more; create: whole
+//!            schemas, databases, other servers
 //! launcher   sees from pg_replication_origin which syncs exist and keeps a worker running for each
+//! source     where the tables are: this database, or another server (remote); questions to its catalogue
+//! join       tables that match a sync's patterns join it; mirror makes their targets
 //! decoder    a process that decodes the WAL of this server with pgoutput and sends parcels of changes
+//! receiver   the same for another server: it reads the stream of a replication connection
 //! channel    the queue between the two
 //! worker     fills new mirrors (copy), folds the changes of whole transactions (doris_cdc), applies them (apply),
 //!            follows the source's DDL (follow), and commits rows and position together
@@ -16,11 +20,19 @@ mod board;
 mod catalogue;
 mod channel;
 mod copy;
+mod create;
 mod database_hook;
 mod decoder_shell;
 mod follow;
+mod join;
 mod launcher;
+mod load_shell;
+mod mirror;
+mod receiver_shell;
+mod remote_shell;
+mod retention_shell;
 mod session;
+mod source;
 mod surface;
 mod target;
 mod worker;
@@ -33,6 +45,9 @@ pub(crate) static BATCH_ROWS: GucSetting<i32> = GucSetting::<i32>::new(50_000);
 pub(crate) static BATCH_KB: GucSetting<i32> = GucSetting::<i32>::new(16 * 1024);
 /// Milliseconds after which a batch is committed at the end of the source's transaction.
 pub(crate) static BATCH_MS: GucSetting<i32> = GucSetting::<i32>::new(100);
+
+/// Megabytes of WAL that a sync's slot may hold back before it is dropped; 0 is no bound.
+pub(crate) static RETAINED_MB: GucSetting<i32> = GucSetting::<i32>::new(64 * 1024);
 
 /// Settings; and, while libraries are preloaded, shared memory and the launcher.
 pub fn init() {
@@ -68,6 +83,16 @@ pub fn init() {
             flags,
         );
     }
+    GucRegistry::define_int_guc(
+        c"doris.sync_retained_wal",
+        c"WAL that a mirror's slot may hold back before it is dropped.",
+        c"The mirrors of the sync are then lost until doris.resync(). 0 is no bound.",
+        &RETAINED_MB,
+        0,
+        i32::MAX,
+        GucContext::Sighup,
+        GucFlags::UNIT_MB,
+    );
     // SAFETY: a flag of the postmaster.
     if unsafe { pgrx::pg_sys::process_shared_preload_libraries_in_progress } {
         board::init();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What the workers need of a session: transactions, whose rights are in force, statements, waiting.
 use pgrx::datum::DatumWithOid;
-use pgrx::pg_sys::panic::CaughtError;
+use pgrx::pg_sys::panic::{CaughtError, ErrorReport};
 use pgrx::prelude::*;
 use pgrx::spi::{SpiHeapTupleData, SpiTupleTable};
 
@@ -12,6 +12,27 @@ const SUPERUSER: u32 = 10;
 extern "C-unwind" {
     fn die(signal: i32);
     fn SignalHandlerForConfigReload(signal: i32);
+}
+
+/// Raises an error with a code and maybe a hint.
+macro_rules! refuse {
+    ($code:ident, $message:expr) => {
+        $crate::cdc::session::raise(PgSqlErrorCode::$code, $message.into(), None)
+    };
+    ($code:ident, $message:expr, $hint:expr) => {
+        $crate::cdc::session::raise(PgSqlErrorCode::$code, $message.into(), Some($hint.into()))
+    };
+}
+pub(crate) use refuse;
+
+/// Raises an error; see `refuse!`.
+pub(crate) fn raise(code: PgSqlErrorCode, message: String, hint: Option<String>) -> ! {
+    let mut report = ErrorReport::new(code, message, pgrx::function_name!());
+    if let Some(hint) = hint {
+        report = report.set_hint(hint);
+    }
+    report.report(PgLogLevel::ERROR);
+    unreachable!("an error does not return")
 }
 
 /// Runs `f` in a transaction of its own with a snapshot, for a process that has none open.
@@ -222,6 +243,11 @@ pub(crate) fn describe(error: &CaughtError) -> (String, bool) {
             | PgSqlErrorCode::ERRCODE_QUERY_CANCELED
             | PgSqlErrorCode::ERRCODE_ADMIN_SHUTDOWN
             | PgSqlErrorCode::ERRCODE_IO_ERROR
+            | PgSqlErrorCode::ERRCODE_CONNECTION_EXCEPTION
+            | PgSqlErrorCode::ERRCODE_CONNECTION_DOES_NOT_EXIST
+            | PgSqlErrorCode::ERRCODE_CONNECTION_FAILURE
+            | PgSqlErrorCode::ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION
+            | PgSqlErrorCode::ERRCODE_PROTOCOL_VIOLATION
             | PgSqlErrorCode::ERRCODE_OBJECT_IN_USE
     );
     (text, transient)

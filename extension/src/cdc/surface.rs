@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The functions a user calls. They check and record; workers do the rest after the commit.
 use super::board;
-use super::catalogue::{self, publication_name, slot_name};
+use super::catalogue::{self, insert_table, publication_name, slot_name, NewTable};
 use super::follow;
-use super::session::{changed_value, column, current_role, elevated, execute, rows, value};
+use super::mirror::{self, Wanted};
+use super::session::{changed_value, column, current_role, elevated, execute, refuse, rows, value};
+use super::source::{quoted, Source, SourceTable};
 use pgrx::datum::Interval;
-use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use pgrx::{JsonB, PgXactCallbackEvent};
 use std::cell::Cell;
@@ -18,24 +19,6 @@ thread_local! {
     static CHANGED_HERE: Cell<bool> = const { Cell::new(false) };
 }
 
-macro_rules! refuse {
-    ($code:ident, $message:expr) => {
-        refuse(PgSqlErrorCode::$code, $message.into(), None)
-    };
-    ($code:ident, $message:expr, $hint:expr) => {
-        refuse(PgSqlErrorCode::$code, $message.into(), Some($hint.into()))
-    };
-}
-
-fn refuse(code: PgSqlErrorCode, message: String, hint: Option<String>) -> ! {
-    let mut report = ErrorReport::new(code, message, pgrx::function_name!());
-    if let Some(hint) = hint {
-        report = report.set_hint(hint);
-    }
-    report.report(PgLogLevel::ERROR);
-    unreachable!("an error does not return")
-}
-
 /// Registers a mirror of `source` and returns the name of the sync that keeps it.
 #[pg_extern(sql = r#"
 CREATE FUNCTION doris."sync_table"(source regclass, target text DEFAULT NULL, options jsonb DEFAULT '{}')
@@ -44,21 +27,30 @@ RETURNS text LANGUAGE c SET search_path TO pg_catalog, pg_temp AS 'MODULE_PATHNA
 fn sync_table(source: pg_sys::Oid, target: Option<String>, options: Option<JsonB>) -> String {
     let options = Options::parse(options);
     check_server();
-    let source = Source::check(source);
-    let target = mirror_table(&source, target, &options);
+    let source = source_table(source);
+    source.check();
+    let target = target_name(&source, target);
+    let columns = Source::Local.columns(source.oid);
+    let wanted = Wanted {
+        source_name: &source.name(),
+        source: Some(source.oid),
+        columns: &columns,
+        key: &source.key,
+        access_method: options.access_method.as_deref(),
+        overwrite: options.overwrite,
+    };
+    let oid = mirror::make(&target, &wanted);
     let (id, name) = find_or_add_sync(&options);
-    publish(id, source.oid);
-    let sql = "INSERT INTO doris.sync_table (sync, source, source_name, target, key_columns) \
-               VALUES ($1, $2, $3, $4::pg_catalog.regclass, $5)";
-    let arguments = [
-        id.into(),
-        source.oid.into(),
-        source.name.clone().into(),
-        target.into(),
-        source.key.clone().into(),
-    ];
-    elevated(|| execute(sql, &arguments));
-    follow::record_source(id, u32::from(source.oid));
+    publish(id, &source);
+    let table = NewTable {
+        source: source.oid,
+        source_name: &source.name(),
+        target: oid,
+        key: &source.key,
+        refused: None,
+    };
+    insert_table(id, &table);
+    follow::record_source(id, &mut Source::Local, source.oid);
     announce(id);
     name
 }
@@ -70,7 +62,7 @@ fn pause_sync(name: &str) {
     let id = own_sync(name);
     elevated(|| {
         execute(
-            "UPDATE doris.sync SET wanted = 'pause' WHERE id = $1",
+            "UPDATE doris.sync SET wanted = 'pause' WHERE id = $1 AND wanted = 'run'",
             &[id.into()],
         )
     });
@@ -84,41 +76,56 @@ fn resume_sync(name: &str) {
     let id = own_sync(name);
     elevated(|| {
         execute(
-            "UPDATE doris.sync SET wanted = 'run', retries = 0 WHERE id = $1",
+            "UPDATE doris.sync SET wanted = 'run', retries = 0 WHERE id = $1 AND wanted = 'pause'",
             &[id.into()],
         )
     });
     announce(id);
 }
 
-/// Fills one mirror again, or all of them with a new slot.
+/// Fills one mirror again, or all of them with a new slot. The source is named as in doris.sync_tables, or by a name
+/// that means a table of this database here and now, for which the search path is the caller's.
 #[pg_extern(sql = r#"
-CREATE FUNCTION doris."resync"(name text, source regclass DEFAULT NULL)
-RETURNS void LANGUAGE c SET search_path TO pg_catalog, pg_temp AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
+CREATE FUNCTION doris."resync"(name text, source text DEFAULT NULL)
+RETURNS void LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
 "#)]
-fn resync(name: Option<String>, source: Option<pg_sys::Oid>) {
+fn resync(name: Option<String>, source: Option<String>) {
     let Some(name) = name else { return };
     let id = own_sync(&name);
-    let sql = "UPDATE doris.sync_table SET state = 'init', snapshot = NULL, snapshot_lsn = NULL, last_error = NULL \
-               WHERE sync = $1 AND ($2 IS NULL OR source = $2)";
-    elevated(|| {
-        execute(sql, &[id.into(), source.into()]);
-        if source.is_none() {
-            execute(
-                "UPDATE doris.sync SET slot_made = false WHERE id = $1",
-                &[id.into()],
-            );
-        }
-    });
+    let filled = "state = 'init', snapshot = NULL, snapshot_lsn = NULL, last_error = NULL";
+    let all = format!(
+        "UPDATE doris.sync_table SET {filled} WHERE sync = $1 AND state NOT IN ('refused', 'gone')"
+    );
+    let Some(source) = source else {
+        elevated(|| {
+            execute(&all, &[id.into()]);
+            let sql = "UPDATE doris.sync SET slot_made = false WHERE id = $1";
+            execute(sql, &[id.into()]);
+        });
+        return announce(id);
+    };
+    let sql = "SELECT pg_catalog.to_regclass($1)::pg_catalog.oid";
+    let local = value::<pg_sys::Oid>(sql, &[source.clone().into()]);
+    let parts = "pg_catalog.parse_ident(source_name) = pg_catalog.parse_ident($2)";
+    let is_local = "(SELECT connection IS NULL FROM doris.sync WHERE id = $1)";
+    let one = format!("{all} AND ({parts} OR (source = $3 AND {is_local})) RETURNING 1");
+    let arguments = [id.into(), source.clone().into(), local.into()];
+    if elevated(|| changed_value::<i32>(&one, &arguments)).is_none() {
+        refuse!(
+            ERRCODE_UNDEFINED_OBJECT,
+            format!("sync \"{name}\" has no mirror of {source}")
+        );
+    }
     announce(id);
 }
 
-/// Ends a sync: its slot, origin and publication go; the mirrors stay unless `drop_targets`.
+/// Ends a sync: its slot, origin and publication go; the mirrors stay unless `drop_targets`. For a source that is
+/// another server this goes on after the commit, until the source could be reached; `force` gives up on that.
 #[pg_extern(sql = r#"
-CREATE FUNCTION doris."drop_sync"(name text, drop_targets boolean DEFAULT false)
+CREATE FUNCTION doris."drop_sync"(name text, drop_targets boolean DEFAULT false, force boolean DEFAULT false)
 RETURNS void LANGUAGE c STRICT SET search_path TO pg_catalog, pg_temp AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
 "#)]
-fn drop_sync(name: &str, drop_targets: bool) {
+fn drop_sync(name: &str, drop_targets: bool, force: bool) {
     let id = own_sync(name);
     if drop_targets {
         for table in catalogue::tables(id) {
@@ -126,6 +133,19 @@ fn drop_sync(name: &str, drop_targets: bool) {
                 execute(&format!("DROP TABLE {target}"), &[]);
             }
         }
+    }
+    let Some(sync) = catalogue::sync(id) else {
+        return;
+    };
+    if sync.connection.is_some() && !force {
+        elevated(|| {
+            let sql = "UPDATE doris.sync SET wanted = 'drop' WHERE id = $1";
+            execute(sql, &[id.into()]);
+        });
+        return announce(id);
+    }
+    if sync.connection.is_some() && sync.slot_made {
+        warning!("replication slot \"{}\" stays on the source", sync.slot());
     }
     elevated(|| {
         execute("DELETE FROM doris.sync WHERE id = $1", &[id.into()]);
@@ -143,7 +163,7 @@ CREATE FUNCTION doris."unsync_table"(source regclass)
 RETURNS void LANGUAGE c STRICT SET search_path TO pg_catalog, pg_temp AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
 "#)]
 fn unsync_table(source: pg_sys::Oid) {
-    let sql = "SELECT t.sync, s.name FROM doris.sync_table t JOIN doris.sync s ON s.id = t.sync WHERE t.source = $1";
+    let sql = "SELECT t.sync, s.name FROM doris.sync_table t JOIN doris.sync s ON s.id = t.sync WHERE t.source = $1 AND s.connection IS NULL AND s.publication IS NULL";
     let found = elevated(|| {
         rows(sql, &[source.into()], |r| {
             (column::<i32>(r, 1), column::<String>(r, 2))
@@ -204,17 +224,15 @@ fn wait_for_sync(name: Option<String>, lsn: Option<i64>, timeout: Option<Interva
             format!("sync \"{name}\" is paused")
         );
     }
-    // SAFETY: this session's own last commit; the database it is connected to.
-    let (wanted, db) = unsafe {
-        if pg_sys::XactLastCommitEnd != 0 {
-            pg_sys::XLogFlush(pg_sys::XactLastCommitEnd);
-        }
-        let now = pg_sys::GetFlushRecPtr(std::ptr::null_mut());
-        (
-            lsn.map_or(now, |l| l as u64),
-            u32::from(pg_sys::MyDatabaseId),
-        )
-    };
+    // SAFETY: the database this session is connected to.
+    let db = unsafe { u32::from(pg_sys::MyDatabaseId) };
+    let sync = elevated(|| catalogue::sync(id)).unwrap_or_else(|| error!("the sync is gone"));
+    let wanted = lsn.map_or_else(|| position_now(&sync), |l| l as u64);
+    if sync.matching {
+        // So that the worker looks for tables that match: those made before this call are waited for.
+        board::update(db, id, |e| e.generation += 1);
+        board::wake(board::get(db, id).map_or(0, |e| e.worker_pid));
+    }
     let limit = timeout.map_or(30_000_000, |t| t.as_micros() as i64);
     let until = board::now_us().saturating_add(limit);
     let mut pause = 1;
@@ -244,11 +262,52 @@ fn wait_for_sync(name: Option<String>, lsn: Option<i64>, timeout: Option<Interva
     }
 }
 
+/// The end of what is committed on the source.
+fn position_now(sync: &catalogue::Sync) -> u64 {
+    if sync.connection.is_none() {
+        // SAFETY: this session's own last commit.
+        return unsafe {
+            if pg_sys::XactLastCommitEnd != 0 {
+                pg_sys::XLogFlush(pg_sys::XactLastCommitEnd);
+            }
+            pg_sys::GetFlushRecPtr(std::ptr::null_mut())
+        };
+    }
+    own_sync(&sync.name);
+    let sql = "SELECT (pg_catalog.pg_current_wal_flush_lsn() - '0/0')::pg_catalog.text";
+    let position = Source::open(sync).value(sql);
+    position.and_then(|p| p.parse().ok()).unwrap_or(0)
+}
+
+/// The copies that are under way in this database.
+#[pg_extern(sql = r#"
+CREATE FUNCTION doris."sync_copies"(OUT sync int, OUT source oid, OUT rows bigint)
+RETURNS SETOF record LANGUAGE c STRICT AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
+"#)]
+fn sync_copies() -> TableIterator<
+    'static,
+    (
+        name!(sync, i32),
+        name!(source, pg_sys::Oid),
+        name!(rows, i64),
+    ),
+> {
+    let mut out = Vec::new();
+    if board::exists() {
+        // SAFETY: the database this session is connected to.
+        let db = unsafe { u32::from(pg_sys::MyDatabaseId) };
+        let copies = board::read(|b| b.copies);
+        let here = copies.iter().filter(|c| c.sync != 0 && c.db == db);
+        out.extend(here.map(|c| (c.sync, c.source.into(), c.rows as i64)));
+    }
+    TableIterator::new(out)
+}
+
 /// How far the syncs of this database are.
 #[pg_extern(sql = r#"
 CREATE FUNCTION doris."sync_progress"(OUT sync int, OUT worker_pid int, OUT received_lsn pg_lsn,
     OUT applied_lsn pg_lsn, OUT flushed_lsn pg_lsn, OUT last_commit_at timestamptz, OUT applied_at timestamptz,
-    OUT rows_applied bigint, OUT transactions_applied bigint, OUT batches_applied bigint)
+    OUT rows_applied bigint, OUT transactions_applied bigint, OUT batches_applied bigint, OUT source_lsn pg_lsn)
 RETURNS SETOF record LANGUAGE c STRICT AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
 "#)]
 #[allow(clippy::type_complexity)]
@@ -265,6 +324,7 @@ fn sync_progress() -> TableIterator<
         name!(rows_applied, i64),
         name!(transactions_applied, i64),
         name!(batches_applied, i64),
+        name!(source_lsn, Option<i64>),
     ),
 > {
     let mut out = Vec::new();
@@ -288,6 +348,7 @@ fn sync_progress() -> TableIterator<
                 e.rows,
                 e.transactions,
                 e.batches,
+                positive(e.source_lsn),
             ));
         }
     }
@@ -323,7 +384,7 @@ impl Options {
 }
 
 /// What the server has to provide.
-fn check_server() {
+pub(super) fn check_server() {
     if !board::exists() {
         refuse!(
             ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
@@ -349,158 +410,36 @@ fn check_server() {
     }
 }
 
-/// A table that can be mirrored.
-struct Source {
-    oid: pg_sys::Oid,
-    name: String,
-    schema: String,
-    table: String,
-    key: Vec<String>,
-}
-
-impl Source {
-    fn check(oid: pg_sys::Oid) -> Self {
-        let sql = "SELECT n.nspname::text, c.relname::text, c.relkind::text, c.relpersistence::text, \
-                   c.relreplident::text, pg_has_role(current_user, c.relowner, 'USAGE'), \
-                   ARRAY(SELECT a.attname::text FROM pg_index i, unnest(i.indkey[0:i.indnkeyatts - 1]) \
-                     WITH ORDINALITY k(number, at) JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.number \
-                     WHERE i.indrelid = c.oid AND i.indisvalid AND \
-                       CASE c.relreplident WHEN 'i' THEN i.indisreplident ELSE i.indisprimary END ORDER BY k.at) \
-                   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = $1";
-        let found = rows(sql, &[oid.into()], |r| {
-            let texts: Vec<String> = (1..=5)
-                .map(|i| column::<String>(r, i).unwrap_or_default())
-                .collect();
-            (
-                texts,
-                column::<bool>(r, 6).unwrap_or(false),
-                column::<Vec<String>>(r, 7).unwrap_or_default(),
-            )
-        });
-        let Some((texts, own, key)) = found.into_iter().next() else {
-            refuse!(ERRCODE_UNDEFINED_TABLE, "there is no such table");
-        };
-        let [schema, table, kind, persistence, identity] = &texts[..] else {
-            error!("unexpected row")
-        };
-        let name = format!("{}.{}", follow::quoted(schema), follow::quoted(table));
-        if !matches!(kind.as_str(), "r" | "p") {
-            refuse!(ERRCODE_WRONG_OBJECT_TYPE, format!("{name} is not a table"));
-        }
-        if persistence != "p" {
-            refuse!(
-                ERRCODE_FEATURE_NOT_SUPPORTED,
-                format!("{name} is temporary or unlogged: its rows are not in the WAL")
-            );
-        }
-        if !own {
-            refuse!(
-                ERRCODE_INSUFFICIENT_PRIVILEGE,
-                format!("must be owner of table {name}")
-            );
-        }
-        let identified =
-            identity == "f" || (matches!(identity.as_str(), "d" | "i") && !key.is_empty());
-        if !identified {
-            refuse!(
-                ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-                format!("{name} has nothing that identifies its rows in the WAL"),
-                format!("Add a primary key, or use ALTER TABLE {name} REPLICA IDENTITY FULL.")
-            );
-        }
-        Source {
-            oid,
-            name,
-            schema: schema.clone(),
-            table: table.clone(),
-            key,
-        }
-    }
-}
-
-/// The mirror's full name; makes the table with the caller's rights if there is none.
-fn mirror_table(source: &Source, target: Option<String>, options: &Options) -> String {
-    let target = match target {
-        None => format!(
-            "{}.{}",
-            follow::quoted(&source.schema),
-            follow::quoted(&format!("{}_mirror", source.table))
-        ),
-        Some(name) => {
-            let parts = value::<Vec<String>>("SELECT parse_ident($1)", &[name.clone().into()])
-                .unwrap_or_default();
-            match &parts[..] {
-                [table] => format!(
-                    "{}.{}",
-                    follow::quoted(&source.schema),
-                    follow::quoted(table)
-                ),
-                [schema, table] => format!("{}.{}", follow::quoted(schema), follow::quoted(table)),
-                _ => refuse!(
-                    ERRCODE_INVALID_NAME,
-                    format!("\"{name}\" is not the name of a table")
-                ),
-            }
-        }
-    };
-    let existing = value::<pg_sys::Oid>("SELECT to_regclass($1)::oid", &[target.clone().into()]);
-    if let Some(oid) = existing {
-        check_existing(oid, &target, source, options);
-        return target;
-    }
-    let method = options.access_method.clone().unwrap_or_else(|| {
-        let sql = "SELECT amname::text FROM pg_am WHERE amname = 'doris' AND amtype = 't'";
-        value::<String>(sql, &[]).unwrap_or_else(|| "heap".into())
-    });
-    let key: Vec<_> = source.key.iter().map(|k| follow::quoted(k)).collect();
-    let key = if key.is_empty() {
-        String::new()
-    } else {
-        format!(", PRIMARY KEY ({})", key.join(", "))
-    };
-    let method = follow::quoted(&method);
-    execute(
-        &format!(
-            "CREATE TABLE {target} (LIKE {} INCLUDING GENERATED{key}) USING {method}",
-            source.name
-        ),
-        &[],
+/// The table as a source; the caller has to own it.
+fn source_table(oid: pg_sys::Oid) -> SourceTable {
+    let permitted = format!(
+        "pg_catalog.pg_has_role({}::pg_catalog.oid, c.relowner, 'USAGE')",
+        u32::from(current_role())
     );
-    target
+    let found = Source::Local.tables(&permitted, &format!("c.oid = {}", u32::from(oid)));
+    match found.into_iter().next() {
+        Some(table) => table,
+        None => refuse!(ERRCODE_UNDEFINED_TABLE, "there is no such table"),
+    }
 }
 
-/// A table that exists becomes a mirror if it is the caller's, has the columns, and may be emptied.
-fn check_existing(oid: pg_sys::Oid, target: &str, source: &Source, options: &Options) {
-    let own = "SELECT pg_has_role(current_user, relowner, 'USAGE') FROM pg_class WHERE oid = $1";
-    if oid == source.oid {
-        refuse!(
-            ERRCODE_INVALID_PARAMETER_VALUE,
-            "a table cannot be its own mirror"
+/// The mirror's full name.
+fn target_name(source: &SourceTable, target: Option<String>) -> String {
+    let Some(name) = target else {
+        return format!(
+            "{}.{}",
+            quoted(&source.schema),
+            quoted(&format!("{}_mirror", source.table))
         );
-    }
-    if !value::<bool>(own, &[oid.into()]).unwrap_or(false) {
-        refuse!(
-            ERRCODE_INSUFFICIENT_PRIVILEGE,
-            format!("must be owner of table {target}")
-        );
-    }
-    let sql = "SELECT string_agg(s.attname, ', ') FROM pg_attribute s WHERE s.attrelid = $1 AND s.attnum > 0 AND \
-               NOT s.attisdropped AND s.attgenerated = '' AND NOT EXISTS (SELECT FROM pg_attribute t WHERE \
-               t.attrelid = $2 AND t.attname = s.attname AND t.atttypid = s.atttypid AND NOT t.attisdropped)";
-    if let Some(missing) = value::<String>(sql, &[source.oid.into(), oid.into()]) {
-        refuse!(
-            ERRCODE_DATATYPE_MISMATCH,
-            format!("{target} lacks columns of {}: {missing}", source.name)
-        );
-    }
-    if !options.overwrite
-        && value::<bool>(&format!("SELECT EXISTS (SELECT FROM {target})"), &[]) == Some(true)
-    {
-        refuse!(
-            ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-            format!("{target} is not empty"),
-            "Use the option {\"overwrite\": true} to replace its rows."
-        );
+    };
+    let parts = value::<Vec<String>>("SELECT parse_ident($1)", &[name.clone().into()]);
+    match &parts.unwrap_or_default()[..] {
+        [table] => format!("{}.{}", quoted(&source.schema), quoted(table)),
+        [schema, table] => format!("{}.{}", quoted(schema), quoted(table)),
+        _ => refuse!(
+            ERRCODE_INVALID_NAME,
+            format!("\"{name}\" is not the name of a table")
+        ),
     }
 }
 
@@ -533,7 +472,8 @@ fn find_or_add_sync(options: &Options) -> (i32, String) {
     (add_sync(&name, role), name)
 }
 
-fn add_sync(name: &str, role: pg_sys::Oid) -> i32 {
+/// Adds a sync that nothing is known of but its name and owner, and its origin.
+pub(super) fn add_sync(name: &str, role: pg_sys::Oid) -> i32 {
     // SAFETY: the database this session is connected to.
     let db = unsafe { u32::from(pg_sys::MyDatabaseId) };
     loop {
@@ -547,7 +487,10 @@ fn add_sync(name: &str, role: pg_sys::Oid) -> i32 {
             if pg_sys::replorigin_by_name(origin.as_ptr(), true) != 0 {
                 continue;
             }
-            catalogue::insert_sync(id, name, role, JsonB(serde_json::json!({})));
+            elevated(|| {
+                let sql = "INSERT INTO doris.sync (id, name, owner) OVERRIDING SYSTEM VALUE VALUES ($1, $2, $3)";
+                execute(sql, &[id.into(), name.into(), role.into()]);
+            });
             pg_sys::replorigin_create(origin.as_ptr());
         }
         return id;
@@ -555,16 +498,28 @@ fn add_sync(name: &str, role: pg_sys::Oid) -> i32 {
 }
 
 /// Adds the table to the sync's publication.
-fn publish(id: i32, source: pg_sys::Oid) {
+fn publish(id: i32, source: &SourceTable) {
     let publication = publication_name(id);
-    let taken = "SELECT s.name FROM doris.sync_table t JOIN doris.sync s ON s.id = t.sync WHERE t.source = $1 AND s.id = $2";
-    if let Some(name) = elevated(|| value::<String>(taken, &[source.into(), id.into()])) {
+    let taken = "SELECT s.name FROM doris.sync_table t JOIN doris.sync s ON s.id = t.sync \
+                 WHERE t.source = $1 AND s.id = $2 AND t.state <> 'refused'";
+    let arguments = [pg_sys::Oid::from(source.oid).into(), id.into()];
+    if let Some(name) = elevated(|| value::<String>(taken, &arguments)) {
         refuse!(
             ERRCODE_DUPLICATE_OBJECT,
             format!("the table already has a mirror in sync \"{name}\"")
         );
     }
-    let table = follow::relation_name(u32::from(source)).unwrap_or_else(|e| error!("{e}"));
+    let foreign = "SELECT name FROM doris.sync WHERE id = $1 AND \
+                   (connection IS NOT NULL OR publication IS NOT NULL)";
+    if let Some(name) = elevated(|| value::<String>(foreign, &[id.into()])) {
+        refuse!(
+            ERRCODE_WRONG_OBJECT_TYPE,
+            format!(
+                "the tables of sync \"{name}\" come from another server or another publication"
+            )
+        );
+    }
+    let table = source.name();
     elevated(|| {
         let known = "SELECT true FROM pg_publication WHERE pubname = $1";
         if value::<bool>(known, &[publication.clone().into()]).is_some() {
@@ -582,7 +537,7 @@ fn publish(id: i32, source: pg_sys::Oid) {
 }
 
 /// A sync's id and whether it is paused.
-fn find_sync(name: &str) -> Option<(i32, bool)> {
+pub(super) fn find_sync(name: &str) -> Option<(i32, bool)> {
     let sql = "SELECT id, wanted = 'pause' FROM doris.sync WHERE name = $1";
     let read = |r: &pgrx::spi::SpiHeapTupleData<'_>| {
         (
@@ -602,7 +557,7 @@ fn own_sync(name: &str) -> i32 {
         );
     };
     let role = current_role();
-    let sql = "SELECT pg_has_role($2, owner, 'USAGE') FROM doris.sync WHERE id = $1";
+    let sql = "SELECT pg_catalog.pg_has_role($2, owner, 'USAGE') FROM doris.sync WHERE id = $1";
     if elevated(|| value::<bool>(sql, &[id.into(), role.into()])) != Some(true) {
         refuse!(
             ERRCODE_INSUFFICIENT_PRIVILEGE,
@@ -613,7 +568,7 @@ fn own_sync(name: &str) -> i32 {
 }
 
 /// Tells launcher and worker, once the transaction has committed.
-fn announce(id: i32) {
+pub(super) fn announce(id: i32) {
     // SAFETY: the database this session is connected to.
     let db = unsafe { u32::from(pg_sys::MyDatabaseId) };
     CHANGED_HERE.set(true);

@@ -4,24 +4,34 @@ CREATE VIEW doris.syncs AS
 SELECT s.name, s.owner::regrole AS owner, s.connection IS NULL AS local, s.wanted, s.state,
        p.worker_pid, p.received_lsn, p.applied_lsn, p.flushed_lsn,
        CASE WHEN s.connection IS NULL AND p.applied_lsn IS NOT NULL
-            THEN greatest(pg_wal_lsn_diff(pg_current_wal_flush_lsn(), p.applied_lsn), 0) END AS lag_bytes,
+            THEN greatest(pg_wal_lsn_diff(pg_current_wal_flush_lsn(), p.applied_lsn), 0)
+            WHEN p.applied_lsn IS NOT NULL AND p.source_lsn IS NOT NULL
+            THEN greatest(pg_wal_lsn_diff(p.source_lsn, p.applied_lsn), 0) END AS lag_bytes,
        p.last_commit_at, p.applied_at,
        CASE WHEN p.worker_pid IS NULL OR p.last_commit_at IS NULL THEN NULL
             WHEN p.applied_lsn >= p.received_lsn THEN 0
             ELSE extract(epoch FROM clock_timestamp() - p.last_commit_at) END AS lag_seconds,
        p.rows_applied, p.transactions_applied, p.batches_applied,
+       CASE WHEN s.connection IS NULL
+            THEN (SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), r.restart_lsn) FROM pg_replication_slots r
+                  WHERE r.slot_name = 'pg_doris_' || (SELECT oid FROM pg_database WHERE datname = current_database())
+                      || '_' || s.id) END AS retained_bytes,
+       s.tables, s.schemas, s.publication, s.target_schema,
        s.last_error, s.error_at, s.retries, s.options, s.created_at
 FROM doris.sync s LEFT JOIN doris.sync_progress() p ON p.sync = s.id
 WHERE pg_has_role(s.owner, 'USAGE');
 
 CREATE VIEW doris.sync_tables AS
-SELECT s.name AS sync, t.source_name AS source, t.target::regclass AS target,
+SELECT s.name AS sync, t.source_name AS source, nullif(t.target, 0)::regclass AS target,
        CASE WHEN t.state = 'init' AND t.copy_started_at IS NOT NULL AND t.copy_finished_at IS NULL THEN 'copying'
             ELSE t.state END AS state,
-       t.rows_copied, t.copy_started_at, t.copy_finished_at, t.copies, t.snapshot_lsn, t.key_columns,
+       CASE WHEN t.state = 'init' AND c.source IS NOT NULL THEN c.rows ELSE t.rows_copied END AS rows_copied,
+       t.copy_started_at, t.copy_finished_at, t.copies, t.snapshot_lsn, t.key_columns,
        t.last_error, t.error_at
 FROM doris.sync_table t JOIN doris.sync s ON s.id = t.sync
+    LEFT JOIN doris.sync_copies() c ON c.sync = t.sync AND c.source = t.source
 WHERE pg_has_role(s.owner, 'USAGE');
 
 GRANT SELECT ON doris.syncs, doris.sync_tables TO PUBLIC;
 REVOKE ALL ON FUNCTION doris.sync_table(regclass, text, jsonb) FROM PUBLIC;
+REVOKE ALL ON FUNCTION doris.create_sync(text, text, text[], text[], text, text, jsonb, jsonb) FROM PUBLIC;

@@ -13,10 +13,12 @@ use super::channel::{Channel, Received};
 use super::copy;
 use super::decoder_shell::Arguments;
 use super::follow::{self, Followed};
+use super::join;
 use super::session::{
-    abort, as_role, begin, caught, check_interrupts, commit, execute, set_parameter, start_worker,
-    transaction, value, wait, with_snapshot,
+    abort, as_role, begin, caught, check_interrupts, commit, elevated, execute, set_parameter,
+    start_worker, transaction, wait, with_snapshot,
 };
+use super::source::{literal, quoted, Source};
 use super::target::{Mirror, RowChange};
 use super::{BATCH_KB, BATCH_MS, BATCH_ROWS};
 use doris_cdc::fold::Taken;
@@ -35,6 +37,9 @@ const TABLE_FAILURES_MAX: i32 = 3;
 /// The catalogue is looked at this often even without news: the extension may have been dropped.
 const LOOK_SECONDS: u64 = 10;
 const BACK_OFF_MAX_MS: i64 = 60_000;
+
+/// What the error of a slot that is gone ends with.
+const LOST: &str = "doris.resync() fills the mirrors again with a new slot";
 
 thread_local! {
     /// The source table whose changes are being applied, to name it when that fails.
@@ -113,9 +118,15 @@ unsafe extern "C-unwind" fn release(_code: i32, sync: pg_sys::Datum) {
 fn report_failure(db: u32, sync: i32, message: &str, transient: bool) {
     let retries = board::get(db, sync).map_or(1, |e| e.retries + 1);
     let back_off = (250i64 << retries.min(10)).min(BACK_OFF_MAX_MS);
+    // Trying again does not bring a slot back: only news from a user does.
+    let lost = message.ends_with(LOST);
     board::update(db, sync, |e| {
         e.retries = retries;
-        e.not_before_us = board::now_us() + back_off * 1000;
+        e.not_before_us = if lost {
+            i64::MAX
+        } else {
+            board::now_us() + back_off * 1000
+        };
     });
     let table = WORKING_ON.get();
     let recorded = caught(|| {
@@ -124,7 +135,8 @@ fn report_failure(db: u32, sync: i32, message: &str, transient: bool) {
                 pause_table(sync, table, message);
                 board::update(db, sync, |e| (e.retries, e.not_before_us) = (0, 0));
             }
-            catalogue::set_error(sync, message, retries);
+            let state = if lost { "lost" } else { "failing" };
+            catalogue::set_error(sync, state, message, retries);
         })
     });
     if recorded.is_err() {
@@ -146,26 +158,57 @@ fn run(db: u32, id: i32) {
     let Some(sync) = registered else {
         return remove(db, id);
     };
+    if sync.dropping {
+        return remove_remote(db, &sync);
+    }
     if sync.paused {
         return park(db, id, generation);
     }
-    make_slot(db, &sync);
+    let mut source = Source::open(&sync);
+    check_source(&sync, &mut source);
+    make_slot(db, &sync, &mut source);
     let origin_lsn = take_origin(db, id);
     let (channel, handle) = Channel::create();
     let mut applier = Applier::new(db, sync, origin_lsn);
+    join::look(&applier.sync, &mut source);
     applier.load();
-    applier.fill_new();
+    applier.fill_new(&mut source);
+    applier.binary = applier.can_be_binary(&mut source);
+    let local = source.is_local();
+    // Connections are kept for as long as they are used only: they cost the source a process.
+    drop(source);
     // SAFETY: reads this process's own pid.
     let worker = unsafe { pg_sys::MyProcPid };
-    start_decoder(&Arguments {
+    let arguments = Arguments {
         db,
         sync: id,
         worker,
         channel: handle,
         from: origin_lsn,
-    });
+        binary: applier.binary,
+    };
+    start_sender(&arguments, local);
     transaction(|| catalogue::set_state(id, "streaming"));
     stream(applier, channel);
+}
+
+/// Looks whether the connection still leads to the server the sync was made for.
+fn check_source(sync: &Sync, source: &mut Source) {
+    let Some(system) = transaction(|| source.check_server()) else {
+        return;
+    };
+    match &sync.source_system {
+        Some(known) if *known != system => {
+            error!(
+                "the connection leads to another server: its identifier is {system}, not {known}"
+            )
+        }
+        Some(_) => {}
+        None => transaction(|| {
+            let sql = "UPDATE doris.sync SET source_system = $2 WHERE id = $1";
+            elevated(|| execute(sql, &[sync.id.into(), system.clone().into()]));
+        }),
+    }
 }
 
 /// Shows the sync as paused; it is not started again before there is news, of which `generation` has the last.
@@ -181,10 +224,7 @@ fn park(db: u32, id: i32, generation: u32) {
 /// Removes what a dropped sync leaves behind: its slot, then the origin that stands for it.
 fn remove(db: u32, id: i32) {
     let name = slot_name(db, id);
-    let drop_slot = "SELECT pg_catalog.pg_drop_replication_slot(slot_name)::pg_catalog.text FROM pg_catalog.pg_replication_slots \
-                     WHERE slot_name = $1";
-    wait_for_idle(&name);
-    transaction(|| value::<String>(drop_slot, &[name.clone().into()]));
+    drop_slot(&mut Source::Local, &name);
     transaction(|| {
         execute(
             &format!(
@@ -200,11 +240,41 @@ fn remove(db: u32, id: i32) {
     board::update(db, id, |e| e.gone = true);
 }
 
+/// Removes what a dropped sync leaves on another server, then the sync itself.
+fn remove_remote(db: u32, sync: &Sync) {
+    transaction(|| catalogue::set_state(sync.id, "dropping"));
+    let mut source = Source::open(sync);
+    if sync.slot_made {
+        drop_slot(&mut source, &sync.slot());
+    }
+    if sync.publication.is_none() {
+        let name = quoted(&sync.publication());
+        transaction(|| source.run(&format!("DROP PUBLICATION IF EXISTS {name}")));
+    }
+    transaction(|| {
+        elevated(|| execute("DELETE FROM doris.sync WHERE id = $1", &[sync.id.into()]));
+    });
+    remove(db, sync.id);
+}
+
+fn drop_slot(source: &mut Source, slot: &str) {
+    wait_for_idle(source, slot);
+    let sql = format!(
+        "SELECT pg_catalog.pg_drop_replication_slot(slot_name)::pg_catalog.text \
+         FROM pg_catalog.pg_replication_slots WHERE slot_name = {}",
+        literal(slot)
+    );
+    transaction(|| source.value(&sql));
+}
+
 /// Waits a while for the decoding process of an earlier worker to let go of the slot.
-fn wait_for_idle(slot: &str) {
-    let sql = "SELECT active FROM pg_catalog.pg_replication_slots WHERE slot_name = $1";
+fn wait_for_idle(source: &mut Source, slot: &str) {
+    let sql = format!(
+        "SELECT active::pg_catalog.text FROM pg_catalog.pg_replication_slots WHERE slot_name = {}",
+        literal(slot)
+    );
     for _ in 0..500 {
-        if transaction(|| value::<bool>(sql, &[slot.into()])) != Some(true) {
+        if transaction(|| source.value(&sql)).as_deref() != Some("true") {
             return;
         }
         wait(20);
@@ -212,34 +282,59 @@ fn wait_for_idle(slot: &str) {
 }
 
 /// Sees to it that the slot exists and can go on from where the mirrors are.
-fn make_slot(db: u32, sync: &Sync) {
-    let name = slot_name(db, sync.id);
-    let sql = "SELECT COALESCE(wal_status, 'reserved') FROM pg_catalog.pg_replication_slots WHERE slot_name = $1";
-    let status = transaction(|| value::<String>(sql, &[name.clone().into()]));
+fn make_slot(db: u32, sync: &Sync, source: &mut Source) {
+    let name = sync.slot();
+    let slot = literal(&name);
+    let sql = format!(
+        "SELECT COALESCE(wal_status, 'reserved') FROM pg_catalog.pg_replication_slots WHERE slot_name = {slot}"
+    );
+    let status = transaction(|| source.value(&sql));
     match (status.as_deref(), sync.slot_made) {
-        (None, true) => {
-            error!("replication slot \"{name}\" is gone; doris.resync() makes a new one")
-        }
+        (None, true) => match board::get(db, sync.id).map_or(0, |e| e.given_up) {
+            0 => error!("replication slot \"{name}\" is gone; {LOST}"),
+            bytes => error!(
+                "replication slot \"{name}\" held back {} MB of WAL, more than doris.sync_retained_wal, and was dropped; {LOST}",
+                bytes >> 20
+            ),
+        },
         (Some("lost"), true) => {
-            error!(
-                "replication slot \"{name}\" has lost WAL it needs; doris.resync() makes a new one"
-            )
+            error!("replication slot \"{name}\" has lost WAL it needs; {LOST}")
         }
         (Some(_), true) => return,
-        (Some(_), false) => {
-            wait_for_idle(&name);
-            let sql = "SELECT pg_catalog.pg_drop_replication_slot($1)::pg_catalog.text";
-            transaction(|| value::<String>(sql, &[name.clone().into()]));
-        }
+        (Some(_), false) => drop_slot(source, &name),
         (None, false) => {}
     }
-    let sql = "SELECT lsn::pg_catalog.text FROM pg_catalog.pg_create_logical_replication_slot($1, 'pgoutput')";
-    // Not through `execute`, which would assign a transaction id: a slot cannot be made in a transaction that has one.
-    transaction(|| value::<String>(sql, &[name.into()]));
+    make_publication(sync, source);
+    // Only read, as a slot cannot be made in a transaction that has an id.
+    let sql = format!(
+        "SELECT lsn::pg_catalog.text FROM pg_catalog.pg_create_logical_replication_slot({slot}, 'pgoutput')"
+    );
+    transaction(|| source.value(&sql));
     transaction(|| {
         catalogue::set_slot_made(sync.id, true);
+        board::update(db, sync.id, |e| e.given_up = 0);
         catalogue::refill_all(sync.id);
     });
+}
+
+/// The publication has to be there before the slot: decoding looks it up as of the time of each change.
+fn make_publication(sync: &Sync, source: &mut Source) {
+    let name = sync.publication();
+    let known = format!(
+        "SELECT 'yes' FROM pg_catalog.pg_publication WHERE pubname = {}",
+        literal(&name)
+    );
+    if transaction(|| source.value(&known)).is_some() {
+        return;
+    }
+    if sync.publication.is_some() {
+        error!("the source has no publication \"{name}\"");
+    }
+    let sql = format!(
+        "CREATE PUBLICATION {} WITH (publish_via_partition_root = true)",
+        quoted(&name)
+    );
+    transaction(|| source.run(&sql));
 }
 
 /// Makes the sync's origin the session's and returns its position.
@@ -261,19 +356,24 @@ fn take_origin(db: u32, sync: i32) -> Lsn {
     }
 }
 
-fn start_decoder(arguments: &Arguments) {
-    let started =
-        BackgroundWorkerBuilder::new(&format!("doris decoder of sync {}", arguments.sync))
-            .set_type("doris decoder")
-            .set_library("pg_doris")
-            .set_function("doris_sync_decoder_main")
-            .enable_spi_access()
-            .set_start_time(pgrx::bgworkers::BgWorkerStartTime::RecoveryFinished)
-            .set_restart_time(None)
-            .set_extra(&arguments.to_text())
-            // SAFETY: reads this process's own pid.
-            .set_notify_pid(unsafe { pg_sys::MyProcPid })
-            .load_dynamic();
+/// Starts the process that sends the changes.
+fn start_sender(arguments: &Arguments, local: bool) {
+    let (kind, function) = if local {
+        ("doris decoder", "doris_sync_decoder_main")
+    } else {
+        ("doris receiver", "doris_sync_receiver_main")
+    };
+    let started = BackgroundWorkerBuilder::new(&format!("{kind} of sync {}", arguments.sync))
+        .set_type(kind)
+        .set_library("pg_doris")
+        .set_function(function)
+        .enable_spi_access()
+        .set_start_time(pgrx::bgworkers::BgWorkerStartTime::RecoveryFinished)
+        .set_restart_time(None)
+        .set_extra(&arguments.to_text())
+        // SAFETY: reads this process's own pid.
+        .set_notify_pid(unsafe { pg_sys::MyProcPid })
+        .load_dynamic();
     match started {
         Ok(handle) if handle.wait_for_startup().is_ok() => {}
         _ => {
@@ -306,6 +406,11 @@ fn stream(mut applier: Applier, mut channel: Channel) {
                 wait(100);
                 continue;
             }
+        }
+        // A stream that never ends must not keep news out.
+        if applier.between_batches() && applier.has_news() && !applier.renew() {
+            channel.close();
+            return;
         }
         let mut parcel = &parcel_bytes[..];
         while let Some(frame) = frame::next(&mut parcel).unwrap_or_else(|e| error!("{e}")) {
@@ -341,6 +446,8 @@ struct Applier {
     applied: Lsn,
     /// Everything before this has been received.
     progress: Lsn,
+    /// The stream may carry binary values.
+    binary: bool,
     /// Positions committed and the ends of their local commit records, not known to be on disk yet.
     unflushed: VecDeque<(Lsn, u64)>,
 }
@@ -364,6 +471,7 @@ impl Applier {
             last: Commit::default(),
             applied,
             progress: Lsn(0),
+            binary: true,
             unflushed: VecDeque::new(),
         }
     }
@@ -371,7 +479,8 @@ impl Applier {
     /// Reads what is registered; keeps what is known of tables that are unchanged.
     fn load(&mut self) {
         self.generation = board::get(self.db, self.sync.id).map_or(0, |e| e.generation);
-        let tables = transaction(|| catalogue::tables(self.sync.id));
+        let mut tables = transaction(|| catalogue::tables(self.sync.id));
+        tables.retain(|t| t.has_mirror());
         let mut before = std::mem::take(&mut self.mirrors);
         for table in tables {
             let mut mirror = Mirror::new(table.clone());
@@ -395,7 +504,7 @@ impl Applier {
     }
 
     /// Fills the mirrors that are to be filled, and those that are registered meanwhile.
-    fn fill_new(&mut self) {
+    fn fill_new(&mut self, source: &mut Source) {
         loop {
             let waiting = self.mirrors.values().map(|m| &m.table);
             let Some(table) = waiting
@@ -407,7 +516,7 @@ impl Applier {
             };
             transaction(|| catalogue::set_state(self.sync.id, "copying"));
             WORKING_ON.set(table.source);
-            copy::fill(&self.sync, &table);
+            copy::fill(&self.sync, source, &table);
             WORKING_ON.set(0);
             transaction(|| catalogue::set_state(self.sync.id, "streaming"));
             self.load();
@@ -416,9 +525,7 @@ impl Applier {
 
     /// Looks whether the catalogue has news. False if this worker has nothing more to do.
     fn renew(&mut self) -> bool {
-        let news =
-            board::get(self.db, self.sync.id).is_none_or(|e| e.generation != self.generation);
-        if !news && self.looked.elapsed().as_secs() < LOOK_SECONDS {
+        if !self.has_news() && self.looked.elapsed().as_secs() < LOOK_SECONDS {
             return true;
         }
         self.looked = Instant::now();
@@ -431,7 +538,7 @@ impl Applier {
             }
         });
         match now {
-            Some(sync) if !sync.paused && sync.slot_made => self.sync = sync,
+            Some(sync) if !sync.paused && !sync.dropping && sync.slot_made => self.sync = sync,
             Some(sync) if sync.paused => {
                 park(self.db, self.sync.id, generation);
                 return false;
@@ -442,11 +549,56 @@ impl Applier {
                 return false;
             }
         }
-        if news {
+        let mut source = None;
+        if self.sync.matching || self.sync.connection.is_some() {
+            let source = source.insert(Source::open(&self.sync));
+            if join::look(&self.sync, source) {
+                board::update(self.db, self.sync.id, |e| e.generation += 1);
+            }
+            self.ask_position(source);
+        }
+        if self.has_news() {
             self.load();
-            self.fill_new();
+            let mut waiting = self.mirrors.values();
+            if waiting.any(|m| m.table.state == "init") {
+                let source = source.get_or_insert_with(|| Source::open(&self.sync));
+                self.fill_new(source);
+                if self.binary && !self.can_be_binary(source) {
+                    // The stream has to begin again, without binary values.
+                    board::update(self.db, self.sync.id, |e| e.not_before_us = 0);
+                    return false;
+                }
+            }
         }
         true
+    }
+
+    /// Whether the catalogue has changed since it was read.
+    fn has_news(&self) -> bool {
+        board::get(self.db, self.sync.id).is_none_or(|e| e.generation != self.generation)
+    }
+
+    /// Whether nothing is pending.
+    fn between_batches(&self) -> bool {
+        !self.in_source_transaction && self.transactions == 0 && !self.open
+    }
+
+    /// Whether values of all mirrored tables mean the same here in their binary form.
+    fn can_be_binary(&self, source: &mut Source) -> bool {
+        let tables: Vec<u32> = self.mirrors.keys().copied().collect();
+        transaction(|| source.can_be_binary(&tables))
+    }
+
+    /// Notes how far the WAL of another server is, to show the lag.
+    fn ask_position(&self, source: &mut Source) {
+        if source.is_local() {
+            return;
+        }
+        let sql = "SELECT (pg_catalog.pg_current_wal_flush_lsn() - '0/0')::pg_catalog.text";
+        let position = transaction(|| source.value(sql)).and_then(|p| p.parse().ok());
+        board::update(self.db, self.sync.id, |e| {
+            e.source_lsn = position.unwrap_or(0)
+        });
     }
 
     fn message(&mut self, message: Message<'_>) {
@@ -540,8 +692,9 @@ impl Applier {
         self.batch_began.get_or_insert_with(Instant::now);
         WORKING_ON.set(relation);
         let (id, owner) = (self.sync.id, self.sync.owner);
+        let mut source = Source::open(&self.sync);
         let followed = with_snapshot(|| {
-            let followed = follow::follow(id, owner, mirror);
+            let followed = follow::follow(id, owner, &mut source, mirror);
             match &followed {
                 Ok(Followed::InStep) => {}
                 Ok(Followed::Refill) => {

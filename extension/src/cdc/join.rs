@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Tables that match a sync's patterns join it by themselves: at its start, and while it runs.
+//!
+//! Each is published on the source first and registered here second, in a transaction of its own. A table that cannot
+//! be mirrored is shown as refused, with the reason, and tried again at every look.
+use super::catalogue::{self, insert_table, NewTable, Sync, SyncTable};
+use super::follow;
+use super::mirror::{self, Wanted};
+use super::session::{
+    abort, as_role, caught, check_interrupts, elevated, execute, refuse, transaction, value,
+};
+use super::source::{literal, quoted, Source, SourceTable};
+use pgrx::prelude::*;
+
+/// Looks for tables that match and registers the new ones. No transaction is open. True if something changed.
+pub(crate) fn look(sync: &Sync, source: &mut Source) -> bool {
+    if !sync.matching {
+        return false;
+    }
+    let registered = transaction(|| catalogue::tables(sync.id));
+    let found = transaction(|| candidates(sync, source));
+    let mut changed = false;
+    for gone in vanished(source, &registered) {
+        transaction(|| {
+            let (set, why) = (
+                "state = 'gone', last_error = $3, error_at = pg_catalog.now()",
+                "the source has been dropped",
+            );
+            catalogue::update_table(sync.id, gone.source, set, why.to_owned());
+        });
+        changed = true;
+    }
+    for table in found {
+        let known = registered.iter().find(|r| r.source == table.oid);
+        if known.is_some_and(|r| r.state != "refused") {
+            continue;
+        }
+        check_interrupts();
+        changed |= take(sync, source, &table);
+    }
+    changed
+}
+
+/// Registers a table, or why it is refused. True if it was taken.
+fn take(sync: &Sync, source: &mut Source, table: &SourceTable) -> bool {
+    let taken = caught(|| {
+        transaction(|| {
+            table.check();
+            publish(sync, source, table);
+        });
+        transaction(|| register(sync, source, table));
+    });
+    let Err((why, transient)) = taken else {
+        log!("table {} joins sync \"{}\"", table.name(), sync.name);
+        return true;
+    };
+    abort();
+    if transient {
+        refuse!(
+            ERRCODE_CONNECTION_FAILURE,
+            format!("{}: {why}", table.name())
+        );
+    }
+    transaction(|| {
+        insert_table(
+            sync.id,
+            &NewTable {
+                source: table.oid,
+                source_name: &table.name(),
+                target: pg_sys::InvalidOid,
+                key: &table.key,
+                refused: Some(&why),
+            },
+        );
+    });
+    false
+}
+
+/// The tables of the source that the sync wants.
+fn candidates(sync: &Sync, source: &mut Source) -> Vec<SourceTable> {
+    let permitted = match (&sync.publication, source.is_local()) {
+        (Some(_), false) => "pg_catalog.has_table_privilege(c.oid, 'SELECT')".to_owned(),
+        (None, false) => "pg_catalog.pg_has_role(current_user, c.relowner, 'USAGE')".to_owned(),
+        (_, true) => format!(
+            "pg_catalog.pg_has_role({}::pg_catalog.oid, c.relowner, 'USAGE')",
+            u32::from(sync.owner)
+        ),
+    };
+    let mut condition = "c.relkind IN ('r', 'p') AND c.relpersistence = 'p' AND n.nspname !~ '^pg_' AND \
+         n.nspname NOT IN ('information_schema', 'doris') AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d \
+         WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = c.oid AND d.deptype = 'e') AND "
+        .to_owned();
+    match &sync.publication {
+        None => condition.push_str("NOT c.relispartition"),
+        Some(name) => condition.push_str(&format!(
+            "EXISTS (SELECT FROM pg_catalog.pg_publication_tables p WHERE p.pubname = {} \
+             AND p.schemaname = n.nspname AND p.tablename = c.relname)",
+            literal(name)
+        )),
+    }
+    if source.is_local() {
+        condition
+            .push_str(" AND NOT EXISTS (SELECT FROM doris.sync_table t WHERE t.target = c.oid)");
+    }
+    let mut tables = source.tables(&permitted, &condition);
+    tables.retain(|t| sync.selection.takes(&t.schema, &t.table));
+    tables
+}
+
+/// Registered tables that the source no longer has.
+fn vanished<'a>(source: &mut Source, registered: &'a [SyncTable]) -> Vec<&'a SyncTable> {
+    let there: Vec<String> = transaction(|| {
+        let list: Vec<String> = registered.iter().map(|r| r.source.to_string()).collect();
+        if list.is_empty() {
+            return Vec::new();
+        }
+        let sql = format!(
+            "SELECT oid::pg_catalog.text FROM pg_catalog.pg_class WHERE oid IN ({})",
+            list.join(", ")
+        );
+        let rows = source.rows(&sql, 1);
+        rows.into_iter()
+            .filter_map(|r| r.into_iter().next().flatten())
+            .collect()
+    });
+    let gone = |r: &&SyncTable| r.state != "gone" && !there.contains(&r.source.to_string());
+    registered.iter().filter(gone).collect()
+}
+
+/// Adds the table to the sync's own publication. The user's is the user's.
+fn publish(sync: &Sync, source: &mut Source, table: &SourceTable) {
+    if sync.publication.is_some() {
+        refuse_partial(sync, source, table);
+        return;
+    }
+    let publication = sync.publication();
+    let published = format!(
+        "SELECT 'yes' FROM pg_catalog.pg_publication_rel r JOIN pg_catalog.pg_publication p ON p.oid = r.prpubid \
+         WHERE p.pubname = {} AND r.prrelid = {}",
+        literal(&publication),
+        table.oid
+    );
+    if source.value(&published).is_none() {
+        source.run(&format!(
+            "ALTER PUBLICATION {} ADD TABLE ONLY {}",
+            quoted(&publication),
+            table.name()
+        ));
+    }
+}
+
+/// A publication that leaves out rows or columns would need a copy that leaves them out as well.
+fn refuse_partial(sync: &Sync, source: &mut Source, table: &SourceTable) {
+    let version = source.value("SELECT pg_catalog.current_setting('server_version_num')");
+    if version.and_then(|v| v.parse::<i32>().ok()).unwrap_or(0) < 150_000 {
+        return;
+    }
+    let sql = format!(
+        "SELECT 'yes' FROM pg_catalog.pg_publication_rel r JOIN pg_catalog.pg_publication p ON p.oid = r.prpubid \
+         WHERE p.pubname = {} AND r.prrelid = {} AND (r.prqual IS NOT NULL OR r.prattrs IS NOT NULL)",
+        literal(&sync.publication()),
+        table.oid
+    );
+    if source.value(&sql).is_some() {
+        refuse!(
+            ERRCODE_FEATURE_NOT_SUPPORTED,
+            format!(
+                "the publication of {} leaves out rows or columns",
+                table.name()
+            )
+        );
+    }
+}
+
+/// Makes the mirror and the entry in the catalogue.
+fn register(sync: &Sync, source: &mut Source, table: &SourceTable) {
+    let name = table.name();
+    let settings = &sync.overrides[format!("{}.{}", table.schema, table.table)];
+    let target = target_name(sync, table, settings);
+    let columns = source.columns(table.oid);
+    let key = match settings["key"].as_array() {
+        None => table.key.clone(),
+        Some(list) => list
+            .iter()
+            .filter_map(|k| k.as_str())
+            .map(str::to_owned)
+            .collect(),
+    };
+    let method = settings["access_method"]
+        .as_str()
+        .or_else(|| sync.options["access_method"].as_str());
+    let inherited = inherit(sync, source, &target);
+    let wanted = Wanted {
+        source_name: &name,
+        source: source.is_local().then_some(table.oid),
+        columns: &columns,
+        key: &key,
+        access_method: method,
+        overwrite: inherited || sync.options["overwrite"].as_bool() == Some(true),
+    };
+    let oid = as_role(sync.owner, || {
+        make_schema(&target);
+        mirror::make(&target, &wanted)
+    });
+    if let Some(other) = mirrored_by(oid) {
+        refuse!(
+            ERRCODE_DUPLICATE_OBJECT,
+            format!("{target} is already the mirror of {other}")
+        );
+    }
+    insert_table(
+        sync.id,
+        &NewTable {
+            source: table.oid,
+            source_name: &name,
+            target: oid,
+            key: &key,
+            refused: None,
+        },
+    );
+    follow::record_source(sync.id, source, table.oid);
+}
+
+fn mirrored_by(target: pg_sys::Oid) -> Option<String> {
+    let sql = "SELECT source_name FROM doris.sync_table WHERE target = $1";
+    elevated(|| value::<String>(sql, &[target.into()]))
+}
+
+/// A table that was dropped and made again on the source takes over the mirror of its predecessor. True if it does.
+fn inherit(sync: &Sync, source: &mut Source, target: &str) -> bool {
+    let sql = "SELECT source FROM doris.sync_table WHERE sync = $1 AND target = pg_catalog.to_regclass($2)";
+    let before = elevated(|| value::<pg_sys::Oid>(sql, &[sync.id.into(), target.into()]));
+    let Some(before) = before else { return false };
+    if source.relation_name(u32::from(before)).is_ok() {
+        return false;
+    }
+    elevated(|| {
+        execute(
+            "DELETE FROM doris.sync_table WHERE sync = $1 AND source = $2",
+            &[sync.id.into(), before.into()],
+        )
+    });
+    true
+}
+
+/// The mirror's full name: as overridden, in the sync's schema for mirrors, or beside the source.
+fn target_name(sync: &Sync, table: &SourceTable, settings: &serde_json::Value) -> String {
+    if let Some(name) = settings["target"].as_str() {
+        let parts = value::<Vec<String>>("SELECT pg_catalog.parse_ident($1)", &[name.into()])
+            .unwrap_or_default();
+        let parts: Vec<_> = parts.iter().map(|p| quoted(p)).collect();
+        return match parts.len() {
+            1 => format!("{}.{}", quoted(&table.schema), parts[0]),
+            _ => parts.join("."),
+        };
+    }
+    match (&sync.target_schema, &sync.connection) {
+        (Some(schema), _) => format!(
+            "{}.{}",
+            quoted(&schema.replace("{schema}", &table.schema)),
+            quoted(&table.table)
+        ),
+        (None, Some(_)) => table.name(),
+        (None, None) => format!(
+            "{}.{}",
+            quoted(&table.schema),
+            quoted(&format!("{}_mirror", table.table))
+        ),
+    }
+}
+
+/// Makes the schema of a mirror if there is none.
+fn make_schema(target: &str) {
+    let parts = value::<Vec<String>>("SELECT pg_catalog.parse_ident($1)", &[target.into()]);
+    let Some(schema) = parts.and_then(|p| p.into_iter().next()) else {
+        return;
+    };
+    let known = "SELECT true FROM pg_catalog.pg_namespace WHERE nspname = $1";
+    if value::<bool>(known, &[schema.clone().into()]).is_none() {
+        execute(&format!("CREATE SCHEMA {}", quoted(&schema)), &[]);
+    }
+}

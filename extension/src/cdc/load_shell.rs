@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Fills mirrors with many rows: of a query of this database, of a copy from another one, of the stream.
+use super::apply_shell::{Opened, ROWS_AT_ONCE};
+use doris_cdc::pgoutput::Tuple;
+use pgrx::prelude::*;
+
+/// Inserts the rows that `f` pushes; their number is told to `progress` now and then, and returned.
+pub(crate) fn load(
+    target: u32,
+    attributes: &[i16],
+    progress: &dyn Fn(u64),
+    f: impl FnOnce(&mut Load<'_>),
+) -> u64 {
+    let mut rows = 0;
+    // SAFETY: a transaction is open; an error throws everything away with it.
+    unsafe {
+        let mut opened = Opened::open(target, attributes);
+        opened.pass(|o| {
+            let mut load = Load::new(o, progress);
+            f(&mut load);
+            rows = load.finish();
+        });
+        opened.close();
+    }
+    rows
+}
+
+/// Inserts the rows of a query of this database.
+pub(crate) fn load_query(
+    target: u32,
+    attributes: &[i16],
+    sql: &str,
+    progress: &dyn Fn(u64),
+) -> u64 {
+    load(target, attributes, progress, |load| {
+        let command = std::ffi::CString::new(sql).unwrap_or_default();
+        // SAFETY: the receiver outlives the query, which is the only one to use it; the query reads only.
+        unsafe {
+            let mut receiver = QueryRows {
+                base: pg_sys::DestReceiver {
+                    receiveSlot: Some(receive_slot),
+                    rStartup: Some(receiver_startup),
+                    rShutdown: Some(receiver_shutdown),
+                    rDestroy: Some(receiver_shutdown),
+                    mydest: pg_sys::CommandDest::DestTransientRel,
+                },
+                load: (&raw mut *load).cast(),
+            };
+            let options = pg_sys::SPIExecuteOptions {
+                read_only: true,
+                dest: (&raw mut receiver).cast(),
+                ..Default::default()
+            };
+            // What is read is what the copy's snapshot sees; the rows written are not read.
+            pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
+            pg_sys::SPI_connect();
+            let result = pg_sys::SPI_execute_extended(command.as_ptr(), &options);
+            if result < 0 {
+                error!("the source cannot be read: {result}");
+            }
+            pg_sys::SPI_finish();
+            pg_sys::PopActiveSnapshot();
+        }
+    })
+}
+
+/// Takes the rows of a query.
+#[repr(C)]
+struct QueryRows {
+    base: pg_sys::DestReceiver,
+    load: *mut std::ffi::c_void,
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn receive_slot(
+    slot: *mut pg_sys::TupleTableSlot,
+    receiver: *mut pg_sys::DestReceiver,
+) -> bool {
+    // SAFETY: the receiver is the one `load_query` made, its load is alive while the query runs.
+    unsafe {
+        let load = (*receiver.cast::<QueryRows>()).load.cast::<Load<'_>>();
+        (*load).push_slot(slot);
+    }
+    true
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn receiver_startup(
+    _receiver: *mut pg_sys::DestReceiver,
+    _operation: i32,
+    _row_type: pg_sys::TupleDesc,
+) {
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn receiver_shutdown(_receiver: *mut pg_sys::DestReceiver) {}
+
+/// Rows on their way into a mirror, many at a time where nothing of the table looks at single rows.
+pub(crate) struct Load<'o> {
+    opened: &'o mut Opened,
+    slots: Vec<*mut pg_sys::TupleTableSlot>,
+    used: usize,
+    bulk: *mut pg_sys::BulkInsertStateData,
+    rows: u64,
+    progress: &'o dyn Fn(u64),
+}
+
+impl<'o> Load<'o> {
+    pub(super) fn new(opened: &'o mut Opened, progress: &'o dyn Fn(u64)) -> Self {
+        Load {
+            opened,
+            slots: Vec::new(),
+            used: 0,
+            // SAFETY: allocates.
+            bulk: unsafe { pg_sys::GetBulkInsertState() },
+            rows: 0,
+            progress,
+        }
+    }
+
+    /// Takes a row of the stream's form.
+    pub(crate) fn push(&mut self, row: Tuple<'_>) {
+        // SAFETY: the slot is of the relation's row type; converted values live until they are written.
+        unsafe {
+            let slot = self.slot();
+            self.opened.fill(slot, row, false);
+            self.filled();
+        }
+    }
+
+    /// Takes a row of a query, whose columns are those of the load.
+    unsafe fn push_slot(&mut self, from: *mut pg_sys::TupleTableSlot) {
+        // SAFETY: both slots hold their row type's number of values.
+        unsafe {
+            let slot = self.slot();
+            self.opened.fill_from(slot, from);
+            self.filled();
+        }
+    }
+
+    unsafe fn slot(&mut self) -> *mut pg_sys::TupleTableSlot {
+        // SAFETY: the slots belong to the executor state.
+        unsafe {
+            if !(*self.opened.rri).ri_TrigDesc.is_null() {
+                return self.opened.new;
+            }
+            if self.used == self.slots.len() {
+                let (rel, estate) = (self.opened.rel, self.opened.estate);
+                let before = pg_sys::MemoryContextSwitchTo((*estate).es_query_cxt);
+                let tables = &raw mut (*estate).es_tupleTable;
+                self.slots.push(pg_sys::table_slot_create(rel, tables));
+                pg_sys::MemoryContextSwitchTo(before);
+            }
+            self.slots[self.used]
+        }
+    }
+
+    unsafe fn filled(&mut self) {
+        self.rows += 1;
+        // SAFETY: the slot given last holds a row.
+        unsafe {
+            let opened = &mut *self.opened;
+            if !(*opened.rri).ri_TrigDesc.is_null() {
+                pg_sys::ExecSimpleRelationInsert(opened.rri, opened.estate, opened.new);
+                pg_sys::ExecClearTuple(opened.new);
+                opened.reset_values();
+                return;
+            }
+            opened.complete(self.slots[self.used]);
+            self.used += 1;
+            if self.used == ROWS_AT_ONCE {
+                self.write();
+                (self.progress)(self.rows);
+            }
+        }
+    }
+
+    unsafe fn write(&mut self) {
+        let used = std::mem::take(&mut self.used);
+        // SAFETY: the first `used` slots are filled.
+        unsafe { self.opened.insert_slots(&mut self.slots[..used], self.bulk) }
+    }
+
+    /// Writes what is left; returns the number of rows.
+    pub(super) fn finish(mut self) -> u64 {
+        // SAFETY: ends what `new` began.
+        unsafe {
+            self.write();
+            pg_sys::FreeBulkInsertState(self.bulk);
+            pg_sys::table_finish_bulk_insert(self.opened.rel, 0);
+        }
+        (self.progress)(self.rows);
+        self.rows
+    }
+}

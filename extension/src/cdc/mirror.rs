@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The table a mirror is: made like its source, or one that exists and fits. With the rights in force.
+use super::session::{execute, refuse, value};
+use super::source::{quoted, SourceColumn};
+use pgrx::prelude::*;
+
+/// What the mirror is to look like.
+pub(crate) struct Wanted<'a> {
+    /// The source, for messages.
+    pub(crate) source_name: &'a str,
+    /// The source, if it is a table of this database.
+    pub(crate) source: Option<u32>,
+    pub(crate) columns: &'a [SourceColumn],
+    pub(crate) key: &'a [String],
+    pub(crate) access_method: Option<&'a str>,
+    /// Rows that a table holds already may be thrown away.
+    pub(crate) overwrite: bool,
+}
+
+/// The table of this name, made if there is none.
+pub(crate) fn make(name: &str, wanted: &Wanted<'_>) -> pg_sys::Oid {
+    match lookup(name) {
+        Some(oid) => {
+            check(oid, name, wanted);
+            oid
+        }
+        None => {
+            create(name, wanted);
+            lookup(name).unwrap_or_else(|| error!("{name} was not made"))
+        }
+    }
+}
+
+fn lookup(name: &str) -> Option<pg_sys::Oid> {
+    let sql = "SELECT pg_catalog.to_regclass($1)::pg_catalog.oid";
+    value::<pg_sys::Oid>(sql, &[name.into()])
+}
+
+/// Makes the table. It has no constraint but its key: a constraint that the source drops must not stop its mirror.
+fn create(name: &str, wanted: &Wanted<'_>) {
+    let mut parts: Vec<String> = wanted.columns.iter().map(definition).collect();
+    if !wanted.key.is_empty() {
+        let key: Vec<_> = wanted.key.iter().map(|k| quoted(k)).collect();
+        parts.push(format!("PRIMARY KEY ({})", key.join(", ")));
+    }
+    let method = match wanted.access_method {
+        Some(method) => method.to_owned(),
+        None => "doris".into(),
+    };
+    let sql = format!(
+        "CREATE TABLE {name} ({}) USING {}",
+        parts.join(", "),
+        quoted(&method)
+    );
+    execute(&sql, &[]);
+}
+
+fn definition(column: &SourceColumn) -> String {
+    let mut out = format!("{} {}", quoted(&column.known.name), column.type_name);
+    let known = "SELECT pg_catalog.to_regcollation($1) IS NOT NULL";
+    if let Some(collation) = &column.collation {
+        if value::<bool>(known, &[collation.clone().into()]) == Some(true) {
+            out.push_str(&format!(" COLLATE {collation}"));
+        }
+    }
+    if let Some(expression) = &column.generated {
+        out.push_str(&format!(" GENERATED ALWAYS AS ({expression}) STORED"));
+    }
+    out
+}
+
+/// A table that exists becomes a mirror if it is the role's, has the columns, and may be emptied.
+fn check(oid: pg_sys::Oid, name: &str, wanted: &Wanted<'_>) {
+    if wanted.source == Some(u32::from(oid)) {
+        refuse!(
+            ERRCODE_INVALID_PARAMETER_VALUE,
+            "a table cannot be its own mirror"
+        );
+    }
+    let own = "SELECT pg_catalog.pg_has_role(current_user, relowner, 'USAGE') AND relkind = 'r' \
+               FROM pg_catalog.pg_class WHERE oid = $1";
+    if value::<bool>(own, &[oid.into()]) != Some(true) {
+        refuse!(
+            ERRCODE_INSUFFICIENT_PRIVILEGE,
+            format!("must be owner of table {name}")
+        );
+    }
+    let fits =
+        "SELECT EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = $1 AND attname = $2 \
+                AND atttypid = pg_catalog.to_regtype($3) AND NOT attisdropped)";
+    let lacks = |c: &&SourceColumn| {
+        let arguments = [
+            oid.into(),
+            c.known.name.clone().into(),
+            c.type_name.clone().into(),
+        ];
+        c.generated.is_none() && value::<bool>(fits, &arguments) != Some(true)
+    };
+    let missing: Vec<_> = wanted.columns.iter().filter(lacks).collect();
+    if !missing.is_empty() {
+        let names: Vec<_> = missing.iter().map(|c| c.known.name.as_str()).collect();
+        refuse!(
+            ERRCODE_DATATYPE_MISMATCH,
+            format!(
+                "{name} lacks columns of {}: {}",
+                wanted.source_name,
+                names.join(", ")
+            )
+        );
+    }
+    let filled = format!("SELECT EXISTS (SELECT FROM {name})");
+    if !wanted.overwrite && value::<bool>(&filled, &[]) == Some(true) {
+        refuse!(
+            ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            format!("{name} is not empty"),
+            "Use the option {\"overwrite\": true} to replace its rows."
+        );
+    }
+}

@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Where a sync's tables are: this database or another server. Questions to its catalogue are the same statements
+//! either way, which name every object in full and answer in text.
+use super::catalogue::Sync;
+use super::remote_shell::Connection;
+use super::session::{column, elevated, execute, refuse, rows};
+use doris_cdc::shape::Known;
+use doris_cdc::snapshot::CopySnapshot;
+use doris_cdc::Lsn;
+use pgrx::prelude::*;
+
+/// The oldest source that publishes partitions as their root and sends binary values.
+const SERVER_VERSION_MIN: i32 = 140_000;
+
+/// The columns that identify a row of `c`, as JSON: the primary key, or the index the table names.
+const KEY_COLUMNS: &str =
+    "(SELECT pg_catalog.json_agg(a.attname ORDER BY k.at) FROM pg_catalog.pg_index i, \
+     pg_catalog.unnest(i.indkey[0:i.indnkeyatts - 1]) WITH ORDINALITY k(number, at) \
+     JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.number \
+     WHERE i.indrelid = c.oid AND i.indisvalid AND i.indpred IS NULL AND \
+     CASE c.relreplident WHEN 'i' THEN i.indisreplident ELSE i.indisprimary END)";
+
+/// Whether values of the type `t` travel as text between servers: binary forms of user's types may hold oids.
+const BY_TEXT: &str = "(t.oid >= 10000 AND t.typtype <> 'e' OR t.typsend = 0)";
+
+/// The source of a sync. With a connection, it is closed when this goes out of scope.
+pub(crate) enum Source {
+    /// This database.
+    Local,
+    /// Another one.
+    Remote(Connection),
+}
+
+/// A column of a source.
+#[derive(Clone, Debug)]
+pub(crate) struct SourceColumn {
+    pub(crate) known: Known,
+    /// The type as SQL, with its schema unless it is PostgreSQL's own.
+    pub(crate) type_name: String,
+    pub(crate) by_text: bool,
+    pub(crate) generated: Option<String>,
+    pub(crate) collation: Option<String>,
+}
+
+/// A table of the source.
+#[derive(Clone, Debug)]
+pub(crate) struct SourceTable {
+    pub(crate) oid: u32,
+    pub(crate) schema: String,
+    pub(crate) table: String,
+    kind: String,
+    persistence: String,
+    identity: String,
+    pub(crate) key: Vec<String>,
+    /// The sync may read it and add it to its publication.
+    permitted: bool,
+}
+
+impl SourceTable {
+    /// The full name as SQL.
+    pub(crate) fn name(&self) -> String {
+        format!("{}.{}", quoted(&self.schema), quoted(&self.table))
+    }
+
+    /// An error if the table cannot be mirrored.
+    pub(crate) fn check(&self) {
+        let name = self.name();
+        if !matches!(self.kind.as_str(), "r" | "p") {
+            refuse!(ERRCODE_WRONG_OBJECT_TYPE, format!("{name} is not a table"));
+        }
+        if self.persistence != "p" {
+            refuse!(
+                ERRCODE_FEATURE_NOT_SUPPORTED,
+                format!("{name} is temporary or unlogged: its rows are not in the WAL")
+            );
+        }
+        if !self.permitted {
+            refuse!(
+                ERRCODE_INSUFFICIENT_PRIVILEGE,
+                format!("must be owner of table {name}")
+            );
+        }
+        let has_key = matches!(self.identity.as_str(), "d" | "i") && !self.key.is_empty();
+        if self.identity != "f" && !has_key {
+            refuse!(
+                ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                format!("{name} has nothing that identifies its rows in the WAL"),
+                format!("Add a primary key, or use ALTER TABLE {name} REPLICA IDENTITY FULL.")
+            );
+        }
+    }
+}
+
+/// A name as it is written in SQL.
+pub(crate) fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// A text as a literal.
+pub(crate) fn literal(text: &str) -> String {
+    format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
+}
+
+impl Source {
+    /// The sync's source; connects if it is another server.
+    pub(crate) fn open(sync: &Sync) -> Self {
+        match &sync.connection {
+            None => Source::Local,
+            Some(conninfo) => Source::Remote(Connection::open(
+                conninfo,
+                &format!("pg_doris {}", sync.name),
+            )),
+        }
+    }
+
+    pub(crate) fn is_local(&self) -> bool {
+        matches!(self, Source::Local)
+    }
+
+    /// The rows of a question of `columns` columns of text. A transaction is open.
+    pub(crate) fn rows(&mut self, sql: &str, columns: usize) -> Vec<Vec<Option<String>>> {
+        match self {
+            Source::Remote(connection) => connection.query(sql, columns),
+            Source::Local => elevated(|| {
+                rows(sql, &[], |r| {
+                    (1..=columns).map(|i| column::<String>(r, i)).collect()
+                })
+            }),
+        }
+    }
+
+    /// The first column of the first row.
+    pub(crate) fn value(&mut self, sql: &str) -> Option<String> {
+        self.rows(sql, 1)
+            .into_iter()
+            .next()
+            .and_then(|row| row.into_iter().next().flatten())
+    }
+
+    /// Runs a command.
+    pub(crate) fn run(&mut self, sql: &str) {
+        match self {
+            Source::Remote(connection) => connection.run(sql),
+            Source::Local => elevated(|| execute(sql, &[])),
+        }
+    }
+
+    /// The full name of a table, or what is wrong.
+    pub(crate) fn relation_name(&mut self, table: u32) -> Result<String, String> {
+        self.value(&format!(
+            "SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) FROM pg_catalog.pg_class c \
+             JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = {table}"
+        ))
+        .ok_or_else(|| "the source has been dropped".to_owned())
+    }
+
+    /// The tables `c` in the schemas `n` of which `condition` holds; `permitted` says whether the sync may take one.
+    pub(crate) fn tables(&mut self, permitted: &str, condition: &str) -> Vec<SourceTable> {
+        let sql = format!(
+            "SELECT c.oid::pg_catalog.text, n.nspname::pg_catalog.text, c.relname::pg_catalog.text, \
+             c.relkind::pg_catalog.text, c.relpersistence::pg_catalog.text, c.relreplident::pg_catalog.text, \
+             {KEY_COLUMNS}::pg_catalog.text, ({permitted})::pg_catalog.text \
+             FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+             WHERE {condition} ORDER BY n.nspname, c.relname"
+        );
+        let text = |v: &Option<String>| v.clone().unwrap_or_default();
+        self.rows(&sql, 8)
+            .into_iter()
+            .map(|r| SourceTable {
+                oid: text(&r[0]).parse().unwrap_or(0),
+                schema: text(&r[1]),
+                table: text(&r[2]),
+                kind: text(&r[3]),
+                persistence: text(&r[4]),
+                identity: text(&r[5]),
+                key: serde_json::from_str(&text(&r[6])).unwrap_or_default(),
+                permitted: r[7].as_deref() == Some("true"),
+            })
+            .collect()
+    }
+
+    /// The columns of a table, generated ones among them.
+    pub(crate) fn columns(&mut self, table: u32) -> Vec<SourceColumn> {
+        let sql = format!(
+            "SELECT a.attnum::pg_catalog.text, a.attname::pg_catalog.text, a.atttypid::pg_catalog.text, \
+             a.atttypmod::pg_catalog.text, pg_catalog.format_type(a.atttypid, a.atttypmod), {BY_TEXT}::pg_catalog.text, \
+             CASE WHEN a.attgenerated <> '' THEN pg_catalog.pg_get_expr(d.adbin, d.adrelid) END, \
+             CASE WHEN a.attcollation <> t.typcollation THEN pg_catalog.format('%I.%I', cn.nspname, co.collname) END \
+             FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid \
+             LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum \
+             LEFT JOIN pg_catalog.pg_collation co ON co.oid = a.attcollation \
+             LEFT JOIN pg_catalog.pg_namespace cn ON cn.oid = co.collnamespace \
+             WHERE a.attrelid = {table} AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum"
+        );
+        let number = |v: &Option<String>| v.as_ref().and_then(|t| t.parse::<i64>().ok());
+        self.rows(&sql, 8)
+            .into_iter()
+            .map(|r| SourceColumn {
+                known: Known {
+                    number: number(&r[0]).unwrap_or(0) as i16,
+                    name: r[1].clone().unwrap_or_default(),
+                    type_oid: number(&r[2]).unwrap_or(0) as u32,
+                    typmod: number(&r[3]).unwrap_or(-1) as i32,
+                },
+                type_name: r[4].clone().unwrap_or_default(),
+                by_text: r[5].as_deref() == Some("true"),
+                generated: r[6].clone(),
+                collation: r[7].clone(),
+            })
+            .collect()
+    }
+
+    /// The columns as the stream shows them: no generated ones.
+    pub(crate) fn stream_columns(&mut self, table: u32) -> Vec<SourceColumn> {
+        let mut columns = self.columns(table);
+        columns.retain(|c| c.generated.is_none());
+        columns
+    }
+
+    /// The files a table, or all its partitions, are made of.
+    pub(crate) fn files(&mut self, table: u32) -> Option<String> {
+        let leaves = format!(
+            "SELECT pg_catalog.string_agg(relid::pg_catalog.oid || ':' || pg_catalog.pg_relation_filenode(relid), \
+             ' ' ORDER BY relid) FROM pg_catalog.pg_partition_tree({table}) WHERE isleaf"
+        );
+        self.value(&leaves).or_else(|| {
+            self.value(&format!(
+                "SELECT pg_catalog.pg_relation_filenode({table})::pg_catalog.text"
+            ))
+        })
+    }
+
+    /// Whether a table is partitioned.
+    pub(crate) fn is_partitioned(&mut self, table: u32) -> bool {
+        let sql =
+            format!("SELECT relkind::pg_catalog.text FROM pg_catalog.pg_class WHERE oid = {table}");
+        self.value(&sql).as_deref() == Some("p")
+    }
+
+    /// The snapshot in force, and a position in the WAL behind all that it saw.
+    pub(crate) fn snapshot(&mut self) -> (String, String) {
+        let snapshot = self.value("SELECT pg_catalog.pg_current_snapshot()::pg_catalog.text");
+        // Read after the snapshot was taken, so that whatever it saw lies before.
+        let lsn = self.value("SELECT pg_catalog.pg_current_wal_insert_lsn()::pg_catalog.text");
+        (snapshot.unwrap_or_default(), lsn.unwrap_or_default())
+    }
+
+    /// The transactions running now.
+    pub(crate) fn running(&mut self) -> CopySnapshot {
+        let (text, _) = self.snapshot();
+        CopySnapshot::parse(&text, Lsn(0)).unwrap_or_else(|e| error!("{e}"))
+    }
+
+    /// Whether the stream of these tables can carry binary values.
+    pub(crate) fn can_be_binary(&mut self, tables: &[u32]) -> bool {
+        if self.is_local() || tables.is_empty() {
+            return true;
+        }
+        let list: Vec<String> = tables.iter().map(u32::to_string).collect();
+        let sql = format!(
+            "SELECT pg_catalog.bool_or({BY_TEXT})::pg_catalog.text FROM pg_catalog.pg_attribute a \
+             JOIN pg_catalog.pg_type t ON t.oid = a.atttypid WHERE a.attrelid IN ({}) AND a.attnum > 0 \
+             AND NOT a.attisdropped",
+            list.join(", ")
+        );
+        self.value(&sql).as_deref() != Some("true")
+    }
+
+    /// What another server must be, and its system identifier; `None` for this database.
+    pub(crate) fn check_server(&mut self) -> Option<String> {
+        let Source::Remote(connection) = self else {
+            return None;
+        };
+        let system = connection
+            .query("IDENTIFY_SYSTEM", 4)
+            .into_iter()
+            .next()
+            .and_then(|r| r[0].clone());
+        let version = self.value("SELECT pg_catalog.current_setting('server_version_num')");
+        let version = version.and_then(|v| v.parse().ok()).unwrap_or(0);
+        if version < SERVER_VERSION_MIN {
+            error!("the source is PostgreSQL {version}; mirrors need 14 or newer");
+        }
+        let level = self.value("SELECT pg_catalog.current_setting('wal_level')");
+        if level.as_deref() != Some("logical") {
+            error!(
+                "the source has wal_level = {}; mirrors need logical",
+                level.unwrap_or_default()
+            );
+        }
+        if self
+            .value("SELECT pg_catalog.pg_is_in_recovery()::pg_catalog.text")
+            .as_deref()
+            == Some("true")
+        {
+            error!("the source is a standby; mirrors need the primary");
+        }
+        system
+    }
+}
