@@ -9,6 +9,7 @@
 //! it is full, when its load or its subtransaction ends, before the transaction commits or is prepared.
 use super::column::Column;
 use super::kind::{self, Kind};
+use super::parallel::encode_columns;
 use crate::options;
 use crate::pg::toast::{Toast, INSERT_FROZEN};
 use crate::pg::{self, compat, raw};
@@ -17,7 +18,7 @@ use crate::store::entry::{Entry, State};
 use crate::store::tid::RowNumber;
 use crate::store::{chunks, directory, keys, segment};
 use doris_storage::key::SortKey;
-use doris_storage::segment::{assemble, encode_column, ColumnSpec, Order, SortOrder, WriteOptions};
+use doris_storage::segment::{assemble, ColumnSpec, Order, SortOrder, WriteOptions};
 use doris_storage::sort::{permutation, Direction};
 use doris_storage::vector::Vector;
 use pgrx::pg_sys;
@@ -405,8 +406,7 @@ pub fn encode_as_is(
         )
     };
     let bloom = options::bloom_columns(rel);
-    let write = WriteOptions::default();
-    let mut encoded = Vec::with_capacity(columns.len());
+    let mut specified = Vec::with_capacity(columns.len());
     for (attr, (kind, vector)) in attrs.iter().zip(columns) {
         if attr.dropped {
             continue;
@@ -424,9 +424,10 @@ pub fn encode_as_is(
             tag: attr.type_oid.to_u32(),
             bloom: bloom.contains(&attr.number),
         };
-        encoded.push(encode_column(&spec, &vector, &write).unwrap_or_else(|e| fail(e)));
-        pgrx::check_for_interrupts!();
+        specified.push((spec, vector));
     }
+    let encoded = encode_columns(&specified, &WriteOptions::default()).unwrap_or_else(|e| fail(e));
+    drop(specified);
     let segment = assemble(sort, encoded).unwrap_or_else(|e| fail(e));
     (segment.bytes, segment.footer_offset)
 }

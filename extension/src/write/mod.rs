@@ -5,3 +5,4 @@ pub mod builder;
 pub mod column;
 pub mod kind;
 pub mod numeric;
+pub mod parallel;
