@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What PostgreSQL calls besides the access method: transaction callbacks, executor hooks.
-use crate::keys::{merge, statement};
+use crate::keys::{self, merge, statement};
 use crate::options::ddl;
 use crate::pg::{heapam, raw};
 use crate::write::builder;
@@ -30,6 +30,8 @@ pub fn install() {
         pg_sys::CacheRegisterRelcacheCallback(Some(heapam::reapply), pg_sys::Datum::from(0));
         crate::plan::hook::install();
         ddl::install();
+        keys::model::install();
+        keys::plan::install();
         PREV_EXECUTOR_START = pg_sys::ExecutorStart_hook;
         pg_sys::ExecutorStart_hook = Some(executor_start);
         PREV_EXECUTOR_END = pg_sys::ExecutorEnd_hook;
@@ -52,6 +54,7 @@ unsafe extern "C-unwind" fn xact_callback(
             ddl::forget(false);
             statement::forget(false);
             merge::forget();
+            keys::index_shell::forget();
         }
         _ => {}
     }
@@ -102,10 +105,33 @@ unsafe extern "C-unwind" fn starting(query: *mut pg_sys::QueryDesc) {
 #[pg_guard]
 unsafe extern "C-unwind" fn started(query: *mut pg_sys::QueryDesc) {
     // SAFETY: a query that was just started.
+    unsafe { note_insert(query) };
+    // SAFETY: a query that was just started.
     unsafe {
         statement::started(query);
         #[cfg(not(feature = "pg18"))]
         stop_prefetching((*query).planstate, std::ptr::null_mut());
+    }
+}
+
+/// An INSERT without RETURNING hands no TIDs to anybody, as a loader: keyed tables may sort its rows.
+unsafe fn note_insert(query: *mut pg_sys::QueryDesc) {
+    // SAFETY: a query that was just started.
+    unsafe {
+        let plan = (*query).plannedstmt;
+        if (*query).operation != pg_sys::CmdType::CMD_INSERT
+            || (*plan).hasReturning
+            || (*plan).hasModifyingCTE
+        {
+            return;
+        }
+        let source = (*(*plan).planTree).lefttree;
+        let rows = if source.is_null() {
+            1.0
+        } else {
+            (*source).plan_rows
+        };
+        builder::note_quiet((*(*query).estate).es_output_cid, rows);
     }
 }
 

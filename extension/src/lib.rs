@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! pg_doris: columnar tables, Doris's table models and a vectorised engine inside PostgreSQL.
 //!
-//! A map: `options` (settings and table options), `write` (rows to segments), `store` (the column store
+//! A map: `options` (settings and table options), `keys` (tables with one row a key), `write` (rows to segments), `store` (the column store
 //! inside a TOAST relation), `read` (segments to rows), `am` (the table access method over all of these),
 //! `keys` (key models: what becomes of two rows of one key), `cdc` (mirrors kept current from the WAL), `hooks` (what PostgreSQL calls besides), `types` (Doris's types and
 //! functions), `pg` (the edge to PostgreSQL).

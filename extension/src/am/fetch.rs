@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Rows by TID: index look-ups, row versions for triggers, EvalPlanQual and CURRENT OF.
 use crate::heap_call;
+use crate::keys::index_shell;
 use crate::pg::toast::{Fate, Toast};
 use crate::pg::{self, compat, raw};
 use crate::read::attrs::{self, Attr};
@@ -92,6 +93,7 @@ impl RowFetch {
 unsafe extern "C-unwind" fn index_fetch_begin(
     rel: pg_sys::Relation,
 ) -> *mut pg_sys::IndexFetchTableData {
+    index_shell::cover(rel);
     // SAFETY: zeroed memory in the scan's context; the box of Rust state is dropped with that context.
     unsafe {
         let fetch = pg_sys::palloc0(std::mem::size_of::<IndexFetch>()) as *mut IndexFetch;

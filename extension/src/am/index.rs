@@ -144,11 +144,18 @@ unsafe extern "C-unwind" fn index_build_range_scan(
             end(scan);
         }
         let whole = start_block == 0 && blocks == pg_sys::InvalidBlockNumber;
-        if !whole || !first_participant {
+        if !whole || !first_participant || is_of_key(rel, index) {
             return heap_rows;
         }
         heap_rows + build_segments(rel, index, info, callback, callback_state)
     }
+}
+
+/// Whether an index is on the key of a keyed table: it holds heap rows only.
+unsafe fn is_of_key(rel: pg_sys::Relation, index: pg_sys::Relation) -> bool {
+    let key = crate::options::table::merge_key(rel);
+    // SAFETY: open relations.
+    !key.is_empty() && unsafe { crate::keys::model::is_key_shaped(rel, index, &key) }
 }
 
 /// A BRIN index summarises ranges of blocks, and segment rows have none in the file.
@@ -271,6 +278,9 @@ unsafe extern "C-unwind" fn index_validate_scan(
         {
             let _view = HeapView::of(rel);
             heap_call!(index_validate_scan(rel, index, info, snapshot, state));
+        }
+        if is_of_key(rel, index) {
+            return;
         }
         add_missing(rel, index, info, snapshot, state, &present);
     }

@@ -4,6 +4,7 @@
 //! The first few thousand rows that a command inserts go to the heap; when more follow, they go to a segment
 //! under construction. Rows of ON CONFLICT (speculative inserts) and new versions of rows stay in the heap.
 use crate::heap_call;
+use crate::keys::{self, index_shell};
 use crate::pg::toast::Toast;
 use crate::pg::{self, compat, raw};
 use crate::store::anchors::{self, Request};
@@ -17,6 +18,7 @@ use pgrx::{pg_guard, pg_sys};
 /// Puts this module's callbacks into the routine table.
 pub fn install(table: &mut pg_sys::TableAmRoutine) {
     table.tuple_insert = Some(tuple_insert);
+    table.tuple_insert_speculative = Some(tuple_insert_speculative);
     table.multi_insert = Some(multi_insert);
     table.finish_bulk_insert = Some(finish_bulk_insert);
     table.tuple_delete = Some(tuple_delete);
@@ -34,6 +36,9 @@ unsafe extern "C-unwind" fn tuple_insert(
 ) {
     // SAFETY: PostgreSQL passes a slot of the relation's row type.
     unsafe {
+        if keys::insert(rel, &[slot], cid, options, bistate) {
+            return;
+        }
         if builder::takes(rel, 1, cid) {
             // A bulk-insert state is a loader's (COPY, CREATE TABLE AS, a table rewrite): an INSERT may
             // return TIDs.
@@ -56,11 +61,34 @@ unsafe extern "C-unwind" fn multi_insert(
     // SAFETY: PostgreSQL passes `nslots` slots of the relation's row type.
     unsafe {
         let batch = std::slice::from_raw_parts(slots, nslots as usize);
+        if keys::insert(rel, batch, cid, options, bistate) {
+            return;
+        }
         if builder::takes(rel, batch.len(), cid) {
             builder::append(rel, batch, cid, !bistate.is_null());
         } else {
             heap_call!(multi_insert(rel, slots, nslots, cid, options, bistate));
         }
+    }
+}
+
+/// The rows of ON CONFLICT go to the heap; the key index and the segments are searched when their entries are
+/// made.
+#[pg_guard]
+unsafe extern "C-unwind" fn tuple_insert_speculative(
+    rel: pg_sys::Relation,
+    slot: *mut pg_sys::TupleTableSlot,
+    cid: pg_sys::CommandId,
+    options: i32,
+    bistate: *mut pg_sys::BulkInsertStateData,
+    token: u32,
+) {
+    index_shell::begin_rows(rel);
+    // SAFETY: PostgreSQL's arguments, passed on.
+    unsafe {
+        heap_call!(tuple_insert_speculative(
+            rel, slot, cid, options, bistate, token
+        ));
     }
 }
 
@@ -194,6 +222,7 @@ unsafe extern "C-unwind" fn tuple_update(
     lockmode: *mut pg_sys::LockTupleMode::Type,
     update_indexes: *mut bool,
 ) -> TM_Result::Type {
+    index_shell::begin_rows(rel);
     // SAFETY: PostgreSQL passes valid pointers; heap TIDs are passed on.
     unsafe {
         let Some(row) = RowNumber::from_tid(&*otid) else {
@@ -232,6 +261,7 @@ unsafe extern "C-unwind" fn tuple_update(
     lockmode: *mut pg_sys::LockTupleMode::Type,
     update_indexes: *mut pg_sys::TU_UpdateIndexes::Type,
 ) -> TM_Result::Type {
+    index_shell::begin_rows(rel);
     // SAFETY: PostgreSQL passes valid pointers; heap TIDs are passed on.
     unsafe {
         let Some(row) = RowNumber::from_tid(&*otid) else {

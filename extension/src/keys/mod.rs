@@ -1,22 +1,88 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Key models: tables with one row a key.
+//! Key models: tables with one row a key, merged on write (docs/decisions/0003).
 //!
 //! `planning` looks at statements before they are planned, `statement` knows which columns the running ones name,
-//! `merge` decides what becomes of two rows of one key.
+//! `merge` decides what becomes of two rows of one key. `model` says what the key of a table is and which index
+//! holds its heap rows; `code` turns keys into words or bytes that compare; `probe` finds keys in segments; `heap`
+//! finds and replaces rows in the heap; `single` writes one row, `bulk` a segment; `index_shell` stands in for
+//! functions of the key index; `plan` tells the planner what that index can do; `ddl` makes it.
 
+pub mod bulk;
+pub mod code;
+pub mod ddl;
+pub mod heap;
+pub mod index_shell;
 #[expect(
     dead_code,
     unused_imports,
-    reason = "the upsert path that asks for the rule comes next"
+    reason = "the upsert path asks for more of the rule next"
 )]
 pub mod merge;
+pub mod model;
+pub mod plan;
 pub mod planning;
+pub mod probe;
+pub mod single;
 pub mod statement;
 
-use pgrx::extension_sql_file;
+use crate::pg;
+use crate::write::builder;
+use pgrx::{extension_sql_file, pg_sys, PgSqlErrorCode};
 
 extension_sql_file!(
     "sql/functions.sql",
     name = "keys_functions",
     requires = ["types_scalars"]
 );
+
+/// Writes rows that are inserted into a keyed table; false when it has no key.
+///
+/// # Safety
+/// Slots of the relation's row type.
+pub unsafe fn insert(
+    rel: pg_sys::Relation,
+    slots: &[*mut pg_sys::TupleTableSlot],
+    cid: pg_sys::CommandId,
+    options: i32,
+    bistate: *mut pg_sys::BulkInsertStateData,
+) -> bool {
+    let Some(model) = model::of(rel) else {
+        return false;
+    };
+    refuse_partial(rel, cid);
+    let loader = !bistate.is_null();
+    if builder::takes_keyed(rel, &model, slots.len(), cid, loader) {
+        let quiet = loader || builder::is_quiet(cid);
+        index_shell::begin_rows(rel);
+        // SAFETY: passed on to the caller.
+        unsafe { builder::append(rel, slots, cid, quiet) };
+        return true;
+    }
+    let Some(index) = model.index else {
+        // CREATE TABLE AS into the heap: its key index, made afterwards, finds rows of equal keys.
+        return false;
+    };
+    // HEAP_INSERT_FROZEN: a row that may replace others is not visible to all.
+    let options = options & !crate::pg::toast::INSERT_FROZEN;
+    let insert = single::Insert {
+        cid,
+        options,
+        bistate,
+    };
+    // SAFETY: passed on to the caller.
+    unsafe { single::insert(rel, &model, index, slots, insert) };
+    true
+}
+
+fn refuse_partial(rel: pg_sys::Relation, cid: pg_sys::CommandId) {
+    if merge::Rule::of(rel, cid).is_some_and(|rule| !rule.replaces()) {
+        pg::refuse(
+            PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+            format!(
+                "partial updates of table \"{}\" are not supported yet",
+                pg::relation_name(rel)
+            ),
+            "Set doris.partial_update to off.",
+        );
+    }
+}

@@ -115,6 +115,17 @@ fn check_column(rel: pg_sys::Relation, option: &str, column: &str, before: &[Str
              filters. Use numeric where a key is fractional.",
         );
     }
+    if option.ends_with("_key") && option != "duplicate_key" && !unique_by_bytes(attribute) {
+        let type_name = type_name(attribute.atttypid);
+        pg::refuse(
+            PgSqlErrorCode::ERRCODE_INVALID_TABLE_DEFINITION,
+            format!(
+                "column \"{column}\" of table \"{table}\" has type {type_name}, which option \"{option}\" \
+                 does not support"
+            ),
+            "Keys are compared by their bytes: values of this type may be equal and yet look different.",
+        );
+    }
     // SAFETY: plain catalogue look-up.
     let deterministic = attribute.attcollation == pg_sys::InvalidOid
         || unsafe { pg_sys::get_collation_isdeterministic(attribute.attcollation) };
@@ -159,6 +170,26 @@ fn comparable(type_oid: pg_sys::Oid) -> bool {
             && !refused.contains(&base)
             && pg_sys::get_element_type(base) == pg_sys::InvalidOid
             && pg_sys::GetDefaultOpClass(base, pg_sys::BTREE_AM_OID) != pg_sys::InvalidOid
+    }
+}
+
+/// Whether equal values of an attribute have equal bytes, or are brought into one form (numerics).
+fn unique_by_bytes(attribute: &pg_sys::FormData_pg_attribute) -> bool {
+    // BTEQUALIMAGE_PROC of access/nbtree.h.
+    const EQUAL_IMAGE: i16 = 4;
+    // SAFETY: catalogue look-ups of a type that has a btree operator class; the support function takes a type.
+    unsafe {
+        let base = pg_sys::getBaseType(attribute.atttypid);
+        if base == pg_sys::NUMERICOID {
+            return true;
+        }
+        let class = pg_sys::GetDefaultOpClass(base, pg_sys::BTREE_AM_OID);
+        let family = pg_sys::get_opclass_family(class);
+        let input = pg_sys::get_opclass_input_type(class);
+        let procedure = pg_sys::get_opfamily_proc(family, input, input, EQUAL_IMAGE);
+        procedure != pg_sys::InvalidOid
+            && pg_sys::OidFunctionCall1Coll(procedure, attribute.attcollation, input.into()).value()
+                != 0
     }
 }
 

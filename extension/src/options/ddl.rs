@@ -11,6 +11,7 @@
 //! What PostgreSQL does to relations in between (inherited columns, partitions, renamed and dropped columns,
 //! in whatever way) is told by the object access hook. An error rolls all of it back.
 use super::{check, table};
+use crate::keys;
 use crate::pg::{self, compat, raw};
 use pgrx::{pg_guard, pg_sys, PgList, PgSqlErrorCode};
 use std::cell::RefCell;
@@ -107,6 +108,9 @@ unsafe extern "C-unwind" fn process_utility(
 ) {
     // SAFETY: the hook's arguments are passed on as they came, but for a statement of our own copy.
     unsafe {
+        if screened(pstmt) {
+            return;
+        }
         let copy = before(pstmt);
         let (run, read_only) = if copy.is_null() {
             (pstmt, read_only)
@@ -119,6 +123,29 @@ unsafe extern "C-unwind" fn process_utility(
         );
         if !copy.is_null() {
             after();
+        }
+    }
+}
+
+/// Whether a statement about an index is done already: it asks for the key index that a table has.
+#[pg_guard]
+unsafe extern "C-unwind" fn screened(pstmt: *mut pg_sys::PlannedStmt) -> bool {
+    // SAFETY: a valid statement; the casts follow its tag.
+    unsafe {
+        let statement = (*pstmt).utilityStmt;
+        match (*statement).type_ {
+            pg_sys::NodeTag::T_IndexStmt if extension_exists() => {
+                keys::ddl::is_present(statement.cast())
+            }
+            pg_sys::NodeTag::T_DropStmt => {
+                let drop = statement as *mut pg_sys::DropStmt;
+                let index = (*drop).removeType == pg_sys::ObjectType::OBJECT_INDEX;
+                if index && extension_exists() {
+                    keys::ddl::check_drop(drop);
+                }
+                false
+            }
+            _ => false,
         }
     }
 }
@@ -308,6 +335,9 @@ unsafe fn prepare_alter(alter: *mut pg_sys::AlterTableStmt) -> Frame {
         let mut any = false;
         for command in PgList::<pg_sys::AlterTableCmd>::from_pg((*alter).cmds).iter_ptr() {
             use pg_sys::AlterTableType::*;
+            if (*command).subtype == AT_AlterColumnType {
+                check_type_change(alter, command);
+            }
             let reset = (*command).subtype == AT_ResetRelOptions;
             if reset || (*command).subtype == AT_SetRelOptions {
                 any = true;
@@ -317,8 +347,11 @@ unsafe fn prepare_alter(alter: *mut pg_sys::AlterTableStmt) -> Frame {
                 changes.extend(ours.into_iter().map(|option| (reset, option)));
             }
         }
-        let none = Frame::default();
+        let mut none = Frame::default();
         if !any {
+            // Whatever it does to constraints, a keyed table keeps a key index.
+            let keyed = lock_altered(alter).filter(|relid| is_keyed(*relid));
+            none.altered.extend(keyed);
             return none;
         }
         let Some(relid) = lock_altered(alter) else {
@@ -339,6 +372,43 @@ unsafe fn prepare_alter(alter: *mut pg_sys::AlterTableStmt) -> Frame {
             options,
             stripped: Some(relid),
             ..none
+        }
+    }
+}
+
+fn is_key(option: &str) -> bool {
+    option == "unique_key" || option == "aggregate_key"
+}
+
+fn is_keyed(relid: pg_sys::Oid) -> bool {
+    let options = table::stored(relid);
+    options.iter().any(|(option, _)| is_key(option))
+}
+
+/// Refuses a new type of a column of the key: rows of different keys might come to have the same.
+unsafe fn check_type_change(
+    alter: *mut pg_sys::AlterTableStmt,
+    command: *mut pg_sys::AlterTableCmd,
+) {
+    // SAFETY: an ALTER statement and one of its commands, which names a column.
+    unsafe {
+        let Some(relid) = lock_altered(alter) else {
+            return;
+        };
+        let column = std::ffi::CStr::from_ptr((*command).name).to_string_lossy();
+        let key = table::stored(relid)
+            .into_iter()
+            .find(|(option, _)| is_key(option));
+        if let Some((option, _)) = key.filter(|(_, key)| {
+            let names = table::column_names(key);
+            names.iter().any(|name| *name == column)
+        }) {
+            let table = name_of((*alter).relation);
+            pg::refuse(
+                PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+                format!("cannot change the type of column \"{column}\" of table \"{table}\": it is in the table's {option}"),
+                "A table's key is fixed when it is created: create another table and copy the rows.",
+            );
         }
     }
 }
@@ -478,6 +548,20 @@ fn settle_one(frame: &Frame, relid: pg_sys::Oid, new: bool) {
     };
     if checked != before {
         table::store(relid, &checked);
+    }
+    settle_key(relid);
+}
+
+/// Gives a keyed table its key index, once its options are stored.
+fn settle_key(relid: pg_sys::Oid) {
+    // SAFETY: as in `settle_one`; the relation is closed while its index is made.
+    unsafe {
+        let rel = pg_sys::try_relation_open(relid, pg_sys::NoLock as i32);
+        if rel.is_null() {
+            return;
+        }
+        keys::ddl::settle(rel);
+        pg_sys::relation_close(rel, pg_sys::NoLock as i32);
     }
 }
 

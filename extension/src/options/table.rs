@@ -224,6 +224,15 @@ pub fn sort_key(rel: pg_sys::Relation) -> Vec<u16> {
         .unwrap_or_default()
 }
 
+/// The key of a table that has one row a key; none for other tables.
+pub fn merge_key(rel: pg_sys::Relation) -> Vec<u16> {
+    let key = columns_of(rel, "unique_key");
+    if key.is_empty() {
+        return columns_of(rel, "aggregate_key");
+    }
+    key
+}
+
 /// The columns with bloom filters.
 pub fn bloom_columns(rel: pg_sys::Relation) -> Vec<u16> {
     columns_of(rel, "bloom_filter")

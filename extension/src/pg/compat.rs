@@ -318,3 +318,37 @@ pub unsafe fn string_value(node: *mut pg_sys::Node) -> String {
             .into_owned()
     }
 }
+
+/// `DefineIndex` for a table that the running command has made or altered, without a check of the user's rights.
+///
+/// # Safety
+/// A valid statement about columns of the table.
+pub unsafe fn define_index(table: pg_sys::Oid, statement: *mut pg_sys::IndexStmt) {
+    let none = pg_sys::InvalidOid;
+    // SAFETY: passed on to the caller.
+    unsafe {
+        #[cfg(feature = "pg15")]
+        pg_sys::DefineIndex(
+            table, statement, none, none, none, false, false, false, false, true,
+        );
+        #[cfg(not(feature = "pg15"))]
+        pg_sys::DefineIndex(
+            table, statement, none, none, none, -1, false, false, false, false, true,
+        );
+    }
+}
+
+/// What a table access method's update says of the index entries that the new version needs.
+#[cfg(feature = "pg15")]
+pub type UpdateIndexes = bool;
+/// As above.
+#[cfg(not(feature = "pg15"))]
+pub type UpdateIndexes = pg_sys::TU_UpdateIndexes::Type;
+
+/// Whether the new version needs none, but perhaps in summarising indexes, which doris tables do not have.
+pub fn needs_no_entries(update: UpdateIndexes) -> bool {
+    #[cfg(feature = "pg15")]
+    return !update;
+    #[cfg(not(feature = "pg15"))]
+    return update != pg_sys::TU_UpdateIndexes::TU_All;
+}

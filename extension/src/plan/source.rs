@@ -104,6 +104,7 @@ impl TableSource {
             .map(|n| all[usize::from(*n) - 1])
             .collect();
         let predicate = super::prune::predicate(&source.filters, &source.attributes);
+        crate::write::builder::publish_pending(rel);
         let toast = Toast::open(rel, pg_sys::AccessShareLock as i32);
         let pending: VecDeque<Pending> = toast
             .as_ref()

@@ -60,6 +60,7 @@ impl Cursor {
         attrs: Rc<Vec<Attr>>,
         needed: Vec<bool>,
     ) -> Self {
+        builder::publish_pending(main);
         let toast = Toast::open(main, pg_sys::AccessShareLock as i32);
         let segments = toast
             .as_ref()

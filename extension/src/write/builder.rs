@@ -10,6 +10,8 @@
 use super::column::Column;
 use super::kind::{self, Kind};
 use super::parallel::encode_columns;
+use crate::keys::bulk::{self, Batch};
+use crate::keys::model::{self as key_model, Model};
 use crate::options;
 use crate::pg::toast::{Toast, INSERT_FROZEN};
 use crate::pg::{self, compat, raw};
@@ -33,7 +35,8 @@ struct Builder {
     subid: pg_sys::SubTransactionId,
     cid: pg_sys::CommandId,
     entry: Entry,
-    entry_tid: pg_sys::ItemPointerData,
+    /// Where the entry is. A segment of a keyed table whose TIDs nobody asks for has none until it is written.
+    entry_tid: Option<pg_sys::ItemPointerData>,
     columns: Vec<Column>,
     rows: u32,
     bytes: usize,
@@ -54,6 +57,7 @@ thread_local! {
     static BUILDERS: RefCell<Vec<Builder>> = const { RefCell::new(Vec::new()) };
     static FROZEN: Cell<bool> = const { Cell::new(false) };
     static COUNTS: RefCell<Vec<Count>> = const { RefCell::new(Vec::new()) };
+    static QUIET: RefCell<Vec<(pg_sys::CommandId, f64)>> = const { RefCell::new(Vec::new()) };
 }
 
 /// While it lives, new segments are seen by every snapshot at once: for rewriting a table that nobody else can
@@ -74,13 +78,50 @@ impl Drop for Frozen {
     }
 }
 
+/// A command inserts an estimated number of rows and tells nobody their TIDs.
+pub fn note_quiet(cid: pg_sys::CommandId, rows: f64) {
+    QUIET.with_borrow_mut(|quiet| {
+        quiet.retain(|q| q.0 != cid);
+        quiet.push((cid, rows));
+    });
+}
+
+/// Whether a command tells nobody the TIDs of the rows that it inserts.
+pub fn is_quiet(cid: pg_sys::CommandId) -> bool {
+    QUIET.with_borrow(|quiet| quiet.iter().any(|q| q.0 == cid))
+}
+
 /// Whether the next `rows` rows of a command's inserts go to a segment.
 pub fn takes(rel: pg_sys::Relation, rows: usize, cid: pg_sys::CommandId) -> bool {
+    takes_after(rel, rows, cid, options::rows_to_heap())
+}
+
+/// Whether the next `rows` rows that a command inserts into a keyed table go to a segment: those of a loader are
+/// collected from the first on, as they are searched for together.
+pub fn takes_keyed(
+    rel: pg_sys::Relation,
+    model: &Model,
+    rows: usize,
+    cid: pg_sys::CommandId,
+    loader: bool,
+) -> bool {
+    let few = options::rows_to_heap();
+    let many =
+        QUIET.with_borrow(|quiet| quiet.iter().any(|q| q.0 == cid && q.1 > few as f64 * 2.0));
+    let first = if loader || many || model.index.is_none() {
+        0
+    } else {
+        few
+    };
+    !model.row_triggers && takes_after(rel, rows, cid, first)
+}
+
+fn takes_after(rel: pg_sys::Relation, rows: usize, cid: pg_sys::CommandId, first: u64) -> bool {
     let relid = pg::relation_id(rel);
     let known = COUNTS.with_borrow_mut(|counts| {
         let count = count_of(counts, relid, cid);
         count.rows += rows as u64;
-        if count.rows <= options::rows_to_heap() {
+        if count.rows <= first {
             return Some(false);
         }
         count.allowed
@@ -200,42 +241,76 @@ impl Builder {
                 let (value, null) = (*(*slot).tts_values.add(i), *(*slot).tts_isnull.add(i));
                 self.bytes += column.push(value, null);
             }
-            (*slot).tts_tid = RowNumber(self.entry.first_row + u64::from(self.rows)).to_tid();
+            let first = match self.entry_tid {
+                Some(_) => self.entry.first_row,
+                None => 0,
+            };
+            (*slot).tts_tid = RowNumber(first + u64::from(self.rows)).to_tid();
         }
         self.rows += 1;
     }
 }
 
-/// Registers a new segment and begins to build it.
-fn begin(rel: pg_sys::Relation, cid: pg_sys::CommandId, bulk: bool) {
+/// Registers a segment; returns its entry and where that is.
+fn register(
+    rel: pg_sys::Relation,
+    rows: u32,
+    cid: pg_sys::CommandId,
+) -> (Entry, pg_sys::ItemPointerData) {
     let toast = Toast::open(rel, pg_sys::RowExclusiveLock as i32)
         .unwrap_or_else(|| pg::report_corrupt(rel, "no column store"));
     crate::am::relation::ensure_first_block(rel);
-    let (first_row, _, capacity) = directory::reserve(rel, &toast, u64::from(SEGMENT_ROWS), 0);
+    let (first_row, _, capacity) = directory::reserve(rel, &toast, u64::from(rows), 0);
     let entry = Entry {
+        first_row,
+        capacity,
+        ..unregistered()
+    };
+    let key = (keys::DIRECTORY, entry.key());
+    let visibility = if FROZEN.get() { INSERT_FROZEN } else { 0 };
+    let at = toast.insert(key, &entry.encode(), cid, visibility, std::ptr::null_mut());
+    (entry, at)
+}
+
+fn unregistered() -> Entry {
+    Entry {
         state: State::Building,
         level: 0,
         rows: 0,
-        first_row,
-        capacity,
+        first_row: u64::MAX,
+        capacity: u64::from(SEGMENT_ROWS),
         first_chunk: 0,
         stream_bytes: 0,
         footer_offset: 0,
         first_block: 0,
         checksum: 0,
-    };
-    let key = (keys::DIRECTORY, entry.key());
-    let visibility = if FROZEN.get() { INSERT_FROZEN } else { 0 };
-    let entry_tid = toast.insert(key, &entry.encode(), cid, visibility, std::ptr::null_mut());
+    }
+}
+
+/// Begins to build a segment.
+fn begin(rel: pg_sys::Relation, cid: pg_sys::CommandId, bulk: bool) {
+    let model = key_model::of(rel);
     let attrs = attrs::of(rel);
     let columns = attrs.iter().map(|a| Column::new(a.kind)).collect();
     // SAFETY: an open relation; plain calls.
     let (subid, unobserved) = unsafe {
         let triggers = !(*rel).trigdesc.is_null();
-        (
-            pg_sys::GetCurrentSubTransactionId(),
-            bulk && !(*(*rel).rd_rel).relhasindex && !triggers,
-        )
+        let indexed = (*(*rel).rd_rel).relhasindex;
+        let unobserved = match &model {
+            // The key index takes no TIDs of segment rows.
+            Some(model) => {
+                let after = triggers && (*(*rel).trigdesc).trig_insert_after_row;
+                model.other_indexes.is_empty() && !after
+            }
+            None => !indexed && !triggers,
+        };
+        (pg_sys::GetCurrentSubTransactionId(), bulk && unobserved)
+    };
+    let (entry, entry_tid) = if unobserved && model.is_some() {
+        (unregistered(), None)
+    } else {
+        let (entry, at) = register(rel, SEGMENT_ROWS, cid);
+        (entry, Some(at))
     };
     let builder = Builder {
         relid: pg::relation_id(rel),
@@ -288,6 +363,16 @@ fn flush_where(mut wanted: impl FnMut(&Builder) -> bool) {
     }
 }
 
+/// Publishes what the current subtransaction has inserted into a keyed table, before the table is searched or
+/// read: a row under construction is beside the one that it replaces.
+pub fn publish_pending(rel: pg_sys::Relation) {
+    let relid = pg::relation_id(rel);
+    let any = BUILDERS.with_borrow(|builders| builders.iter().any(|b| b.relid == relid));
+    if any && key_model::of(rel).is_some() {
+        flush_where(|b| b.relid == relid);
+    }
+}
+
 /// Writes out what a command of the current subtransaction has inserted.
 pub fn flush_command(cid: pg_sys::CommandId) {
     flush_where(|b| b.cid == cid);
@@ -306,6 +391,9 @@ pub fn forget(subid: Option<pg_sys::SubTransactionId>) {
         None => builders.clear(),
     });
     COUNTS.with_borrow_mut(Vec::clear);
+    if subid.is_none() {
+        QUIET.with_borrow_mut(Vec::clear);
+    }
 }
 
 /// Encodes a finished segment, writes its stream and completes its directory entry.
@@ -337,7 +425,7 @@ fn write_segment(rel: pg_sys::Relation, toast: &Toast, builder: Builder) {
         ..
     } = builder;
     let attrs = attrs::of(rel);
-    let columns = columns
+    let columns: Vec<(Kind, Vector)> = columns
         .into_iter()
         .map(|c| (c.kind(), c.finish()))
         .collect();
@@ -346,7 +434,52 @@ fn write_segment(rel: pg_sys::Relation, toast: &Toast, builder: Builder) {
     } else {
         Vec::new()
     };
-    let (stream, footer_offset) = encode(rel, &attrs, columns, &sort_key);
+    let (Some(model), entry_tid) = (key_model::of(rel), entry_tid) else {
+        let stream = encode(rel, &attrs, columns, &sort_key);
+        let reserved = fill(rel, toast, &mut entry, rows, cid, stream);
+        let entry_tid = entry_tid.unwrap_or_else(|| pg::report_corrupt(rel, "no directory entry"));
+        complete(rel, toast, entry, entry_tid, reserved);
+        return;
+    };
+    let mut batch = Batch::fold(&model, columns, unobserved);
+    let few = unobserved && batch.len() as u64 <= options::rows_to_heap();
+    if let (true, Some(index)) = (few, model.index) {
+        bulk::to_heap(rel, &model, index, &batch, cid);
+        return;
+    }
+    let columns = std::mem::take(&mut batch.columns);
+    let rows = columns.first().map_or(0, |c| c.1.len() as u32);
+    batch.columns.clone_from(&columns);
+    let stream = if batch.sorted {
+        encode_as_is(rel, &attrs, columns, sort_order(&sort_key))
+    } else {
+        encode(rel, &attrs, columns, &sort_key)
+    };
+    let entry_tid = entry_tid.unwrap_or_else(|| {
+        let (registered, at) = register(rel, rows, cid);
+        entry = registered;
+        at
+    });
+    let reserved = fill(rel, toast, &mut entry, rows, cid, stream);
+    let segment = bulk::Segment {
+        batch: &batch,
+        first_row: entry.first_row,
+        cid,
+    };
+    bulk::publish(rel, toast, &model, &segment, || {
+        complete(rel, toast, entry, entry_tid, reserved);
+    });
+}
+
+/// Writes a segment's stream and notes in its entry where it is; returns the end of its reserved row numbers.
+fn fill(
+    rel: pg_sys::Relation,
+    toast: &Toast,
+    entry: &mut Entry,
+    rows: u32,
+    cid: pg_sys::CommandId,
+    (stream, footer_offset): (Vec<u8>, u64),
+) -> u64 {
     let (_, first_chunk, _) = directory::reserve(rel, toast, 0, chunks::count(stream.len() as u64));
     entry.first_block = chunks::write(toast, first_chunk, &stream, cid);
     entry.first_chunk = first_chunk;
@@ -356,9 +489,20 @@ fn write_segment(rel: pg_sys::Relation, toast: &Toast, builder: Builder) {
     entry.checksum = segment::checksum(&stream[footer_offset as usize..]);
     entry.state = State::Sealed;
     let reserved_end = entry.first_row + entry.capacity;
-    let used_end = entry.first_row + u64::from(rows);
     entry.capacity = u64::from(rows).next_multiple_of(crate::store::entry::ROW_UNIT);
+    reserved_end
+}
+
+/// Completes a segment's entry: from now on others read it.
+fn complete(
+    rel: pg_sys::Relation,
+    toast: &Toast,
+    entry: Entry,
+    entry_tid: pg_sys::ItemPointerData,
+    reserved_end: u64,
+) {
     toast.change_in_place(entry_tid, |bytes| bytes.copy_from_slice(&entry.encode()));
+    let used_end = entry.first_row + u64::from(entry.rows);
     directory::give_back(rel, toast, used_end, reserved_end);
 }
 
@@ -380,16 +524,19 @@ pub fn encode(
             *vector = vector.take(&order);
         }
     }
+    encode_as_is(rel, attrs, columns, sort_order(sort_key))
+}
+
+fn sort_order(sort_key: &[u16]) -> SortOrder {
     let key = |id: &u16| SortKey {
         column: *id,
         descending: false,
         nulls_first: false,
     };
-    let sort = SortOrder {
+    SortOrder {
         keys: sort_key.iter().map(key).collect(),
         sorted: !sort_key.is_empty(),
-    };
-    encode_as_is(rel, attrs, columns, sort)
+    }
 }
 
 /// Encodes columns as a segment, rows in the order they are in; `sort` says what that order is.

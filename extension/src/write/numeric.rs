@@ -135,3 +135,31 @@ pub fn display_scale(bytes: &[u8]) -> Option<u16> {
         _ => Some(header & SCALE_MASK),
     }
 }
+
+/// Bytes that are equal for equal numerics, whatever their display scales.
+pub fn canonical(bytes: &[u8]) -> Vec<u8> {
+    let Some(header) = u16_at(bytes, 0) else {
+        return Vec::new();
+    };
+    let (sign, weight, digits) = match header & SIGN_MASK {
+        SPECIAL => return vec![0xff, (header >> 8) as u8],
+        SHORT => {
+            let low = (header & SHORT_WEIGHT_MASK) as i16;
+            let below_one = header & SHORT_WEIGHT_SIGN != 0;
+            let weight = if below_one { low - 64 } else { low };
+            (header & SHORT_NEGATIVE != 0, weight, &bytes[2..])
+        }
+        sign => {
+            let weight = u16_at(bytes, 2).unwrap_or_default() as i16;
+            (sign == NEGATIVE, weight, bytes.get(4..).unwrap_or_default())
+        }
+    };
+    if digits.is_empty() {
+        // Zero: its weight says nothing.
+        return vec![0];
+    }
+    let mut out = vec![1 + u8::from(sign)];
+    out.extend_from_slice(&weight.to_be_bytes());
+    out.extend_from_slice(digits);
+    out
+}

@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Publishing a segment of a keyed table: of the rows of one key in the batch one stays, and the rows that they
+//! replace are marked dead.
+//!
+//! The column data is in the chunks before, and its directory entry says that the segment is still being built,
+//! so that nobody looks for keys in it. Inside the gate, alone, the segments and the heap are searched at the
+//! latest state. If an open transaction is at work on one of the keys, the gate is given up, that transaction
+//! waited for, and the search begins anew: until it succeeds, nobody waits for this transaction because of this
+//! segment. Then the replaced rows are marked and the entry is completed.
+use super::code::{self, Keys};
+use super::heap::{self, Holder, Live, Open, Search};
+use super::model::Model;
+use super::probe;
+use super::single;
+use crate::pg::raw;
+use crate::pg::toast::Toast;
+use crate::read::datum::{datum, Arena};
+use crate::store::deletes::{self, Refused, Why};
+use crate::store::gate::{Gate, Mode};
+use crate::store::tid::RowNumber;
+use crate::write::kind::Kind;
+use doris_storage::vector::Vector;
+use pg_sys::TM_Result::{TM_BeingModified, TM_Ok};
+use pgrx::pg_sys;
+use std::cmp::Ordering;
+
+/// Rows of a load, of one key each.
+pub struct Batch {
+    /// The columns as they will be stored.
+    pub columns: Vec<(Kind, Vector)>,
+    /// They are in the order of the key.
+    pub sorted: bool,
+    /// Positions of rows that are stored though others of the same key came later.
+    pub losers: Vec<u32>,
+    /// The keys, sorted.
+    keys: Keys,
+    /// The position of each key's row.
+    places: Vec<u32>,
+}
+
+impl Batch {
+    /// Leaves one row a key: the last. Rows whose TIDs nobody knows are sorted by the key, and only those that
+    /// stay are stored.
+    pub fn fold(model: &Model, columns: Vec<(Kind, Vector)>, unobserved: bool) -> Self {
+        let key_columns: Vec<(&Vector, u16)> = model
+            .columns
+            .iter()
+            .map(|c| {
+                let (kind, vector) = &columns[usize::from(c.attr.number) - 1];
+                (vector, kind.scale())
+            })
+            .collect();
+        let keys = Keys::of(model, &key_columns);
+        let order = keys.order();
+        let mut winners: Vec<u32> = Vec::with_capacity(order.len());
+        let mut losers = Vec::new();
+        for (at, row) in order.iter().enumerate() {
+            let last = order.get(at + 1).is_none_or(|next| {
+                keys.compare(*row as usize, &keys, *next as usize) != Ordering::Equal
+            });
+            if last {
+                winners.push(*row);
+            } else {
+                losers.push(*row);
+            }
+        }
+        let sorted_keys = keys.take(&winners);
+        if !unobserved {
+            losers.sort_unstable();
+            return Self {
+                columns,
+                sorted: false,
+                losers,
+                keys: sorted_keys,
+                places: winners,
+            };
+        }
+        let in_place = losers.is_empty() && winners.iter().zip(0..).all(|(row, at)| *row == at);
+        let columns: Vec<(Kind, Vector)> = if in_place {
+            columns
+        } else {
+            columns
+                .into_iter()
+                .map(|(kind, vector)| (kind, vector.take(&winners)))
+                .collect()
+        };
+        let sorted = model.columns.iter().all(|c| {
+            let (kind, _) = columns[usize::from(c.attr.number) - 1];
+            code::orders_as_stored(c, kind.physical())
+        });
+        Self {
+            columns,
+            sorted,
+            losers: Vec::new(),
+            places: (0..winners.len() as u32).collect(),
+            keys: sorted_keys,
+        }
+    }
+
+    /// How many rows stay.
+    pub fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// The Datums of a key.
+    fn values(&self, model: &Model, key: usize, arena: &mut Arena) -> Vec<(pg_sys::Datum, bool)> {
+        let row = self.places[key] as usize;
+        model
+            .columns
+            .iter()
+            .map(|c| {
+                let (kind, vector) = &self.columns[usize::from(c.attr.number) - 1];
+                let value = datum(vector, row, &c.attr, kind.scale(), arena);
+                (value.unwrap_or(pg_sys::Datum::from(0)), value.is_none())
+            })
+            .collect()
+    }
+}
+
+/// Why an attempt inside the gate did not succeed.
+enum Busy {
+    Open(Open),
+    HeapRow(Live),
+    SegmentRow(RowNumber),
+    /// Somebody changed a row meanwhile.
+    Again,
+}
+
+/// A segment to be published.
+pub struct Segment<'a> {
+    /// Its rows.
+    pub batch: &'a Batch,
+    /// The number of its first row.
+    pub first_row: u64,
+    /// The command that loads it.
+    pub cid: pg_sys::CommandId,
+}
+
+/// Publishes a segment: marks the rows that it replaces, and calls `complete`, which completes its entry.
+pub fn publish(
+    rel: pg_sys::Relation,
+    toast: &Toast,
+    model: &Model,
+    segment: &Segment,
+    complete: impl FnOnce(),
+) {
+    loop {
+        let gate = Gate::take(toast, Mode::Bulk);
+        match replace(&gate, rel, toast, model, segment) {
+            Ok(()) => {
+                complete();
+                drop(gate);
+                return;
+            }
+            Err(busy) => {
+                drop(gate);
+                wait(rel, toast, segment.cid, busy);
+            }
+        }
+        pgrx::check_for_interrupts!();
+    }
+}
+
+fn wait(rel: pg_sys::Relation, toast: &Toast, cid: pg_sys::CommandId, busy: Busy) {
+    match busy {
+        Busy::Open(open) => open.wait(rel),
+        Busy::HeapRow(row) => {
+            let mode = pg_sys::LockTupleMode::LockTupleExclusive;
+            heap::wait_for_row(rel, row, mode, cid);
+        }
+        Busy::SegmentRow(row) => single::wait_for_segment_row(rel, toast, row, cid),
+        Busy::Again => {}
+    }
+}
+
+#[allow(non_upper_case_globals)] // PostgreSQL's names
+/// Finds and marks what a segment's rows replace.
+fn replace(
+    gate: &Gate,
+    rel: pg_sys::Relation,
+    toast: &Toast,
+    model: &Model,
+    segment: &Segment,
+) -> Result<(), Busy> {
+    let batch = segment.batch;
+    let open = |xid| Busy::Open(Open { xid, token: 0 });
+    let in_segments =
+        probe::hits(rel, toast, model, &batch.keys, segment.first_row).map_err(open)?;
+    let in_heap = heap_rows(rel, model, batch)?;
+    for live in &in_heap {
+        single::check_replaceable(rel, model, live.seen);
+    }
+    for (found, _) in &in_segments {
+        single::check_replaceable(rel, model, single::is_seen(rel, toast, found));
+    }
+    for live in in_heap {
+        match heap::delete(rel, live, segment.cid) {
+            TM_Ok => {}
+            TM_BeingModified => return Err(Busy::HeapRow(live)),
+            _ => return Err(Busy::Again),
+        }
+    }
+    // Segments come in the order of their rows.
+    let mut dead: Vec<u64> = Vec::new();
+    for (_, rows) in in_segments {
+        dead.extend(rows.iter().map(|row| row.0));
+    }
+    bury(gate, rel, toast, &dead, segment.cid)?;
+    let losers = batch.losers.iter();
+    let losers: Vec<u64> = losers.map(|p| segment.first_row + u64::from(*p)).collect();
+    bury(gate, rel, toast, &losers, segment.cid)
+}
+
+/// The live heap rows of a batch's keys.
+fn heap_rows(rel: pg_sys::Relation, model: &Model, batch: &Batch) -> Result<Vec<Live>, Busy> {
+    let mut rows = Vec::new();
+    let Some(index) = model.index else {
+        return Ok(rows);
+    };
+    let mut search = Search::open(rel, model, index);
+    if search.is_empty() {
+        return Ok(rows);
+    }
+    let mut arena = Arena::default();
+    for key in 0..batch.len() {
+        arena.reset();
+        let values = batch.values(model, key, &mut arena);
+        // SAFETY: values of the key columns' types, which live in the arena.
+        match unsafe { search.find(&values) } {
+            Holder::None => {}
+            Holder::Open(open) => return Err(Busy::Open(open)),
+            Holder::Row(live) => rows.push(live),
+        }
+        pgrx::check_for_interrupts!();
+    }
+    Ok(rows)
+}
+
+/// Marks segment rows dead, without waiting.
+fn bury(
+    gate: &Gate,
+    rel: pg_sys::Relation,
+    toast: &Toast,
+    rows: &[u64],
+    cid: pg_sys::CommandId,
+) -> Result<(), Busy> {
+    // SAFETY: plain variable of this backend.
+    if unsafe { pg_sys::XactIsoLevel } == pg_sys::XACT_SERIALIZABLE as i32 {
+        for row in rows {
+            raw::conflict_in(rel, Some(RowNumber(*row).to_tid()));
+        }
+    }
+    let refused = deletes::bury_many(gate, rel, toast, rows, cid);
+    match refused.first() {
+        None => Ok(()),
+        Some(Refused { row, why }) => Err(match why {
+            Why::InProgress(xid) => Busy::Open(Open {
+                xid: *xid,
+                token: 0,
+            }),
+            Why::Locked => Busy::SegmentRow(*row),
+            Why::Own(_) | Why::Committed(_) => Busy::Again,
+        }),
+    }
+}
+
+/// Writes the rows of a small batch one by one.
+pub fn to_heap(
+    rel: pg_sys::Relation,
+    model: &Model,
+    index: pg_sys::Oid,
+    batch: &Batch,
+    cid: pg_sys::CommandId,
+) {
+    let attrs = crate::read::attrs::of(rel);
+    let mut arena = Arena::default();
+    // SAFETY: a slot of our own with an element an attribute; its Datums live in the arena until it is cleared.
+    unsafe {
+        let slot =
+            pg_sys::MakeSingleTupleTableSlot((*rel).rd_att, &raw const pg_sys::TTSOpsVirtual);
+        for row in 0..batch.len() {
+            arena.reset();
+            pg_sys::ExecClearTuple(slot);
+            for (i, (attr, (kind, vector))) in attrs.iter().zip(&batch.columns).enumerate() {
+                let value = if attr.dropped {
+                    None
+                } else {
+                    datum(vector, row, attr, kind.scale(), &mut arena)
+                };
+                *(*slot).tts_values.add(i) = value.unwrap_or(pg_sys::Datum::from(0));
+                *(*slot).tts_isnull.add(i) = value.is_none();
+            }
+            pg_sys::ExecStoreVirtualTuple(slot);
+            let insert = single::Insert {
+                cid,
+                options: 0,
+                bistate: std::ptr::null_mut(),
+            };
+            single::insert(rel, model, index, &[slot], insert);
+        }
+        pg_sys::ExecDropSingleTupleTableSlot(slot);
+    }
+}

@@ -1,0 +1,516 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Stand-ins for functions of a keyed table's indexes, put into their relation cache entries.
+//!
+//! - `aminsert` makes no entries of segment rows in the key index, nor of heap rows that the upsert has entered
+//!   already; of a heap-only version it makes none in any index. For the other rows it also searches the
+//!   segments, as the uniqueness check of the btree sees the heap only.
+//! - `amgettuple` returns the segment rows of a key after the heap's: to UPDATE and DELETE by key, to foreign
+//!   keys, to the arbiter check of ON CONFLICT.
+//!
+//! PostgreSQL copies an index access method's functions into each relation cache entry and does not renew the
+//! copy while the index is open. Every way into the table's access method puts the stand-ins there.
+use super::code::Keys;
+use super::heap::Open;
+use super::model::{self, Model};
+use super::probe;
+use crate::am::is_doris;
+use crate::pg::toast::Toast;
+use crate::pg::{self, raw};
+use crate::store::directory;
+use crate::store::gate::{Gate, Mode};
+use crate::store::tid::RowNumber;
+use crate::write::builder;
+use pg_sys::IndexUniqueCheck::*;
+use pgrx::{pg_guard, pg_sys, PgSqlErrorCode};
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+
+/// The functions that were replaced, of one index access method.
+#[derive(Clone, Copy)]
+struct Originals {
+    insert: pg_sys::aminsert_function,
+    gettuple: pg_sys::amgettuple_function,
+    rescan: pg_sys::amrescan_function,
+    endscan: pg_sys::amendscan_function,
+}
+
+/// A row that needs no further index entries.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Entered {
+    rel: pg_sys::Oid,
+    block: u32,
+    offset: u16,
+    /// In any index, not only the key index.
+    anywhere: bool,
+}
+
+/// The segment rows of a running index scan.
+#[derive(Default)]
+struct Rows {
+    rows: Option<Vec<RowNumber>>,
+    /// The current one; -1 before the first.
+    at: i64,
+    /// The scan is among them, not in the heap.
+    within: bool,
+    recheck: bool,
+    started: bool,
+}
+
+thread_local! {
+    static ORIGINALS: RefCell<HashMap<pg_sys::Oid, Originals>> = RefCell::default();
+    static ENTERED: RefCell<Vec<Entered>> = const { RefCell::new(Vec::new()) };
+    static SCANS: RefCell<HashMap<usize, Rows>> = RefCell::default();
+    static HEAP_ONLY: Cell<u32> = const { Cell::new(0) };
+}
+
+/// While it lives, scans of key indexes return heap rows only.
+pub struct HeapOnly(());
+
+impl HeapOnly {
+    /// Begins it.
+    pub fn begin() -> Self {
+        HEAP_ONLY.set(HEAP_ONLY.get() + 1);
+        Self(())
+    }
+}
+
+impl Drop for HeapOnly {
+    fn drop(&mut self) {
+        HEAP_ONLY.set(HEAP_ONLY.get() - 1);
+    }
+}
+
+/// Forgets what belonged to a transaction.
+pub fn forget() {
+    ENTERED.with_borrow_mut(Vec::clear);
+    SCANS.with_borrow_mut(HashMap::clear);
+}
+
+/// Puts the stand-ins into the open indexes of a table.
+pub fn cover(rel: pg_sys::Relation) {
+    let Some(model) = model::of(rel) else { return };
+    for oid in &model.key_indexes {
+        cover_index(*oid, true);
+    }
+    for oid in &model.other_indexes {
+        cover_index(*oid, false);
+    }
+}
+
+fn cover_index(oid: pg_sys::Oid, of_key: bool) {
+    // SAFETY: the index exists while its table is open with a lock; its relation cache entry has a copy of its
+    // own of the access method's functions.
+    unsafe {
+        let index = pg_sys::RelationIdGetRelation(oid);
+        if index.is_null() {
+            return;
+        }
+        let am = (*index).rd_indam;
+        let ours: pg_sys::aminsert_function = if of_key {
+            Some(key_insert)
+        } else {
+            Some(other_insert)
+        };
+        let same = (*am).aminsert.map(|f| f as usize) == ours.map(|f| f as usize);
+        if !same {
+            let method = (*(*index).rd_rel).relam;
+            let known = ORIGINALS.with_borrow(|originals| originals.contains_key(&method));
+            if !known {
+                let originals = Originals {
+                    insert: (*am).aminsert,
+                    gettuple: (*am).amgettuple,
+                    rescan: (*am).amrescan,
+                    endscan: (*am).amendscan,
+                };
+                ORIGINALS.with_borrow_mut(|map| map.insert(method, originals));
+            }
+            (*am).aminsert = ours;
+            if of_key {
+                (*am).amgettuple = Some(gettuple);
+                (*am).amrescan = Some(rescan);
+                (*am).amendscan = Some(endscan);
+            }
+        }
+        pg_sys::RelationClose(index);
+    }
+}
+
+/// The functions that an index had before.
+unsafe fn originals(index: pg_sys::Relation) -> Originals {
+    // SAFETY: an open index.
+    let method = unsafe { (*(*index).rd_rel).relam };
+    ORIGINALS.with_borrow(|originals| originals[&method])
+}
+
+/// New rows come to a table: the entries of earlier ones have been made.
+pub fn begin_rows(rel: pg_sys::Relation) {
+    let relid = pg::relation_id(rel);
+    ENTERED.with_borrow_mut(|entered| entered.retain(|e| e.rel != relid));
+    cover(rel);
+}
+
+/// A heap row has its entry in the key index; `anywhere`: it needs none in other indexes either.
+pub fn entered(rel: pg_sys::Relation, tid: pg_sys::ItemPointerData, anywhere: bool) {
+    let entry = Entered {
+        rel: pg::relation_id(rel),
+        block: crate::store::tid::block_of(&tid),
+        offset: tid.ip_posid,
+        anywhere,
+    };
+    ENTERED.with_borrow_mut(|entered| entered.push(entry));
+}
+
+fn is_entered(rel: pg_sys::Relation, tid: &pg_sys::ItemPointerData, in_key_index: bool) -> bool {
+    let relid = pg::relation_id(rel);
+    let (block, offset) = (crate::store::tid::block_of(tid), tid.ip_posid);
+    ENTERED.with_borrow(|entered| {
+        entered.iter().rev().any(|e| {
+            e.rel == relid && e.block == block && e.offset == offset && (in_key_index || e.anywhere)
+        })
+    })
+}
+
+/// The index's own insertion.
+///
+/// # Safety
+/// Arrays of the index's columns.
+pub unsafe fn original_insert(
+    index: pg_sys::Relation,
+    values: *mut pg_sys::Datum,
+    nulls: *mut bool,
+    tid: pg_sys::ItemPointerData,
+    rel: pg_sys::Relation,
+    check: pg_sys::IndexUniqueCheck::Type,
+) -> bool {
+    let mut tid = tid;
+    // SAFETY: passed on to the caller.
+    unsafe {
+        let insert = originals(index).insert.expect("an index has an insertion");
+        let none = std::ptr::null_mut();
+        raw::guarded(|| insert(index, values, nulls, &mut tid, rel, check, false, none))
+    }
+}
+
+#[pg_guard]
+#[allow(clippy::too_many_arguments)]
+unsafe extern "C-unwind" fn other_insert(
+    index: pg_sys::Relation,
+    values: *mut pg_sys::Datum,
+    nulls: *mut bool,
+    tid: pg_sys::ItemPointer,
+    rel: pg_sys::Relation,
+    check: pg_sys::IndexUniqueCheck::Type,
+    unchanged: bool,
+    info: *mut pg_sys::IndexInfo,
+) -> bool {
+    // SAFETY: PostgreSQL's arguments, passed on.
+    unsafe {
+        if is_entered(rel, &*tid, false) {
+            return true;
+        }
+        let insert = originals(index).insert.expect("an index has an insertion");
+        raw::guarded(|| insert(index, values, nulls, tid, rel, check, unchanged, info))
+    }
+}
+
+#[pg_guard]
+#[allow(clippy::too_many_arguments)]
+unsafe extern "C-unwind" fn key_insert(
+    index: pg_sys::Relation,
+    values: *mut pg_sys::Datum,
+    nulls: *mut bool,
+    tid: pg_sys::ItemPointer,
+    rel: pg_sys::Relation,
+    check: pg_sys::IndexUniqueCheck::Type,
+    unchanged: bool,
+    info: *mut pg_sys::IndexInfo,
+) -> bool {
+    // SAFETY: PostgreSQL's arguments, passed on.
+    unsafe {
+        if RowNumber::from_tid(&*tid).is_some() || is_entered(rel, &*tid, true) {
+            return true;
+        }
+        let insert = originals(index).insert.expect("an index has an insertion");
+        let alone = raw::guarded(|| insert(index, values, nulls, tid, rel, check, unchanged, info));
+        let searched = check == UNIQUE_CHECK_YES || check == UNIQUE_CHECK_PARTIAL;
+        if !searched || !is_doris(rel) {
+            return alone;
+        }
+        let Some(model) = model::of(rel) else {
+            return alone;
+        };
+        let columns: Vec<(pg_sys::Datum, bool)> = (0..model.columns.len())
+            .map(|i| (*values.add(i), *nulls.add(i)))
+            .collect();
+        let free = free_in_segments(rel, &model, &columns, check == UNIQUE_CHECK_YES);
+        if check == UNIQUE_CHECK_YES && !free {
+            refuse_duplicate(rel, index, values, nulls);
+        }
+        alone && free
+    }
+}
+
+/// Whether no segment has a live row of a key. An open transaction's row is waited for, or counts as there.
+unsafe fn free_in_segments(
+    rel: pg_sys::Relation,
+    model: &Model,
+    values: &[(pg_sys::Datum, bool)],
+    wait: bool,
+) -> bool {
+    builder::publish_pending(rel);
+    let Some(toast) = Toast::open(rel, pg_sys::AccessShareLock as i32) else {
+        return true;
+    };
+    // SAFETY: the index's values, of the key columns' types.
+    let key = unsafe { Keys::of_row(model, values) };
+    loop {
+        let gate = Gate::take(&toast, Mode::Single);
+        let holder = probe::holder(rel, &toast, model, &key);
+        drop(gate);
+        match holder {
+            probe::Holder::None => return true,
+            probe::Holder::Open(xid) if wait => Open { xid, token: 0 }.wait(rel),
+            _ => return false,
+        }
+    }
+}
+
+unsafe fn refuse_duplicate(
+    rel: pg_sys::Relation,
+    index: pg_sys::Relation,
+    values: *mut pg_sys::Datum,
+    nulls: *mut bool,
+) -> ! {
+    // SAFETY: the index's values; the description is a palloc'd string or null.
+    let detail = unsafe {
+        let text = pg_sys::BuildIndexValueDescription(index, values, nulls);
+        if text.is_null() {
+            String::new()
+        } else {
+            let text = std::ffi::CStr::from_ptr(text).to_string_lossy();
+            format!("Key {text} already exists.")
+        }
+    };
+    let _ = rel;
+    let mut report = pg_sys::panic::ErrorReport::new(
+        PgSqlErrorCode::ERRCODE_UNIQUE_VIOLATION,
+        format!(
+            "duplicate key value violates unique constraint \"{}\"",
+            pg::relation_name(index)
+        ),
+        pgrx::function_name!(),
+    );
+    if !detail.is_empty() {
+        report = report.set_detail(detail);
+    }
+    report.report(pgrx::PgLogLevel::ERROR);
+    unreachable!("an error was raised")
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn rescan(
+    scan: pg_sys::IndexScanDesc,
+    keys: pg_sys::ScanKey,
+    nkeys: i32,
+    orderbys: pg_sys::ScanKey,
+    norderbys: i32,
+) {
+    SCANS.with_borrow_mut(|scans| scans.remove(&(scan as usize)));
+    // SAFETY: PostgreSQL's arguments, passed on.
+    unsafe {
+        let rescan = originals((*scan).indexRelation).rescan.expect("set");
+        raw::guarded(|| rescan(scan, keys, nkeys, orderbys, norderbys));
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn endscan(scan: pg_sys::IndexScanDesc) {
+    SCANS.with_borrow_mut(|scans| scans.remove(&(scan as usize)));
+    // SAFETY: PostgreSQL's argument, passed on.
+    unsafe {
+        let endscan = originals((*scan).indexRelation).endscan.expect("set");
+        raw::guarded(|| endscan(scan));
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn gettuple(
+    scan: pg_sys::IndexScanDesc,
+    direction: pg_sys::ScanDirection::Type,
+) -> bool {
+    // SAFETY: a running scan.
+    unsafe {
+        let original = originals((*scan).indexRelation).gettuple.expect("set");
+        let heap = (*scan).heapRelation;
+        let only_heap =
+            HEAP_ONLY.get() > 0 || heap.is_null() || !is_doris(heap) || (*scan).xs_want_itup;
+        if only_heap {
+            return raw::guarded(|| original(scan, direction));
+        }
+        let id = scan as usize;
+        let backward = direction == pg_sys::ScanDirection::BackwardScanDirection;
+        let mut rows = SCANS
+            .with_borrow_mut(|scans| scans.remove(&id))
+            .unwrap_or_default();
+        if !rows.started {
+            rows.started = true;
+            rows.within = backward;
+            rows.at = if backward { i64::MAX } else { -1 };
+        }
+        let found = advance(scan, &mut rows, backward, || {
+            raw::guarded(|| original(scan, direction))
+        });
+        SCANS.with_borrow_mut(|scans| scans.insert(id, rows));
+        found
+    }
+}
+
+/// Moves a scan over the heap's rows, then the segments', or the other way round.
+unsafe fn advance(
+    scan: pg_sys::IndexScanDesc,
+    rows: &mut Rows,
+    backward: bool,
+    heap: impl Fn() -> bool,
+) -> bool {
+    if !rows.within {
+        if heap() {
+            return true;
+        }
+        if backward {
+            return false;
+        }
+        rows.within = true;
+        rows.at = -1;
+    }
+    if rows.rows.is_none() {
+        // SAFETY: a running scan.
+        let (found, recheck) = unsafe { segment_rows(scan) };
+        rows.rows = Some(found);
+        rows.recheck = recheck;
+    }
+    let all = rows.rows.as_deref().unwrap_or_default();
+    let count = all.len() as i64;
+    rows.at = if backward {
+        rows.at.min(count) - 1
+    } else {
+        (rows.at + 1).min(count)
+    };
+    if rows.at < 0 {
+        rows.within = false;
+        return heap();
+    }
+    let Some(row) = all.get(rows.at as usize) else {
+        return false;
+    };
+    // SAFETY: a running scan.
+    unsafe {
+        (*scan).xs_heaptid = row.to_tid();
+        (*scan).xs_recheck = rows.recheck;
+        (*scan).xs_heap_continue = false;
+    }
+    true
+}
+
+/// The segment rows that may satisfy a scan's keys, and whether they must be checked again.
+unsafe fn segment_rows(scan: pg_sys::IndexScanDesc) -> (Vec<RowNumber>, bool) {
+    // SAFETY: a running scan over an open table.
+    unsafe {
+        let rel = (*scan).heapRelation;
+        builder::publish_pending(rel);
+        let (Some(model), Some(toast)) = (
+            model::of(rel),
+            Toast::open(rel, pg_sys::AccessShareLock as i32),
+        ) else {
+            return (Vec::new(), false);
+        };
+        let keys = std::slice::from_raw_parts((*scan).keyData, (*scan).numberOfKeys as usize);
+        match key_of(&model, (*scan).indexRelation, keys) {
+            Sought::Key(values) => {
+                let key = Keys::of_row(&model, &values);
+                (probe::rows_of_key(rel, &toast, &model, &key), false)
+            }
+            Sought::Nothing => (Vec::new(), false),
+            Sought::Other => {
+                let mut all = directory::all(rel, &toast, (*scan).xs_snapshot);
+                all.retain(|f| f.visible);
+                let rows = all.iter().flat_map(|f| {
+                    let first = f.entry.first_row;
+                    (first..first + u64::from(f.entry.rows)).map(RowNumber)
+                });
+                (rows.collect(), true)
+            }
+        }
+    }
+}
+
+/// What the keys of a scan ask for.
+enum Sought {
+    /// One key: a value and whether it is NULL, for each column.
+    Key(Vec<(pg_sys::Datum, bool)>),
+    /// Nothing that can be.
+    Nothing,
+    /// Something else.
+    Other,
+}
+
+unsafe fn key_of(model: &Model, index: pg_sys::Relation, keys: &[pg_sys::ScanKeyData]) -> Sought {
+    let mut values: Vec<Option<(pg_sys::Datum, bool)>> = vec![None; model.columns.len()];
+    if keys.len() != values.len() {
+        return Sought::Other;
+    }
+    for key in keys {
+        let at = key.sk_attno as usize - 1;
+        let flags = key.sk_flags as u32;
+        let value = if flags == pg_sys::SK_ISNULL | pg_sys::SK_SEARCHNULL {
+            (pg_sys::Datum::from(0), true)
+        } else if flags == pg_sys::SK_ISNULL {
+            return Sought::Nothing;
+        } else if flags == 0 && u32::from(key.sk_strategy) == pg_sys::BTEqualStrategyNumber {
+            // SAFETY: an open index with this column.
+            let of = unsafe { *(*index).rd_opcintype.add(at) };
+            match converted(key.sk_argument, key.sk_subtype, of) {
+                Ok(Some(value)) => (value, false),
+                Ok(None) => return Sought::Nothing,
+                Err(()) => return Sought::Other,
+            }
+        } else {
+            return Sought::Other;
+        };
+        match values.get_mut(at) {
+            Some(free @ None) => *free = Some(value),
+            _ => return Sought::Other,
+        }
+    }
+    let all: Option<Vec<_>> = values.into_iter().collect();
+    all.map_or(Sought::Other, Sought::Key)
+}
+
+/// Whether a scan can look a value of one type up in a key column of another.
+pub fn convertible(from: pg_sys::Oid, to: pg_sys::Oid) -> bool {
+    let integer = |oid| matches!(oid, pg_sys::INT2OID | pg_sys::INT4OID | pg_sys::INT8OID);
+    from == pg_sys::InvalidOid || from == to || integer(from) && integer(to)
+}
+
+/// A value of one type as one of another; `None` where that has no such value.
+fn converted(
+    value: pg_sys::Datum,
+    from: pg_sys::Oid,
+    to: pg_sys::Oid,
+) -> Result<Option<pg_sys::Datum>, ()> {
+    if !convertible(from, to) {
+        return Err(());
+    }
+    if from == pg_sys::InvalidOid || from == to {
+        return Ok(Some(value));
+    }
+    let number = match from {
+        pg_sys::INT2OID => i64::from(value.value() as i16),
+        pg_sys::INT4OID => i64::from(value.value() as i32),
+        _ => value.value() as i64,
+    };
+    Ok(match to {
+        pg_sys::INT2OID => i16::try_from(number).ok().map(pg_sys::Datum::from),
+        pg_sys::INT4OID => i32::try_from(number).ok().map(pg_sys::Datum::from),
+        _ => Some(pg_sys::Datum::from(number)),
+    })
+}

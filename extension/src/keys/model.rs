@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What the key of a table is, kept until the table's relation cache entry is invalidated.
+//!
+//! The *key index* is a unique btree on exactly the key columns, in which NULLs equal NULLs or cannot be. It is
+//! the table's PRIMARY KEY, or one that the DDL hook made. It holds heap rows only. All indexes of that shape
+//! are treated alike, so that one that is being built or replaced is right when it becomes the key index.
+use super::code::Form;
+use crate::options::{ddl, table};
+use crate::pg::{self, compat};
+use crate::read::attrs::{self, Attr};
+use pgrx::pg_sys;
+use pgrx::{pg_guard, PgSqlErrorCode};
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+
+/// The catalogue pg_constraint (catalog/pg_constraint.h).
+const CONSTRAINTS: pg_sys::Oid = pg_sys::Oid::from_u32(2606);
+
+/// A key column.
+#[derive(Clone, Copy, Debug)]
+pub struct KeyColumn {
+    /// The attribute.
+    pub attr: Attr,
+    /// How its values become part of a key.
+    pub form: Form,
+}
+
+/// The key of a table.
+#[derive(Debug)]
+pub struct Model {
+    /// The key columns: the first columns of the table.
+    pub columns: Vec<KeyColumn>,
+    /// The key index that inserts search; `None` while CREATE TABLE AS fills the table.
+    pub index: Option<pg_sys::Oid>,
+    /// All indexes of the key index's shape.
+    pub key_indexes: Vec<pg_sys::Oid>,
+    /// All other indexes.
+    pub other_indexes: Vec<pg_sys::Oid>,
+    /// Triggers of the user see single rows: each is written before the next.
+    pub row_triggers: bool,
+    /// A foreign key refers to columns that a new row of the same key may change.
+    pub referenced_values: bool,
+}
+
+impl Model {
+    /// Whether an index is of the key index's shape.
+    pub fn is_key_index(&self, index: pg_sys::Oid) -> bool {
+        self.key_indexes.contains(&index)
+    }
+}
+
+type Cached = Option<Rc<Model>>;
+
+thread_local! {
+    static MODELS: RefCell<HashMap<pg_sys::Oid, Cached>> = RefCell::default();
+    static GENERATION: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Registers the callback that forgets what relation cache invalidations concern.
+///
+/// # Safety
+/// Called once, while libraries are loaded.
+pub unsafe fn install() {
+    // SAFETY: passed on to the caller.
+    unsafe {
+        pg_sys::CacheRegisterRelcacheCallback(Some(invalidate), pg_sys::Datum::from(0));
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn invalidate(_arg: pg_sys::Datum, relid: pg_sys::Oid) {
+    GENERATION.set(GENERATION.get() + 1);
+    let dropped = MODELS.with_borrow_mut(|models| {
+        if relid == pg_sys::InvalidOid {
+            models.drain().map(|(_, model)| model).collect::<Vec<_>>()
+        } else {
+            models.remove(&relid).into_iter().collect()
+        }
+    });
+    drop(dropped);
+}
+
+/// The key of an open relation; `None` when rows of equal keys all stay.
+pub fn of(rel: pg_sys::Relation) -> Option<Rc<Model>> {
+    let relid = pg::relation_id(rel);
+    if let Some(known) = MODELS.with_borrow(|models| models.get(&relid).cloned()) {
+        return known;
+    }
+    let generation = GENERATION.get();
+    let model = make(rel).map(Rc::new);
+    // Without an index the answer depends on the running command.
+    let lasting = model.as_ref().is_none_or(|m| m.index.is_some());
+    if lasting && GENERATION.get() == generation && table_options_settled(rel) {
+        MODELS.with_borrow_mut(|models| models.insert(relid, model.clone()));
+    }
+    model
+}
+
+fn table_options_settled(rel: pg_sys::Relation) -> bool {
+    ddl::pending(pg::relation_id(rel)).is_none()
+}
+
+fn make(rel: pg_sys::Relation) -> Option<Model> {
+    let numbers = table::merge_key(rel);
+    if numbers.is_empty() {
+        return None;
+    }
+    let attrs = attrs::of(rel);
+    let columns: Vec<KeyColumn> = numbers
+        .iter()
+        .map(|number| {
+            let attr = attrs[usize::from(*number) - 1];
+            // SAFETY: an open relation and one of its attributes.
+            let attribute = unsafe { compat::attribute((*rel).rd_att, usize::from(*number) - 1) };
+            let form = Form::of(attribute);
+            KeyColumn { attr, form }
+        })
+        .collect();
+    let mut model = Model {
+        columns,
+        index: None,
+        key_indexes: Vec::new(),
+        other_indexes: Vec::new(),
+        row_triggers: has_row_triggers(rel),
+        referenced_values: false,
+    };
+    find_indexes(rel, &numbers, &mut model);
+    if model.index.is_none() && !index_may_lack(rel) {
+        return None;
+    }
+    model.referenced_values = refers_to_values(rel, &numbers);
+    Some(model)
+}
+
+/// Whether a table without a key index is keyed: while CREATE TABLE AS fills it. A table rewrite fills a copy
+/// that gets its indexes later, from rows that have one key each.
+fn index_may_lack(rel: pg_sys::Relation) -> bool {
+    if ddl::pending(pg::relation_id(rel)).is_some() {
+        return true;
+    }
+    // SAFETY: an open relation.
+    if unsafe { (*rel).rd_createSubid } != 0 {
+        return false;
+    }
+    let table = pg::relation_name(rel);
+    pg::refuse(
+        PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+        format!("table \"{table}\" has no valid index on its key"),
+        "Create a unique index on exactly the columns of its key, with NULLS NOT DISTINCT.",
+    )
+}
+
+fn find_indexes(rel: pg_sys::Relation, numbers: &[u16], model: &mut Model) {
+    // SAFETY: an open relation; its indexes are looked at under the lock that the caller holds on it.
+    unsafe {
+        let list = pg_sys::RelationGetIndexList(rel);
+        for oid in pgrx::PgList::<pg_sys::Oid>::from_pg(list).iter_oid() {
+            let index = pg_sys::RelationIdGetRelation(oid);
+            if index.is_null() {
+                continue;
+            }
+            let form = (*index).rd_index;
+            let usable = (*form).indisvalid && (*form).indisready;
+            if is_key_shaped(rel, index, numbers) {
+                model.key_indexes.push(oid);
+                // A primary key goes before others.
+                if usable && (model.index.is_none() || (*form).indisprimary) {
+                    model.index = Some(oid);
+                }
+            } else {
+                model.other_indexes.push(oid);
+            }
+            pg_sys::RelationClose(index);
+        }
+    }
+}
+
+/// Whether an open index is a unique btree on exactly the key columns, with NULLs that equal each other.
+///
+/// # Safety
+/// Open relations.
+pub unsafe fn is_key_shaped(
+    rel: pg_sys::Relation,
+    index: pg_sys::Relation,
+    numbers: &[u16],
+) -> bool {
+    // SAFETY: passed on to the caller; the key column numbers follow the fixed part of the pg_index row.
+    unsafe {
+        let form = (*index).rd_index;
+        let plain = (*(*index).rd_rel).relam == pg_sys::BTREE_AM_OID
+            && (*form).indisunique
+            && (*form).indimmediate
+            && !(*form).indisexclusion
+            && usize::from((*form).indnkeyatts as u16) == numbers.len()
+            && (*form).indnatts == (*form).indnkeyatts
+            && pg_sys::RelationGetIndexExpressions(index).is_null()
+            && pg_sys::RelationGetIndexPredicate(index).is_null();
+        if !plain {
+            return false;
+        }
+        let columns = (*form).indkey.values.as_slice(numbers.len());
+        let same = columns
+            .iter()
+            .zip(numbers)
+            .all(|(a, b)| i32::from(*a) == i32::from(*b));
+        let no_nulls = (*form).indisprimary
+            || numbers.iter().all(|number| {
+                compat::attribute((*rel).rd_att, usize::from(*number) - 1).attnotnull
+            });
+        same && (no_nulls || (*form).indnullsnotdistinct)
+    }
+}
+
+/// Whether the user's own row triggers run when rows are inserted.
+fn has_row_triggers(rel: pg_sys::Relation) -> bool {
+    // SAFETY: an open relation; its trigger description has numtriggers elements.
+    unsafe {
+        let triggers = (*rel).trigdesc;
+        if triggers.is_null() {
+            return false;
+        }
+        let all =
+            std::slice::from_raw_parts((*triggers).triggers, (*triggers).numtriggers as usize);
+        // TRIGGER_TYPE_ROW and TRIGGER_TYPE_INSERT of catalog/pg_trigger.h.
+        all.iter()
+            .any(|t| !t.tgisinternal && t.tgtype & 1 != 0 && t.tgtype & 4 != 0)
+    }
+}
+
+/// Whether a foreign key of some table refers to other columns than the key's.
+fn refers_to_values(rel: pg_sys::Relation, numbers: &[u16]) -> bool {
+    // SAFETY: an open relation; its trigger description has numtriggers elements. The constraint's tuple is
+    // released after its array was looked at.
+    unsafe {
+        let triggers = (*rel).trigdesc;
+        if triggers.is_null() {
+            return false;
+        }
+        let relid = pg::relation_id(rel);
+        let all =
+            std::slice::from_raw_parts((*triggers).triggers, (*triggers).numtriggers as usize);
+        all.iter()
+            .filter(|t| t.tgisinternal && t.tgconstraint != pg_sys::InvalidOid)
+            .any(|t| {
+                let none = pg_sys::Datum::from(0);
+                let cache = pg_sys::SysCacheIdentifier::CONSTROID as i32;
+                let tuple = pg_sys::SearchSysCache(cache, t.tgconstraint.into(), none, none, none);
+                if tuple.is_null() {
+                    return false;
+                }
+                let mut null = true;
+                let mut get = |name: &std::ffi::CStr| {
+                    let at = pg_sys::get_attnum(CONSTRAINTS, name.as_ptr());
+                    pg_sys::SysCacheGetAttr(cache, tuple, at, &mut null)
+                };
+                let refers = get(c"confrelid").value() as u32 == relid.to_u32();
+                let value = get(c"confkey");
+                let columns = if refers && !null {
+                    <Vec<i16> as pgrx::FromDatum>::from_datum(value, false).unwrap_or_default()
+                } else {
+                    Vec::new()
+                };
+                pg_sys::ReleaseSysCache(tuple);
+                columns
+                    .iter()
+                    .any(|c| !numbers.iter().any(|n| i32::from(*n) == i32::from(*c)))
+            })
+    }
+}

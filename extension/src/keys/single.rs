@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Writing one row of a keyed table: it replaces the row of its key, or is new.
+//!
+//! Inside the gate (shared by single rows) the latest state is searched, first the heap, then the segments, and
+//! the row is written at once if nobody else is at work on its key. Else the gate is given up, the other
+//! transaction waited for, and the search begins anew. Two new rows of one key meet in the key index.
+use super::code::Keys;
+use super::heap::{self, Holder, Live, Open, Search};
+use super::index_shell;
+use super::model::Model;
+use super::probe;
+use crate::heap_call;
+use crate::pg::toast::{Fate, Toast};
+use crate::pg::{self, compat, raw};
+use crate::store::anchors::{self, Request};
+use crate::store::directory::Found;
+use crate::store::entry::Anchor;
+use crate::store::gate::{Gate, Mode};
+use crate::store::tid::{block_of, RowNumber};
+use crate::write::builder;
+use pg_sys::TM_Result::{TM_BeingModified, TM_Ok, TM_WouldBlock};
+use pgrx::pg_sys;
+use pgrx::PgSqlErrorCode;
+
+/// What an insert was called with.
+#[derive(Clone, Copy)]
+pub struct Insert {
+    /// The command.
+    pub cid: pg_sys::CommandId,
+    /// `TABLE_INSERT_*`.
+    pub options: i32,
+    /// The loader's state, or null.
+    pub bistate: *mut pg_sys::BulkInsertStateData,
+}
+
+/// What became of one attempt inside the gate.
+enum Attempt {
+    Done,
+    /// Look again.
+    Again,
+    /// Wait for a transaction, then look again.
+    Wait(Open),
+    /// Claim a segment row, then write: whoever has claimed the row has the key.
+    Claim(RowNumber),
+    /// Wait for the lockers of a heap row.
+    WaitForHeapRow(Live),
+    /// Wait for who has locked or deleted a segment row.
+    WaitForSegmentRow(RowNumber),
+}
+
+/// Writes rows one after the other.
+///
+/// # Safety
+/// Slots of the relation's row type.
+pub unsafe fn insert(
+    rel: pg_sys::Relation,
+    model: &Model,
+    index: pg_sys::Oid,
+    slots: &[*mut pg_sys::TupleTableSlot],
+    insert: Insert,
+) {
+    builder::publish_pending(rel);
+    index_shell::begin_rows(rel);
+    let toast = crate::am::modify::toast_for_write(rel);
+    let mut search = Search::open(rel, model, index);
+    for &slot in slots {
+        // SAFETY: passed on to the caller.
+        unsafe { insert_one(rel, model, &toast, &mut search, slot, insert) };
+    }
+}
+
+unsafe fn insert_one(
+    rel: pg_sys::Relation,
+    model: &Model,
+    toast: &Toast,
+    search: &mut Search,
+    slot: *mut pg_sys::TupleTableSlot,
+    insert: Insert,
+) {
+    // SAFETY: passed on to the caller; the slot's arrays hold all attributes once it is deformed.
+    unsafe {
+        pg_sys::slot_getallattrs(slot);
+        let values: Vec<(pg_sys::Datum, bool)> = model
+            .columns
+            .iter()
+            .map(|column| {
+                let at = usize::from(column.attr.number) - 1;
+                (*(*slot).tts_values.add(at), *(*slot).tts_isnull.add(at))
+            })
+            .collect();
+        let key = Keys::of_row(model, &values);
+        loop {
+            let gate = Gate::take(toast, Mode::Single);
+            let attempt = attempt(rel, model, toast, search, slot, &values, &key, insert);
+            drop(gate);
+            let attempt = match attempt {
+                // A claim takes the gate itself, after a lock of the row.
+                Attempt::Claim(row) => {
+                    replace_segment_row(rel, toast, search, row, slot, &values, insert)
+                }
+                other => other,
+            };
+            match attempt {
+                Attempt::Done => return,
+                Attempt::Claim(_) => unreachable!("claimed above"),
+                Attempt::Again => {}
+                Attempt::Wait(open) => open.wait(rel),
+                Attempt::WaitForHeapRow(row) => {
+                    let mode = pg_sys::LockTupleMode::LockTupleNoKeyExclusive;
+                    heap::wait_for_row(rel, row, mode, insert.cid);
+                }
+                Attempt::WaitForSegmentRow(row) => {
+                    wait_for_segment_row(rel, toast, row, insert.cid)
+                }
+            }
+            pgrx::check_for_interrupts!();
+        }
+    }
+}
+
+#[allow(clippy::too_many_arguments, non_upper_case_globals)] // PostgreSQL's names
+unsafe fn attempt(
+    rel: pg_sys::Relation,
+    model: &Model,
+    toast: &Toast,
+    search: &mut Search,
+    slot: *mut pg_sys::TupleTableSlot,
+    values: &[(pg_sys::Datum, bool)],
+    key: &Keys,
+    insert: Insert,
+) -> Attempt {
+    // SAFETY: passed on to the caller.
+    unsafe {
+        match search.find(values) {
+            Holder::Open(open) => return Attempt::Wait(open),
+            Holder::Row(live) => {
+                check_replaceable(rel, model, live.seen);
+                return match heap::replace(rel, search.index, live, slot, values, insert.cid) {
+                    TM_Ok => Attempt::Done,
+                    TM_BeingModified => Attempt::WaitForHeapRow(live),
+                    _ => Attempt::Again,
+                };
+            }
+            Holder::None => {}
+        }
+        match probe::holder(rel, toast, model, key) {
+            probe::Holder::Open(xid) => Attempt::Wait(Open { xid, token: 0 }),
+            probe::Holder::Row(found, row) => {
+                check_replaceable(rel, model, is_seen(rel, toast, &found));
+                Attempt::Claim(row)
+            }
+            probe::Holder::None => {
+                let Insert {
+                    cid,
+                    options,
+                    bistate,
+                } = insert;
+                let index = search.index;
+                if heap::insert_new(rel, index, slot, values, cid, options, bistate) {
+                    Attempt::Done
+                } else {
+                    Attempt::Again
+                }
+            }
+        }
+    }
+}
+
+/// Raises an error when the row to replace may not be: it came after the transaction's snapshot, or values of it
+/// are referred to.
+pub fn check_replaceable(rel: pg_sys::Relation, model: &Model, seen: bool) {
+    if !seen {
+        pgrx::ereport!(
+            ERROR,
+            PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE,
+            "could not serialize access due to concurrent update"
+        );
+    }
+    if model.referenced_values {
+        pg::refuse(
+            PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+            format!(
+                "cannot replace a row of table \"{}\": a foreign key refers to columns outside of its key",
+                pg::relation_name(rel)
+            ),
+            "Use UPDATE, or INSERT ... ON CONFLICT, which check such foreign keys.",
+        );
+    }
+}
+
+/// Whether the snapshot of a transaction that must not see later changes sees a segment; true for all others.
+pub fn is_seen(rel: pg_sys::Relation, toast: &Toast, found: &Found) -> bool {
+    // SAFETY: plain variable of this backend; the snapshot is the transaction's own.
+    let snapshot = unsafe {
+        if pg_sys::XactIsoLevel < pg_sys::XACT_REPEATABLE_READ as i32 || found.writer == Fate::Own {
+            return true;
+        }
+        pg_sys::GetTransactionSnapshot()
+    };
+    crate::store::directory::owner(rel, toast, found.entry.first_row, snapshot)
+        .is_some_and(|f| f.visible)
+}
+
+fn request(cid: pg_sys::CommandId, wait: pg_sys::LockWaitPolicy::Type) -> Request {
+    let oper = pg_sys::XLTW_Oper::XLTW_Update;
+    Request { cid, wait, oper }
+}
+
+#[allow(non_upper_case_globals)] // PostgreSQL's names
+/// Buries a segment row; its next version goes to the heap.
+unsafe fn replace_segment_row(
+    rel: pg_sys::Relation,
+    toast: &Toast,
+    search: &Search,
+    row: RowNumber,
+    slot: *mut pg_sys::TupleTableSlot,
+    values: &[(pg_sys::Datum, bool)],
+    insert: Insert,
+) -> Attempt {
+    let mut tmfd = pg_sys::TM_FailureData::default();
+    let skip = request(insert.cid, pg_sys::LockWaitPolicy::LockWaitSkip);
+    let claim = match anchors::claim(rel, toast, row, skip, &mut tmfd) {
+        Ok(claim) => claim,
+        Err(TM_WouldBlock | TM_BeingModified) => return Attempt::WaitForSegmentRow(row),
+        Err(_) => return Attempt::Again,
+    };
+    raw::conflict_in(rel, Some(row.to_tid()));
+    // SAFETY: passed on to the caller. Nobody else can write a row of this key while the claim is held.
+    unsafe {
+        let null = std::ptr::null_mut();
+        heap_call!(tuple_insert(rel, slot, insert.cid, 0, null));
+        let next = (*slot).tts_tid;
+        heap::enter(rel, search.index, values, next, false);
+        index_shell::entered(rel, next, false);
+        let how = Anchor::Updated(block_of(&next), next.ip_posid);
+        anchors::bury(rel, toast, row, claim, how, insert.cid);
+        // The heap has counted an insert.
+        pg_sys::pgstat_count_heap_insert(rel, -1);
+        compat::count_update(rel);
+    }
+    Attempt::Done
+}
+
+/// Waits, outside the gate, until a segment row can be claimed or is gone.
+pub fn wait_for_segment_row(
+    rel: pg_sys::Relation,
+    toast: &Toast,
+    row: RowNumber,
+    cid: pg_sys::CommandId,
+) {
+    let mut tmfd = pg_sys::TM_FailureData::default();
+    let block = request(cid, pg_sys::LockWaitPolicy::LockWaitBlock);
+    if let Ok(claim) = anchors::claim(rel, toast, row, block, &mut tmfd) {
+        anchors::release(rel, row, claim);
+    }
+}
