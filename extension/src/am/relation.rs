@@ -14,6 +14,7 @@ pub fn install(table: &mut pg_sys::TableAmRoutine) {
     table.relation_copy_for_cluster = Some(relation_copy_for_cluster);
     table.relation_vacuum = Some(relation_vacuum);
     table.relation_needs_toast_table = Some(relation_needs_toast_table);
+    table.relation_toast_am = Some(relation_toast_am);
     table.relation_estimate_size = Some(relation_estimate_size);
     super::analyze::install(table);
 }
@@ -22,6 +23,12 @@ pub fn install(table: &mut pg_sys::TableAmRoutine) {
 #[pg_guard]
 unsafe extern "C-unwind" fn relation_needs_toast_table(_rel: pg_sys::Relation) -> bool {
     true
+}
+
+/// The TOAST relation is a heap in name too: tools that look at `relam` may treat it as what it is.
+#[pg_guard]
+unsafe extern "C-unwind" fn relation_toast_am(_rel: pg_sys::Relation) -> pg_sys::Oid {
+    pg_sys::HEAP_TABLE_AM_OID
 }
 
 #[pg_guard]
