@@ -64,7 +64,11 @@ mod before_18 {
             let base = scan;
             let (scan, state) = parts(scan);
             if RowNumber::from_tid(&tid::tid((*result).blockno, 1)).is_none() {
-                return heap_call!(scan_bitmap_next_tuple(scan.heap, result, slot));
+                let found = heap_call!(scan_bitmap_next_tuple(scan.heap, result, slot));
+                if found {
+                    crate::am::fetch::widen_if_retired((*base).rs_rd, slot, (*base).rs_snapshot);
+                }
+                return found;
             }
             while let Some(row) = state.block_rows.get(state.block_at) {
                 state.block_at += 1;

@@ -66,7 +66,8 @@ fn renew(main: pg_sys::Relation, from: &Toast, to: &Toast) -> Vec<Renewed> {
     let any = &raw mut pg_sys::SnapshotAnyData;
     let mut renewed = Vec::new();
     for found in directory::all(main, from, any) {
-        if found.entry.state != State::Sealed || found.writer == Fate::Aborted {
+        let lost = found.writer == Fate::Aborted || found.is_gone(main);
+        if found.entry.state != State::Sealed || lost {
             continue;
         }
         let segment = segment::open(main, from, &found.entry);
@@ -181,6 +182,10 @@ pub fn copy_store(
                 return;
             }
             let key = (toast::chunk_id(tuple), toast::chunk_seq(tuple));
+            if key.0 == keys::moved_id(true) {
+                // Heap rows get other TIDs: the map of those that moved would lie.
+                return;
+            }
             if renewed.iter().any(|r| r.replaces(key.0, key.1)) {
                 return;
             }

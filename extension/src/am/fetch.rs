@@ -3,13 +3,14 @@
 use crate::heap_call;
 use crate::keys::index_shell;
 use crate::pg::toast::{Fate, Toast};
-use crate::pg::{self, compat, raw};
+use crate::pg::{self, compat, heapam, raw};
 use crate::read::attrs::{self, Attr};
 use crate::read::cursor::read_row;
 use crate::read::datum::Arena;
 use crate::store::anchors;
 use crate::store::directory::{self, Found};
 use crate::store::entry::State;
+use crate::store::moves;
 use crate::store::tid::RowNumber;
 use crate::write::builder;
 use pgrx::{pg_guard, pg_sys, PgMemoryContexts};
@@ -134,7 +135,7 @@ unsafe extern "C-unwind" fn index_fetch_tuple(
     // SAFETY: made by index_fetch_begin; pointers are valid for the call.
     unsafe {
         let Some(row) = RowNumber::from_tid(&*tid) else {
-            return heap_call!(index_fetch_tuple(
+            let found = heap_call!(index_fetch_tuple(
                 (*fetch).heap,
                 tid,
                 snapshot,
@@ -142,6 +143,10 @@ unsafe extern "C-unwind" fn index_fetch_tuple(
                 call_again,
                 all_dead
             ));
+            if found {
+                widen_if_retired((*fetch).base.rel, slot, snapshot);
+            }
+            return found;
         };
         *call_again = false;
         if !all_dead.is_null() {
@@ -150,6 +155,29 @@ unsafe extern "C-unwind" fn index_fetch_tuple(
         let rel = (*fetch).base.rel;
         let state = (*(*fetch).rows).get_or_insert_with(|| RowFetch::open(rel));
         fetch_row(rel, state, row, snapshot, slot)
+    }
+}
+
+/// Predicate locks are on a row's TID, which compaction changes: it widens those that it finds to the whole table. Who
+/// reads a row that it has already retired widens its lock by itself.
+///
+/// # Safety
+/// A slot that the heap has filled.
+pub unsafe fn widen_if_retired(
+    rel: pg_sys::Relation,
+    slot: *mut pg_sys::TupleTableSlot,
+    snapshot: pg_sys::Snapshot,
+) {
+    if !raw::serializable() || !raw::is_mvcc(snapshot) {
+        return;
+    }
+    // SAFETY: a slot that the heap has filled.
+    unsafe {
+        let tuple = (*(slot as *mut pg_sys::HeapTupleTableSlot)).tuple;
+        let infomask = u32::from((*(*tuple).t_data).t_infomask);
+        if infomask & (pg_sys::HEAP_XMAX_INVALID | pg_sys::HEAP_XMAX_LOCK_ONLY) == 0 {
+            raw::predicate_lock_relation(rel, snapshot);
+        }
     }
 }
 
@@ -220,6 +248,14 @@ fn visible(
         }
         let mut tid = row.to_tid();
         raw::predicate_lock_tid(rel, &mut tid, snapshot, found.xmin);
+        if raw::serializable() {
+            // As `widen_if_retired`: asked once more, now that the lock is there to be found.
+            let any = &raw mut pg_sys::SnapshotAnyData;
+            let now = directory::owner(rel, toast, row.0, any);
+            if now.is_none_or(|found| found.deleter.is_some()) {
+                raw::predicate_lock_relation(rel, snapshot);
+            }
+        }
     }
     found.visible && anchors::alive(rel, toast, row, snapshot)
 }
@@ -316,7 +352,13 @@ unsafe extern "C-unwind" fn tuple_fetch_row_version(
     // SAFETY: valid pointers from PostgreSQL.
     unsafe {
         match RowNumber::from_tid(&*tid) {
-            None => heap_call!(tuple_fetch_row_version(rel, tid, snapshot, slot)),
+            None => {
+                let found = heap_call!(tuple_fetch_row_version(rel, tid, snapshot, slot));
+                if found {
+                    widen_if_retired(rel, slot, snapshot);
+                }
+                found
+            }
             Some(row) => fetch_row(rel, &mut RowFetch::open(rel), row, snapshot, slot),
         }
     }
@@ -330,16 +372,43 @@ unsafe extern "C-unwind" fn tuple_get_latest_tid(
     // SAFETY: our scan descriptor; the heap's function only uses its relation and snapshot.
     unsafe {
         let rel = (*scan).rs_rd;
-        if let Some(row) = RowNumber::from_tid(&*tid) {
-            let toast = Toast::open(rel, pg_sys::AccessShareLock as i32);
-            let next = toast.and_then(|toast| anchors::next_version(rel, &toast, row));
-            let Some(next) = next else { return };
-            *tid = next;
-        }
         if RowNumber::from_tid(&*tid).is_none() {
             heap_call!(tuple_get_latest_tid(scan, tid));
         }
+        let Some(toast) = Toast::open(rel, pg_sys::AccessShareLock as i32) else {
+            return;
+        };
+        while let Some(next) = later_tid(rel, &toast, &*tid, (*scan).rs_snapshot) {
+            *tid = next;
+            if RowNumber::from_tid(&next).is_none() {
+                heap_call!(tuple_get_latest_tid(scan, tid));
+            }
+        }
     }
+}
+
+/// Where to go on from a TID whose row a snapshot does not see there: to where it was moved, or to its next version.
+unsafe fn later_tid(
+    rel: pg_sys::Relation,
+    toast: &Toast,
+    tid: &pg_sys::ItemPointerData,
+    snapshot: pg_sys::Snapshot,
+) -> Option<pg_sys::ItemPointerData> {
+    let Some(row) = RowNumber::from_tid(tid) else {
+        if heapam::sees(rel, tid, snapshot) {
+            return None;
+        }
+        let mover = heapam::deleter_of(rel, tid)?;
+        return moves::of_heap_row(rel, toast, tid, mover).map(RowNumber::to_tid);
+    };
+    if let Some(next) = anchors::next_version(rel, toast, row) {
+        return Some(next);
+    }
+    let found = directory::owner(rel, toast, row.0, snapshot)?;
+    if found.visible {
+        return None;
+    }
+    moves::of_row(rel, toast, row).map(RowNumber::to_tid)
 }
 
 #[pg_guard]
@@ -357,7 +426,11 @@ unsafe extern "C-unwind" fn tuple_satisfies_snapshot(
         let Some(found) = state.owner(rel, row, snapshot) else {
             return false;
         };
+        // ON CONFLICT asks this of a row that it found by its key: a row that was only moved since the snapshot was
+        // there for it.
         visible(rel, &state.toast, &found, row, snapshot)
+            || (raw::is_mvcc(snapshot)
+                && anchors::seen_before_moves(rel, &state.toast, row, snapshot))
     }
 }
 

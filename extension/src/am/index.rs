@@ -4,7 +4,7 @@
 use crate::heap_call;
 use crate::pg::heapam::HeapView;
 use crate::pg::toast::{Fate, Toast};
-use crate::pg::{self, raw};
+use crate::pg::{self, compat, raw};
 use crate::read::attrs;
 use crate::read::cursor::Cursor;
 use crate::store::anchors;
@@ -197,7 +197,7 @@ unsafe fn build_segments(
             if concurrent {
                 f.visible
             } else {
-                f.writer != Fate::Aborted
+                f.writer != Fate::Aborted && !f.is_gone(rel)
             }
         });
         let mut former = Former::new(rel, info);
@@ -236,6 +236,64 @@ unsafe fn build_segments(
             pg_sys::UnregisterSnapshot(snapshot);
         }
         alive_rows
+    }
+}
+
+/// Inserts the entries of a segment's rows into all indexes of its table. The same rows have entries where they were
+/// before: nothing is checked.
+///
+/// # Safety
+/// An open relation with a lock that allows inserts.
+pub unsafe fn insert_segment(rel: pg_sys::Relation, found: directory::Found) {
+    // SAFETY: indexes are opened and closed here; an index info and its former belong together.
+    unsafe {
+        let lockmode = pg_sys::RowExclusiveLock as i32;
+        let list = pgrx::PgList::<pg_sys::Oid>::from_pg(pg_sys::RelationGetIndexList(rel));
+        for oid in list.iter_oid() {
+            let index = pg_sys::index_open(oid, lockmode);
+            if (*(*index).rd_index).indisready {
+                let info = pg_sys::BuildIndexInfo(index);
+                insert_entries(rel, index, info, found);
+            }
+            pg_sys::index_close(index, pg_sys::NoLock as i32);
+        }
+    }
+}
+
+unsafe fn insert_entries(
+    rel: pg_sys::Relation,
+    index: pg_sys::Relation,
+    info: *mut pg_sys::IndexInfo,
+    found: directory::Found,
+) {
+    // SAFETY: as for the caller.
+    unsafe {
+        let any = &raw mut pg_sys::SnapshotAnyData;
+        let mut former = Former::new(rel, info);
+        let mut cursor = cursor_over(rel, info, any, found);
+        let natts = (*(*rel).rd_att).natts as usize;
+        let mut values = vec![pg_sys::Datum::from(0); natts];
+        let mut nulls = vec![true; natts];
+        while let Some(row) = cursor.step(true) {
+            let arrays = (values.as_mut_ptr(), nulls.as_mut_ptr());
+            if !former.form(&mut cursor, row, arrays) {
+                continue;
+            }
+            let mut tid = row.to_tid();
+            pg_sys::index_insert(
+                index,
+                former.values.as_mut_ptr(),
+                former.nulls.as_mut_ptr(),
+                &mut tid,
+                rel,
+                pg_sys::IndexUniqueCheck::UNIQUE_CHECK_NO,
+                false,
+                info,
+            );
+            pgrx::check_for_interrupts!();
+        }
+        former.finish();
+        compat::end_index_inserts(index, info);
     }
 }
 

@@ -6,10 +6,11 @@
 use crate::heap_call;
 use crate::keys::{self, index_shell};
 use crate::pg::toast::Toast;
-use crate::pg::{self, compat, raw};
+use crate::pg::{self, compat, heapam, raw};
 use crate::store::anchors::{self, Request};
 use crate::store::directory;
 use crate::store::entry::Anchor;
+use crate::store::moves;
 use crate::store::tid::{block_of, RowNumber};
 use crate::write::builder;
 use pgrx::pg_sys::TM_Result::{self, TM_Deleted, TM_Invisible, TM_Ok, TM_Updated};
@@ -130,17 +131,34 @@ fn forbidden(
 
 use pg_sys::SnapshotAnyData as SNAPSHOT_ANY;
 
+/// The segment row that compaction has made of a heap row which the heap says is deleted.
+unsafe fn moved_from_heap(
+    rel: pg_sys::Relation,
+    tid: &pg_sys::ItemPointerData,
+    result: TM_Result::Type,
+    mover: pg_sys::TransactionId,
+) -> Option<RowNumber> {
+    if result != TM_Deleted {
+        return None;
+    }
+    let toast = Toast::open(rel, pg_sys::RowExclusiveLock as i32)?;
+    moves::of_heap_row(rel, &toast, tid, mover)
+}
+
+/// Whether a snapshot that must agree does not see a row: where its TID says, or where it was before.
 fn crosscheck_fails(
     rel: pg_sys::Relation,
     toast: &Toast,
-    row: RowNumber,
+    tid: &pg_sys::ItemPointerData,
     crosscheck: pg_sys::Snapshot,
 ) -> bool {
     if crosscheck.is_null() {
         return false;
     }
-    let seen = directory::owner(rel, toast, row.0, crosscheck).is_some_and(|f| f.visible);
-    !(seen && anchors::alive(rel, toast, row, crosscheck))
+    match RowNumber::from_tid(tid) {
+        Some(row) => !anchors::seen_before_moves(rel, toast, row, crosscheck),
+        None => !heapam::sees(rel, tid, crosscheck),
+    }
 }
 
 #[pg_guard]
@@ -157,17 +175,24 @@ unsafe extern "C-unwind" fn tuple_delete(
 ) -> TM_Result::Type {
     // SAFETY: PostgreSQL passes an open relation, a TID and an out parameter.
     unsafe {
-        let Some(row) = RowNumber::from_tid(&*tid) else {
-            return heap_call!(tuple_delete(
-                rel,
-                tid,
-                cid,
-                snapshot,
-                crosscheck,
-                wait,
-                tmfd,
-                changing_part
-            ));
+        let mut row = match RowNumber::from_tid(&*tid) {
+            Some(row) => row,
+            None => {
+                let result = heap_call!(tuple_delete(
+                    rel,
+                    tid,
+                    cid,
+                    snapshot,
+                    crosscheck,
+                    wait,
+                    tmfd,
+                    changing_part
+                ));
+                match moved_from_heap(rel, &*tid, result, (*tmfd).xmax) {
+                    Some(row) => row,
+                    None => return result,
+                }
+            }
         };
         let toast = toast_for_write(rel);
         raw::conflict_in(rel, Some(*tid));
@@ -175,13 +200,15 @@ unsafe extern "C-unwind" fn tuple_delete(
             return result;
         }
         let request = request(cid, wait, pg_sys::XLTW_Oper::XLTW_Delete);
-        let claim = match anchors::claim(rel, &toast, row, request, &mut *tmfd) {
+        let claim = match anchors::claim(rel, &toast, &mut row, request, &mut *tmfd) {
             Ok(claim) => claim,
             Err(result) => return result,
         };
-        if crosscheck_fails(rel, &toast, row, crosscheck) {
+        if crosscheck_fails(rel, &toast, &*tid, crosscheck) {
             return refuse(rel, row, claim, &mut *tmfd);
         }
+        // Triggers fetch the row by this once more.
+        *tid = row.to_tid();
         let how = if changing_part {
             Anchor::MovedPartition
         } else {
@@ -225,22 +252,30 @@ unsafe extern "C-unwind" fn tuple_update(
     index_shell::begin_rows(rel);
     // SAFETY: PostgreSQL passes valid pointers; heap TIDs are passed on.
     unsafe {
-        let Some(row) = RowNumber::from_tid(&*otid) else {
-            return heap_call!(tuple_update(
-                rel,
-                otid,
-                slot,
-                cid,
-                snapshot,
-                crosscheck,
-                wait,
-                tmfd,
-                lockmode,
-                update_indexes
-            ));
+        let row = match RowNumber::from_tid(&*otid) {
+            Some(row) => row,
+            None => {
+                let result = heap_call!(tuple_update(
+                    rel,
+                    otid,
+                    slot,
+                    cid,
+                    snapshot,
+                    crosscheck,
+                    wait,
+                    tmfd,
+                    lockmode,
+                    update_indexes
+                ));
+                match moved_from_heap(rel, &*otid, result, (*tmfd).xmax) {
+                    Some(row) => row,
+                    None => return result,
+                }
+            }
         };
         *lockmode = pg_sys::LockTupleMode::LockTupleExclusive;
-        let result = update_segment_row(rel, row, slot, cid, crosscheck, wait, &mut *tmfd);
+        let tid = &mut *otid;
+        let result = update_segment_row(rel, (row, tid), slot, cid, crosscheck, wait, &mut *tmfd);
         *update_indexes = result == TM_Ok;
         result
     }
@@ -264,22 +299,30 @@ unsafe extern "C-unwind" fn tuple_update(
     index_shell::begin_rows(rel);
     // SAFETY: PostgreSQL passes valid pointers; heap TIDs are passed on.
     unsafe {
-        let Some(row) = RowNumber::from_tid(&*otid) else {
-            return heap_call!(tuple_update(
-                rel,
-                otid,
-                slot,
-                cid,
-                snapshot,
-                crosscheck,
-                wait,
-                tmfd,
-                lockmode,
-                update_indexes
-            ));
+        let row = match RowNumber::from_tid(&*otid) {
+            Some(row) => row,
+            None => {
+                let result = heap_call!(tuple_update(
+                    rel,
+                    otid,
+                    slot,
+                    cid,
+                    snapshot,
+                    crosscheck,
+                    wait,
+                    tmfd,
+                    lockmode,
+                    update_indexes
+                ));
+                match moved_from_heap(rel, &*otid, result, (*tmfd).xmax) {
+                    Some(row) => row,
+                    None => return result,
+                }
+            }
         };
         *lockmode = pg_sys::LockTupleMode::LockTupleExclusive;
-        let result = update_segment_row(rel, row, slot, cid, crosscheck, wait, &mut *tmfd);
+        let tid = &mut *otid;
+        let result = update_segment_row(rel, (row, tid), slot, cid, crosscheck, wait, &mut *tmfd);
         *update_indexes = if result == TM_Ok {
             pg_sys::TU_UpdateIndexes::TU_All
         } else {
@@ -289,10 +332,11 @@ unsafe extern "C-unwind" fn tuple_update(
     }
 }
 
-/// Claims the old version, puts the new one into the heap and leads from the one to the other.
+/// Claims the old version, puts the new one into the heap and leads from the one to the other. `tid` is where the
+/// caller believes the old version to be, and becomes where it is.
 unsafe fn update_segment_row(
     rel: pg_sys::Relation,
-    row: RowNumber,
+    (mut row, tid): (RowNumber, &mut pg_sys::ItemPointerData),
     slot: *mut pg_sys::TupleTableSlot,
     cid: pg_sys::CommandId,
     crosscheck: pg_sys::Snapshot,
@@ -300,18 +344,19 @@ unsafe fn update_segment_row(
     tmfd: &mut pg_sys::TM_FailureData,
 ) -> TM_Result::Type {
     let toast = toast_for_write(rel);
-    raw::conflict_in(rel, Some(row.to_tid()));
+    raw::conflict_in(rel, Some(*tid));
     if let Some(result) = forbidden(rel, &toast, row, cid) {
         return result;
     }
     let request = request(cid, wait, pg_sys::XLTW_Oper::XLTW_Update);
-    let claim = match anchors::claim(rel, &toast, row, request, tmfd) {
+    let claim = match anchors::claim(rel, &toast, &mut row, request, tmfd) {
         Ok(claim) => claim,
         Err(result) => return result,
     };
-    if crosscheck_fails(rel, &toast, row, crosscheck) {
+    if crosscheck_fails(rel, &toast, tid, crosscheck) {
         return refuse(rel, row, claim, tmfd);
     }
+    *tid = row.to_tid();
     // SAFETY: the slot holds the new version in the relation's row type.
     unsafe {
         heap_call!(tuple_insert(rel, slot, cid, 0, std::ptr::null_mut()));
@@ -340,8 +385,8 @@ unsafe extern "C-unwind" fn tuple_lock(
 ) -> TM_Result::Type {
     // SAFETY: PostgreSQL passes valid pointers; heap TIDs are passed on.
     unsafe {
-        let Some(row) = RowNumber::from_tid(&*tid) else {
-            return heap_call!(tuple_lock(
+        let Some(mut row) = RowNumber::from_tid(&*tid) else {
+            return lock_heap_row(
                 rel,
                 tid,
                 snapshot,
@@ -350,8 +395,8 @@ unsafe extern "C-unwind" fn tuple_lock(
                 mode,
                 wait_policy,
                 flags,
-                tmfd
-            ));
+                tmfd,
+            );
         };
         let toast = toast_for_write(rel);
         (*tmfd).traversed = false;
@@ -363,8 +408,9 @@ unsafe extern "C-unwind" fn tuple_lock(
             wait: wait_policy,
             oper: pg_sys::XLTW_Oper::XLTW_Lock,
         };
-        let result = anchors::lock(rel, &toast, row, request, mode, &mut *tmfd);
+        let result = anchors::lock(rel, &toast, &mut row, request, mode, &mut *tmfd);
         if result == TM_Ok {
+            *tid = row.to_tid();
             super::fetch::store_row(rel, &toast, row, slot);
             return TM_Ok;
         }
@@ -383,6 +429,72 @@ unsafe extern "C-unwind" fn tuple_lock(
             flags,
             tmfd,
         )
+    }
+}
+
+/// Locks a heap row, or, if compaction has moved it, the segment row that it is now.
+#[allow(clippy::too_many_arguments)]
+unsafe fn lock_heap_row(
+    rel: pg_sys::Relation,
+    tid: pg_sys::ItemPointer,
+    snapshot: pg_sys::Snapshot,
+    slot: *mut pg_sys::TupleTableSlot,
+    cid: pg_sys::CommandId,
+    mode: pg_sys::LockTupleMode::Type,
+    wait_policy: pg_sys::LockWaitPolicy::Type,
+    flags: u8,
+    tmfd: *mut pg_sys::TM_FailureData,
+) -> TM_Result::Type {
+    // NOWAIT is asked for as SKIP LOCKED: what holds the row may be a move, which is worth waiting for.
+    let nowait = wait_policy == pg_sys::LockWaitPolicy::LockWaitError;
+    let policy = if nowait {
+        pg_sys::LockWaitPolicy::LockWaitSkip
+    } else {
+        wait_policy
+    };
+    // SAFETY: valid pointers from the caller.
+    unsafe {
+        let first = *tid;
+        loop {
+            let result = heap_call!(tuple_lock(
+                rel, tid, snapshot, slot, cid, mode, policy, flags, tmfd
+            ));
+            let blocked = result == pg_sys::TM_Result::TM_WouldBlock;
+            if !blocked && result != TM_Deleted {
+                return result;
+            }
+            let moved = heapam::deleter_of(rel, &*tid).and_then(|mover| {
+                let row = moved_from_heap(rel, &*tid, TM_Deleted, mover)?;
+                Some((mover, row))
+            });
+            match moved {
+                Some((mover, _)) if blocked => {
+                    let oper = pg_sys::XLTW_Oper::XLTW_Lock;
+                    crate::pg::toast::wait_for(mover, rel, *tid, oper);
+                }
+                None if blocked && nowait => anchors::report_busy(rel),
+                None => return result,
+                Some((_, row)) => {
+                    let traversed =
+                        (block_of(&first), first.ip_posid) != (block_of(&*tid), (*tid).ip_posid);
+                    pg_sys::ExecClearTuple(slot);
+                    *tid = row.to_tid();
+                    let result = tuple_lock(
+                        rel,
+                        tid,
+                        snapshot,
+                        slot,
+                        cid,
+                        mode,
+                        wait_policy,
+                        flags,
+                        tmfd,
+                    );
+                    (*tmfd).traversed |= traversed;
+                    return result;
+                }
+            }
+        }
     }
 }
 

@@ -45,9 +45,10 @@ fn bury_one(
     };
     // SAFETY: plain data.
     let mut tmfd = unsafe { std::mem::zeroed() };
-    match anchors::claim(rel, toast, refused.row, request, &mut tmfd) {
+    let mut row = refused.row;
+    match anchors::claim(rel, toast, &mut row, request, &mut tmfd) {
         Ok(claim) => {
-            anchors::bury(rel, toast, refused.row, claim, Anchor::Deleted, cid);
+            anchors::bury(rel, toast, row, claim, Anchor::Deleted, cid);
             "deleted after waiting"
         }
         Err(pg_sys::TM_Result::TM_Deleted) => "deleted by another",

@@ -238,16 +238,20 @@ pub fn bloom_columns(rel: pg_sys::Relation) -> Vec<u16> {
     columns_of(rel, "bloom_filter")
 }
 
-/// Whether a bulk load into a table must go to its heap: where others must be able to read rows before the
-/// load ends (exclusion constraints), logical decoding must see them (published tables), or there is no
-/// column to store.
+/// Whether a bulk load into a table must go to its heap.
 pub fn bulk_loads_to_heap(rel: pg_sys::Relation) -> bool {
+    !super::settings::bulk_load() || keeps_heap(rel)
+}
+
+/// Whether the rows of a table must be in its heap: where others must be able to read rows before a load ends
+/// (exclusion constraints), logical decoding must see them (published tables), or there is no column to store.
+pub fn keeps_heap(rel: pg_sys::Relation) -> bool {
     // SAFETY: an open relation.
     let desc = unsafe { (*rel).rd_att };
     // SAFETY: as above; `i` is below the descriptor's count.
     let mut columns =
         unsafe { (0..(*desc).natts as usize).map(|i| pg::compat::attribute(desc, i)) };
-    if !super::settings::bulk_load() || columns.all(|column| column.attisdropped) {
+    if columns.all(|column| column.attisdropped) {
         return true;
     }
     // SAFETY: an open relation; its index list is opened under the lock of the running statement.

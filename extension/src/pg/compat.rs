@@ -72,6 +72,20 @@ pub unsafe fn tuplesort_getdatum(
     }
 }
 
+/// Ends a series of index inserts that shared an index info.
+///
+/// # Safety
+/// An open index and the info that was used.
+pub unsafe fn end_index_inserts(index: pg_sys::Relation, info: *mut pg_sys::IndexInfo) {
+    // SAFETY: passed on to the caller.
+    #[cfg(any(feature = "pg17", feature = "pg18"))]
+    unsafe {
+        pg_sys::index_insert_cleanup(index, info);
+    }
+    #[cfg(not(any(feature = "pg17", feature = "pg18")))]
+    let _ = (index, info);
+}
+
 /// Whether changes of a relation are WAL-logged (`RelationNeedsWAL`).
 ///
 /// # Safety

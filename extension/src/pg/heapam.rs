@@ -24,6 +24,80 @@ macro_rules! heap_call {
     }};
 }
 
+/// Deletes a heap tuple that a registered snapshot sees, unless somebody has locked or changed it. Never waits.
+pub fn delete_now(
+    rel: pg_sys::Relation,
+    tid: pg_sys::ItemPointerData,
+    cid: pg_sys::CommandId,
+) -> pg_sys::TM_Result::Type {
+    let mut tid = tid;
+    // SAFETY: an open relation with a lock that allows deletes; the failure data is an out parameter.
+    unsafe {
+        let mut tmfd = std::mem::zeroed::<pg_sys::TM_FailureData>();
+        let none = std::ptr::null_mut();
+        pg_sys::heap_delete(rel, &mut tid, cid, none, false, &mut tmfd, false)
+    }
+}
+
+/// Who deleted a heap row by its physical tuple, if it is there and was deleted rather than updated: where a move
+/// leaves a row. The transaction may be open or rolled back.
+pub fn deleter_of(
+    rel: pg_sys::Relation,
+    tid: &pg_sys::ItemPointerData,
+) -> Option<pg_sys::TransactionId> {
+    // SAFETY: an open relation; the tuple is read while its page is pinned.
+    unsafe {
+        with_tuple(rel, tid, &raw mut pg_sys::SnapshotAnyData, |tuple| {
+            let header = (*tuple).t_data;
+            let infomask = u32::from((*header).t_infomask);
+            let at = (*header).t_ctid;
+            let itself = (at.ip_blkid.bi_hi, at.ip_blkid.bi_lo, at.ip_posid)
+                == (tid.ip_blkid.bi_hi, tid.ip_blkid.bi_lo, tid.ip_posid);
+            let unset = pg_sys::HEAP_XMAX_INVALID | pg_sys::HEAP_XMAX_LOCK_ONLY;
+            if infomask & unset != 0 || !itself {
+                return None;
+            }
+            Some(match infomask & pg_sys::HEAP_XMAX_IS_MULTI {
+                0 => (*header).t_choice.t_heap.t_xmax,
+                _ => pg_sys::HeapTupleGetUpdateXid(header),
+            })
+        })
+        .flatten()
+    }
+}
+
+/// Whether a snapshot sees a heap row.
+pub fn sees(
+    rel: pg_sys::Relation,
+    tid: &pg_sys::ItemPointerData,
+    snapshot: pg_sys::Snapshot,
+) -> bool {
+    // SAFETY: an open relation and a valid snapshot.
+    unsafe { with_tuple(rel, tid, snapshot, |_| ()).is_some() }
+}
+
+/// Calls `visit` with the heap tuple at a TID if a snapshot sees it.
+unsafe fn with_tuple<T>(
+    rel: pg_sys::Relation,
+    tid: &pg_sys::ItemPointerData,
+    snapshot: pg_sys::Snapshot,
+    visit: impl FnOnce(pg_sys::HeapTuple) -> T,
+) -> Option<T> {
+    let mut tid = *tid;
+    // SAFETY: a slot of the heap's type, dropped below; its tuple is pinned meanwhile.
+    unsafe {
+        let ops = &raw const pg_sys::TTSOpsBufferHeapTuple;
+        let slot = pg_sys::MakeSingleTupleTableSlot((*rel).rd_att, ops);
+        let found = heap_call!(tuple_fetch_row_version(rel, &mut tid, snapshot, slot));
+        let result = found.then(|| {
+            let slot = slot as *mut pg_sys::BufferHeapTupleTableSlot;
+            visit((*slot).base.tuple)
+        });
+        pg_sys::ExecDropSingleTupleTableSlot(slot);
+        result
+    }
+}
+
 thread_local! {
     /// Relations that currently pass for heaps: (oid, relation cache entry, our routine, nesting depth).
     static VIEWS: RefCell<Vec<(pg_sys::Oid, pg_sys::Relation, *const pg_sys::TableAmRoutine)>> =

@@ -21,6 +21,7 @@ extern "C-unwind" {
         snapshot: pg_sys::Snapshot,
         xid: pg_sys::TransactionId,
     );
+    fn TransferPredicateLocksToHeapRelation(relation: pg_sys::Relation);
 }
 
 extern "C-unwind" {
@@ -128,6 +129,13 @@ pub fn is_mvcc(snapshot: pg_sys::Snapshot) -> bool {
         || kind == pg_sys::SnapshotType::SNAPSHOT_HISTORIC_MVCC
 }
 
+/// Whether this transaction is serializable.
+#[inline]
+pub fn serializable() -> bool {
+    // SAFETY: a plain variable of this backend.
+    unsafe { pg_sys::XactIsoLevel == pg_sys::XACT_SERIALIZABLE as i32 }
+}
+
 /// Records that a serializable transaction read a whole relation.
 pub fn predicate_lock_relation(rel: pg_sys::Relation, snapshot: pg_sys::Snapshot) {
     // SAFETY: open relation, registered snapshot.
@@ -143,6 +151,12 @@ pub fn predicate_lock_tid(
 ) {
     // SAFETY: open relation, registered snapshot, a TID on our stack.
     guarded(|| unsafe { PredicateLockTID(rel, tid, snapshot, xid) });
+}
+
+/// Makes the predicate locks on rows and indexes of a relation ones on the whole relation.
+pub fn widen_predicate_locks(rel: pg_sys::Relation) {
+    // SAFETY: open relation.
+    guarded(|| unsafe { TransferPredicateLocksToHeapRelation(rel) });
 }
 
 /// Checks a read of a version written by `xid` that the snapshot does not see.

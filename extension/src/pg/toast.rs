@@ -118,6 +118,11 @@ impl Toast {
         }
     }
 
+    /// Deletes a tuple that nobody else has locked or changed; false if somebody has. Never waits.
+    pub fn delete(&self, tid: pg_sys::ItemPointerData, cid: pg_sys::CommandId) -> bool {
+        super::heapam::delete_now(self.rel, tid, cid) == pg_sys::TM_Result::TM_Ok
+    }
+
     unsafe fn form(&self, key: (u32, i32), payload: &[u8]) -> pg_sys::HeapTuple {
         // SAFETY: the buffer is a complete varlena; the descriptor is the TOAST relation's own.
         unsafe {
@@ -403,7 +408,11 @@ pub enum Fate {
 }
 
 impl Version {
-    unsafe fn of(slot: *mut pg_sys::TupleTableSlot) -> Self {
+    /// The version that a slot holds.
+    ///
+    /// # Safety
+    /// A slot made with `TTSOpsBufferHeapTuple` that holds a tuple, as long as the version is looked at.
+    pub unsafe fn of(slot: *mut pg_sys::TupleTableSlot) -> Self {
         // SAFETY: the slot was made with TTSOpsBufferHeapTuple and holds a tuple.
         unsafe {
             let slot = slot as *mut pg_sys::BufferHeapTupleTableSlot;

@@ -21,10 +21,10 @@
 use super::deletes::{self, Deleter};
 use super::entry::Anchor;
 use super::gate::{Gate, Mode};
-use super::keys;
 use super::tid::RowNumber;
+use super::{directory, keys, moves};
 use crate::pg::toast::{self, Fate, Toast, INSERT_FROZEN};
-use crate::pg::{self, compat, raw};
+use crate::pg::{self, compat, heapam, raw};
 use pg_sys::TM_Result::{
     self, TM_BeingModified, TM_Deleted, TM_Ok, TM_SelfModified, TM_Updated, TM_WouldBlock,
 };
@@ -88,47 +88,136 @@ pub enum Claim {
 }
 
 /// Claims a row for deleting or updating it; otherwise says why not, as `table_tuple_delete` would, with
-/// `tmfd` filled in.
+/// `tmfd` filled in. A row that compaction has moved is claimed where it is now, and `row` becomes that.
 pub fn claim(
     main: pg_sys::Relation,
     toast: &Toast,
-    row: RowNumber,
+    row: &mut RowNumber,
     request: Request,
     tmfd: &mut pg_sys::TM_FailureData,
 ) -> Result<Claim, TM_Result::Type> {
     loop {
-        match look(main, toast, row) {
-            State::Gone(deleter, how) => settle(main, row, request, tmfd, (deleter, how))?,
+        match look(main, toast, *row) {
+            State::Gone(deleter, how) => settle(main, *row, request, tmfd, (deleter, how))?,
+            _ if follow_move(main, toast, row, request, tmfd)? => {}
             State::Anchored(anchor) => {
                 let mode = pg_sys::LockTupleMode::LockTupleExclusive;
                 if lock_anchor(main, toast, anchor, request, mode, tmfd)? {
-                    match deleted_before(main, toast, row) {
-                        None => return Ok(Claim::Anchored(anchor)),
-                        Some(gone) => settle(main, row, request, tmfd, gone)?,
+                    match since_lock(main, toast, *row) {
+                        Since::Nothing => return Ok(Claim::Anchored(anchor)),
+                        Since::Deleted(by, how) => settle(main, *row, request, tmfd, (by, how))?,
+                        Since::Retired => {}
                     }
                 }
             }
             State::Free => {
-                tuple_lock(main, row, true);
+                tuple_lock(main, *row, true);
                 let gate = Gate::take(toast, Mode::Single);
-                if matches!(look(main, toast, row), State::Free) {
+                if matches!(look(main, toast, *row), State::Free) && !is_retired(main, toast, *row)
+                {
                     return Ok(Claim::Free(gate));
                 }
                 drop(gate);
-                tuple_lock(main, row, false);
+                tuple_lock(main, *row, false);
             }
         }
     }
 }
 
-/// Who deleted a row in bulk before its anchor was locked. Later bulk deletes see the lock.
-fn deleted_before(
+/// What became of a row until its anchor was locked.
+enum Since {
+    Nothing,
+    Deleted(Deleter, Anchor),
+    Retired,
+}
+
+/// Looks for who came before a lock on a row's anchor without having seen it. Later ones see the lock.
+fn since_lock(main: pg_sys::Relation, toast: &Toast, row: RowNumber) -> Since {
+    let _gate = Gate::take(toast, Mode::Single);
+    match deletes::latest(main, toast, row) {
+        Some(deleter) => Since::Deleted(deleter, Anchor::Deleted),
+        None if is_retired(main, toast, row) => Since::Retired,
+        None => Since::Nothing,
+    }
+}
+
+/// Who has retired, or is retiring, the segment of a row.
+fn retirer(
     main: pg_sys::Relation,
     toast: &Toast,
     row: RowNumber,
-) -> Option<(Deleter, Anchor)> {
-    let _gate = Gate::take(toast, Mode::Single);
-    deletes::latest(main, toast, row).map(|deleter| (deleter, Anchor::Deleted))
+) -> Option<(pg_sys::TransactionId, Fate)> {
+    let any = &raw mut pg_sys::SnapshotAnyData;
+    let deleter = directory::owner(main, toast, row.0, any)?.deleter;
+    deleter.filter(|(_, fate)| *fate != Fate::Aborted)
+}
+
+fn is_retired(main: pg_sys::Relation, toast: &Toast, row: RowNumber) -> bool {
+    retirer(main, toast, row).is_some()
+}
+
+/// Goes where compaction has taken a row that is not deleted, waiting for a compaction that is about to finish.
+/// False when there is nothing to follow.
+fn follow_move(
+    main: pg_sys::Relation,
+    toast: &Toast,
+    row: &mut RowNumber,
+    request: Request,
+    tmfd: &mut pg_sys::TM_FailureData,
+) -> Result<bool, TM_Result::Type> {
+    match retirer(main, toast, *row) {
+        None => Ok(false),
+        Some((xid, Fate::InProgress)) => {
+            // Also for who would not wait for a lock: nobody has locked the row, it is changing places.
+            toast::wait_for(xid, main, row.to_tid(), request.oper);
+            Ok(true)
+        }
+        Some((xid, _)) => {
+            // Whoever marked the row before it was retired has the last word of the old place.
+            if matches!(look(main, toast, *row), State::Gone(..)) {
+                return Ok(true);
+            }
+            match moves::of_row(main, toast, *row) {
+                Some(next) => {
+                    *row = next;
+                    Ok(true)
+                }
+                None => {
+                    tmfd.ctid = row.to_tid();
+                    tmfd.xmax = xid;
+                    tmfd.cmax = pg_sys::InvalidCommandId;
+                    tmfd.traversed = false;
+                    Err(TM_Deleted)
+                }
+            }
+        }
+    }
+}
+
+/// Whether a snapshot sees a row, be it where the row was before compaction moved it.
+pub fn seen_before_moves(
+    main: pg_sys::Relation,
+    toast: &Toast,
+    row: RowNumber,
+    snapshot: pg_sys::Snapshot,
+) -> bool {
+    let mut row = row;
+    loop {
+        let Some(found) = directory::owner(main, toast, row.0, snapshot) else {
+            return false;
+        };
+        if found.visible {
+            return alive(main, toast, row, snapshot);
+        }
+        if found.entry.level == 0 {
+            return false;
+        }
+        match moves::origin(main, toast, row, found.xmin) {
+            Some(moves::Origin::Heap(tid)) => return heapam::sees(main, &tid, snapshot),
+            Some(moves::Origin::Row(before)) => row = before,
+            None => return false,
+        }
+    }
 }
 
 /// Writes the tombstone of a claimed row.
@@ -159,39 +248,52 @@ pub fn bury(
     }
 }
 
-/// Locks a row as SELECT ... FOR does. Fills `tmfd` when the answer is not `TM_Ok`.
+/// Locks a row as SELECT ... FOR does. Fills `tmfd` when the answer is not `TM_Ok`. A row that compaction has moved
+/// is locked where it is now, and `row` becomes that.
 pub fn lock(
     main: pg_sys::Relation,
     toast: &Toast,
-    row: RowNumber,
+    row: &mut RowNumber,
     request: Request,
     mode: pg_sys::LockTupleMode::Type,
     tmfd: &mut pg_sys::TM_FailureData,
 ) -> TM_Result::Type {
     loop {
-        let result = match look(main, toast, row) {
-            State::Gone(deleter, how) => settle(main, row, request, tmfd, (deleter, how)).err(),
+        let state = look(main, toast, *row);
+        if !matches!(state, State::Gone(..)) {
+            match follow_move(main, toast, row, request, tmfd) {
+                Ok(true) => continue,
+                Ok(false) => {}
+                Err(result) => return result,
+            }
+        }
+        let result = match state {
+            State::Gone(by, how) => settle(main, *row, request, tmfd, (by, how)).err(),
             State::Anchored(anchor) => {
                 match lock_anchor(main, toast, anchor, request, mode, tmfd) {
-                    Ok(true) => match deleted_before(main, toast, row) {
-                        None => Some(TM_Ok),
-                        Some(gone) => settle(main, row, request, tmfd, gone).err(),
+                    Ok(true) => match since_lock(main, toast, *row) {
+                        Since::Nothing => Some(TM_Ok),
+                        Since::Retired => None,
+                        Since::Deleted(by, how) => {
+                            settle(main, *row, request, tmfd, (by, how)).err()
+                        }
                     },
                     Ok(false) => None,
                     Err(result) => Some(result),
                 }
             }
             State::Free => {
-                tuple_lock(main, row, true);
+                tuple_lock(main, *row, true);
                 let gate = Gate::take(toast, Mode::Single);
-                if matches!(look(main, toast, row), State::Free) {
+                if matches!(look(main, toast, *row), State::Free) && !is_retired(main, toast, *row)
+                {
                     let payload = Anchor::Live.encode();
                     let key = keys::anchor(row.0);
                     let null = std::ptr::null_mut();
                     toast.insert(key, &payload, request.cid, INSERT_FROZEN, null);
                 }
                 drop(gate);
-                tuple_lock(main, row, false);
+                tuple_lock(main, *row, false);
                 None
             }
         };
@@ -297,7 +399,8 @@ fn settle(
     }
 }
 
-fn report_busy(main: pg_sys::Relation) -> ! {
+/// Raises the error of a lock that cannot be had at once.
+pub fn report_busy(main: pg_sys::Relation) -> ! {
     pgrx::ereport!(
         ERROR,
         pgrx::PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE,

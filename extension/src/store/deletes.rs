@@ -25,6 +25,8 @@ pub enum Why {
     InProgress(pg_sys::TransactionId),
     /// An open transaction holds a row lock on it.
     Locked,
+    /// Compaction has taken it to another segment, or is about to.
+    Moved,
 }
 
 /// A row that stays, as far as a bulk delete is concerned. [`super::anchors::claim`] takes such a row by itself: it
@@ -172,6 +174,7 @@ pub fn bury_many(
             continue;
         };
         let before = refused.len();
+        refuse_moved(main, toast, slice, &mut refused);
         refuse_anchored(main, toast, slice, &mut refused);
         each(main, toast, *first, last + 1, |version, other| {
             if let Some(deleter) = Deleter::of(version) {
@@ -181,7 +184,10 @@ pub fn bury_many(
             }
             true
         });
-        refused[before..].sort_unstable_by_key(|r| r.row);
+        refused[before..].sort_by_key(|r| r.row);
+        let mut of_slice = refused.split_off(before);
+        of_slice.dedup_by_key(|r| r.row);
+        refused.append(&mut of_slice);
         let free = |row: &&u64| {
             let search = |r: &Refused| r.row.0.cmp(row);
             refused[before..].binary_search_by(search).is_err()
@@ -203,6 +209,28 @@ pub fn bury_many(
 fn refusal(row: u64, why: Why) -> Refused {
     let row = RowNumber(row);
     Refused { row, why }
+}
+
+/// Finds the rows of a slice whose segments are retired.
+fn refuse_moved(main: pg_sys::Relation, toast: &Toast, rows: &[u64], refused: &mut Vec<Refused>) {
+    let any = &raw mut pg_sys::SnapshotAnyData;
+    let mut at = 0;
+    while at < rows.len() {
+        let owner = directory::owner(main, toast, rows[at], any);
+        let count = match &owner {
+            Some(found) => rows[at..].partition_point(|row| found.entry.covers(*row)),
+            None => 1,
+        };
+        let here = owner.is_some_and(|found| match found.deleter {
+            None => true,
+            Some((_, fate)) => fate == Fate::Aborted,
+        });
+        if !here {
+            let moved = rows[at..at + count].iter();
+            refused.extend(moved.map(|row| refusal(*row, Why::Moved)));
+        }
+        at += count;
+    }
 }
 
 /// Finds the rows of a slice that are deleted one by one, or locked.

@@ -23,6 +23,18 @@ pub struct Found {
     pub visible: bool,
     /// Who retired it, if anybody did.
     pub deleter: Option<(pg_sys::TransactionId, Fate)>,
+    /// Where the tuple is.
+    pub at: pg_sys::ItemPointerData,
+}
+
+impl Found {
+    /// Whether no snapshot can see it any more: its chunks may be gone.
+    pub fn is_gone(&self, main: pg_sys::Relation) -> bool {
+        // SAFETY: an open relation.
+        self.deleter.is_some_and(|(xid, fate)| unsafe {
+            fate == Fate::Committed && pg_sys::GlobalVisCheckRemovableXid(main, xid)
+        })
+    }
 }
 
 fn found(main: pg_sys::Relation, version: &Version, snapshot: pg_sys::Snapshot) -> Found {
@@ -40,6 +52,7 @@ fn found(main: pg_sys::Relation, version: &Version, snapshot: pg_sys::Snapshot) 
         },
         visible,
         deleter: version.deleter(),
+        at: version.tid(),
     }
 }
 

@@ -29,7 +29,8 @@ pub enum State {
 pub struct Entry {
     /// Building or sealed.
     pub state: State,
-    /// 0: written by a load; 1: made by cumulative compaction; 2: by base compaction.
+    /// 0: written by a load; 1: made by cumulative compaction or of heap rows; 2: by base compaction; 3: by compaction,
+    /// and as large as memory allows.
     pub level: u8,
     /// Rows in the segment; 0 while it is being built.
     pub rows: u32,

@@ -7,8 +7,11 @@
 pub const DIRECTORY: u32 = 1;
 /// The allocator, one tuple, chunk_seq 0.
 pub const ALLOCATOR: u32 = 2;
+/// Segments that compaction retired, until their chunks and anchors are deleted; chunk_seq as in the directory.
+pub const RETIRED: u32 = 3;
 const CHUNKS: u32 = 1024;
 const ANCHORS: u32 = 4096;
+const MOVED: u32 = 8192;
 const SLICES: u32 = 9216;
 const SLICE_IDS: u64 = 1024;
 /// Column data bytes in a chunk: with its headers it fills a page.
@@ -22,6 +25,21 @@ pub fn chunk(number: u64) -> (u32, i32) {
 /// Where the anchor of a segment row is filed.
 pub fn anchor(row: u64) -> (u32, i32) {
     split(ANCHORS, row)
+}
+
+/// The chunk_id of the move map of heap rows, or that of segment rows.
+pub fn moved_id(from_heap: bool) -> u32 {
+    MOVED + u32::from(!from_heap)
+}
+
+/// Where the moves of a heap block's rows are filed.
+pub fn moved_block(block: u32) -> (u32, i32) {
+    (moved_id(true), block as i32)
+}
+
+/// Where the moves of a stretch of row numbers are filed.
+pub fn moved_stretch(place: u64) -> (u32, i32) {
+    (moved_id(false), place as i32)
 }
 
 /// Where a bulk delete within a slice of row numbers is filed.

@@ -2,7 +2,7 @@
 //! A table's column store inside its TOAST relation: see docs/decisions/0001.
 //!
 //! Modules in the order data travels: keys and payloads, the directory of segments, chunks of column data,
-//! anchors of deleted and locked rows, rows deleted in bulk, the gate for marking rows, opened segments.
+//! anchors of deleted and locked rows, rows deleted in bulk, where rows moved, the gate for marking rows, opened segments.
 
 pub mod anchors;
 pub mod chunks;
@@ -11,5 +11,6 @@ pub mod directory;
 pub mod entry;
 pub mod gate;
 pub mod keys;
+pub mod moves;
 pub mod segment;
 pub mod tid;
