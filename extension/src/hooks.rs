@@ -51,6 +51,7 @@ unsafe extern "C-unwind" fn xact_callback(
         }
         XACT_EVENT_COMMIT | XACT_EVENT_ABORT | XACT_EVENT_PREPARE | XACT_EVENT_PARALLEL_ABORT => {
             builder::forget(None);
+            crate::store::followed::forget();
             ddl::forget(false);
             statement::forget(false);
             merge::forget();

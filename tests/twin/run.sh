@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # The twin suite: random DML on a columnar table and on a heap, which must hold the same rows.
-#   tests/twin/run.sh [--seed N] [--seeds N] [--steps N] [--print]
+#   tests/twin/run.sh [dml | moves] [--seed N] [--seeds N] [--steps N] [--print]
+# dml is one session's statements; moves has compactions between the statements of several. Default: both.
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/../../scripts/lib.sh"
 export NAME=${NAME:-test}
@@ -10,4 +11,11 @@ eval "$("$REPO/scripts/server.sh" env)"
 export PGOPTIONS='-c client_min_messages=warning'
 psql -X -q -v ON_ERROR_STOP=1 -d postgres -c 'DROP DATABASE IF EXISTS twin' -c 'CREATE DATABASE twin'
 psql -X -q -v ON_ERROR_STOP=1 -d twin -c 'CREATE EXTENSION pg_doris'
-exec python3 "$REPO/tests/twin/twin.py" "$@"
+case ${1:-} in
+  dml) shift; exec python3 "$REPO/tests/twin/twin.py" "$@" ;;
+  moves) shift; exec python3 "$REPO/tests/twin/moves.py" "$@" ;;
+esac
+status=0
+python3 "$REPO/tests/twin/twin.py" "$@" || status=1
+[ $# -gt 0 ] || python3 "$REPO/tests/twin/moves.py" || status=1
+exit "$status"

@@ -131,9 +131,11 @@ class Script:
         r = self.rng
         self.indexes += 1
         extra = f"x{self.indexes}"
-        kind = r.choice(["vacuum", "vacuum", "full", "analyze", "index", "index", "reindex", "add", "drop", "type", "cluster"])
+        kind = r.choice(["vacuum", "vacuum", "full", "analyze", "index", "index", "reindex", "add", "drop", "type", "cluster", "compact", "compact"])
         if kind == "vacuum":
             self.both("VACUUM @;")
+        elif kind == "compact":
+            self.add(f"CALL doris.compact('d', '{r.choice(['full', 'cumulative', 'base'])}');")
         elif kind == "full":
             self.both("VACUUM FULL @;")
         elif kind == "analyze":

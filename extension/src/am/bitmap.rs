@@ -12,6 +12,7 @@ pub use since_18::install;
 
 #[cfg(any(feature = "pg15", feature = "pg16", feature = "pg17"))]
 mod before_18 {
+    use crate::am::fetch::still_there;
     use crate::am::scan::parts;
     use crate::heap_call;
     use crate::store::tid::{self, RowNumber, ROWS_PER_VIRTUAL_BLOCK};
@@ -64,11 +65,12 @@ mod before_18 {
             let base = scan;
             let (scan, state) = parts(scan);
             if RowNumber::from_tid(&tid::tid((*result).blockno, 1)).is_none() {
-                let found = heap_call!(scan_bitmap_next_tuple(scan.heap, result, slot));
-                if found {
-                    crate::am::fetch::widen_if_retired((*base).rs_rd, slot, (*base).rs_snapshot);
+                while heap_call!(scan_bitmap_next_tuple(scan.heap, result, slot)) {
+                    if still_there((*base).rs_rd, slot, (*base).rs_snapshot) {
+                        return true;
+                    }
                 }
-                return found;
+                return false;
             }
             while let Some(row) = state.block_rows.get(state.block_at) {
                 state.block_at += 1;

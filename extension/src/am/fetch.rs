@@ -10,6 +10,7 @@ use crate::read::datum::Arena;
 use crate::store::anchors;
 use crate::store::directory::{self, Found};
 use crate::store::entry::State;
+use crate::store::followed;
 use crate::store::moves;
 use crate::store::tid::RowNumber;
 use crate::write::builder;
@@ -143,10 +144,7 @@ unsafe extern "C-unwind" fn index_fetch_tuple(
                 call_again,
                 all_dead
             ));
-            if found {
-                widen_if_retired((*fetch).base.rel, slot, snapshot);
-            }
-            return found;
+            return found && still_there((*fetch).base.rel, slot, snapshot);
         };
         *call_again = false;
         if !all_dead.is_null() {
@@ -158,12 +156,29 @@ unsafe extern "C-unwind" fn index_fetch_tuple(
     }
 }
 
-/// Predicate locks are on a row's TID, which compaction changes: it widens those that it finds to the whole table. Who
-/// reads a row that it has already retired widens its lock by itself.
+/// Whether this transaction still sees a row that the heap has put into a slot.
 ///
 /// # Safety
 /// A slot that the heap has filled.
-pub unsafe fn widen_if_retired(
+pub unsafe fn still_there(
+    rel: pg_sys::Relation,
+    slot: *mut pg_sys::TupleTableSlot,
+    snapshot: pg_sys::Snapshot,
+) -> bool {
+    // SAFETY: passed on to the caller.
+    unsafe {
+        widen_if_retired(rel, slot, snapshot);
+        if followed::changed(rel, &(*slot).tts_tid, snapshot).is_none() {
+            return true;
+        }
+        pg_sys::ExecClearTuple(slot);
+        false
+    }
+}
+
+/// Predicate locks are on a row's TID, which compaction changes: it widens those that it finds to the whole table. Who
+/// reads a row that it has already retired widens its lock by itself.
+unsafe fn widen_if_retired(
     rel: pg_sys::Relation,
     slot: *mut pg_sys::TupleTableSlot,
     snapshot: pg_sys::Snapshot,
@@ -354,10 +369,7 @@ unsafe extern "C-unwind" fn tuple_fetch_row_version(
         match RowNumber::from_tid(&*tid) {
             None => {
                 let found = heap_call!(tuple_fetch_row_version(rel, tid, snapshot, slot));
-                if found {
-                    widen_if_retired(rel, slot, snapshot);
-                }
-                found
+                found && still_there(rel, slot, snapshot)
             }
             Some(row) => fetch_row(rel, &mut RowFetch::open(rel), row, snapshot, slot),
         }
@@ -394,6 +406,9 @@ unsafe fn later_tid(
     tid: &pg_sys::ItemPointerData,
     snapshot: pg_sys::Snapshot,
 ) -> Option<pg_sys::ItemPointerData> {
+    if let Some(now) = followed::changed(rel, tid, snapshot) {
+        return Some(now.to_tid());
+    }
     let Some(row) = RowNumber::from_tid(tid) else {
         if heapam::sees(rel, tid, snapshot) {
             return None;

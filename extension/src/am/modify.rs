@@ -10,6 +10,7 @@ use crate::pg::{self, compat, heapam, raw};
 use crate::store::anchors::{self, Request};
 use crate::store::directory;
 use crate::store::entry::Anchor;
+use crate::store::followed;
 use crate::store::moves;
 use crate::store::tid::{block_of, RowNumber};
 use crate::write::builder;
@@ -207,6 +208,7 @@ unsafe extern "C-unwind" fn tuple_delete(
         if crosscheck_fails(rel, &toast, &*tid, crosscheck) {
             return refuse(rel, row, claim, &mut *tmfd);
         }
+        followed::note(rel, &toast, &*tid, row);
         // Triggers fetch the row by this once more.
         *tid = row.to_tid();
         let how = if changing_part {
@@ -356,6 +358,7 @@ unsafe fn update_segment_row(
     if crosscheck_fails(rel, &toast, tid, crosscheck) {
         return refuse(rel, row, claim, tmfd);
     }
+    followed::note(rel, &toast, tid, row);
     *tid = row.to_tid();
     // SAFETY: the slot holds the new version in the relation's row type.
     unsafe {

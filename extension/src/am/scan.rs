@@ -7,6 +7,7 @@ use crate::pg::{compat, raw};
 use crate::read::attrs;
 use crate::read::cursor::Cursor;
 use crate::store::directory;
+use crate::store::followed;
 use crate::store::tid::{self, RowNumber, ROWS_PER_VIRTUAL_BLOCK, VIRTUAL_BLOCK_BASE};
 use pgrx::{pg_guard, pg_sys, PgMemoryContexts};
 use std::cell::Cell;
@@ -244,6 +245,9 @@ unsafe extern "C-unwind" fn scan_getnextslot(
             match (state.half, forward) {
                 (Half::Heap, _) => {
                     if heap_call!(scan_getnextslot(scan.heap, direction, slot)) {
+                        if hidden(scan, slot) {
+                            continue;
+                        }
                         return true;
                     }
                     if !forward {
@@ -383,7 +387,7 @@ unsafe extern "C-unwind" fn scan_getnextslot_tidrange(
     unsafe {
         let (scan, state) = parts(scan);
         if state.half == Half::Heap {
-            if heap_call!(scan_getnextslot_tidrange(scan.heap, direction, slot)) {
+            if next_heap_row_in_range(scan, direction, slot) {
                 return true;
             }
             if !forward {
@@ -402,7 +406,30 @@ unsafe extern "C-unwind" fn scan_getnextslot_tidrange(
         }
         if !forward {
             state.half = Half::Heap;
-            return heap_call!(scan_getnextslot_tidrange(scan.heap, direction, slot));
+            return next_heap_row_in_range(scan, direction, slot);
+        }
+        false
+    }
+}
+
+/// Whether this transaction has changed the heap row in a slot where compaction took it.
+unsafe fn hidden(scan: &Scan, slot: *mut pg_sys::TupleTableSlot) -> bool {
+    // SAFETY: the heap has filled the slot.
+    let at = unsafe { (*slot).tts_tid };
+    followed::changed(scan.base.rs_rd, &at, scan.base.rs_snapshot).is_some()
+}
+
+unsafe fn next_heap_row_in_range(
+    scan: &Scan,
+    direction: pg_sys::ScanDirection::Type,
+    slot: *mut pg_sys::TupleTableSlot,
+) -> bool {
+    // SAFETY: passed on from the callback.
+    unsafe {
+        while heap_call!(scan_getnextslot_tidrange(scan.heap, direction, slot)) {
+            if !hidden(scan, slot) {
+                return true;
+            }
         }
         false
     }
@@ -575,7 +602,12 @@ unsafe extern "C-unwind" fn scan_sample_next_tuple(
     unsafe {
         let (scan, state) = parts(scan);
         let Some(block) = state.sample_block else {
-            return heap_call!(scan_sample_next_tuple(scan.heap, node, slot));
+            while heap_call!(scan_sample_next_tuple(scan.heap, node, slot)) {
+                if !hidden(scan, slot) {
+                    return true;
+                }
+            }
+            return false;
         };
         let next = (*(*node).tsmroutine)
             .NextSampleTuple

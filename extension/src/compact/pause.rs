@@ -22,10 +22,8 @@ pub fn define() {
 
 /// Waits here if this point was named.
 pub fn at(point: &str) {
-    if !POINT
-        .get()
-        .is_some_and(|name| name.to_bytes() == point.as_bytes())
-    {
+    let chosen = POINT.get();
+    if chosen.is_none_or(|name| name.to_bytes() != point.as_bytes()) {
         return;
     }
     // SAFETY: a tag like that of pg_advisory_lock(4711), on our stack; the lock is given back at once.

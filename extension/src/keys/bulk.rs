@@ -16,6 +16,7 @@ use crate::pg::raw;
 use crate::pg::toast::Toast;
 use crate::read::datum::{datum, Arena};
 use crate::store::deletes::{self, Refused, Why};
+use crate::store::followed;
 use crate::store::gate::{Gate, Mode};
 use crate::store::tid::RowNumber;
 use crate::write::kind::Kind;
@@ -190,8 +191,8 @@ fn replace(
     for live in &in_heap {
         single::check_replaceable(rel, model, live.seen);
     }
-    for (found, _) in &in_segments {
-        single::check_replaceable(rel, model, single::is_seen(rel, toast, found));
+    for (found, rows) in &in_segments {
+        single::check_replaceable(rel, model, single::is_seen(rel, toast, found, rows));
     }
     for live in in_heap {
         match heap::delete(rel, live, segment.cid) {
@@ -250,6 +251,9 @@ fn bury(
             raw::conflict_in(rel, Some(RowNumber(*row).to_tid()));
         }
     }
+    for row in rows {
+        followed::note(rel, toast, &RowNumber(*row).to_tid(), RowNumber(*row));
+    }
     let refused = deletes::bury_many(gate, rel, toast, rows, cid);
     match refused.first() {
         None => Ok(()),
@@ -258,7 +262,7 @@ fn bury(
                 xid: *xid,
                 token: 0,
             }),
-            Why::Locked => Busy::SegmentRow(*row),
+            Why::Locked | Why::Moved => Busy::SegmentRow(*row),
             Why::Own(_) | Why::Committed(_) => Busy::Again,
         }),
     }

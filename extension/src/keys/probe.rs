@@ -179,7 +179,7 @@ pub fn rows_of_key(
     key: &Keys,
 ) -> Vec<RowNumber> {
     let mut all = directory::all(rel, toast, &raw mut pg_sys::SnapshotAnyData);
-    all.retain(|f| f.writer != Fate::Aborted && f.entry.state == State::Sealed);
+    all.retain(|f| f.writer != Fate::Aborted && f.entry.state == State::Sealed && !f.is_gone(rel));
     let mut rows = Vec::new();
     for found in &all {
         let positions = find_one(rel, toast, model, &found.entry, key);

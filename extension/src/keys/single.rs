@@ -15,6 +15,7 @@ use crate::pg::{self, compat, raw};
 use crate::store::anchors::{self, Request};
 use crate::store::directory::Found;
 use crate::store::entry::Anchor;
+use crate::store::followed;
 use crate::store::gate::{Gate, Mode};
 use crate::store::tid::{block_of, RowNumber};
 use crate::write::builder;
@@ -146,7 +147,7 @@ unsafe fn attempt(
         match probe::holder(rel, toast, model, key) {
             probe::Holder::Open(xid) => Attempt::Wait(Open { xid, token: 0 }),
             probe::Holder::Row(found, row) => {
-                check_replaceable(rel, model, is_seen(rel, toast, &found));
+                check_replaceable(rel, model, is_seen(rel, toast, &found, &[row]));
                 Attempt::Claim(row)
             }
             probe::Holder::None => {
@@ -188,8 +189,9 @@ pub fn check_replaceable(rel: pg_sys::Relation, model: &Model, seen: bool) {
     }
 }
 
-/// Whether the snapshot of a transaction that must not see later changes sees a segment; true for all others.
-pub fn is_seen(rel: pg_sys::Relation, toast: &Toast, found: &Found) -> bool {
+/// Whether the snapshot of a transaction that must not see later changes sees some rows of a segment, be it where they
+/// were before compaction moved them; true for all other transactions.
+pub fn is_seen(rel: pg_sys::Relation, toast: &Toast, found: &Found, rows: &[RowNumber]) -> bool {
     // SAFETY: plain variable of this backend; the snapshot is the transaction's own.
     let snapshot = unsafe {
         if pg_sys::XactIsoLevel < pg_sys::XACT_REPEATABLE_READ as i32 || found.writer == Fate::Own {
@@ -197,8 +199,11 @@ pub fn is_seen(rel: pg_sys::Relation, toast: &Toast, found: &Found) -> bool {
         }
         pg_sys::GetTransactionSnapshot()
     };
-    crate::store::directory::owner(rel, toast, found.entry.first_row, snapshot)
-        .is_some_and(|f| f.visible)
+    let owner = crate::store::directory::owner(rel, toast, found.entry.first_row, snapshot);
+    owner.is_some_and(|f| f.visible)
+        || rows
+            .iter()
+            .all(|row| anchors::seen_before_moves(rel, toast, *row, snapshot))
 }
 
 fn request(cid: pg_sys::CommandId, wait: pg_sys::LockWaitPolicy::Type) -> Request {
@@ -219,12 +224,15 @@ unsafe fn replace_segment_row(
 ) -> Attempt {
     let mut tmfd = pg_sys::TM_FailureData::default();
     let skip = request(insert.cid, pg_sys::LockWaitPolicy::LockWaitSkip);
-    let claim = match anchors::claim(rel, toast, row, skip, &mut tmfd) {
+    let known = row.to_tid();
+    let mut row = row;
+    let claim = match anchors::claim(rel, toast, &mut row, skip, &mut tmfd) {
         Ok(claim) => claim,
         Err(TM_WouldBlock | TM_BeingModified) => return Attempt::WaitForSegmentRow(row),
         Err(_) => return Attempt::Again,
     };
     raw::conflict_in(rel, Some(row.to_tid()));
+    followed::note(rel, toast, &known, row);
     // SAFETY: passed on to the caller. Nobody else can write a row of this key while the claim is held.
     unsafe {
         let null = std::ptr::null_mut();
@@ -250,7 +258,8 @@ pub fn wait_for_segment_row(
 ) {
     let mut tmfd = pg_sys::TM_FailureData::default();
     let block = request(cid, pg_sys::LockWaitPolicy::LockWaitBlock);
-    if let Ok(claim) = anchors::claim(rel, toast, row, block, &mut tmfd) {
+    let mut row = row;
+    if let Ok(claim) = anchors::claim(rel, toast, &mut row, block, &mut tmfd) {
         anchors::release(rel, row, claim);
     }
 }

@@ -11,6 +11,7 @@ use crate::pg::toast::Toast;
 use crate::read::attrs::{self, Attr};
 use crate::read::cursor::missing;
 use crate::store::entry::State;
+use crate::store::followed;
 use crate::store::segment::{self, Segment};
 use crate::store::{anchors, directory};
 use crate::write::builder;
@@ -150,6 +151,9 @@ impl TableSource {
                     break;
                 }
                 let slot = heap.slot;
+                if followed::changed(self.rel, &(*slot).tts_tid, self.snapshot).is_some() {
+                    continue;
+                }
                 if i32::from((*slot).tts_nvalid) < last {
                     pg_sys::slot_getsomeattrs_int(slot, last);
                 }

@@ -22,7 +22,7 @@ use super::deletes::{self, Deleter};
 use super::entry::Anchor;
 use super::gate::{Gate, Mode};
 use super::tid::RowNumber;
-use super::{directory, keys, moves};
+use super::{directory, followed, keys, moves};
 use crate::pg::toast::{self, Fate, Toast, INSERT_FROZEN};
 use crate::pg::{self, compat, heapam, raw};
 use pg_sys::TM_Result::{
@@ -474,7 +474,9 @@ pub fn alive(
         }
         alive
     });
-    alive && !deletes::seen(main, toast, row, snapshot)
+    alive
+        && !deletes::seen(main, toast, row, snapshot)
+        && followed::changed(main, &row.to_tid(), snapshot).is_none()
 }
 
 /// Positions, relative to `first_row`, of rows that a snapshot no longer sees; ascending.
@@ -517,6 +519,7 @@ pub fn dead_positions(
     }
     let single = dead.len();
     deletes::add_seen(main, toast, (first_row, end), snapshot, &mut dead);
+    followed::add_changed(main, (first_row, end), snapshot, &mut dead);
     if dead.len() > single {
         dead.sort_unstable();
     }

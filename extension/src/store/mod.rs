@@ -9,6 +9,7 @@ pub mod chunks;
 pub mod deletes;
 pub mod directory;
 pub mod entry;
+pub mod followed;
 pub mod gate;
 pub mod keys;
 pub mod moves;
