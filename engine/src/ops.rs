@@ -12,3 +12,5 @@ pub mod join;
 pub mod sort;
 
 pub mod setop;
+
+pub mod window;

@@ -5,6 +5,10 @@
 //! columns; expressions refer to the columns of the node's input by position. Joins see the probe side's
 //! columns first and the build side's after them.
 
+mod window;
+
+pub use self::window::{Bound, Exclude, Frame, FrameUnit, Window, WindowCall, WindowFunction};
+
 use crate::batch::Batch;
 use crate::expr::Expr;
 use crate::types::DataType;
@@ -91,6 +95,8 @@ pub enum Op {
         /// The right input.
         right: Box<Node>,
     },
+    /// Window functions over sorted rows.
+    Window(Window),
     /// Rows that are there already; with no columns and one row, a `SELECT` without FROM.
     Values {
         /// The rows.
@@ -470,6 +476,18 @@ impl Node {
         }
     }
 
+    /// Window functions; the types follow from the input's and the calls.
+    pub fn window(id: u32, window: Window) -> Node {
+        let mut types = window.input.types.clone();
+        let results = window.calls.iter().flat_map(WindowCall::output_types);
+        types.extend(results);
+        Node {
+            id,
+            types,
+            op: Op::Window(window),
+        }
+    }
+
     /// Rows that are there already.
     pub fn values(id: u32, types: Vec<DataType>, rows: Batch) -> Node {
         Node {
@@ -490,6 +508,7 @@ impl Node {
             | Op::Limit { input, .. }
             | Op::Distinct { input } => vec![input],
             Op::Aggregate(aggregate) => vec![&aggregate.input],
+            Op::Window(window) => vec![&window.input],
             Op::Join(join) => vec![&join.probe, &join.build],
             Op::SetOp { left, right, .. } => vec![left, right],
             Op::UnionAll { inputs } => inputs.iter().collect(),

@@ -121,7 +121,70 @@ def source(r):
     return f"{{p}}t t{where} {link} {word}EXISTS (SELECT 1 FROM {{p}}u u WHERE u.{key} = t.{key} AND u.id < 300)"
 
 
+def frame(r):
+    """A window's frame, or nothing."""
+    if r.random() < 0.4:
+        return ""
+    unit = r.choice(["ROWS", "ROWS", "GROUPS", "RANGE"])
+    bounds = ["UNBOUNDED PRECEDING", "2 PRECEDING", "CURRENT ROW", "1 FOLLOWING", "UNBOUNDED FOLLOWING"]
+    if unit == "RANGE":
+        bounds = [bounds[0], bounds[2], bounds[4]]
+    start = r.randrange(len(bounds) - 1)
+    end = r.randrange(max(start, 1), len(bounds))
+    exclude = r.choice(["", "", "", " EXCLUDE CURRENT ROW", " EXCLUDE GROUP", " EXCLUDE TIES"])
+    return f" {unit} BETWEEN {bounds[start]} AND {bounds[end]}{exclude}"
+
+
+def window_function(r):
+    """A window function; its order is total where its result depends on the order of peers."""
+    key = r.choice(["a", "bo", "s", "dt", "p", "b", "f"])
+    partition = f"PARTITION BY t.{key} " if r.random() < 0.7 else ""
+    order = f"t.{r.choice(['b', 'd', 'dt', 'f', 'a'])} {r.choice(['', 'DESC', 'NULLS FIRST'])}"
+    kind = r.randrange(8)
+    where = f" FILTER (WHERE {predicate(r, 't', 2)})" if r.random() < 0.2 else ""
+    column = r.choice(["id", "a", "b", "c", "d", "e", "f", "g", "dt", "ts", "s"])
+    total = f"{partition}ORDER BY {order}, t.id{frame(r)}"
+    if kind == 0:
+        ranked = r.choice(["rank()", "dense_rank()", "percent_rank()", "cume_dist()"])
+        return f"{ranked} OVER ({partition}ORDER BY {order})"
+    if kind == 1:
+        return f"{r.choice(['row_number()', f'ntile({r.randrange(1, 9)})'])} OVER ({total})"
+    if kind == 2:
+        more = r.choice(["", ", 3", ", -2", ", 1, NULL", f", 2, t.{column}"])
+        return f"{r.choice(['lag', 'lead'])}(t.{column}{more}) OVER ({total})"
+    if kind == 3:
+        picked = r.choice([f"first_value(t.{column})", f"last_value(t.{column})", f"nth_value(t.{column}, 2)"])
+        return f"{picked} OVER ({total})"
+    if kind == 4:
+        exact = r.choice([f"sum(t.{r.choice('abcde')})", f"avg(t.{r.choice('abcde')})", "count(*)", f"count(t.{column})"])
+        # An order with peers: all of them see the same rows.
+        return f"{exact}{where} OVER ({partition}ORDER BY {order})"
+    if kind == 5:
+        return f"{r.choice(['min', 'max'])}(t.{r.choice(['id', 'b', 'd', 'f', 'dt', 'ts'])}){where} OVER ({total})"
+    if kind == 6:
+        return f"{r.choice(['sum', 'avg'])}(t.{r.choice('fg')}){where} OVER ({total})"
+    return f"{r.choice(['sum', 'count', 'avg'])}({number(r, 't')}){where} OVER ({total})"
+
+
+def window_query(r):
+    where = f" WHERE {predicate(r, 't')}" if r.random() < 0.5 else ""
+    if r.random() < 0.2:
+        key = r.choice(["a", "s", "bo"])
+        outer = r.choice([f"sum(sum(t.b)) OVER (ORDER BY t.{key})", f"rank() OVER (ORDER BY sum(t.d), t.{key})"])
+        return f"SELECT t.{key}, {outer}, count(*) FROM {{p}}t t{where} GROUP BY t.{key}"
+    items = ", ".join(["t.id"] + [window_function(r) for _ in range(r.randrange(1, 4))])
+    rows = f"{{p}}t t{where}" if where else "(SELECT * FROM {p}t WHERE id < 2500) t"
+    if r.random() < 0.3:
+        function = r.choice(["row_number()", "rank()", "count(*)"])
+        over = f"{function} OVER (PARTITION BY t.{r.choice(['a', 'v', 's'])} ORDER BY t.id)"
+        items += f", {over} AS place"
+        return f"SELECT * FROM (SELECT {items} FROM {rows}) x WHERE place {r.choice(['<=', '<', '='])} {r.randrange(1, 5)}"
+    return f"SELECT {items} FROM {rows}"
+
+
 def query(r):
+    if r.random() < 0.2:
+        return window_query(r)
     origin = source(r)
     if r.random() < 0.65:
         keys = [f"t.{c}" for c in r.sample(["a", "bo", "s", "v", "dt", "p", "b"], r.randrange(0, 3))]

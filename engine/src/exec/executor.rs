@@ -18,7 +18,7 @@ use crate::ops::aggregate;
 use crate::ops::join::{self, JoinSide};
 use crate::ops::row::{Filter, Project};
 use crate::ops::scan::{AppliedFilter, ScanShape, ScanSource};
-use crate::ops::{setop, sort};
+use crate::ops::{setop, sort, window};
 use crate::plan::{Node, Op, Scan, SortKey};
 use crate::runtime_filter::RuntimeFilter;
 use crate::source::MorselSource;
@@ -207,6 +207,10 @@ impl Opening<'_> {
             } => {
                 let rows = self.open(input, &[])?;
                 self.open_top(node, rows, keys, *limit, *offset)
+            }
+            Op::Window(window) => {
+                let rows = self.open(&window.input, &[])?;
+                window::open(driver, node.id, rows, window)
             }
             Op::SetOp {
                 kind,

@@ -4,7 +4,7 @@
 //! PostgreSQL lets scans below other nodes put out whole rows, which costs a row store nothing.
 use super::convert::Source;
 use doris_engine::expr::Expr;
-use doris_engine::plan::{Aggregate, Join, Node, Op, Scan};
+use doris_engine::plan::{Aggregate, Join, Node, Op, Scan, Window};
 
 /// For each old output column, where it is now.
 type Map = Vec<Option<usize>>;
@@ -33,6 +33,7 @@ fn settle(node: &mut Node, sources: &mut [Source]) {
         | Op::Limit { input, .. }
         | Op::Distinct { input } => settle(input, sources),
         Op::Aggregate(aggregate) => settle(&mut aggregate.input, sources),
+        Op::Window(window) => settle(&mut window.input, sources),
         Op::Join(join) => {
             settle(&mut join.probe, sources);
             settle(&mut join.build, sources);
@@ -100,6 +101,7 @@ fn narrow(node: Node, need: &[bool]) -> (Node, Map) {
         }
         Op::Join(join) => narrow_join(id, join, need),
         Op::Aggregate(aggregate) => narrow_aggregate(id, aggregate, need),
+        Op::Window(window) => narrow_window(id, window, need),
         Op::Sort { input, keys } => {
             let (input, keys, map) = narrow_sort(*input, keys, need);
             (Node::sort(id, input, keys), map)
@@ -239,6 +241,47 @@ fn narrow_aggregate(id: u32, aggregate: Aggregate, need: &[bool]) -> (Node, Map)
         grouping_sets,
     };
     (Node::aggregate(id, aggregate), kept(&keep))
+}
+
+/// Keeps the input's columns that are used, and the calls of which some column is.
+fn narrow_window(id: u32, window: Window, need: &[bool]) -> (Node, Map) {
+    let width = window.input.types.len();
+    let mut below = need[..width].to_vec();
+    window
+        .partition
+        .iter()
+        .chain(&window.order)
+        .for_each(|key| mark(&mut below, key));
+    let (mut calls, mut used) = (Vec::new(), Vec::new());
+    let mut at = width;
+    for call in window.calls {
+        let columns = call.output_types().len();
+        let wanted = need[at..at + columns].contains(&true);
+        used.extend(std::iter::repeat_n(wanted, columns));
+        at += columns;
+        if wanted {
+            call.exprs().for_each(|expr| mark(&mut below, expr));
+            calls.push(call);
+        }
+    }
+    let (input, map) = narrow(*window.input, &below);
+    let results = kept(&used).into_iter();
+    let results = results.map(|at| at.map(|at| at + input.types.len()));
+    let whole: Map = map.iter().copied().chain(results).collect();
+    for call in &mut calls {
+        for expr in [&mut call.argument, &mut call.default, &mut call.filter] {
+            *expr = expr.as_ref().map(|expr| moved(expr, &map));
+        }
+    }
+    let keys = |keys: &[Expr]| keys.iter().map(|key| moved(key, &map)).collect();
+    let window = Window {
+        partition: keys(&window.partition),
+        order: keys(&window.order),
+        frame: window.frame,
+        input: Box::new(input),
+        calls,
+    };
+    (Node::window(id, window), whole)
 }
 
 fn narrow_sort(

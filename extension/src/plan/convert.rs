@@ -15,6 +15,8 @@ use doris_engine::plan::{
 use pgrx::pg_sys::{self, NodeTag};
 use pgrx::PgList;
 
+mod window;
+
 /// A table that an engine plan reads.
 #[derive(Clone, Debug)]
 pub struct Source {
@@ -325,6 +327,7 @@ impl<'a> Converter<'a> {
                     self.join(&raw mut (*join).join, std::ptr::null_mut())
                 }
                 NodeTag::T_Agg => self.aggregate(plan.cast(), ordered),
+                NodeTag::T_WindowAgg => self.window(plan.cast()),
                 NodeTag::T_Result if !(*plan).lefttree.is_null() => {
                     self.result(plan.cast(), ordered)
                 }
@@ -920,7 +923,9 @@ unsafe fn take_pieces(
 ) -> Converted<()> {
     // SAFETY: an expression of a finished plan.
     unsafe {
-        let flags = pg_sys::PVC_INCLUDE_AGGREGATES | pg_sys::PVC_INCLUDE_PLACEHOLDERS;
+        let flags = pg_sys::PVC_INCLUDE_AGGREGATES
+            | pg_sys::PVC_INCLUDE_WINDOWFUNCS
+            | pg_sys::PVC_INCLUDE_PLACEHOLDERS;
         let found = pg_sys::pull_var_clause(node, flags as i32);
         for piece in PgList::<pg_sys::Node>::from_pg(found).iter_ptr() {
             let Some(at) = scope.find(piece) else {

@@ -135,6 +135,13 @@ fn describe<'a>(node: &'a Node, tables: &[String]) -> (String, Vec<&'a Node>) {
                 vec![&aggregate.input],
             )
         }
+        Op::Window(window) => {
+            let (keys, calls) = (window.partition.len(), window.calls.len());
+            (
+                format!("Window: {keys} partition keys, {calls} functions native"),
+                vec![&window.input],
+            )
+        }
         Op::Sort { input, keys } => (format!("Sort: {} keys", keys.len()), vec![input]),
         Op::TopN {
             input, keys, limit, ..

@@ -14,7 +14,7 @@ mod bits;
 mod count;
 mod distinct;
 mod extreme;
-mod moments;
+pub(crate) mod moments;
 mod sum;
 
 use doris_storage::vector::{Bitmap, Physical, Vector};

@@ -17,15 +17,16 @@ fn overflow() -> Error {
 
 /// Count, sum, and sum of squared deviations from the mean.
 #[derive(Clone, Copy, Default)]
-struct Moments {
+pub(crate) struct Moments {
     n: f64,
     sum: f64,
     deviations: f64,
 }
 
 impl Moments {
+    /// Takes in a value; fails as PostgreSQL does.
     #[inline]
-    fn add(&mut self, value: f64) -> Result<()> {
+    pub(crate) fn add(&mut self, value: f64) -> Result<()> {
         let before = *self;
         self.n += 1.0;
         self.sum += value;
@@ -68,7 +69,7 @@ impl Moments {
     }
 
     /// The result; `None` is NULL.
-    fn result(&self, function: AggregateFunction) -> Option<f64> {
+    pub(crate) fn result(&self, function: AggregateFunction) -> Option<f64> {
         use AggregateFunction::*;
         let least = if matches!(function, VarSamp | StddevSamp) {
             2.0

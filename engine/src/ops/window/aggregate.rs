@@ -1,0 +1,406 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Aggregates of frames.
+//!
+//! Exact ones (counts, sums of integers and numerics) are differences of sums from the section's start. Floats
+//! are added in the order of the rows, from the frame's first row on, as PostgreSQL adds them: rounding depends
+//! on it. The extremes of frames without exclusions come from a queue of candidates.
+
+use std::cmp::Ordering;
+use std::collections::VecDeque;
+use std::ops::Range;
+
+use doris_storage::vector::{Bitmap, Values, Vector};
+
+use super::frame::{self, Rows};
+use super::section::{Inputs, Partition, Section};
+use crate::error::{Error, OutOfRange, Result};
+use crate::gather::{gather_or_null, NO_ROW};
+use crate::ops::aggregate::accumulate::moments::Moments;
+use crate::plan::{AggregateFunction, Exclude, Frame, WindowCall};
+use crate::types::{Collation, DataType};
+
+/// Whether a frame's aggregate can be computed here.
+pub fn check(function: AggregateFunction, call: &WindowCall) -> Result<()> {
+    use AggregateFunction::*;
+    let argument = call.argument.as_ref().map(|argument| argument.data_type());
+    let number =
+        |t: DataType| t.is_integer() || t.is_float() || matches!(t, DataType::Numeric { .. });
+    let ordered = |t: DataType| match t {
+        DataType::Text { collation } => collation == Collation::C,
+        DataType::Date | DataType::Time | DataType::Timestamp | DataType::TimestampTz => true,
+        other => number(other),
+    };
+    let fits = match (function, argument) {
+        (CountStar, None) | (Count, Some(_)) => true,
+        (Sum | Avg, Some(t)) => number(t),
+        (Min | Max, Some(t)) => ordered(t),
+        (BoolAnd | BoolOr, Some(t)) => t == DataType::Bool,
+        _ => false,
+    };
+    match fits {
+        true => Ok(()),
+        false => Err(Error::not_native(format!("{function:?} in a window"))),
+    }
+}
+
+/// The results of an aggregate.
+pub fn compute(
+    function: AggregateFunction,
+    section: &Section,
+    frame: &Frame,
+    inputs: &Inputs,
+    call: &WindowCall,
+) -> Result<Vec<Vector>> {
+    use AggregateFunction::*;
+    let frames = Frames {
+        section,
+        frame,
+        seen: inputs.seen.as_ref(),
+    };
+    let argument = || {
+        let argument = inputs.argument.as_ref();
+        argument.ok_or_else(|| Error::internal("an aggregate without its argument"))
+    };
+    match function {
+        CountStar | Count => Ok(vec![plain(Values::I64(frames.counts(&|_| true)))]),
+        BoolAnd | BoolOr => Ok(vec![frames.booleans(argument()?, function == BoolAnd)?]),
+        Min | Max => frames.extremes(argument()?, function == Max),
+        _ => match call.argument.as_ref().map(|a| a.data_type()) {
+            Some(DataType::Float4) if function == Sum => frames.float_sums(argument()?),
+            Some(t) if t.is_float() => frames.float_moments(argument()?, function),
+            Some(t) => frames.sums(argument()?, function == Avg, narrow(t)),
+            None => Err(Error::internal("a sum without its argument")),
+        },
+    }
+}
+
+fn narrow(t: DataType) -> bool {
+    matches!(t, DataType::Int2 | DataType::Int4)
+}
+
+fn plain(values: Values) -> Vector {
+    Vector {
+        values,
+        validity: None,
+    }
+}
+
+fn wrong_layout() -> Error {
+    Error::internal("a window aggregate's argument has an unexpected layout")
+}
+
+/// The frames of a section's rows.
+struct Frames<'s> {
+    section: &'s Section,
+    frame: &'s Frame,
+    /// The rows that count; `None`: all.
+    seen: Option<&'s Bitmap>,
+}
+
+impl Frames<'_> {
+    fn counts_row(&self, row: usize) -> bool {
+        self.seen.is_none_or(|seen| seen.get(row))
+    }
+
+    fn each(&self, mut take: impl FnMut(&Partition, usize) -> Result<()>) -> Result<()> {
+        for partition in &self.section.partitions {
+            for row in partition.rows.clone() {
+                take(partition, row)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn rows(&self, partition: &Partition, row: usize) -> Rows {
+        frame::rows(self.frame, self.section, partition, row)
+    }
+
+    /// For each row, the number of rows of its frame that count and that `pick` takes.
+    fn counts(&self, pick: &dyn Fn(usize) -> bool) -> Vec<i64> {
+        let mut before = Vec::with_capacity(self.section.rows + 1);
+        let mut total = 0i64;
+        before.push(0);
+        for row in 0..self.section.rows {
+            total += i64::from(self.counts_row(row) && pick(row));
+            before.push(total);
+        }
+        let mut out = Vec::with_capacity(self.section.rows);
+        for partition in &self.section.partitions {
+            for row in partition.rows.clone() {
+                let ranges = self.rows(partition, row).0;
+                out.push(ranges.iter().map(|r| before[r.end] - before[r.start]).sum());
+            }
+        }
+        out
+    }
+
+    fn booleans(&self, argument: &Vector, all: bool) -> Result<Vector> {
+        let Values::Bool(values) = &argument.values else {
+            return Err(wrong_layout());
+        };
+        let counts = self.counts(&|_| true);
+        let decisive = self.counts(&|row| (values[row] != 0) != all);
+        let value = |n: &i64| u8::from((*n > 0) != all);
+        Ok(Vector {
+            values: Values::Bool(decisive.iter().map(value).collect()),
+            validity: seen_bits(&counts),
+        })
+    }
+
+    /// Exact sums, with the counts for averages.
+    fn sums(&self, argument: &Vector, average: bool, narrow: bool) -> Result<Vec<Vector>> {
+        let mut before: Vec<i128> = Vec::with_capacity(self.section.rows + 1);
+        let mut total = 0i128;
+        before.push(0);
+        let mut partitions = self.section.partitions.iter().map(|p| p.rows.start);
+        let mut next = partitions.next();
+        for row in 0..self.section.rows {
+            if next == Some(row) {
+                // No frame reaches across partitions, and small sums do not overflow.
+                next = partitions.next();
+                total = 0;
+            }
+            if self.counts_row(row) {
+                let value = integer(argument, row)?;
+                total = total.checked_add(value).ok_or(Error::NumericTooWide)?;
+            }
+            before.push(total);
+        }
+        let counts = self.counts(&|_| true);
+        let sums = self.differences(&before)?;
+        let validity = seen_bits(&counts);
+        let values = match narrow && !average {
+            true => Values::I64(
+                sums.into_iter()
+                    .map(|sum| i64::try_from(sum).map_err(|_| overflow()))
+                    .collect::<Result<_>>()?,
+            ),
+            false => Values::I128(sums),
+        };
+        let mut out = vec![Vector { values, validity }];
+        if average {
+            out.push(plain(Values::I64(counts)));
+        }
+        Ok(out)
+    }
+
+    /// Each row's sum, from the sums before each row of its partition.
+    fn differences(&self, before: &[i128]) -> Result<Vec<i128>> {
+        let mut out = Vec::with_capacity(self.section.rows);
+        self.each(|partition, row| {
+            let mut sum = 0i128;
+            for range in &self.rows(partition, row).0 {
+                let range = range_sum(before, range, partition);
+                let added = range.and_then(|range| sum.checked_add(range));
+                sum = added.ok_or(Error::NumericTooWide)?;
+            }
+            out.push(sum);
+            Ok(())
+        })?;
+        Ok(out)
+    }
+
+    /// Folds each row's frame in the order of its rows, going on from the row before where the frame only grew.
+    fn folds<S: Clone + Default>(
+        &self,
+        mut add: impl FnMut(&mut S, usize) -> Result<()>,
+        mut done: impl FnMut(&S),
+    ) -> Result<()> {
+        let mut state = S::default();
+        let mut folded: Option<Range<usize>> = None;
+        self.each(|partition, row| {
+            if self.frame.exclude != Exclude::Nothing {
+                state = S::default();
+                for row in self.rows(partition, row).iter() {
+                    if self.counts_row(row) {
+                        add(&mut state, row)?;
+                    }
+                }
+                done(&state);
+                return Ok(());
+            }
+            let wanted = frame::bounds(self.frame, self.section, partition, row);
+            let from = match &folded {
+                Some(old) if old.start == wanted.start && old.end <= wanted.end => old.end,
+                _ => {
+                    state = S::default();
+                    wanted.start
+                }
+            };
+            for row in from..wanted.end {
+                if self.counts_row(row) {
+                    add(&mut state, row)?;
+                }
+            }
+            folded = Some(wanted);
+            done(&state);
+            Ok(())
+        })
+    }
+
+    /// `sum` of Float4, which is added in Float4.
+    fn float_sums(&self, argument: &Vector) -> Result<Vec<Vector>> {
+        let Values::F32(values) = &argument.values else {
+            return Err(wrong_layout());
+        };
+        let (mut sums, mut seen) = (Vec::new(), Vec::new());
+        self.folds(
+            |state: &mut Option<f32>, row| {
+                let value = values[row];
+                let sum = state.map_or(value, |old| old + value);
+                if sum.is_infinite() && !value.is_infinite() && state.is_some_and(f32::is_finite) {
+                    return Err(Error::NumericOutOfRange(OutOfRange::FloatOverflow));
+                }
+                *state = Some(sum);
+                Ok(())
+            },
+            |state| {
+                sums.push(state.unwrap_or(0.0));
+                seen.push(state.is_some());
+            },
+        )?;
+        Ok(vec![Vector {
+            values: Values::F32(sums),
+            validity: Some(Bitmap::from_bools(seen)),
+        }])
+    }
+
+    /// `sum` of Float8 and `avg` of floats.
+    fn float_moments(&self, argument: &Vector, function: AggregateFunction) -> Result<Vec<Vector>> {
+        let value = |row: usize| match &argument.values {
+            Values::F32(v) => Ok(f64::from(v[row])),
+            Values::F64(v) => Ok(v[row]),
+            _ => Err(wrong_layout()),
+        };
+        let mut results: Vec<Option<f64>> = Vec::with_capacity(self.section.rows);
+        if function == AggregateFunction::Avg {
+            self.folds(
+                |state: &mut Moments, row| state.add(value(row)?),
+                |state| results.push(state.result(function)),
+            )?;
+        } else {
+            self.folds(
+                |state: &mut Option<f64>, row| {
+                    let value = value(row)?;
+                    let sum = state.map_or(value, |old| old + value);
+                    let finite = state.is_some_and(f64::is_finite);
+                    if sum.is_infinite() && !value.is_infinite() && finite {
+                        return Err(Error::NumericOutOfRange(OutOfRange::FloatOverflow));
+                    }
+                    *state = Some(sum);
+                    Ok(())
+                },
+                |state| results.push(*state),
+            )?;
+        }
+        let seen = Bitmap::from_bools(results.iter().map(Option::is_some));
+        let values = results.into_iter().map(Option::unwrap_or_default).collect();
+        Ok(vec![Vector {
+            values: Values::F64(values),
+            validity: Some(seen),
+        }])
+    }
+
+    fn extremes(&self, argument: &Vector, largest: bool) -> Result<Vec<Vector>> {
+        // Of values that are equal and look different (-0.0), PostgreSQL keeps the last.
+        let beats = |kept: usize, new: usize| {
+            let order = compare(argument, kept, new);
+            order
+                == if largest {
+                    Ordering::Greater
+                } else {
+                    Ordering::Less
+                }
+        };
+        let mut picked: Vec<u32> = Vec::with_capacity(self.section.rows);
+        if self.frame.exclude != Exclude::Nothing {
+            self.folds(
+                |best: &mut Option<usize>, row| {
+                    if !best.is_some_and(|kept| beats(kept, row)) {
+                        *best = Some(row);
+                    }
+                    Ok(())
+                },
+                |best| picked.push(best.map_or(NO_ROW, |row| row as u32)),
+            )?;
+            return Ok(vec![gather_or_null(argument, &picked)]);
+        }
+        for partition in &self.section.partitions {
+            // Rows, each of which beats all behind it.
+            let mut candidates: VecDeque<usize> = VecDeque::new();
+            let mut taken = partition.rows.start;
+            for row in partition.rows.clone() {
+                let wanted = frame::bounds(self.frame, self.section, partition, row);
+                for new in taken..wanted.end {
+                    if self.counts_row(new) {
+                        while candidates.back().is_some_and(|kept| !beats(*kept, new)) {
+                            candidates.pop_back();
+                        }
+                        candidates.push_back(new);
+                    }
+                }
+                taken = taken.max(wanted.end);
+                while candidates.front().is_some_and(|kept| *kept < wanted.start) {
+                    candidates.pop_front();
+                }
+                let best = candidates.front().filter(|_| !wanted.is_empty());
+                picked.push(best.map_or(NO_ROW, |row| *row as u32));
+            }
+        }
+        Ok(vec![gather_or_null(argument, &picked)])
+    }
+}
+
+/// The sum of a range of rows, given the sums from the partition's start.
+fn range_sum(before: &[i128], range: &Range<usize>, partition: &Partition) -> Option<i128> {
+    if range.is_empty() {
+        return Some(0);
+    }
+    // The sum before the partition's first row is that of the partition before.
+    let lower = match range.start == partition.rows.start {
+        true => 0,
+        false => before[range.start],
+    };
+    before[range.end].checked_sub(lower)
+}
+
+fn integer(vector: &Vector, row: usize) -> Result<i128> {
+    Ok(match &vector.values {
+        Values::I16(v) => v[row].into(),
+        Values::I32(v) => v[row].into(),
+        Values::I64(v) => v[row].into(),
+        Values::I128(v) => v[row],
+        _ => return Err(wrong_layout()),
+    })
+}
+
+fn overflow() -> Error {
+    Error::NumericOutOfRange(OutOfRange::Int8)
+}
+
+/// The validity of results over so many rows each.
+fn seen_bits(counts: &[i64]) -> Option<Bitmap> {
+    counts
+        .contains(&0)
+        .then(|| Bitmap::from_bools(counts.iter().map(|n| *n > 0)))
+}
+
+/// PostgreSQL's order of two values of a vector: NaN is the largest float, and equal to itself.
+fn compare(vector: &Vector, a: usize, b: usize) -> Ordering {
+    fn floats(a: f64, b: f64) -> Ordering {
+        let nan = a.is_nan().cmp(&b.is_nan());
+        a.partial_cmp(&b).unwrap_or(nan)
+    }
+    match &vector.values {
+        Values::Bool(v) => v[a].cmp(&v[b]),
+        Values::I16(v) => v[a].cmp(&v[b]),
+        Values::I32(v) => v[a].cmp(&v[b]),
+        Values::I64(v) => v[a].cmp(&v[b]),
+        Values::I128(v) => v[a].cmp(&v[b]),
+        Values::F32(v) => floats(v[a].into(), v[b].into()),
+        Values::F64(v) => floats(v[a], v[b]),
+        Values::Fixed { .. } | Values::Bytes(_) | Values::Dict { .. } => {
+            vector.bytes(a).cmp(&vector.bytes(b))
+        }
+    }
+}

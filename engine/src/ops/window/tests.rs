@@ -1,0 +1,499 @@
+// SPDX-License-Identifier: Apache-2.0
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use doris_storage::vector::{Values, Vector};
+
+use crate::batch::Batch;
+use crate::error::Error;
+use crate::exec::{Executor, Options};
+use crate::expr::Expr;
+use crate::memory::MemoryBudget;
+use crate::plan::{
+    AggregateFunction, Bound, Exclude, Frame, FrameUnit, Node, SortKey, Window, WindowCall,
+    WindowFunction,
+};
+use crate::source::MemorySource;
+use crate::testing::{canonical, random_batches, rows_of, run, ways, Rng, Row};
+use crate::types::{DataType, Scalar};
+
+/// Columns: partition, order, a number that tells rows apart, and arguments.
+const PARTITION: usize = 0;
+const ORDER: usize = 1;
+const ID: usize = 2;
+const INT: usize = 3;
+const FLOAT: usize = 4;
+const DECIMAL: usize = 5;
+const TEXT: usize = 6;
+const FLAG: usize = 7;
+const REAL: usize = 8;
+
+const TYPES: [DataType; 9] = [
+    DataType::Int4,
+    DataType::Int4,
+    DataType::Int8,
+    DataType::Int4,
+    DataType::Float8,
+    DataType::Numeric {
+        precision: 30,
+        scale: 2,
+    },
+    DataType::TEXT_C,
+    DataType::Bool,
+    DataType::Float4,
+];
+
+fn table(seed: u64, rows: usize, partitions: u64) -> Vec<Batch> {
+    let specs = [
+        (TYPES[0], partitions, true),
+        (TYPES[1], 9, true),
+        (TYPES[2], 2, false),
+        (TYPES[3], 50, true),
+        (TYPES[4], 60, true),
+        (TYPES[5], 40, true),
+        (TYPES[6], 12, true),
+        (TYPES[7], 2, true),
+        (TYPES[8], 30, true),
+    ];
+    let mut batches = random_batches(&mut Rng::new(seed), &specs, rows, 90);
+    let mut next = 0i64;
+    for batch in &mut batches {
+        let ids = (next..next + batch.rows as i64).collect();
+        next += batch.rows as i64;
+        batch.columns[ID] = Arc::new(Vector {
+            values: Values::I64(ids),
+            validity: None,
+        });
+    }
+    batches
+}
+
+fn column(at: usize) -> Expr {
+    Expr::column(at, TYPES[at])
+}
+
+fn call(function: WindowFunction, argument: usize) -> WindowCall {
+    WindowCall::new(function, Some(column(argument)))
+}
+
+fn aggregate(function: AggregateFunction, argument: usize) -> WindowCall {
+    call(WindowFunction::Aggregate(function), argument)
+}
+
+fn plan(frame: Frame, calls: Vec<WindowCall>) -> Node {
+    let scan = Node::scan(0, 0, (0..TYPES.len()).collect(), TYPES.to_vec(), vec![]);
+    let key = |at: usize| SortKey {
+        expr: column(at),
+        descending: false,
+        nulls_first: false,
+    };
+    let sorted = Node::sort(1, scan, vec![key(PARTITION), key(ORDER), key(ID)]);
+    let window = Window {
+        input: Box::new(sorted),
+        partition: vec![column(PARTITION)],
+        order: vec![column(ORDER)],
+        frame,
+        calls,
+    };
+    super::check(&window).unwrap();
+    Node::window(2, window)
+}
+
+fn number(cell: &Option<Scalar>) -> Option<i128> {
+    cell.as_ref().and_then(Scalar::as_i128)
+}
+
+/// The rows of the frame of row `i`, by the definition: each row of the partition is asked.
+fn frame_of(frame: &Frame, rows: &[Row], groups: &[i64], i: usize) -> Vec<usize> {
+    let place = |j: usize| match frame.unit {
+        FrameUnit::Rows => j as i64,
+        FrameUnit::Range | FrameUnit::Groups => groups[j],
+    };
+    let after = |bound: Bound, distance: i64| match bound {
+        Bound::UnboundedPreceding => Ordering::Greater,
+        Bound::Preceding(n) => distance.cmp(&-(n as i64)),
+        Bound::CurrentRow => distance.cmp(&0),
+        Bound::Following(n) => distance.cmp(&(n as i64)),
+        Bound::UnboundedFollowing => Ordering::Less,
+    };
+    let inside = |&j: &usize| {
+        rows[j][PARTITION] == rows[i][PARTITION]
+            && after(frame.start, place(j) - place(i)) != Ordering::Less
+            && after(frame.end, place(j) - place(i)) != Ordering::Greater
+            && match frame.exclude {
+                Exclude::Nothing => true,
+                Exclude::CurrentRow => j != i,
+                Exclude::Group => groups[j] != groups[i],
+                Exclude::Ties => j == i || groups[j] != groups[i],
+            }
+    };
+    (0..rows.len()).filter(inside).collect()
+}
+
+/// The model's results of a call over one row's frame.
+fn result_of(call: &WindowCall, rows: &[Row], frame: &[usize]) -> Vec<Option<Scalar>> {
+    use AggregateFunction::*;
+    let at = call.argument.as_ref().map_or(ID, |a| a.columns()[0]);
+    let passes = |row: &Row| call.filter.is_none() || matches!(row[FLAG], Some(Scalar::Bool(true)));
+    let values: Vec<&Scalar> = frame
+        .iter()
+        .filter(|j| passes(&rows[**j]))
+        .filter_map(|j| rows[*j][at].as_ref())
+        .collect();
+    let sum = || values.iter().map(|v| v.as_i128().unwrap()).sum::<i128>();
+    let floats = || values.iter().map(|v| float(v));
+    let folded = || floats().reduce(|a, b| a + b);
+    let function = match call.function {
+        WindowFunction::First => return vec![frame.first().and_then(|j| rows[*j][at].clone())],
+        WindowFunction::Last => return vec![frame.last().and_then(|j| rows[*j][at].clone())],
+        WindowFunction::Nth(n) => {
+            let found = frame.get(n as usize - 1);
+            return vec![found.and_then(|j| rows[*j][at].clone())];
+        }
+        WindowFunction::Aggregate(function) => function,
+        other => panic!("{other:?} is modelled elsewhere"),
+    };
+    let none = values.is_empty();
+    match function {
+        CountStar => {
+            let count = frame.iter().filter(|j| passes(&rows[**j])).count();
+            vec![Some(Scalar::I64(count as i64))]
+        }
+        Count => vec![Some(Scalar::I64(values.len() as i64))],
+        Sum if at == FLOAT => vec![folded().map(Scalar::F64)],
+        Sum if at == REAL => {
+            let sum = values.iter().map(|v| float(v) as f32).reduce(|a, b| a + b);
+            vec![sum.map(Scalar::F32)]
+        }
+        // PostgreSQL's average starts from 0.0.
+        Avg if at == FLOAT => {
+            let sum = floats().fold(0.0, |a, b| a + b);
+            vec![(!none).then(|| Scalar::F64(sum / values.len() as f64))]
+        }
+        Sum if at == INT => vec![(!none).then(|| Scalar::I64(sum() as i64))],
+        Sum => vec![(!none).then(|| Scalar::I128(sum()))],
+        Avg => vec![
+            (!none).then(|| Scalar::I128(sum())),
+            Some(Scalar::I64(values.len() as i64)),
+        ],
+        BoolAnd => vec![(!none).then(|| {
+            let all = values.iter().all(|v| **v == Scalar::Bool(true));
+            Scalar::Bool(all)
+        })],
+        BoolOr => vec![(!none).then(|| {
+            let any = values.iter().any(|v| **v == Scalar::Bool(true));
+            Scalar::Bool(any)
+        })],
+        Min | Max => {
+            let wanted = if function == Min {
+                Ordering::Less
+            } else {
+                Ordering::Greater
+            };
+            let best = values
+                .into_iter()
+                .reduce(|kept, new| match compare(kept, new) == wanted {
+                    true => kept,
+                    false => new,
+                });
+            vec![best.cloned()]
+        }
+        other => panic!("{other:?} is not modelled"),
+    }
+}
+
+fn float(value: &Scalar) -> f64 {
+    match value {
+        Scalar::F64(x) => *x,
+        Scalar::F32(x) => f64::from(*x),
+        other => other.as_i128().unwrap() as f64,
+    }
+}
+
+fn compare(a: &Scalar, b: &Scalar) -> Ordering {
+    match (a, b) {
+        (Scalar::Bytes(a), Scalar::Bytes(b)) => a.cmp(b),
+        (Scalar::F64(x), Scalar::F64(y)) if x.is_nan() || y.is_nan() => x.is_nan().cmp(&y.is_nan()),
+        _ => float(a).partial_cmp(&float(b)).unwrap(),
+    }
+}
+
+/// The model's rows in the window's order, and each row's group number, over all partitions.
+fn sorted(table: &[Batch]) -> (Vec<Row>, Vec<i64>) {
+    let mut rows = rows_of(table);
+    let key = |row: &Row| {
+        let of = |at: usize| (row[at].is_none(), number(&row[at]));
+        (of(PARTITION), of(ORDER), of(ID))
+    };
+    rows.sort_by_key(key);
+    let mut groups = Vec::new();
+    let mut group = 0;
+    for (i, row) in rows.iter().enumerate() {
+        let same = |at: usize| i > 0 && rows[i - 1][at] == row[at];
+        group += i64::from(!(same(PARTITION) && same(ORDER)));
+        groups.push(group);
+    }
+    (rows, groups)
+}
+
+/// Cells as text, so that NaN equals itself and -0.0 does not equal 0.0.
+fn shown(rows: &[Row]) -> Vec<String> {
+    rows.iter().map(|row| format!("{row:?}")).collect()
+}
+
+fn check(table: &[Batch], plan: &Node, expected: &[Row]) {
+    for (way, options) in ways() {
+        if way == "spilling" {
+            continue;
+        }
+        let found = rows_of(&run(plan, &[table.to_vec()], options).unwrap());
+        let (found, expected) = (shown(&found), shown(expected));
+        assert_eq!(found.len(), expected.len(), "{way}");
+        for (found, expected) in found.iter().zip(&expected) {
+            assert_eq!(found, expected, "{way}");
+        }
+    }
+}
+
+fn check_frame(seed: u64, frame: Frame) {
+    use AggregateFunction::*;
+    let mut filtered = aggregate(Sum, INT);
+    filtered.filter = Some(column(FLAG));
+    let mut counted = WindowCall::new(WindowFunction::Aggregate(CountStar), None);
+    counted.filter = Some(column(FLAG));
+    let calls = vec![
+        aggregate(Sum, INT),
+        aggregate(Sum, DECIMAL),
+        aggregate(Sum, FLOAT),
+        aggregate(Sum, REAL),
+        aggregate(Avg, FLOAT),
+        aggregate(Avg, INT),
+        aggregate(Count, TEXT),
+        aggregate(Min, FLOAT),
+        aggregate(Max, FLOAT),
+        aggregate(Min, TEXT),
+        aggregate(Max, DECIMAL),
+        aggregate(BoolAnd, FLAG),
+        aggregate(BoolOr, FLAG),
+        filtered,
+        counted,
+        call(WindowFunction::First, INT),
+        call(WindowFunction::Last, TEXT),
+        call(WindowFunction::Nth(3), ID),
+    ];
+    let table = table(seed, 260, 6);
+    let (rows, groups) = sorted(&table);
+    let mut expected = rows.clone();
+    for (i, out) in expected.iter_mut().enumerate() {
+        let frame = frame_of(&frame, &rows, &groups, i);
+        for call in &calls {
+            out.extend(result_of(call, &rows, &frame));
+        }
+    }
+    check(&table, &plan(frame, calls), &expected);
+}
+
+#[test]
+fn frames_hold_the_rows_of_their_definition() {
+    use Bound::*;
+    let bounds = [
+        (UnboundedPreceding, CurrentRow),
+        (UnboundedPreceding, UnboundedFollowing),
+        (CurrentRow, UnboundedFollowing),
+        (CurrentRow, CurrentRow),
+        (Preceding(2), Following(1)),
+        (Preceding(4), Preceding(2)),
+        (Following(1), Following(3)),
+        (Following(3), Following(1)),
+        (UnboundedPreceding, Preceding(1)),
+        (Preceding(u64::MAX >> 1), Following(u64::MAX >> 1)),
+    ];
+    let mut seed = 0;
+    for unit in [FrameUnit::Rows, FrameUnit::Groups, FrameUnit::Range] {
+        for (start, end) in bounds {
+            let counted = |b| matches!(b, Preceding(_) | Following(_));
+            if unit == FrameUnit::Range && (counted(start) || counted(end)) {
+                continue;
+            }
+            for exclude in [
+                Exclude::Nothing,
+                Exclude::CurrentRow,
+                Exclude::Group,
+                Exclude::Ties,
+            ] {
+                seed += 1;
+                check_frame(
+                    seed,
+                    Frame {
+                        unit,
+                        start,
+                        end,
+                        exclude,
+                    },
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn ranks_count_rows_and_peers() {
+    use WindowFunction::*;
+    let table = table(77, 700, 40);
+    let (rows, groups) = sorted(&table);
+    let functions = [RowNumber, Rank, DenseRank, PercentRank, CumeDist, Ntile(4)];
+    let calls = functions.map(|f| WindowCall::new(f, None)).to_vec();
+    let mut expected = rows.clone();
+    for (i, out) in expected.iter_mut().enumerate() {
+        let all: Vec<usize> = (0..rows.len())
+            .filter(|j| rows[*j][PARTITION] == rows[i][PARTITION])
+            .collect();
+        let before: Vec<&usize> = all.iter().filter(|j| groups[**j] < groups[i]).collect();
+        let mut earlier: Vec<i64> = before.iter().map(|j| groups[**j]).collect();
+        earlier.dedup();
+        let through = all.iter().filter(|j| groups[**j] <= groups[i]).count();
+        let (n, place) = (all.len(), i - all[0]);
+        let percent = match n {
+            1 => 0.0,
+            _ => before.len() as f64 / (n - 1) as f64,
+        };
+        // The first n % 4 buckets have a row more.
+        let sizes = (0..4).map(|bucket| n / 4 + usize::from(bucket < n % 4));
+        let mut upto = 0;
+        let ends: Vec<usize> = sizes
+            .map(|size| {
+                upto += size;
+                upto
+            })
+            .collect();
+        let bucket = ends.iter().position(|end| place < *end).unwrap();
+        out.extend([
+            Some(Scalar::I64(place as i64 + 1)),
+            Some(Scalar::I64(before.len() as i64 + 1)),
+            Some(Scalar::I64(earlier.len() as i64 + 1)),
+            Some(Scalar::F64(percent)),
+            Some(Scalar::F64(through as f64 / n as f64)),
+            Some(Scalar::I32(bucket as i32 + 1)),
+        ]);
+    }
+    check(&table, &plan(Frame::DEFAULT, calls), &expected);
+}
+
+#[test]
+fn lag_and_lead_stay_in_their_partition() {
+    let table = table(5, 300, 12);
+    let (rows, _) = sorted(&table);
+    let offsets = [-1, 1, 0, -7, 3, i64::MAX, i64::MIN];
+    let mut calls: Vec<WindowCall> = offsets
+        .iter()
+        .map(|offset| call(WindowFunction::Offset(*offset), TEXT))
+        .collect();
+    let mut defaulted = call(WindowFunction::Offset(2), INT);
+    defaulted.default = Some(column(ORDER));
+    calls.push(defaulted);
+    let mut expected = rows.clone();
+    for (i, out) in expected.iter_mut().enumerate() {
+        let other = |offset: i64| {
+            let at = usize::try_from((i as i64).checked_add(offset)?).ok()?;
+            let row = rows.get(at)?;
+            (row[PARTITION] == rows[i][PARTITION]).then_some(row)
+        };
+        for offset in offsets {
+            out.push(other(offset).and_then(|row| row[TEXT].clone()));
+        }
+        out.push(match other(2) {
+            Some(row) => row[INT].clone(),
+            None => rows[i][ORDER].clone(),
+        });
+    }
+    check(&table, &plan(Frame::DEFAULT, calls), &expected);
+}
+
+#[test]
+fn no_rows_give_no_rows() {
+    let calls = vec![aggregate(AggregateFunction::Sum, INT)];
+    for (_, options) in ways() {
+        let found = run(&plan(Frame::DEFAULT, calls.clone()), &[vec![]], options).unwrap();
+        assert!(canonical(&rows_of(&found)).is_empty());
+    }
+}
+
+#[test]
+fn errors_are_left_to_postgres_before_the_first_row() {
+    let table = table(9, 200, 5);
+    let divided = Expr::arith(
+        crate::expr::ArithOp::Div,
+        Expr::int4(10),
+        Expr::arith(crate::expr::ArithOp::Sub, column(INT), column(INT)).unwrap(),
+    );
+    let sum = WindowFunction::Aggregate(AggregateFunction::Sum);
+    let calls = vec![WindowCall::new(sum, Some(divided.unwrap()))];
+    for (way, options) in ways() {
+        if way == "spilling" {
+            continue;
+        }
+        let error = run(
+            &plan(Frame::DEFAULT, calls.clone()),
+            std::slice::from_ref(&table),
+            options,
+        );
+        assert!(error.unwrap_err().needs_postgres(), "{way}");
+    }
+}
+
+#[test]
+fn too_little_memory_is_said_before_the_first_row() {
+    let table = table(3, 20_000, 50);
+    let plan = plan(Frame::DEFAULT, vec![aggregate(AggregateFunction::Sum, INT)]);
+    let (mut refused, mut passed) = (0, 0);
+    for step in 1..40 {
+        let options = Options {
+            budget: MemoryBudget::new(step << 18),
+            ..Options::default()
+        };
+        let source = Box::new(MemorySource::new(table.clone()));
+        let mut executor = Executor::new(plan.clone(), vec![source], options);
+        let mut rows = match executor.next_batch() {
+            Err(error) => {
+                assert_eq!(error, Error::OutOfMemory);
+                refused += 1;
+                continue;
+            }
+            Ok(batch) => batch.unwrap().rows,
+        };
+        while let Some(batch) = executor.next_batch().unwrap() {
+            rows += batch.rows;
+        }
+        assert_eq!(rows, 20_000);
+        passed += 1;
+    }
+    assert!(
+        refused > 3 && passed > 3,
+        "{refused} refused, {passed} passed"
+    );
+}
+
+#[test]
+fn what_is_not_computed_here_is_said() {
+    let refused = [
+        aggregate(AggregateFunction::BitAnd, INT),
+        aggregate(AggregateFunction::Min, FLAG),
+        aggregate(AggregateFunction::Sum, TEXT),
+    ];
+    for call in refused {
+        let window = Window {
+            input: Box::new(Node::scan(
+                0,
+                0,
+                vec![],
+                TYPES.to_vec()[..0].to_vec(),
+                vec![],
+            )),
+            partition: vec![],
+            order: vec![],
+            frame: Frame::DEFAULT,
+            calls: vec![call],
+        };
+        assert!(super::check(&window).unwrap_err().needs_postgres());
+    }
+}

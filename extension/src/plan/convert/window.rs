@@ -1,0 +1,322 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Window functions.
+use super::super::scope::{Column, Item, Scope};
+use super::super::{no, Converted};
+use super::{check_groupable, renamed, Converter, Core};
+use doris_engine::expr::Expr;
+use doris_engine::ops::window::check;
+use doris_engine::plan::{
+    AggregateFunction, Bound, Exclude, Frame, FrameUnit, Node, Window, WindowCall, WindowFunction,
+};
+use doris_engine::types::DataType;
+use pgrx::pg_sys::{self, NodeTag};
+use pgrx::PgList;
+
+impl Converter<'_> {
+    /// A WindowAgg: its input comes in the window's order, and its output keeps that.
+    pub(super) unsafe fn window(&mut self, agg: *mut pg_sys::WindowAgg) -> Converted<Core> {
+        // SAFETY: as for `top`.
+        unsafe {
+            let input = renamed(self.output((*agg).plan.lefttree, true)?, pg_sys::OUTER_VAR);
+            let partition = keys(&input.scope, (*agg).partNumCols, (*agg).partColIdx)?;
+            let order = keys(&input.scope, (*agg).ordNumCols, (*agg).ordColIdx)?;
+            let frame = frame(agg)?;
+            let mut items = input.scope.items.clone();
+            let mut at = input.node.types.len();
+            let mut calls = Vec::new();
+            for node in window_functions((*agg).plan.targetlist) {
+                let known = Scope {
+                    items: items.clone(),
+                };
+                if known.find(node).is_some() {
+                    continue;
+                }
+                let call = self.window_call(&input.scope, node.cast())?;
+                let shown = super::super::hook::flatten(node, &input.scope);
+                let column = result_column(&call, at)?;
+                at += call.output_types().len();
+                calls.push(call);
+                items.push(Item {
+                    shown,
+                    ..Item::new(node, column)
+                });
+            }
+            let window = Window {
+                input: Box::new(input.node),
+                partition,
+                order,
+                frame,
+                calls,
+            };
+            check(&window)?;
+            let core = Core {
+                node: Node::window(self.id(), window),
+                scope: Scope { items },
+            };
+            self.run_condition(agg, core)
+        }
+    }
+
+    /// The condition that lets the topmost window drop rows. Lower ones only stop computing: the rows that they
+    /// pass on go out through the topmost one's quals.
+    unsafe fn run_condition(&mut self, agg: *mut pg_sys::WindowAgg, core: Core) -> Converted<Core> {
+        // SAFETY: as for `top`.
+        unsafe {
+            if (*agg).runCondition.is_null() || !(*agg).topWindow {
+                return Ok(core);
+            }
+            let scope = own_targets(agg, &core.scope)?;
+            let mut filters = Vec::new();
+            for node in PgList::<pg_sys::Node>::from_pg((*agg).runCondition).iter_ptr() {
+                filters.push(self.translate(&scope, node)?);
+            }
+            let predicate = match filters.len() {
+                1 => filters.remove(0),
+                _ => Expr::and(filters)?,
+            };
+            let node = Node::filter(self.id(), core.node, predicate);
+            Ok(Core { node, ..core })
+        }
+    }
+
+    unsafe fn window_call(
+        &mut self,
+        input: &Scope,
+        function: *mut pg_sys::WindowFunc,
+    ) -> Converted<WindowCall> {
+        // SAFETY: a WindowFunc of a finished plan.
+        unsafe {
+            let oid = (*function).winfnoid;
+            let name = super::super::expr::function_name(oid);
+            if oid.to_u32() >= 10_000 {
+                return no(format!("window function {name}"));
+            }
+            let list = PgList::<pg_sys::Node>::from_pg((*function).args);
+            let args: Vec<*mut pg_sys::Node> = list.iter_ptr().collect();
+            let kind = match (*function).winagg {
+                true => WindowFunction::Aggregate(aggregate(&name, args.len())?),
+                false => ranked(&name, &args)?,
+            };
+            let argument = match (args.first(), kind) {
+                (None, _) | (_, WindowFunction::Ntile(_)) => None,
+                (Some(argument), _) => Some(self.one_scale(input, *argument)?),
+            };
+            let default = match (args.get(2), kind) {
+                (Some(default), WindowFunction::Offset(_)) => {
+                    Some(self.one_scale(input, *default)?)
+                }
+                _ => None,
+            };
+            let filter = match (*function).aggfilter.is_null() {
+                true => None,
+                false => Some(self.translate(input, (*function).aggfilter.cast())?),
+            };
+            Ok(WindowCall {
+                function: kind,
+                argument,
+                default,
+                filter,
+            })
+        }
+    }
+
+    unsafe fn one_scale(&mut self, scope: &Scope, node: *mut pg_sys::Node) -> Converted<Expr> {
+        // SAFETY: as for `top`.
+        unsafe { super::super::expr::one_scale(self.translate(scope, node)?) }
+    }
+}
+
+/// The WindowFuncs of a targetlist.
+unsafe fn window_functions(targetlist: *mut pg_sys::List) -> Vec<*mut pg_sys::Node> {
+    let flags = pg_sys::PVC_INCLUDE_AGGREGATES
+        | pg_sys::PVC_INCLUDE_WINDOWFUNCS
+        | pg_sys::PVC_INCLUDE_PLACEHOLDERS;
+    // SAFETY: a targetlist of a finished plan.
+    unsafe {
+        let found = pg_sys::pull_var_clause(targetlist.cast(), flags as i32);
+        PgList::<pg_sys::Node>::from_pg(found)
+            .iter_ptr()
+            .filter(|node| (**node).type_ == NodeTag::T_WindowFunc)
+            .collect()
+    }
+}
+
+/// Columns of the input that rows are compared by.
+unsafe fn keys(
+    input: &Scope,
+    count: i32,
+    columns: *const pg_sys::AttrNumber,
+) -> Converted<Vec<Expr>> {
+    let key = |i: usize| {
+        // SAFETY: the array has `count` elements.
+        let at = unsafe { *columns.add(i) } as usize;
+        let Some(item) = at.checked_sub(1).and_then(|at| input.items.get(at)) else {
+            return no("a window's column beyond the input's");
+        };
+        let Column::Native(index, data_type) = item.column else {
+            return no("a window by an average");
+        };
+        check_groupable(data_type)?;
+        Ok(Expr::column(index, data_type))
+    };
+    (0..count as usize).map(key).collect()
+}
+
+unsafe fn frame(agg: *mut pg_sys::WindowAgg) -> Converted<Frame> {
+    // SAFETY: a WindowAgg of a finished plan.
+    let (options, start, end) = unsafe {
+        (
+            (*agg).frameOptions as u32,
+            (*agg).startOffset,
+            (*agg).endOffset,
+        )
+    };
+    let has = |flag: u32| options & flag != 0;
+    let unit = match () {
+        () if has(pg_sys::FRAMEOPTION_ROWS) => FrameUnit::Rows,
+        () if has(pg_sys::FRAMEOPTION_GROUPS) => FrameUnit::Groups,
+        () => FrameUnit::Range,
+    };
+    if unit == FrameUnit::Range && !(start.is_null() && end.is_null()) {
+        return no("RANGE with an offset");
+    }
+    let start = match () {
+        () if has(pg_sys::FRAMEOPTION_START_UNBOUNDED_PRECEDING) => Bound::UnboundedPreceding,
+        () if has(pg_sys::FRAMEOPTION_START_CURRENT_ROW) => Bound::CurrentRow,
+        () if has(pg_sys::FRAMEOPTION_START_OFFSET_PRECEDING) => Bound::Preceding(offset(start)?),
+        () if has(pg_sys::FRAMEOPTION_START_OFFSET_FOLLOWING) => Bound::Following(offset(start)?),
+        () => return no("a window's frame"),
+    };
+    let end = match () {
+        () if has(pg_sys::FRAMEOPTION_END_UNBOUNDED_FOLLOWING) => Bound::UnboundedFollowing,
+        () if has(pg_sys::FRAMEOPTION_END_CURRENT_ROW) => Bound::CurrentRow,
+        () if has(pg_sys::FRAMEOPTION_END_OFFSET_PRECEDING) => Bound::Preceding(offset(end)?),
+        () if has(pg_sys::FRAMEOPTION_END_OFFSET_FOLLOWING) => Bound::Following(offset(end)?),
+        () => return no("a window's frame"),
+    };
+    let exclude = match () {
+        () if has(pg_sys::FRAMEOPTION_EXCLUDE_CURRENT_ROW) => Exclude::CurrentRow,
+        () if has(pg_sys::FRAMEOPTION_EXCLUDE_GROUP) => Exclude::Group,
+        () if has(pg_sys::FRAMEOPTION_EXCLUDE_TIES) => Exclude::Ties,
+        () => Exclude::Nothing,
+    };
+    Ok(Frame {
+        unit,
+        start,
+        end,
+        exclude,
+    })
+}
+
+/// A frame's offset; PostgreSQL complains of those that are no constants of at least 0.
+fn offset(node: *mut pg_sys::Node) -> Converted<u64> {
+    match integer(node).and_then(|offset| u64::try_from(offset).ok()) {
+        Some(offset) => Ok(offset),
+        None => no("a frame's offset that is not a constant"),
+    }
+}
+
+/// An integer constant.
+fn integer(node: *mut pg_sys::Node) -> Option<i64> {
+    // SAFETY: an expression of a finished plan; the tag says whether it is a constant, and its type what it holds.
+    unsafe {
+        if node.is_null() || (*node).type_ != NodeTag::T_Const {
+            return None;
+        }
+        let constant = node as *mut pg_sys::Const;
+        let word = (*constant).constvalue.value();
+        match (*constant).consttype {
+            _ if (*constant).constisnull => None,
+            pg_sys::INT8OID => Some(word as i64),
+            pg_sys::INT4OID => Some(i64::from(word as i32)),
+            _ => None,
+        }
+    }
+}
+
+/// A function that is no aggregate; its numbers must be constants that PostgreSQL takes.
+fn ranked(name: &str, args: &[*mut pg_sys::Node]) -> Converted<WindowFunction> {
+    use WindowFunction::*;
+    let number = |at: usize| args.get(at).and_then(|node| integer(*node));
+    Ok(match (name, args.len()) {
+        ("row_number", 0) => RowNumber,
+        ("rank", 0) => Rank,
+        ("dense_rank", 0) => DenseRank,
+        ("percent_rank", 0) => PercentRank,
+        ("cume_dist", 0) => CumeDist,
+        ("first_value", 1) => First,
+        ("last_value", 1) => Last,
+        ("lag", 1) => Offset(-1),
+        ("lead", 1) => Offset(1),
+        ("lag" | "lead", 2 | 3) => match (name, number(1)) {
+            ("lag", Some(rows)) => Offset(-rows),
+            (_, Some(rows)) => Offset(rows),
+            (_, None) => return no(format!("{name} by a number that is not a constant")),
+        },
+        ("ntile", 1) => match number(0).and_then(|n| i32::try_from(n).ok()) {
+            Some(buckets @ 1..) => Ntile(buckets),
+            _ => return no("ntile of something else than a positive constant"),
+        },
+        ("nth_value", 2) => match number(1).and_then(|n| u64::try_from(n).ok()) {
+            Some(n @ 1..) => Nth(n),
+            _ => return no("nth_value of something else than a positive constant"),
+        },
+        _ => return no(format!("window function {name}")),
+    })
+}
+
+fn aggregate(name: &str, args: usize) -> Converted<AggregateFunction> {
+    use AggregateFunction::*;
+    Ok(match (name, args) {
+        ("count", 0) => CountStar,
+        ("count", 1) => Count,
+        ("sum", 1) => Sum,
+        ("avg", 1) => Avg,
+        ("min", 1) => Min,
+        ("max", 1) => Max,
+        ("bool_and" | "every", 1) => BoolAnd,
+        ("bool_or", 1) => BoolOr,
+        _ => return no(format!("aggregate {name} in a window")),
+    })
+}
+
+/// A call's result, whose columns start with `at`.
+fn result_column(call: &WindowCall, at: usize) -> Converted<Column> {
+    let average = call.function == WindowFunction::Aggregate(AggregateFunction::Avg);
+    match call.output_types().as_slice() {
+        [sum, _] if average => Ok(Column::Average {
+            sum: at,
+            count: at + 1,
+            scale: match sum {
+                DataType::Numeric { scale, .. } => *scale as u16,
+                _ => 0,
+            },
+        }),
+        [one] => Ok(Column::Native(at, *one)),
+        _ => no("a window function that PostgreSQL finishes"),
+    }
+}
+
+/// The window functions of a node under the Vars by which its run condition refers to its targetlist.
+unsafe fn own_targets(agg: *mut pg_sys::WindowAgg, scope: &Scope) -> Converted<Scope> {
+    // SAFETY: a run condition holds no aggregates, and Vars of its node's own targetlist only.
+    unsafe {
+        let flags = pg_sys::PVC_RECURSE_PLACEHOLDERS as i32;
+        let vars = pg_sys::pull_var_clause((*agg).runCondition.cast(), flags);
+        let targets = PgList::<pg_sys::TargetEntry>::from_pg((*agg).plan.targetlist);
+        let mut items = Vec::new();
+        for var in PgList::<pg_sys::Var>::from_pg(vars).iter_ptr() {
+            let resno = (*var).varattno;
+            let target = targets.iter_ptr().find(|target| (**target).resno == resno);
+            let at = target.and_then(|target| scope.find((*target).expr.cast()));
+            let Some(at) = at else {
+                return no("a run condition over something else than a window function");
+            };
+            items.push(Item {
+                node: var.cast(),
+                ..scope.items[at].clone()
+            });
+        }
+        Ok(Scope { items })
+    }
+}

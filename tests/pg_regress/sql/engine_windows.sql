@@ -1,0 +1,72 @@
+-- Window functions in the engine, against a heap with the same rows.
+CREATE TABLE win_heap (id int, k int, o int, n numeric(10,2), b int8, f float8, s text COLLATE "C", d date, t boolean);
+INSERT INTO win_heap SELECT g, nullif(g % 7, 3), nullif(g % 5, 4), CASE WHEN g % 11 = 0 THEN NULL ELSE (g % 100) / 3.0 END,
+  g::int8 * 1000000007, CASE WHEN g % 13 = 0 THEN 'NaN' WHEN g % 17 = 0 THEN '-0' ELSE (g % 50) / 7.0 END,
+  nullif('s' || g % 4, 's2'), '2024-02-28'::date + g % 30, nullif(g % 3, 2) = 1
+  FROM generate_series(1, 3000) g;
+CREATE TABLE win_doris (LIKE win_heap) USING doris;
+INSERT INTO win_doris SELECT * FROM win_heap;
+ANALYZE win_heap;
+ANALYZE win_doris;
+
+-- The number of rows in which the answers over the two tables differ.
+CREATE FUNCTION win_differ(query text) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE differing bigint;
+BEGIN
+  EXECUTE format('SELECT count(*) FROM (SELECT r FROM (%1$s) r FULL JOIN (%2$s) h ON r::text = h::text '
+                 'WHERE r IS NULL AND h IS NOT NULL OR h IS NULL AND r IS NOT NULL) x',
+                 format(query, 'win_doris'), format(query, 'win_heap')) INTO differing;
+  RETURN differing;
+END $$;
+
+EXPLAIN (COSTS OFF) SELECT id, rank() OVER (PARTITION BY k ORDER BY o), sum(n) OVER (PARTITION BY k ORDER BY o)
+  FROM win_doris;
+EXPLAIN (COSTS OFF) SELECT id, row_number() OVER (ORDER BY id), first_value(s) OVER (PARTITION BY k ORDER BY id)
+  FROM win_doris;
+
+SELECT win_differ('SELECT id, row_number() OVER (PARTITION BY k ORDER BY id), rank() OVER w, dense_rank() OVER w,
+  percent_rank() OVER w, cume_dist() OVER w, ntile(4) OVER (PARTITION BY k ORDER BY id) FROM %s WINDOW w AS (PARTITION BY k ORDER BY o)');
+SELECT win_differ('SELECT id, lag(n) OVER w, lead(s, 3) OVER w, lag(b, -2, 0::int8) OVER w, first_value(f) OVER w,
+  last_value(d) OVER w, nth_value(id, 5) OVER w FROM %s WINDOW w AS (PARTITION BY k ORDER BY o, id)');
+SELECT win_differ('SELECT id, sum(n) OVER w, avg(n) OVER w, count(n) OVER w, sum(b) OVER w, avg(b) OVER w, sum(o) OVER w,
+  avg(o) OVER w, bool_and(t) OVER w, bool_or(t) OVER w, min(f) OVER w, max(s) OVER w, min(d) OVER w
+  FROM %s WINDOW w AS (PARTITION BY k ORDER BY o)');
+-- Floats depend on the order of addition: it is the window's.
+SELECT win_differ('SELECT id, sum(f) OVER w, avg(f) OVER w, min(f) OVER w, max(f) OVER w
+  FROM %s WINDOW w AS (PARTITION BY k ORDER BY id ROWS BETWEEN 3 PRECEDING AND 1 FOLLOWING)');
+SELECT win_differ('SELECT id, sum(n) OVER w, count(*) OVER w, max(b) OVER w, first_value(o) OVER w
+  FROM %s WINDOW w AS (PARTITION BY k ORDER BY o GROUPS BETWEEN 1 FOLLOWING AND 2 FOLLOWING EXCLUDE TIES)');
+SELECT win_differ('SELECT id, sum(n) OVER w, count(*) OVER w, min(f) OVER w, last_value(id) OVER w
+  FROM %s WINDOW w AS (PARTITION BY k ORDER BY id ROWS BETWEEN 4 PRECEDING AND 2 PRECEDING EXCLUDE CURRENT ROW)');
+SELECT win_differ('SELECT id, count(*) FILTER (WHERE t) OVER w, sum(n) FILTER (WHERE o > 1) OVER w
+  FROM %s WINDOW w AS (ORDER BY k NULLS FIRST, o DESC)');
+-- Several windows, over groups, and below joins and filters.
+SELECT win_differ('SELECT k, sum(n), sum(sum(n)) OVER (ORDER BY k), avg(avg(n)) OVER (), rank() OVER (ORDER BY count(*) DESC, k)
+  FROM %s GROUP BY k');
+SELECT win_differ('SELECT x.id, x.place, y.best FROM (SELECT id, k, row_number() OVER (PARTITION BY k ORDER BY n DESC, id) AS place FROM %1$s) x
+  JOIN (SELECT DISTINCT k, max(n) OVER (PARTITION BY k) AS best FROM %1$s) y ON x.k = y.k WHERE x.place <= 5');
+
+-- The first rows of each partition: the run condition.
+EXPLAIN (COSTS OFF) SELECT id, place FROM (SELECT id, row_number() OVER (PARTITION BY k ORDER BY id) AS place FROM win_doris) x
+  WHERE place <= 2;
+SELECT id, place FROM (SELECT id, row_number() OVER (PARTITION BY k ORDER BY id) AS place FROM win_doris) x
+  WHERE place <= 2 ORDER BY 1;
+SELECT id, place, total FROM (SELECT id, rank() OVER (ORDER BY id) AS place, count(*) OVER (PARTITION BY k) AS total
+  FROM win_doris) x WHERE place < 4 ORDER BY 1;
+
+-- Empty frames and an empty table.
+SELECT id, sum(b) OVER w, count(*) OVER w, first_value(b) OVER w FROM win_doris WHERE id < 4
+  WINDOW w AS (ORDER BY id ROWS BETWEEN 2 FOLLOWING AND 3 FOLLOWING) ORDER BY id;
+SELECT id, row_number() OVER (ORDER BY id) FROM win_doris WHERE id < 0;
+
+-- What stays with PostgreSQL.
+EXPLAIN (COSTS OFF) SELECT sum(b) OVER (ORDER BY id RANGE BETWEEN 1 PRECEDING AND CURRENT ROW) FROM win_doris;
+EXPLAIN (COSTS OFF) SELECT string_agg(s, ',') OVER (ORDER BY id) FROM win_doris;
+
+-- PostgreSQL stops before the row that overflows, and says so where it does not.
+SELECT id, sum(b * 1000000000) OVER (ORDER BY id) FROM win_doris ORDER BY id LIMIT 2;
+SELECT count(x) FROM (SELECT sum((9223372036854775807 - id) + id * 2) OVER (ORDER BY id) AS x FROM win_doris) y;
+SELECT id, sum(1 / (id - 3)) OVER (ORDER BY id) FROM win_doris ORDER BY id LIMIT 1;
+
+DROP TABLE win_heap, win_doris;
+DROP FUNCTION win_differ;
