@@ -56,6 +56,7 @@ unsafe extern "C-unwind" fn xact_callback(
             statement::forget(false);
             merge::forget();
             keys::index_shell::forget();
+            keys::heap::forget();
         }
         _ => {}
     }
@@ -74,6 +75,7 @@ unsafe extern "C-unwind" fn subxact_callback(
         SUBXACT_EVENT_ABORT_SUB => {
             builder::forget(Some(subid));
             ddl::forget(true);
+            keys::heap::forget();
             statement::forget(true);
             merge::forget();
         }

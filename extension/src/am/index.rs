@@ -251,7 +251,7 @@ pub unsafe fn insert_segment(rel: pg_sys::Relation, found: directory::Found) {
         let list = pgrx::PgList::<pg_sys::Oid>::from_pg(pg_sys::RelationGetIndexList(rel));
         for oid in list.iter_oid() {
             let index = pg_sys::index_open(oid, lockmode);
-            if (*(*index).rd_index).indisready {
+            if (*(*index).rd_index).indisready && !is_of_key(rel, index) {
                 let info = pg_sys::BuildIndexInfo(index);
                 insert_entries(rel, index, info, found);
             }

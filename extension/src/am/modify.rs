@@ -191,7 +191,7 @@ unsafe extern "C-unwind" fn tuple_delete(
                 ));
                 match moved_from_heap(rel, &*tid, result, (*tmfd).xmax) {
                     Some(row) => row,
-                    None => return result,
+                    None => return replaced(rel, *tid, result, &mut *tmfd),
                 }
             }
         };
@@ -203,7 +203,7 @@ unsafe extern "C-unwind" fn tuple_delete(
         let request = request(cid, wait, pg_sys::XLTW_Oper::XLTW_Delete);
         let claim = match anchors::claim(rel, &toast, &mut row, request, &mut *tmfd) {
             Ok(claim) => claim,
-            Err(result) => return result,
+            Err(result) => return replaced(rel, *tid, result, &mut *tmfd),
         };
         if crosscheck_fails(rel, &toast, &*tid, crosscheck) {
             return refuse(rel, row, claim, &mut *tmfd);
@@ -219,6 +219,26 @@ unsafe extern "C-unwind" fn tuple_delete(
         anchors::bury(rel, &toast, row, claim, how, cid);
         pg_sys::pgstat_count_heap_delete(rel);
         TM_Ok
+    }
+}
+
+/// A row of a keyed table that another transaction has deleted and that has a successor was replaced: updated, as
+/// far as the caller is concerned.
+fn replaced(
+    rel: pg_sys::Relation,
+    tid: pg_sys::ItemPointerData,
+    result: TM_Result::Type,
+    tmfd: &mut pg_sys::TM_FailureData,
+) -> TM_Result::Type {
+    if result != TM_Deleted {
+        return result;
+    }
+    match keys::follow::successor(rel, tid) {
+        Some(next) => {
+            tmfd.ctid = next;
+            TM_Updated
+        }
+        None => TM_Deleted,
     }
 }
 
@@ -271,7 +291,7 @@ unsafe extern "C-unwind" fn tuple_update(
                 ));
                 match moved_from_heap(rel, &*otid, result, (*tmfd).xmax) {
                     Some(row) => row,
-                    None => return result,
+                    None => return replaced(rel, *otid, result, &mut *tmfd),
                 }
             }
         };
@@ -318,7 +338,7 @@ unsafe extern "C-unwind" fn tuple_update(
                 ));
                 match moved_from_heap(rel, &*otid, result, (*tmfd).xmax) {
                     Some(row) => row,
-                    None => return result,
+                    None => return replaced(rel, *otid, result, &mut *tmfd),
                 }
             }
         };
@@ -353,7 +373,7 @@ unsafe fn update_segment_row(
     let request = request(cid, wait, pg_sys::XLTW_Oper::XLTW_Update);
     let claim = match anchors::claim(rel, &toast, &mut row, request, tmfd) {
         Ok(claim) => claim,
-        Err(result) => return result,
+        Err(result) => return replaced(rel, row.to_tid(), result, tmfd),
     };
     if crosscheck_fails(rel, &toast, tid, crosscheck) {
         return refuse(rel, row, claim, tmfd);
@@ -376,6 +396,49 @@ unsafe fn update_segment_row(
 #[pg_guard]
 #[allow(clippy::too_many_arguments)]
 unsafe extern "C-unwind" fn tuple_lock(
+    rel: pg_sys::Relation,
+    tid: pg_sys::ItemPointer,
+    snapshot: pg_sys::Snapshot,
+    slot: *mut pg_sys::TupleTableSlot,
+    cid: pg_sys::CommandId,
+    mode: pg_sys::LockTupleMode::Type,
+    wait_policy: pg_sys::LockWaitPolicy::Type,
+    flags: u8,
+    tmfd: *mut pg_sys::TM_FailureData,
+) -> TM_Result::Type {
+    // SAFETY: PostgreSQL's arguments, passed on.
+    unsafe {
+        let mut traversed = false;
+        loop {
+            let old = *tid;
+            let result = lock_version(
+                rel,
+                tid,
+                snapshot,
+                slot,
+                cid,
+                mode,
+                wait_policy,
+                flags,
+                tmfd,
+            );
+            (*tmfd).traversed |= traversed;
+            let last = u32::from(flags) & pg_sys::TUPLE_LOCK_FLAG_FIND_LAST_VERSION != 0;
+            if result != TM_Deleted || !last {
+                return result;
+            }
+            let Some(next) = keys::follow::successor(rel, old) else {
+                return result;
+            };
+            *tid = next;
+            traversed = true;
+        }
+    }
+}
+
+/// Locks a row, or a later version of it that it leads to.
+#[allow(clippy::too_many_arguments)]
+unsafe fn lock_version(
     rel: pg_sys::Relation,
     tid: pg_sys::ItemPointer,
     snapshot: pg_sys::Snapshot,
@@ -482,7 +545,7 @@ unsafe fn lock_heap_row(
                         (block_of(&first), first.ip_posid) != (block_of(&*tid), (*tid).ip_posid);
                     pg_sys::ExecClearTuple(slot);
                     *tid = row.to_tid();
-                    let result = tuple_lock(
+                    let result = lock_version(
                         rel,
                         tid,
                         snapshot,
@@ -541,7 +604,7 @@ unsafe fn follow(
             }
         }
         *tid = next;
-        let result = tuple_lock(
+        let result = lock_version(
             rel,
             tid,
             snapshot,

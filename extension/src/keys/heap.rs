@@ -5,10 +5,12 @@ use super::index_shell::{self, HeapOnly};
 use super::model::Model;
 use super::probe::dirty_snapshot;
 use crate::heap_call;
-use crate::pg::compat;
 use crate::pg::toast;
+use crate::pg::{self, compat};
+use crate::store::tid::block_of;
 use pg_sys::TM_Result::{self, TM_Ok};
 use pgrx::pg_sys;
+use std::cell::RefCell;
 
 /// Whom to wait for, and how.
 #[derive(Clone, Copy, Debug)]
@@ -238,6 +240,7 @@ pub unsafe fn replace(
 ) -> TM_Result::Type {
     let cid = command_over(old.own, cid);
     let mut tid = old.tid;
+    let locked = is_locked(rel, &tid);
     // SAFETY: out parameters on our stack; the rest is passed on.
     unsafe {
         let mut tmfd = pg_sys::TM_FailureData::default();
@@ -251,7 +254,7 @@ pub unsafe fn replace(
             cid,
             none,
             none,
-            false,
+            locked,
             &mut tmfd,
             &mut mode,
             &mut update_indexes
@@ -336,14 +339,32 @@ pub unsafe fn insert_new(
 pub fn delete(rel: pg_sys::Relation, row: Live, cid: pg_sys::CommandId) -> TM_Result::Type {
     let cid = command_over(row.own, cid);
     let mut tid = row.tid;
+    let locked = is_locked(rel, &tid);
     // SAFETY: out parameters on our stack.
     unsafe {
         let mut tmfd = pg_sys::TM_FailureData::default();
         let none = std::ptr::null_mut();
         heap_call!(tuple_delete(
-            rel, &mut tid, cid, none, none, false, &mut tmfd, false
+            rel, &mut tid, cid, none, none, locked, &mut tmfd, false
         ))
     }
+}
+
+thread_local! {
+    /// Rows that this transaction has locked in [`wait_for_row`].
+    static LOCKED: RefCell<Vec<(pg_sys::Oid, u32, u16)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Forgets the locks of a transaction or subtransaction that has ended.
+pub fn forget() {
+    LOCKED.with_borrow_mut(Vec::clear);
+}
+
+/// Whether this transaction has locked a row. PostgreSQL calls such a row busy too when told not to wait, but does
+/// not wait for its own transaction.
+fn is_locked(rel: pg_sys::Relation, tid: &pg_sys::ItemPointerData) -> bool {
+    let id = (pg::relation_id(rel), block_of(tid), tid.ip_posid);
+    LOCKED.with_borrow(|locked| locked.contains(&id))
 }
 
 /// Waits, outside the gate, until a heap row can be locked or is gone.
@@ -362,7 +383,7 @@ pub fn wait_for_row(
             &raw const pg_sys::TTSOpsBufferHeapTuple,
         );
         let mut tmfd = pg_sys::TM_FailureData::default();
-        heap_call!(tuple_lock(
+        let result = heap_call!(tuple_lock(
             rel,
             &mut tid,
             std::ptr::null_mut(),
@@ -374,5 +395,9 @@ pub fn wait_for_row(
             &mut tmfd
         ));
         pg_sys::ExecDropSingleTupleTableSlot(slot);
+        if result == TM_Ok {
+            let id = (pg::relation_id(rel), block_of(&row.tid), row.tid.ip_posid);
+            LOCKED.with_borrow_mut(|locked| locked.push(id));
+        }
     }
 }

@@ -5,11 +5,12 @@
 //! `merge` decides what becomes of two rows of one key. `model` says what the key of a table is and which index
 //! holds its heap rows; `code` turns keys into words or bytes that compare; `probe` finds keys in segments; `heap`
 //! finds and replaces rows in the heap; `single` writes one row, `bulk` a segment; `index_shell` stands in for
-//! functions of the key index; `plan` tells the planner what that index can do; `ddl` makes it.
+//! functions of the key index; `follow` finds what replaced a row; `plan` tells the planner what that index can do; `ddl` makes it.
 
 pub mod bulk;
 pub mod code;
 pub mod ddl;
+pub mod follow;
 pub mod heap;
 pub mod index_shell;
 #[expect(

@@ -272,16 +272,23 @@ fn live_of(
             xid => Err(xid),
         }
     };
-    let marked = (candidates.len() >= MARKS_AT_ONCE).then(|| {
-        let mut dirty = dirty_snapshot();
-        anchors::dead_positions(rel, toast, entry.first_row, entry.rows, &mut dirty)
-    });
+    let at_once = candidates.len() >= MARKS_AT_ONCE;
+    let marks = |snapshot: pg_sys::Snapshot| {
+        anchors::dead_positions(rel, toast, entry.first_row, entry.rows, snapshot)
+    };
+    let (dead, marked) = if at_once {
+        let dead = marks(&raw mut pg_sys::SnapshotSelfData);
+        (dead, marks(&mut dirty_snapshot()))
+    } else {
+        (Vec::new(), Vec::new())
+    };
     let mut live = Vec::with_capacity(candidates.len());
     for (_, position) in candidates {
-        let alive = match &marked {
-            Some(marked) if marked.binary_search(&position).is_err() => true,
-            _ => judge(position)?,
-        };
+        if dead.binary_search(&position).is_ok() {
+            continue;
+        }
+        let open = !at_once || marked.binary_search(&position).is_ok();
+        let alive = !open || judge(position)?;
         if alive {
             live.push(number(position));
         }

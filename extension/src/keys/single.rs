@@ -4,7 +4,7 @@
 //! Inside the gate (shared by single rows) the latest state is searched, first the heap, then the segments, and
 //! the row is written at once if nobody else is at work on its key. Else the gate is given up, the other
 //! transaction waited for, and the search begins anew. Two new rows of one key meet in the key index.
-use super::code::Keys;
+use super::code::{Form, Keys};
 use super::heap::{self, Holder, Live, Open, Search};
 use super::index_shell;
 use super::model::Model;
@@ -107,7 +107,7 @@ unsafe fn insert_one(
                 Attempt::Again => {}
                 Attempt::Wait(open) => open.wait(rel),
                 Attempt::WaitForHeapRow(row) => {
-                    let mode = pg_sys::LockTupleMode::LockTupleNoKeyExclusive;
+                    let mode = lock_mode(model);
                     heap::wait_for_row(rel, row, mode, insert.cid);
                 }
                 Attempt::WaitForSegmentRow(row) => {
@@ -116,6 +116,16 @@ unsafe fn insert_one(
             }
             pgrx::check_for_interrupts!();
         }
+    }
+}
+
+/// The row lock that replacing a row takes. Where equal keys may differ in their bytes, the key changes.
+fn lock_mode(model: &Model) -> pg_sys::LockTupleMode::Type {
+    let plain = |form| matches!(form, Form::Int(..) | Form::Bytes);
+    if model.columns.iter().all(|column| plain(column.form)) {
+        pg_sys::LockTupleMode::LockTupleNoKeyExclusive
+    } else {
+        pg_sys::LockTupleMode::LockTupleExclusive
     }
 }
 

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The row that took the place of another with the same key. A bulk load marks the rows that it replaces deleted;
+//! whoever waited to update, delete or lock one of them goes on with the row that replaced it, as with a row that
+//! was updated.
+use super::code::Keys;
+use super::heap::{Holder, Open, Search};
+use super::model;
+use super::probe;
+use crate::heap_call;
+use crate::pg::toast::Toast;
+use crate::store::gate::{Gate, Mode};
+use crate::store::tid::RowNumber;
+use pgrx::pg_sys;
+
+/// The live row with the key of a row that this statement's snapshot sees; waits for open transactions. `None` for
+/// tables without a key model, and where the key is gone.
+pub fn successor(
+    rel: pg_sys::Relation,
+    tid: pg_sys::ItemPointerData,
+) -> Option<pg_sys::ItemPointerData> {
+    let model = model::of(rel)?;
+    let index = model.index?;
+    let toast = Toast::open(rel, pg_sys::RowExclusiveLock as i32)?;
+    // SAFETY: a slot of our own; the row cannot be vacuumed while the statement's snapshot sees it.
+    unsafe {
+        let slot = pg_sys::MakeSingleTupleTableSlot(
+            (*rel).rd_att,
+            &raw const pg_sys::TTSOpsBufferHeapTuple,
+        );
+        let mut old = tid;
+        let present = match RowNumber::from_tid(&tid) {
+            Some(row) => {
+                crate::am::fetch::store_row(rel, &toast, row, slot);
+                true
+            }
+            None => {
+                let any = &raw mut pg_sys::SnapshotAnyData;
+                heap_call!(tuple_fetch_row_version(rel, &mut old, any, slot))
+            }
+        };
+        let mut found = None;
+        if present {
+            pg_sys::slot_getallattrs(slot);
+            let values: Vec<(pg_sys::Datum, bool)> = model
+                .columns
+                .iter()
+                .map(|column| {
+                    let at = usize::from(column.attr.number) - 1;
+                    (*(*slot).tts_values.add(at), *(*slot).tts_isnull.add(at))
+                })
+                .collect();
+            let key = Keys::of_row(&model, &values);
+            let mut search = Search::open(rel, &model, index);
+            found = find(rel, &toast, &model, &mut search, &values, &key);
+        }
+        pg_sys::ExecDropSingleTupleTableSlot(slot);
+        found
+    }
+}
+
+unsafe fn find(
+    rel: pg_sys::Relation,
+    toast: &Toast,
+    model: &model::Model,
+    search: &mut Search,
+    values: &[(pg_sys::Datum, bool)],
+    key: &Keys,
+) -> Option<pg_sys::ItemPointerData> {
+    let mut misses = 0;
+    loop {
+        let gate = Gate::take(toast, Mode::Single);
+        // SAFETY: values of the key columns' types.
+        let in_heap = unsafe { search.find(values) };
+        let open = match in_heap {
+            Holder::Row(live) => return Some(live.tid),
+            Holder::Open(open) => Some(open),
+            Holder::None => match probe::holder(rel, toast, model, key) {
+                probe::Holder::Row(_, row) => return Some(row.to_tid()),
+                probe::Holder::Open(xid) => Some(Open { xid, token: 0 }),
+                probe::Holder::None => None,
+            },
+        };
+        drop(gate);
+        match open {
+            Some(open) => open.wait(rel),
+            // A single row may have gone from a segment to the heap behind the search.
+            None if misses == 0 => misses += 1,
+            None => return None,
+        }
+        pgrx::check_for_interrupts!();
+    }
+}
