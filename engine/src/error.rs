@@ -90,6 +90,13 @@ pub enum Error {
     NumericTooWide,
     /// Not computed here; left to PostgreSQL. Never seen by a user.
     NotNative(Box<str>),
+    /// A temporary file could not be made, written or read.
+    Spill {
+        /// PostgreSQL's five-letter code.
+        code: &'static str,
+        /// What happened.
+        text: Box<str>,
+    },
     /// The memory budget is used up (53200).
     OutOfMemory,
     /// The query was cancelled (57014).
@@ -135,6 +142,7 @@ impl Error {
             Error::LikeEscapeAtEnd => "22025",
             Error::UnitNotSupported { .. } | Error::NotNative(_) => "0A000",
             Error::MoreThanOneRow => "21000",
+            Error::Spill { code, .. } => code,
             Error::OutOfMemory => "53200",
             Error::Cancelled => "57014",
             Error::NumericTooWide | Error::External(_) | Error::Internal(_) => "XX000",
@@ -202,6 +210,7 @@ impl fmt::Display for Error {
             }
             Error::NumericTooWide => f.write_str("numeric result is wider than 38 digits"),
             Error::NotNative(reason) => write!(f, "left to PostgreSQL: {reason}"),
+            Error::Spill { text, .. } => f.write_str(text),
             Error::OutOfMemory => f.write_str("out of memory"),
             Error::Cancelled => f.write_str("canceling statement due to user request"),
             Error::External(number) => write!(f, "error {number} raised by PostgreSQL"),

@@ -22,10 +22,24 @@ pub const NUMERIC_DIGITS_MAX: u8 = 38;
 pub enum Collation {
     /// Byte order: `C`, `POSIX`, `ucs_basic`.
     C,
+    /// Byte order too, but letter case is the locale's: `C.UTF-8`.
+    Bytes,
     /// Equal exactly when the bytes are; the order is the operating system's or ICU's, not ours.
     Deterministic,
     /// Nothing can be said about it here (a nondeterministic collation, or none derived).
     Other,
+}
+
+impl Collation {
+    /// Whether text sorts by its bytes.
+    pub fn sorts_bytes(self) -> bool {
+        matches!(self, Collation::C | Collation::Bytes)
+    }
+
+    /// Whether text is equal exactly when its bytes are.
+    pub fn equals_bytes(self) -> bool {
+        self != Collation::Other
+    }
 }
 
 /// The SQL type of a vector or an expression.

@@ -186,6 +186,27 @@ impl Chunk {
         }
     }
 
+    /// The selected rows as a batch of their own, with these columns only: the others are empty, and nobody is to look
+    /// at them. Shares what is dense already.
+    pub fn dense(&self, columns: &[usize]) -> Chunk {
+        if matches!(self.selection, Selection::All(rows) if rows == self.batch.rows) {
+            return self.clone();
+        }
+        let empty = |column: &Arc<Vector>| Arc::new(Vector::empty(column.physical()));
+        let mut dense: Vec<Arc<Vector>> = self.batch.columns.iter().map(empty).collect();
+        for &column in columns {
+            dense[column] = self.dense_column(&self.batch.columns[column]);
+        }
+        let rows = self.rows();
+        Chunk {
+            batch: Batch {
+                columns: dense,
+                rows,
+            },
+            selection: Selection::All(rows),
+        }
+    }
+
     /// The selected rows as a batch of their own.
     pub fn into_batch(self) -> Batch {
         self.batch.select(&self.selection)

@@ -138,7 +138,9 @@ fn case(branches: &[(Expr, Expr)], otherwise: Option<&Expr>, f: &mut Formatter<'
 fn call(func: Func, args: &[Expr], f: &mut Formatter<'_>) -> fmt::Result {
     let lower = |name: String| name.to_lowercase();
     let open = match func {
-        Func::DateAsTimestamp | Func::IntervalOrder => return write!(f, "{}", args[0]),
+        Func::DateAsTimestamp | Func::IntervalOrder | Func::Unshown => {
+            return write!(f, "{}", args[0])
+        }
         Func::Negate => return write!(f, "(- {})", args[0]),
         Func::DateAddDays { negate } | Func::TimestampAddInterval { negate } => {
             return write!(
@@ -158,6 +160,7 @@ fn call(func: Func, args: &[Expr], f: &mut Formatter<'_>) -> fmt::Result {
                 args[0]
             )
         }
+        Func::Divide => return write!(f, "({} / {})", args[0], args[1]),
         Func::Append => return list(f, "(", args, " || ", ")"),
         Func::DatePart(unit) => format!("date_part('{}', ", lower(format!("{unit:?}"))),
         Func::DateTrunc(unit) => format!("date_trunc('{}', ", lower(format!("{unit:?}"))),

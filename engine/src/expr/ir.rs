@@ -92,6 +92,12 @@ pub enum Func {
     Negate,
     /// `abs`.
     Abs,
+    /// `numeric / numeric`, exactly as PostgreSQL rounds it, for comparison and arithmetic only: PostgreSQL shows it
+    /// with a scale of its own on each row. [`Error::NumericTooWide`](crate::error::Error) where that passes the
+    /// result's.
+    Divide,
+    /// The argument, a numeric column that PostgreSQL would show with a scale of its own on each row.
+    Unshown,
     /// Date to timestamp for comparison only: beyond the range is after every finite timestamp, no error.
     DateAsTimestamp,
     /// Interval to the microseconds it compares by.
@@ -423,7 +429,8 @@ impl Expr {
             ExprKind::Call { func, args } => match func {
                 Func::Negate | Func::Abs => self.data_type.is_integer(),
                 Func::Substring => args.len() > 2,
-                Func::DateAsTimestamp
+                Func::Unshown
+                | Func::DateAsTimestamp
                 | Func::IntervalOrder
                 | Func::DatePart(_)
                 | Func::CharLength

@@ -109,9 +109,9 @@ fn define_engine() {
     GucRegistry::define_int_guc(
         c"doris.work_mem",
         c"Memory that the vectorised part of a query may use.",
-        c"Beyond it, PostgreSQL's own plan runs instead if no row has been returned yet; else the query fails.",
+        c"Beyond it, rows go to temporary files.",
         &WORK_MEM,
-        1024,
+        64,
         i32::MAX / 2,
         GucContext::Userset,
         GucFlags::UNIT_KB,

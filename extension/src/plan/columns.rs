@@ -123,6 +123,20 @@ fn narrow(node: Node, need: &[bool]) -> (Node, Map) {
             let (input, map) = narrow(*input, need);
             (Node::limit(id, input, limit, offset), map)
         }
+        Op::UnionAll { inputs } => {
+            let narrowed = |input: Node| {
+                let (input, map) = narrow(input, need);
+                let kept = (0..need.len()).filter(|i| need[*i]);
+                let exprs = kept.map(|i| {
+                    let at = map[i].expect("a column in use was kept");
+                    Expr::column(at, input.types[at])
+                });
+                let exprs: Vec<Expr> = exprs.collect();
+                Node::project(id, input, exprs)
+            };
+            let inputs = inputs.into_iter().map(narrowed).collect();
+            (Node::union_all(id, inputs), kept(need))
+        }
         other => {
             let node = Node {
                 id,

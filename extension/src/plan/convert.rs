@@ -5,16 +5,18 @@
 //! converted node may leave something to PostgreSQL: quals (the first that is not native and all after it, so
 //! that none moves ahead of another) and targetlist expressions are then evaluated over the engine's rows.
 use super::expr::{Params, Translator};
+use super::need::Wish;
 use super::scope::{Column, Item, Scope};
-use super::{no, types, Converted};
-use doris_engine::expr::build::cast::DisplayScale;
+use super::{no, types, Converted, Reason};
 use doris_engine::expr::Expr;
-use doris_engine::plan::{
-    Aggregate, AggregateCall, AggregateFunction, GroupKey, Join, JoinKey, JoinKind, Node, SortKey,
-};
+use doris_engine::plan::Node;
 use pgrx::pg_sys::{self, NodeTag};
 use pgrx::PgList;
 
+mod aggregate;
+mod append;
+mod join;
+mod sort;
 mod window;
 
 /// A table that an engine plan reads.
@@ -42,10 +44,8 @@ pub struct Top {
 
 /// Turns plan nodes into engine nodes.
 pub struct Converter<'a> {
-    /// The query's range table.
-    pub rtable: *mut pg_sys::List,
-    /// Values of parameters.
-    pub params: &'a mut dyn Params,
+    stmt: *mut pg_sys::PlannedStmt,
+    params: &'a mut dyn Params,
     sources: Vec<Source>,
     next_id: u32,
 }
@@ -63,10 +63,10 @@ struct Core {
 }
 
 impl<'a> Converter<'a> {
-    /// A converter for plans over a range table.
-    pub fn new(rtable: *mut pg_sys::List, params: &'a mut dyn Params) -> Self {
+    /// A converter for plans of a finished statement.
+    pub fn new(stmt: *mut pg_sys::PlannedStmt, params: &'a mut dyn Params) -> Self {
         Self {
-            rtable,
+            stmt,
             params,
             sources: Vec::new(),
             next_id: 0,
@@ -78,27 +78,29 @@ impl<'a> Converter<'a> {
         self.next_id - 1
     }
 
-    /// Converts a subtree whose parent stays with PostgreSQL. `ordered`: the parent may rely on the order of
-    /// its rows.
+    /// Converts a subtree whose parent stays with PostgreSQL.
     ///
     /// # Safety
-    /// A finished plan of the range table.
-    pub unsafe fn top(self, plan: *mut pg_sys::Plan, ordered: bool) -> Converted<Top> {
+    /// A finished plan of the statement.
+    pub unsafe fn top(self, plan: *mut pg_sys::Plan, wish: &Wish) -> Converted<Top> {
         // SAFETY: passed on to the caller.
-        let mut top = unsafe { self.whole(plan, ordered) }?;
+        let mut top = unsafe { self.whole(plan, wish) }?;
         top.node = super::columns::prune(top.node, &mut top.sources);
         Ok(top)
     }
 
-    unsafe fn whole(mut self, plan: *mut pg_sys::Plan, ordered: bool) -> Converted<Top> {
+    unsafe fn whole(mut self, plan: *mut pg_sys::Plan, wish: &Wish) -> Converted<Top> {
         // SAFETY: as for `top`.
         unsafe {
             match (*plan).type_ {
-                NodeTag::T_Sort | NodeTag::T_Limit => {
-                    let output = self.output(plan, ordered)?;
+                _ if repeats_input(plan) => {
+                    let output = self.output(plan, wish.ordered)?;
                     let scope = Scope {
                         items: output.entries,
                     };
+                    if !scope.is_showable() {
+                        return no("a value that the engine cannot compute");
+                    }
                     Ok(Top {
                         node: output.node,
                         sources: self.sources,
@@ -107,21 +109,24 @@ impl<'a> Converter<'a> {
                     })
                 }
                 _ => {
-                    let core = self.core(plan, ordered)?;
-                    self.finish(plan, core)
+                    let core = self.core(plan, wish.ordered)?;
+                    self.finish(plan, core, wish)
                 }
             }
         }
     }
 
-    unsafe fn finish(mut self, plan: *mut pg_sys::Plan, core: Core) -> Converted<Top> {
+    unsafe fn finish(mut self, plan: *mut pg_sys::Plan, core: Core, wish: &Wish) -> Converted<Top> {
         // SAFETY: as for `top`.
         unsafe {
-            let (core, quals) = self.filter(core, (*plan).qual);
+            let (core, quals) = self.filter(core, (*plan).qual)?;
             let mut items: Vec<Item> = Vec::new();
             let mut exprs: Vec<Expr> = Vec::new();
             let targets = PgList::<pg_sys::TargetEntry>::from_pg((*plan).targetlist);
             for target in targets.iter_ptr() {
+                if !wish.uses((*target).resno) {
+                    continue;
+                }
                 let node = (*target).expr as *mut pg_sys::Node;
                 match self
                     .translate(&core.scope, node)
@@ -150,7 +155,7 @@ impl<'a> Converter<'a> {
         let mut exprs = exprs.into_iter();
         for item in items {
             match &mut item.column {
-                Column::Native(index, data_type) => {
+                Column::Native(index, data_type) | Column::Unshown(index, data_type) => {
                     let expr = exprs.next().expect("an expression for each native item");
                     *data_type = expr.data_type();
                     *index = columns.len();
@@ -168,6 +173,7 @@ impl<'a> Converter<'a> {
                     *count = columns.len();
                     columns.push(Expr::column(old_count, input.types[old_count]));
                 }
+                Column::Missing => {}
             }
         }
         let id = self.id();
@@ -190,34 +196,51 @@ impl<'a> Converter<'a> {
         &mut self,
         mut core: Core,
         quals: *mut pg_sys::List,
-    ) -> (Core, Vec<*mut pg_sys::Node>) {
+    ) -> Converted<(Core, Vec<*mut pg_sys::Node>)> {
         // SAFETY: as for `top`.
         unsafe {
             let list: Vec<_> = PgList::<pg_sys::Node>::from_pg(quals).iter_ptr().collect();
             let mut native = Vec::new();
-            for qual in &list {
-                match self.translate(&core.scope, *qual) {
-                    Ok(expr) => native.push(expr),
-                    Err(_) => break,
+            let mut rest = Vec::new();
+            for (i, qual) in list.iter().enumerate() {
+                if let Ok(expr) = self.translate(&core.scope, *qual) {
+                    native.push(expr);
+                    continue;
+                }
+                let sources = self.sources.len();
+                match self.hashed_subplan(&core.scope, *qual) {
+                    Ok(join) => {
+                        core = self.keep(core, std::mem::take(&mut native))?;
+                        core.node = self.semi_join(core.node, join);
+                    }
+                    Err(_) => {
+                        self.sources.truncate(sources);
+                        rest = list[i..].to_vec();
+                        break;
+                    }
                 }
             }
-            let rest = list[native.len()..].to_vec();
-            if native.is_empty() {
-                return (core, rest);
-            }
-            if let doris_engine::plan::Op::Scan(scan) = &mut core.node.op {
-                self.sources[scan.source].filters = native.clone();
-                scan.filters = native;
-            } else {
-                let predicate = match native.len() {
-                    1 => native.remove(0),
-                    _ => Expr::and(native).expect("boolean operands"),
-                };
-                let id = self.id();
-                core.node = Node::filter(id, core.node, predicate);
-            }
-            (core, rest)
+            Ok((self.keep(core, native)?, rest))
         }
+    }
+
+    /// Keeps the rows for which all of `filters` are true.
+    fn keep(&mut self, mut core: Core, mut filters: Vec<Expr>) -> Converted<Core> {
+        if filters.is_empty() {
+            return Ok(core);
+        }
+        if let doris_engine::plan::Op::Scan(scan) = &mut core.node.op {
+            self.sources[scan.source].filters = filters.clone();
+            scan.filters = filters;
+            return Ok(core);
+        }
+        let predicate = match filters.len() {
+            1 => filters.remove(0),
+            _ => Expr::and(filters)?,
+        };
+        let id = self.id();
+        core.node = Node::filter(id, core.node, predicate);
+        Ok(core)
     }
 
     /// Converts a subtree whole: nothing of it is left to PostgreSQL.
@@ -227,16 +250,20 @@ impl<'a> Converter<'a> {
             if plan.is_null() {
                 return no("a missing input");
             }
+            if super::node::is_ours(plan) {
+                return self.output(super::node::original(plan.cast()), ordered);
+            }
             match (*plan).type_ {
                 NodeTag::T_Hash | NodeTag::T_Material => {
                     let input = self.output((*plan).lefttree, ordered)?;
                     self.passed_on(plan, input)
                 }
-                NodeTag::T_Sort => self.sort(plan.cast()),
+                NodeTag::T_Sort | NodeTag::T_IncrementalSort => self.sort(plan.cast()),
+                NodeTag::T_Unique => self.unique(plan.cast(), ordered),
                 NodeTag::T_Limit => self.limit(plan.cast(), ordered),
                 _ => {
                     let core = self.core(plan, ordered)?;
-                    let (core, rest) = self.filter(core, (*plan).qual);
+                    let (core, rest) = self.filter(core, (*plan).qual)?;
                     if let Some(qual) = rest.first() {
                         self.translate(&core.scope, *qual)?;
                     }
@@ -256,20 +283,33 @@ impl<'a> Converter<'a> {
                 let node = (*target).expr as *mut pg_sys::Node;
                 if let Some(at) = core.scope.find(node) {
                     let item = core.scope.items[at].clone();
-                    if let Column::Native(index, data_type) = item.column {
+                    if let Column::Native(index, data_type) | Column::Unshown(index, data_type) =
+                        item.column
+                    {
                         exprs.push(Expr::column(index, data_type));
                     }
                     entries.push(item);
                     continue;
                 }
-                let expr = super::expr::one_scale(self.translate(&core.scope, node)?)?;
-                let column = Column::Native(0, expr.data_type());
                 let shown = super::hook::flatten(node, &core.scope);
+                let column = match self.translate(&core.scope, node) {
+                    Ok(expr) => {
+                        let data_type = expr.data_type();
+                        exprs.push(expr.clone());
+                        match super::expr::one_scale(expr) {
+                            Ok(_) => Column::Native(0, data_type),
+                            Err(_) => Column::Unshown(0, data_type),
+                        }
+                    }
+                    Err(Reason(why)) => {
+                        pgrx::debug2!("not vectorised, unless nobody asks for it: {why}");
+                        Column::Missing
+                    }
+                };
                 entries.push(Item {
                     shown,
                     ..Item::new(node, column)
                 });
-                exprs.push(expr);
             }
             let node = self.project(core.node, &mut entries, exprs);
             Ok(Output { node, entries })
@@ -328,6 +368,10 @@ impl<'a> Converter<'a> {
                 }
                 NodeTag::T_Agg => self.aggregate(plan.cast(), ordered),
                 NodeTag::T_WindowAgg => self.window(plan.cast()),
+                NodeTag::T_Group => self.group(plan.cast(), ordered),
+                NodeTag::T_Append => self.append(plan.cast()),
+                #[cfg(not(feature = "pg18"))]
+                NodeTag::T_SetOp => self.set_op(plan.cast(), ordered),
                 NodeTag::T_Result if !(*plan).lefttree.is_null() => {
                     self.result(plan.cast(), ordered)
                 }
@@ -343,7 +387,7 @@ impl<'a> Converter<'a> {
             let rti = (*scan).scan.scanrelid;
             #[cfg(not(feature = "pg15"))]
             let rti = (*scan).scan.scanrelid;
-            let rte = pg_sys::rt_fetch(rti, self.rtable);
+            let rte = pg_sys::rt_fetch(rti, (*self.stmt).rtable);
             if !super::hook::is_doris_table((*rte).relid) {
                 return no(format!(
                     "table {} is not a doris table",
@@ -424,404 +468,16 @@ impl<'a> Converter<'a> {
             Ok(renamed(input, pg_sys::OUTER_VAR))
         }
     }
-
-    unsafe fn join(
-        &mut self,
-        join: *mut pg_sys::Join,
-        clauses: *mut pg_sys::List,
-    ) -> Converted<Core> {
-        // SAFETY: as for `top`.
-        unsafe {
-            let kind = join_kind((*join).jointype)?;
-            let outer = self.output(unsorted((*join).plan.lefttree), false)?;
-            let inner = self.output(unsorted((*join).plan.righttree), false)?;
-            let width = outer.node.types.len();
-            let (outer_types, inner_types) = (outer.node.types.clone(), inner.node.types.clone());
-            let outer_core = renamed(outer, pg_sys::OUTER_VAR);
-            let inner_core = renamed(inner, pg_sys::INNER_VAR);
-            let mut both = outer_core.scope.clone();
-            both.items.extend(
-                inner_core
-                    .scope
-                    .items
-                    .iter()
-                    .map(|item| shifted(item, width)),
-            );
-            let mut keys = Vec::new();
-            for clause in PgList::<pg_sys::Node>::from_pg(clauses).iter_ptr() {
-                keys.push(self.join_key(&outer_core.scope, &inner_core.scope, clause)?);
-            }
-            let mut residual = Vec::new();
-            for qual in PgList::<pg_sys::Node>::from_pg((*join).joinqual).iter_ptr() {
-                match self.join_key(&outer_core.scope, &inner_core.scope, qual) {
-                    Ok(key) if clauses.is_null() => keys.push(key),
-                    _ => residual.push(self.translate(&both, qual)?),
-                }
-            }
-            if keys.is_empty() && kind != JoinKind::Inner {
-                return no("an outer or semi join without an equality");
-            }
-            let residual = match residual.len() {
-                0 => None,
-                1 => residual.pop(),
-                _ => Some(Expr::and(residual)?),
-            };
-            let mut output = Vec::new();
-            if kind.has_probe_columns() {
-                output.extend(0..outer_types.len());
-            }
-            if kind.has_build_columns() {
-                output.extend((0..inner_types.len()).map(|i| i + width));
-            }
-            let scope = if kind.has_build_columns() {
-                both
-            } else {
-                outer_core.scope
-            };
-            let id = self.id();
-            let node = Node::join(
-                id,
-                Join {
-                    kind,
-                    probe: Box::new(outer_core.node),
-                    build: Box::new(inner_core.node),
-                    keys,
-                    residual,
-                    output,
-                },
-            );
-            Ok(Core { node, scope })
-        }
-    }
-
-    unsafe fn join_key(
-        &mut self,
-        outer: &Scope,
-        inner: &Scope,
-        clause: *mut pg_sys::Node,
-    ) -> Converted<JoinKey> {
-        // SAFETY: checked to be an OpExpr.
-        unsafe {
-            if (*clause).type_ != NodeTag::T_OpExpr {
-                return no("a join clause that is no operator");
-            }
-            let op = clause as *mut pg_sys::OpExpr;
-            if !super::expr::is_equality((*op).opno) {
-                return no("a join clause that is no equality");
-            }
-            let args = PgList::<pg_sys::Node>::from_pg((*op).args);
-            let (Some(a), Some(b)) = (args.get_ptr(0), args.get_ptr(1)) else {
-                return no("a join clause without operands");
-            };
-            let (probe, build) = match (self.translate(outer, a), self.translate(inner, b)) {
-                (Ok(probe), Ok(build)) => (probe, build),
-                _ => (self.translate(outer, b)?, self.translate(inner, a)?),
-            };
-            if probe.data_type().is_text() {
-                check_groupable(probe.data_type())?;
-                if matches!(
-                    probe.data_type(),
-                    doris_engine::types::DataType::Bpchar { .. }
-                ) {
-                    return no("a join of character(n)");
-                }
-            }
-            let (probe, build) = super::expr::same_type(probe, build)?;
-            Ok(JoinKey {
-                probe,
-                build,
-                null_safe: false,
-            })
-        }
-    }
-
-    unsafe fn aggregate(&mut self, agg: *mut pg_sys::Agg, ordered: bool) -> Converted<Core> {
-        // SAFETY: as for `top`.
-        unsafe {
-            if (*agg).aggsplit != pg_sys::AggSplit::AGGSPLIT_SIMPLE
-                || !(*agg).groupingSets.is_null()
-                || !(*agg).chain.is_null()
-            {
-                return no("split aggregation or grouping sets");
-            }
-            if ordered
-                && (*agg).aggstrategy == pg_sys::AggStrategy::AGG_SORTED
-                && (*agg).numCols > 0
-            {
-                return no("sorted groups whose order is used");
-            }
-            let input = self.output(unsorted((*agg).plan.lefttree), false)?;
-            let input = renamed(input, pg_sys::OUTER_VAR);
-            let mut keys = Vec::new();
-            let mut items = Vec::new();
-            for i in 0..(*agg).numCols as usize {
-                let at = *(*agg).grpColIdx.add(i) as usize;
-                let Some(item) = input.scope.items.get(at - 1) else {
-                    return no("a grouping column beyond the input's");
-                };
-                let Column::Native(index, data_type) = item.column else {
-                    return no("grouping by an average");
-                };
-                check_groupable(data_type)?;
-                items.push(Item {
-                    column: Column::Native(i, data_type),
-                    ..item.clone()
-                });
-                keys.push(GroupKey {
-                    expr: Expr::column(index, data_type),
-                    nullable: true,
-                });
-            }
-            let mut calls = Vec::new();
-            let mut at = keys.len();
-            let flags = pg_sys::PVC_INCLUDE_AGGREGATES | pg_sys::PVC_INCLUDE_PLACEHOLDERS;
-            for list in [(*agg).plan.targetlist, (*agg).plan.qual] {
-                let found = pg_sys::pull_var_clause(list.cast(), flags as i32);
-                for node in PgList::<pg_sys::Node>::from_pg(found).iter_ptr() {
-                    if (Scope {
-                        items: items.clone(),
-                    })
-                    .find(node)
-                    .is_some()
-                    {
-                        continue;
-                    }
-                    let (call, mut item) = self.call(&input.scope, node, at)?;
-                    let argument = call.argument.as_ref().map(Expr::data_type);
-                    at += call.function.output_types(argument).len();
-                    if let Some(scale_call) = shown_scale(&call)? {
-                        item.column = scaled_column(item.column, at)?;
-                        calls.push(call);
-                        calls.push(scale_call);
-                        at += 1;
-                    } else {
-                        calls.push(call);
-                    }
-                    items.push(item);
-                }
-            }
-            let id = self.id();
-            let aggregate = Aggregate {
-                input: Box::new(input.node),
-                keys,
-                calls,
-                grouping_sets: None,
-            };
-            Ok(Core {
-                node: Node::aggregate(id, aggregate),
-                scope: Scope { items },
-            })
-        }
-    }
-
-    /// An aggregate, or a column that the grouping columns determine.
-    unsafe fn call(
-        &mut self,
-        input: &Scope,
-        node: *mut pg_sys::Node,
-        at: usize,
-    ) -> Converted<(AggregateCall, Item)> {
-        // SAFETY: as for `top`.
-        unsafe {
-            let shown = super::hook::flatten(node, input);
-            if (*node).type_ == NodeTag::T_Var {
-                let argument = self.translate(input, node)?;
-                let column = Column::Native(at, argument.data_type());
-                let call = AggregateCall {
-                    function: AggregateFunction::Any,
-                    argument: Some(argument),
-                    distinct: false,
-                    filter: None,
-                };
-                return Ok((
-                    call,
-                    Item {
-                        shown,
-                        ..Item::new(node, column)
-                    },
-                ));
-            }
-            if (*node).type_ != NodeTag::T_Aggref {
-                return no("an expression among aggregates");
-            }
-            let aggref = node as *mut pg_sys::Aggref;
-            let call = self.aggref(input, aggref)?;
-            let argument = call.argument.as_ref().map(Expr::data_type);
-            let outputs = call.function.output_types(argument);
-            let column = match (call.function, outputs.as_slice()) {
-                (AggregateFunction::Avg, [sum, _]) => {
-                    let scale = match sum {
-                        doris_engine::types::DataType::Numeric { scale, .. } => *scale as u16,
-                        _ => 0,
-                    };
-                    Column::Average {
-                        sum: at,
-                        count: at + 1,
-                        scale,
-                    }
-                }
-                (_, [one]) => Column::Native(at, *one),
-                _ => return no("an aggregate that PostgreSQL finishes"),
-            };
-            Ok((
-                call,
-                Item {
-                    shown,
-                    ..Item::new(node, column)
-                },
-            ))
-        }
-    }
-
-    unsafe fn aggref(
-        &mut self,
-        input: &Scope,
-        aggref: *mut pg_sys::Aggref,
-    ) -> Converted<AggregateCall> {
-        // SAFETY: an Aggref of a finished plan.
-        unsafe {
-            use AggregateFunction::*;
-            let oid = (*aggref).aggfnoid;
-            let name = super::expr::function_name(oid);
-            if oid.to_u32() >= 10_000 || (*aggref).aggkind as u8 != b'n' {
-                return no(format!("aggregate {name}"));
-            }
-            let distinct = !(*aggref).aggdistinct.is_null();
-            if !distinct && !(*aggref).aggorder.is_null() {
-                return no("an ordered aggregate");
-            }
-            let args = PgList::<pg_sys::TargetEntry>::from_pg((*aggref).args);
-            let mut argument = match (args.len(), args.get_ptr(0)) {
-                (0, _) => None,
-                (1, Some(arg)) => Some(self.translate(input, (*arg).expr.cast())?),
-                _ => return no(format!("aggregate {name} of several arguments")),
-            };
-            let function = match (name.as_str(), &argument) {
-                ("count", None) => CountStar,
-                ("count", Some(_)) => Count,
-                ("sum", _) => Sum,
-                ("avg", _) => Avg,
-                ("min", _) => Min,
-                ("max", _) => Max,
-                ("bool_and" | "every", _) => BoolAnd,
-                ("bool_or", _) => BoolOr,
-                ("bit_and", _) => BitAnd,
-                ("bit_or", _) => BitOr,
-                _ => return no(format!("aggregate {name}")),
-            };
-            if let Some(argument) = &mut argument {
-                check_aggregate(function, argument.data_type(), distinct)?;
-            }
-            let filter = match (*aggref).aggfilter.is_null() {
-                true => None,
-                false => Some(self.translate(input, (*aggref).aggfilter.cast())?),
-            };
-            Ok(AggregateCall {
-                function,
-                argument,
-                distinct,
-                filter,
-            })
-        }
-    }
-
-    unsafe fn sort(&mut self, sort: *mut pg_sys::Sort) -> Converted<Output> {
-        // SAFETY: as for `top`.
-        unsafe {
-            let input = self.output((*sort).plan.lefttree, false)?;
-            let keys = sort_keys(sort, &input)?;
-            let id = self.id();
-            let node = Node::sort(id, input.node, keys);
-            self.passed_on(
-                sort.cast(),
-                Output {
-                    node,
-                    entries: input.entries,
-                },
-            )
-        }
-    }
-
-    unsafe fn limit(&mut self, limit: *mut pg_sys::Limit, ordered: bool) -> Converted<Output> {
-        // SAFETY: as for `top`.
-        unsafe {
-            if (*limit).limitOption != pg_sys::LimitOption::LIMIT_OPTION_COUNT {
-                return no("LIMIT WITH TIES");
-            }
-            let count = limit_constant((*limit).limitCount)?;
-            let offset = limit_constant((*limit).limitOffset)?.unwrap_or(0);
-            let child = (*limit).plan.lefttree;
-            let id = self.id();
-            let output = match (count, (*child).type_) {
-                (Some(count), NodeTag::T_Sort) => {
-                    let sort = child as *mut pg_sys::Sort;
-                    let input = self.output((*sort).plan.lefttree, false)?;
-                    let keys = sort_keys(sort, &input)?;
-                    let node = Node::top_n(id, input.node, keys, count, offset);
-                    self.passed_on(
-                        child,
-                        Output {
-                            node,
-                            entries: input.entries,
-                        },
-                    )?
-                }
-                _ => {
-                    let input = self.output(child, ordered)?;
-                    let node = Node::limit(id, input.node, count, offset);
-                    Output {
-                        node,
-                        entries: input.entries,
-                    }
-                }
-            };
-            self.passed_on(limit.cast(), output)
-        }
-    }
 }
 
-/// For a sum over numerics of differing display scales: the aggregate that finds the scale to show.
-fn shown_scale(call: &AggregateCall) -> Converted<Option<AggregateCall>> {
-    let Some(argument) = &call.argument else {
-        return Ok(None);
-    };
-    if !matches!(
-        argument.data_type(),
-        doris_engine::types::DataType::Numeric { .. }
-    ) {
-        return Ok(None);
-    }
-    match (argument.display_scale()?, call.function) {
-        (DisplayScale::Static(_), _) | (_, AggregateFunction::Count) => Ok(None),
-        (DisplayScale::Varying(scale), AggregateFunction::Sum) if !call.distinct => {
-            // Only the numbers that were added count, not NULLs.
-            let added = Expr::is_not_null(argument.clone());
-            let filter = match &call.filter {
-                Some(filter) => Expr::and(vec![filter.clone(), added])?,
-                None => added,
-            };
-            Ok(Some(AggregateCall {
-                function: AggregateFunction::Max,
-                argument: Some(scale),
-                distinct: false,
-                filter: Some(filter),
-            }))
-        }
-        _ => no("an aggregate of numerics that differ in scale"),
-    }
-}
-
-fn scaled_column(column: Column, shown: usize) -> Converted<Column> {
-    match column {
-        Column::Native(value, doris_engine::types::DataType::Numeric { scale, .. }) => {
-            Ok(Column::Scaled {
-                value,
-                shown,
-                scale: scale as u16,
-            })
-        }
-        _ => no("a sum that is no numeric"),
-    }
+/// Whether a node's targetlist only repeats its input's.
+pub unsafe fn repeats_input(plan: *mut pg_sys::Plan) -> bool {
+    // SAFETY: a plan node.
+    let tag = unsafe { (*plan).type_ };
+    matches!(
+        tag,
+        NodeTag::T_Sort | NodeTag::T_IncrementalSort | NodeTag::T_Limit | NodeTag::T_Unique
+    )
 }
 
 /// A Sort below a node that does not need its input sorted is left out.
@@ -863,30 +519,6 @@ fn renamed(input: Output, varno: i32) -> Core {
     Core {
         node: input.node,
         scope: Scope { items },
-    }
-}
-
-fn shifted(item: &Item, by: usize) -> Item {
-    let column = match item.column {
-        Column::Native(index, data_type) => Column::Native(index + by, data_type),
-        Column::Average { sum, count, scale } => Column::Average {
-            sum: sum + by,
-            count: count + by,
-            scale,
-        },
-        Column::Scaled {
-            value,
-            shown,
-            scale,
-        } => Column::Scaled {
-            value: value + by,
-            shown: shown + by,
-            scale,
-        },
-    };
-    Item {
-        column,
-        ..item.clone()
     }
 }
 
@@ -936,6 +568,9 @@ unsafe fn take_pieces(
                 Column::Native(index, data_type) => {
                     push_native(scope, items, exprs, piece, Expr::column(index, data_type));
                 }
+                Column::Missing | Column::Unshown(..) => {
+                    return no("a value that the engine cannot compute")
+                }
                 Column::Average { .. } | Column::Scaled { .. } => {
                     if (Scope {
                         items: items.clone(),
@@ -952,18 +587,6 @@ unsafe fn take_pieces(
     }
 }
 
-fn join_kind(join_type: pg_sys::JoinType::Type) -> Converted<JoinKind> {
-    Ok(match join_type {
-        pg_sys::JoinType::JOIN_INNER => JoinKind::Inner,
-        pg_sys::JoinType::JOIN_LEFT => JoinKind::Left,
-        pg_sys::JoinType::JOIN_RIGHT => JoinKind::Right,
-        pg_sys::JoinType::JOIN_FULL => JoinKind::Full,
-        pg_sys::JoinType::JOIN_SEMI => JoinKind::Semi,
-        pg_sys::JoinType::JOIN_ANTI => JoinKind::Anti,
-        other => return no(format!("join type {other}")),
-    })
-}
-
 fn check_groupable(data_type: doris_engine::types::DataType) -> Converted<()> {
     use doris_engine::types::{Collation, DataType};
     match data_type {
@@ -975,86 +598,6 @@ fn check_groupable(data_type: doris_engine::types::DataType) -> Converted<()> {
         } => no("a nondeterministic collation"),
         DataType::Interval | DataType::Opaque { .. } => no(format!("grouping by {data_type}")),
         _ => Ok(()),
-    }
-}
-
-fn check_aggregate(
-    function: AggregateFunction,
-    data_type: doris_engine::types::DataType,
-    distinct: bool,
-) -> Converted<()> {
-    use doris_engine::types::{Collation, DataType};
-    if distinct {
-        check_groupable(data_type)?;
-    }
-    let ordered = matches!(function, AggregateFunction::Min | AggregateFunction::Max);
-    let summed = matches!(function, AggregateFunction::Sum | AggregateFunction::Avg);
-    match data_type {
-        DataType::Text { collation } | DataType::Bpchar { collation }
-            if ordered && collation != Collation::C =>
-        {
-            no("min or max by a collation")
-        }
-        DataType::Bpchar { .. } if ordered => no("min or max of character(n)"),
-        DataType::Interval | DataType::Opaque { .. } | DataType::Bytea | DataType::Uuid
-            if ordered =>
-        {
-            no(format!("min or max of {data_type}"))
-        }
-        DataType::Interval | DataType::Time if summed => no(format!("a sum of {data_type}")),
-        _ => Ok(()),
-    }
-}
-
-unsafe fn sort_keys(sort: *mut pg_sys::Sort, input: &Output) -> Converted<Vec<SortKey>> {
-    // SAFETY: a Sort's arrays have numCols elements.
-    unsafe {
-        let mut keys = Vec::new();
-        for i in 0..(*sort).numCols as usize {
-            let at = *(*sort).sortColIdx.add(i) as usize;
-            let Some(item) = input.entries.get(at - 1) else {
-                return no("a sort column beyond the input's");
-            };
-            let Column::Native(index, data_type) = item.column else {
-                return no("a sort by an average");
-            };
-            check_groupable(data_type)?;
-            let collation = *(*sort).collations.add(i);
-            if data_type.is_text() && !crate::pg::raw::collation_is_c(collation) {
-                return no("a sort by a collation");
-            }
-            let descending = match super::expr::comparison_name(*(*sort).sortOperators.add(i))? {
-                name if name == "<" => false,
-                name if name == ">" => true,
-                name => return no(format!("a sort by operator {name}")),
-            };
-            keys.push(SortKey {
-                expr: Expr::column(index, data_type),
-                descending,
-                nulls_first: *(*sort).nullsFirst.add(i),
-            });
-        }
-        Ok(keys)
-    }
-}
-
-unsafe fn limit_constant(node: *mut pg_sys::Node) -> Converted<Option<u64>> {
-    // SAFETY: checked to be a Const of type int8.
-    unsafe {
-        if node.is_null() {
-            return Ok(None);
-        }
-        if (*node).type_ != NodeTag::T_Const {
-            return no("a LIMIT that is not a constant");
-        }
-        let constant = node as *mut pg_sys::Const;
-        if (*constant).constisnull {
-            return Ok(None);
-        }
-        match u64::try_from((*constant).constvalue.value() as i64) {
-            Ok(count) => Ok(Some(count)),
-            Err(_) => no("a negative LIMIT"),
-        }
     }
 }
 

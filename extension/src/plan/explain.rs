@@ -23,7 +23,8 @@ pub unsafe extern "C-unwind" fn explain(
             text(es, "Engine", "not used: PostgreSQL's plan ran instead");
             return;
         }
-        let rtable = (*(*(*state).ss.ps.state).es_plannedstmt).rtable;
+        let stmt = (*(*state).ss.ps.state).es_plannedstmt;
+        let rtable = (*stmt).rtable;
         let tables = |top: &super::convert::Top| -> Vec<String> {
             top.sources
                 .iter()
@@ -31,7 +32,8 @@ pub unsafe extern "C-unwind" fn explain(
                 .collect()
         };
         let mut params = Unbound;
-        let Ok(top) = Converter::new(rtable, &mut params).top(node::original(scan), false) else {
+        let wish = node::wish(scan);
+        let Ok(top) = Converter::new(stmt, &mut params).top(node::original(scan), &wish) else {
             return;
         };
         let names = tables(&top);

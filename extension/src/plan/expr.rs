@@ -64,6 +64,17 @@ impl Translator<'_> {
             if let Some(at) = self.scope.find(node) {
                 return match self.scope.items[at].column {
                     Column::Native(index, data_type) => Ok(Expr::column(index, data_type)),
+                    Column::Unshown(index, data_type) => {
+                        Ok(Expr::unshown(Expr::column(index, data_type)))
+                    }
+                    Column::Average { sum, count, scale } => {
+                        let wide = DataType::Numeric {
+                            precision: 38,
+                            scale: scale as i16,
+                        };
+                        let sum = Expr::column(sum, wide);
+                        Ok(Expr::average(sum, Expr::column(count, DataType::Int8))?)
+                    }
                     _ => no("a value that PostgreSQL finishes"),
                 };
             }
@@ -484,6 +495,11 @@ fn call(name: &str, mut args: Vec<Expr>, result: pg_sys::Oid) -> Converted<Expr>
             Expr::char_length(first)
         }
         ("octet_length", None, 1) => Expr::octet_length(first),
+        ("text", None, 1) if matches!(first.data_type(), DataType::Bpchar { .. }) => {
+            let collation = first.data_type().collation();
+            let collation = collation.unwrap_or(doris_engine::types::Collation::Other);
+            Expr::cast(first, DataType::Text { collation })
+        }
         ("upper", None, 1) if text => Expr::upper(first),
         ("lower", None, 1) if text => Expr::lower(first),
         ("substring" | "substr", Some(from), 2 | 3) if text && from.data_type().is_integer() => {

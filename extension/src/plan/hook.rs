@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The planner hooks: no parallel plans over doris tables, and custom scans put into finished plans.
-use super::convert::{Converter, Top};
+use super::convert::{repeats_input, Converter, Top};
 use super::expr::Unbound;
+use super::need::{self, Need, Wish};
 use super::node;
 use super::scope::Scope;
 use super::Reason;
@@ -159,20 +160,23 @@ unsafe fn has_segments(relid: pg_sys::Oid) -> bool {
 unsafe fn convert_statement(stmt: *mut pg_sys::PlannedStmt) {
     // SAFETY: a finished statement; its lists hold plans.
     unsafe {
-        let rtable = (*stmt).rtable;
-        visit(&mut (*stmt).planTree, rtable, true);
+        let all = Wish {
+            ordered: true,
+            need: None,
+        };
+        visit(&mut (*stmt).planTree, stmt, &all);
         let subplans = (*stmt).subplans;
         for i in 0..PgList::<pg_sys::Plan>::from_pg(subplans).len() {
             let cell = pg_sys::list_nth_cell(subplans, i as i32);
             let mut plan = (*cell).ptr_value as *mut pg_sys::Plan;
-            visit(&mut plan, rtable, true);
+            visit(&mut plan, stmt, &all);
             (*cell).ptr_value = plan.cast();
         }
     }
 }
 
-/// Converts a subtree, or else what of its inputs can be. `ordered`: its parent may rely on its order.
-unsafe fn visit(slot: &mut *mut pg_sys::Plan, rtable: *mut pg_sys::List, ordered: bool) {
+/// Converts a subtree, or else what of its inputs can be.
+unsafe fn visit(slot: &mut *mut pg_sys::Plan, stmt: *mut pg_sys::PlannedStmt, wish: &Wish) {
     // SAFETY: a finished plan.
     unsafe {
         let plan = *slot;
@@ -183,49 +187,71 @@ unsafe fn visit(slot: &mut *mut pg_sys::Plan, rtable: *mut pg_sys::List, ordered
         if !matches!(
             (*plan).type_,
             NodeTag::T_Material | NodeTag::T_Hash | NodeTag::T_ModifyTable
-        ) && reads_segments(plan, rtable)
+        ) && reads_segments(plan, (*stmt).rtable)
         {
-            let mut params = Unbound;
-            match Converter::new(rtable, &mut params).top(plan, ordered) {
-                Ok(top) => {
-                    *slot = make_node(plan, top).cast();
-                    return;
-                }
-                Err(Reason(why)) => pgrx::debug1!("not vectorised: {why}"),
+            if let Some(node) = convert(plan, stmt, wish) {
+                *slot = node.cast();
+                return;
+            }
+            if let Some(sorted) =
+                super::resort::sorted_groups(plan, wish, &|wish| convert(plan, stmt, wish))
+            {
+                *slot = sorted;
+                return;
             }
         }
-        descend(plan, rtable, ordered);
+        descend(plan, stmt, wish);
     }
 }
 
-unsafe fn descend(plan: *mut pg_sys::Plan, rtable: *mut pg_sys::List, ordered: bool) {
+unsafe fn convert(
+    plan: *mut pg_sys::Plan,
+    stmt: *mut pg_sys::PlannedStmt,
+    wish: &Wish,
+) -> Option<*mut pg_sys::CustomScan> {
+    let mut params = Unbound;
+    // SAFETY: a finished plan.
+    match unsafe { Converter::new(stmt, &mut params).top(plan, wish) } {
+        // SAFETY: as above.
+        Ok(top) => Some(unsafe { make_node(plan, top, wish) }),
+        Err(Reason(why)) => {
+            pgrx::debug1!("not vectorised: {why}");
+            None
+        }
+    }
+}
+
+unsafe fn descend(plan: *mut pg_sys::Plan, stmt: *mut pg_sys::PlannedStmt, wish: &Wish) {
     // SAFETY: node tags say what a node is.
     unsafe {
-        let below = match (*plan).type_ {
+        let ordered = match (*plan).type_ {
             NodeTag::T_Sort | NodeTag::T_Hash | NodeTag::T_HashJoin => false,
             NodeTag::T_Agg => {
                 (*(plan as *mut pg_sys::Agg)).aggstrategy == pg_sys::AggStrategy::AGG_SORTED
             }
             NodeTag::T_Gather | NodeTag::T_GatherMerge => return,
-            _ => ordered || (*plan).type_ != NodeTag::T_Result,
+            _ => wish.ordered || (*plan).type_ != NodeTag::T_Result,
         };
-        visit(&mut (*plan).lefttree, rtable, below);
+        let (outer, inner) = need::of_children(plan, &wish.need);
+        let asking = |ordered: bool, need: Need| Wish { ordered, need };
+        visit(&mut (*plan).lefttree, stmt, &asking(ordered, outer));
         let right = (*plan).righttree;
         if (*plan).type_ == NodeTag::T_MergeJoin
             && !right.is_null()
             && (*right).type_ == NodeTag::T_Sort
         {
             // A merge join marks and restores positions in its inner input.
-            visit(&mut (*right).lefttree, rtable, false);
+            let (below, _) = need::of_children(right, &inner);
+            visit(&mut (*right).lefttree, stmt, &asking(false, below));
         } else {
-            visit(&mut (*plan).righttree, rtable, below);
+            visit(&mut (*plan).righttree, stmt, &asking(ordered, inner));
         }
         let list = match (*plan).type_ {
             NodeTag::T_Append => (*(plan as *mut pg_sys::Append)).appendplans,
             NodeTag::T_MergeAppend => (*(plan as *mut pg_sys::MergeAppend)).mergeplans,
             NodeTag::T_SubqueryScan => {
                 let scan = plan as *mut pg_sys::SubqueryScan;
-                visit(&mut (*scan).subplan, rtable, ordered);
+                visit(&mut (*scan).subplan, stmt, &asking(wish.ordered, None));
                 return;
             }
             _ => return,
@@ -233,7 +259,7 @@ unsafe fn descend(plan: *mut pg_sys::Plan, rtable: *mut pg_sys::List, ordered: b
         for i in 0..PgList::<pg_sys::Plan>::from_pg(list).len() {
             let cell = pg_sys::list_nth_cell(list, i as i32);
             let mut child = (*cell).ptr_value as *mut pg_sys::Plan;
-            visit(&mut child, rtable, true);
+            visit(&mut child, stmt, &asking(true, None));
             (*cell).ptr_value = child.cast();
         }
     }
@@ -253,12 +279,18 @@ unsafe fn reads_segments(plan: *mut pg_sys::Plan, rtable: *mut pg_sys::List) -> 
         if (*plan).type_ == NodeTag::T_SubqueryScan {
             return reads_segments((*(plan as *mut pg_sys::SubqueryScan)).subplan, rtable);
         }
+        if (*plan).type_ == NodeTag::T_Append {
+            let plans = (*(plan as *mut pg_sys::Append)).appendplans;
+            return PgList::<pg_sys::Plan>::from_pg(plans)
+                .iter_ptr()
+                .any(|child| reads_segments(child, rtable));
+        }
         reads_segments((*plan).lefttree, rtable) || reads_segments((*plan).righttree, rtable)
     }
 }
 
 /// Builds the custom scan that stands for a subtree.
-unsafe fn make_node(plan: *mut pg_sys::Plan, top: Top) -> *mut pg_sys::CustomScan {
+unsafe fn make_node(plan: *mut pg_sys::Plan, top: Top, wish: &Wish) -> *mut pg_sys::CustomScan {
     // SAFETY: a finished plan; the new node shares its lists.
     unsafe {
         let scan =
@@ -288,10 +320,19 @@ unsafe fn make_node(plan: *mut pg_sys::Plan, top: Top) -> *mut pg_sys::CustomSca
             let copy = pg_sys::palloc0(std::mem::size_of::<pg_sys::TargetEntry>())
                 as *mut pg_sys::TargetEntry;
             *copy = *target;
-            (*copy).expr = match (*plan).type_ {
-                // Their targetlists repeat the input's: entry i is item i.
-                NodeTag::T_Sort | NodeTag::T_Limit => index_var(&top.scope, i).cast(),
-                _ => by_index((*target).expr.cast(), &top.scope).cast(),
+            (*copy).expr = if repeats_input(plan) {
+                // Entry i is item i.
+                index_var(&top.scope, i).cast()
+            } else if wish.uses((*target).resno) {
+                by_index((*target).expr.cast(), &top.scope).cast()
+            } else {
+                let unused = (*target).expr.cast();
+                pg_sys::makeNullConst(
+                    pg_sys::exprType(unused),
+                    pg_sys::exprTypmod(unused),
+                    pg_sys::exprCollation(unused),
+                )
+                .cast()
             };
             targets.push(copy);
         }
@@ -303,6 +344,7 @@ unsafe fn make_node(plan: *mut pg_sys::Plan, top: Top) -> *mut pg_sys::CustomSca
         (*new).qual = quals.into_pg();
         let mut private = PgList::<pg_sys::Plan>::new();
         private.push(plan);
+        private.push(wish.encode().cast());
         (*scan).custom_private = private.into_pg();
         for source in &top.sources {
             (*scan).custom_relids =
@@ -314,7 +356,10 @@ unsafe fn make_node(plan: *mut pg_sys::Plan, top: Top) -> *mut pg_sys::CustomSca
 }
 
 /// The InitPlans of all nodes of a subtree: they move to the node that stands for it.
-unsafe fn init_plans(plan: *mut pg_sys::Plan) -> *mut pg_sys::List {
+///
+/// # Safety
+/// A finished plan or null.
+pub unsafe fn init_plans(plan: *mut pg_sys::Plan) -> *mut pg_sys::List {
     // SAFETY: a finished plan.
     unsafe {
         if plan.is_null() {
@@ -326,6 +371,12 @@ unsafe fn init_plans(plan: *mut pg_sys::Plan) -> *mut pg_sys::List {
         if (*plan).type_ == NodeTag::T_SubqueryScan {
             let scan = plan as *mut pg_sys::SubqueryScan;
             list = pg_sys::list_concat(list, init_plans((*scan).subplan));
+        }
+        if (*plan).type_ == NodeTag::T_Append {
+            let plans = (*(plan as *mut pg_sys::Append)).appendplans;
+            for child in PgList::<pg_sys::Plan>::from_pg(plans).iter_ptr() {
+                list = pg_sys::list_concat(list, init_plans(child));
+            }
         }
         list
     }

@@ -2,9 +2,10 @@
 //! Plan, then convert: PostgreSQL plans the query; what the engine can run of the finished plan becomes a
 //! custom scan node.
 //!
-//! `decorrelate` turns correlated subqueries into joins before planning; `hook` walks finished plans and puts in the nodes; `convert` turns a plan subtree into an engine plan;
-//! `columns` leaves out unused
-//! columns; `expr` and `types` convert expressions; `source` feeds the engine with segments and heap rows; `node` is
+//! `decorrelate` turns correlated subqueries into joins before planning; `hook` walks finished plans and puts in the
+//! nodes; `need` says what their parents use of them and `resort` sorts groups that PostgreSQL wants in an order of
+//! its own; `convert` turns a plan subtree into an engine plan; `columns` leaves out unused columns; `expr` and `types` convert expressions; `source` feeds the engine with segments and heap rows; `spill` gives it
+//! temporary files; `node` is
 //! the custom scan's execution; `explain` shows it.
 
 pub mod columns;
@@ -13,11 +14,14 @@ pub mod decorrelate;
 pub mod explain;
 pub mod expr;
 pub mod hook;
+pub mod need;
 pub mod node;
 pub mod output;
 pub mod prune;
+pub mod resort;
 pub mod scope;
 pub mod source;
+pub mod spill;
 pub mod threads;
 pub mod types;
 

@@ -6,8 +6,10 @@
 //! has handed out a row, the original runs instead.
 use super::convert::{Converter, Top};
 use super::expr::Params;
+use super::need::Wish;
 use super::output::Output;
 use super::source::{Counters, TableSource};
+use super::spill::TempFiles;
 use super::{no, threads, types, Converted};
 use crate::options::settings;
 use crate::pg::{compat, raw};
@@ -65,6 +67,7 @@ pub struct State {
 pub struct Run {
     executor: Executor,
     output: Output,
+    spill: TempFiles,
     started: bool,
     /// The plan, for EXPLAIN.
     pub plan: Node,
@@ -101,11 +104,38 @@ pub unsafe fn inspect<'a>(node: *mut pg_sys::CustomScanState) -> (Option<&'a Run
 /// # Safety
 /// A plan node of ours.
 pub unsafe fn original(scan: *mut pg_sys::CustomScan) -> *mut pg_sys::Plan {
-    // SAFETY: custom_private has one element, made by `hook`.
+    // SAFETY: custom_private's first element, made by `hook`.
     unsafe {
         PgList::<pg_sys::Plan>::from_pg((*scan).custom_private)
             .get_ptr(0)
             .unwrap_or(std::ptr::null_mut())
+    }
+}
+
+/// How the parent wanted it converted.
+///
+/// # Safety
+/// A plan node of ours.
+pub unsafe fn wish(scan: *mut pg_sys::CustomScan) -> Wish {
+    // SAFETY: custom_private's second element, made by `hook`.
+    unsafe {
+        let list = PgList::<pg_sys::List>::from_pg((*scan).custom_private).get_ptr(1);
+        Wish::decode(list.unwrap_or(std::ptr::null_mut()))
+    }
+}
+
+/// Whether a plan node is one of ours.
+///
+/// # Safety
+/// A plan node.
+pub unsafe fn is_ours(plan: *mut pg_sys::Plan) -> bool {
+    // SAFETY: the tag says what the node is.
+    unsafe {
+        (*plan).type_ == pg_sys::NodeTag::T_CustomScan
+            && std::ptr::eq(
+                (*(plan as *mut pg_sys::CustomScan)).methods,
+                &SCAN_METHODS.0,
+            )
     }
 }
 
@@ -139,7 +169,9 @@ unsafe extern "C-unwind" fn end(node: *mut pg_sys::CustomScanState) {
     // SAFETY: a state of ours.
     unsafe {
         if !(*state).run.is_null() {
-            (*(*state).run).take();
+            if let Some(run) = (*(*state).run).take() {
+                run.spill.report();
+            }
         }
         if !(*state).original.is_null() {
             pg_sys::ExecEndNode((*state).original);
@@ -263,6 +295,9 @@ fn report(error: Error) -> ! {
         "22025" => pgrx::PgSqlErrorCode::ERRCODE_INVALID_ESCAPE_SEQUENCE,
         "54000" => pgrx::PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
         "21000" => pgrx::PgSqlErrorCode::ERRCODE_CARDINALITY_VIOLATION,
+        "53100" => pgrx::PgSqlErrorCode::ERRCODE_DISK_FULL,
+        "53400" => pgrx::PgSqlErrorCode::ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
+        "58030" => pgrx::PgSqlErrorCode::ERRCODE_IO_ERROR,
         "53200" => pgrx::PgSqlErrorCode::ERRCODE_OUT_OF_MEMORY,
         "57014" => pgrx::PgSqlErrorCode::ERRCODE_QUERY_CANCELED,
         "0A000" => pgrx::PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
@@ -292,8 +327,8 @@ unsafe fn start(state: *mut State) {
         let mut params = Bound {
             planstate: &raw mut (*state).css.ss.ps,
         };
-        let rtable = (*(*estate).es_plannedstmt).rtable;
-        let top = Converter::new(rtable, &mut params).top(original(scan), false);
+        let stmt = (*estate).es_plannedstmt;
+        let top = Converter::new(stmt, &mut params).top(original(scan), &wish(scan));
         match top {
             Ok(top) if same_shape(scan, &top) => {
                 let run = make_run(estate, top);
@@ -336,10 +371,13 @@ unsafe fn make_run(estate: *mut pg_sys::EState, top: Top) -> Run {
             counters.push(counter);
         }
         let threads = settings::threads();
+        let spill = TempFiles::new();
+        threads::keep_freed_memory();
         let options = Options {
             threads,
             pool: threads::pool(threads - 1),
             budget: MemoryBudget::new(settings::work_mem_bytes()),
+            spill: Some(Box::new(spill.clone())),
             on_idle: Some(Box::new(|| match threads::interrupted() {
                 true => Err(Error::Cancelled),
                 false => Ok(()),
@@ -355,6 +393,7 @@ unsafe fn make_run(estate: *mut pg_sys::EState, top: Top) -> Run {
             started: false,
             plan,
             counters,
+            spill,
         }
     }
 }

@@ -62,6 +62,7 @@ impl Output {
                 Column::Average { sum, count, scale } => {
                     average(&batch.columns[sum], &batch.columns[count], self.row, scale)
                 }
+                Column::Missing | Column::Unshown(..) => None,
                 Column::Scaled {
                     value,
                     shown,

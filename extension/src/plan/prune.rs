@@ -64,7 +64,7 @@ fn compare(op: CompareOp, left: &Expr, right: &Expr, attributes: &[u16]) -> Opti
     let by_bytes = match data_type {
         DataType::Text { collation } => {
             let equality = op == CmpOp::Eq && collation != Collation::Other;
-            if collation != Collation::C && !equality {
+            if !collation.sorts_bytes() && !equality {
                 return None;
             }
             true

@@ -18,6 +18,10 @@ pub enum Column {
         /// The sum's decimal scale.
         scale: u16,
     },
+    /// A numeric whose display scale varies in a way that is not known here: for comparison and arithmetic only.
+    Unshown(usize, DataType),
+    /// What the engine cannot compute; there to keep its place, as long as nobody above asks for it.
+    Missing,
     /// A sum of numerics whose display scales differ: it shows the largest of those it met.
     Scaled {
         /// The sum's column, at `scale`.
@@ -59,7 +63,10 @@ impl Item {
     pub fn attr(&self) -> crate::read::attrs::Attr {
         let kind = match self.column {
             Column::Native(_, data_type) => types::kind_of(data_type),
-            Column::Average { .. } | Column::Scaled { .. } => crate::write::kind::Kind::Varlena,
+            Column::Unshown(_, data_type) => types::kind_of(data_type),
+            Column::Average { .. } | Column::Scaled { .. } | Column::Missing => {
+                crate::write::kind::Kind::Varlena
+            }
         };
         crate::read::attrs::Attr {
             number: 0,
@@ -78,6 +85,12 @@ pub struct Scope {
 }
 
 impl Scope {
+    /// Whether PostgreSQL can be given all items.
+    pub fn is_showable(&self) -> bool {
+        let unshowable = |item: &Item| matches!(item.column, Column::Missing | Column::Unshown(..));
+        !self.items.iter().any(unshowable)
+    }
+
     /// The item that is the same as an expression.
     pub fn find(&self, node: *mut pg_sys::Node) -> Option<usize> {
         // SAFETY: expressions of a finished plan.

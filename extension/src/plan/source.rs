@@ -414,13 +414,8 @@ impl Morsel for BlockMorsel {
 
     fn load_selected(&mut self, column: usize, selection: &Selection) -> Result<Arc<Vector>> {
         let whole = matches!(selection, Selection::All(rows) if *rows == self.rows);
-        // Decoding all and gathering is cheaper than single look-ups unless few rows are left.
-        if whole || selection.len() * 8 > self.rows {
-            let all = self.decode(column, None)?;
-            return Ok(match whole {
-                true => all,
-                false => Arc::new(doris_engine::gather::gather(&all, &selection.indices())),
-            });
+        if whole {
+            return self.decode(column, None);
         }
         self.decode(column, Some(&selection.indices()))
     }

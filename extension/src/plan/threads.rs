@@ -44,6 +44,28 @@ fn build(threads: usize) -> Option<ThreadPool> {
     }
 }
 
+/// Makes the allocator keep the memory of vectors between row blocks: by default it hands blocks of this size back to
+/// the system each time, and page faults then cost as much as decoding.
+#[cfg(target_env = "gnu")]
+pub fn keep_freed_memory() {
+    /// Blocks up to this size come from the heap.
+    const FROM_HEAP_BYTES_MAX: i32 = 8 << 20;
+    /// Free memory at the end of a heap that is kept.
+    const KEPT_BYTES: i32 = 64 << 20;
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        // SAFETY: sets parameters of the allocator, which no other code of this process relies on.
+        unsafe {
+            libc::mallopt(libc::M_MMAP_THRESHOLD, FROM_HEAP_BYTES_MAX);
+            libc::mallopt(libc::M_TRIM_THRESHOLD, KEPT_BYTES);
+        }
+    });
+}
+
+/// Other C libraries' allocators keep it themselves.
+#[cfg(not(target_env = "gnu"))]
+pub fn keep_freed_memory() {}
+
 /// Whether somebody wants this backend to stop what it does.
 pub fn interrupted() -> bool {
     // SAFETY: a flag set by signal handlers; read as volatile.

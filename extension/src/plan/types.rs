@@ -62,7 +62,46 @@ pub fn type_name(type_oid: pg_sys::Oid) -> String {
     }
 }
 
-fn collate(collation: pg_sys::Oid) -> Collation {
+/// Whether the database's collation is `C.UTF-8` of a C library that compares it by bytes: glibc has since 2.35.
+fn default_sorts_bytes() -> bool {
+    thread_local! {
+        static KNOWN: std::cell::OnceCell<bool> = const { std::cell::OnceCell::new() };
+    }
+    KNOWN.with(|known| *known.get_or_init(find_default_sorts_bytes))
+}
+
+#[cfg(all(target_env = "gnu", not(feature = "pg18")))]
+fn find_default_sorts_bytes() -> bool {
+    use std::ffi::CStr;
+    // SAFETY: a catalogue look-up whose tuple is released; the C library's strings are constants.
+    unsafe {
+        let cache = pg_sys::SysCacheIdentifier::DATABASEOID as i32;
+        let none = pg_sys::Datum::from(0);
+        let tuple = pg_sys::SearchSysCache(cache, pg_sys::MyDatabaseId.into(), none, none, none);
+        if tuple.is_null() {
+            return false;
+        }
+        let provider = (*crate::pg::form::<pg_sys::FormData_pg_database>(tuple)).datlocprovider;
+        pg_sys::ReleaseSysCache(tuple);
+        let locale = libc::setlocale(libc::LC_COLLATE, std::ptr::null());
+        if provider as u8 != b'c' || locale.is_null() {
+            return false;
+        }
+        let name = CStr::from_ptr(locale).to_string_lossy().to_lowercase();
+        let version = CStr::from_ptr(libc::gnu_get_libc_version()).to_string_lossy();
+        let mut numbers = version.split('.').map(|n| n.parse::<u32>().unwrap_or(0));
+        let version = (numbers.next(), numbers.next());
+        matches!(name.as_str(), "c.utf-8" | "c.utf8") && version >= (Some(2), Some(35))
+    }
+}
+
+#[cfg(not(all(target_env = "gnu", not(feature = "pg18"))))]
+fn find_default_sorts_bytes() -> bool {
+    false
+}
+
+/// How text of a collation compares.
+pub fn collate(collation: pg_sys::Oid) -> Collation {
     if collation == pg_sys::InvalidOid {
         return Collation::Deterministic;
     }
@@ -70,6 +109,8 @@ fn collate(collation: pg_sys::Oid) -> Collation {
     unsafe {
         if crate::pg::raw::collation_is_c(collation) {
             Collation::C
+        } else if collation == pg_sys::DEFAULT_COLLATION_OID && default_sorts_bytes() {
+            Collation::Bytes
         } else if collation == pg_sys::DEFAULT_COLLATION_OID
             || pg_sys::get_collation_isdeterministic(collation)
         {

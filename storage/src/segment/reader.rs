@@ -290,6 +290,14 @@ impl<B: AsRef<[u8]>> Block<B> {
         Ok(())
     }
 
+    /// About so many values are decoded in a run in the time of looking up one.
+    fn look_up_costs(&self) -> usize {
+        match &self.body {
+            Body::Bytes(_) | Body::Fixed(_) => 16,
+            _ => 64,
+        }
+    }
+
     /// Appends row `i` to `out`; for point queries.
     ///
     /// # Errors
@@ -307,7 +315,7 @@ impl<B: AsRef<[u8]>> Block<B> {
             return Ok(());
         };
         let span = (high - low) as usize + 1;
-        if rows.len() * 16 < span {
+        if rows.len() * self.look_up_costs() < span {
             return rows.iter().try_for_each(|&row| self.get(row as usize, out));
         }
         let mut all = Vector::empty(self.physical);
@@ -322,6 +330,7 @@ fn ints<T: int::Int>(layout: &int::Layout<T>, data: &[u8], range: Range<usize>, 
     if range.len() == 1 {
         out.push(layout.get(data, range.start));
     } else {
+        out.reserve(range.len());
         layout.decode(data, range, out);
     }
 }

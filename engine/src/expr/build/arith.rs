@@ -10,6 +10,9 @@ use crate::error::{Error, Result};
 use crate::expr::ir::{ArithOp, Expr, ExprKind, Func};
 use crate::types::{DataType, NUMERIC_DIGITS_MAX};
 
+/// Digits kept after the point of an average: enough for all from 10^-8 to 10^14.
+const AVERAGE_SCALE: i16 = 24;
+
 /// What to do when the digit bound of a numeric result passes 38.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Bound {
@@ -27,6 +30,30 @@ impl Expr {
     /// [`Error::NumericTooWide`], on which the caller answers through PostgreSQL's own plan.
     pub fn arith_checked(op: ArithOp, left: Expr, right: Expr) -> Result<Expr> {
         arith(op, left, right, Bound::CheckAtRunTime)
+    }
+
+    /// `sum / count`: an average, at a scale of its own on each row, so that it may be compared but not shown.
+    pub fn average(sum: Expr, count: Expr) -> Result<Expr> {
+        let count = Expr::to_numeric(count)?;
+        let (DataType::Numeric { scale: s1, .. }, DataType::Numeric { scale: s2, .. }) =
+            (sum.data_type(), count.data_type())
+        else {
+            return refuse("average", &[&sum, &count]);
+        };
+        if s1.min(s2) < 0 {
+            return Err(Error::not_native("a numeric with a negative scale"));
+        }
+        let result = DataType::Numeric {
+            precision: NUMERIC_DIGITS_MAX,
+            scale: s1.max(s2).max(AVERAGE_SCALE),
+        };
+        Ok(call(Func::Divide, vec![sum, count], result))
+    }
+
+    /// A numeric column whose rows PostgreSQL would show with scales of their own: it may be compared but not shown.
+    pub fn unshown(column: Expr) -> Expr {
+        let data_type = column.data_type();
+        call(Func::Unshown, vec![column], data_type)
     }
 
     /// `- arg`.

@@ -173,6 +173,10 @@ impl Expr {
                 func: Func::Negate | Func::Abs,
                 args,
             } => args[0].static_display_scale(),
+            ExprKind::Call {
+                func: Func::Divide | Func::Unshown,
+                ..
+            } => None,
             _ => Some(scale),
         }
     }

@@ -59,7 +59,8 @@ pub(crate) fn unify(equality_only: bool, left: Expr, right: Expr) -> Result<(Exp
 
 /// Text compares here when its bytes decide: equality under any deterministic collation, order under C.
 pub(crate) fn check_collations(equality_only: bool, a: Collation, b: Collation) -> Result<()> {
-    let decided = |c| c == Collation::C || (equality_only && c == Collation::Deterministic);
+    let decided =
+        |c: Collation| c.sorts_bytes() || (equality_only && c == Collation::Deterministic);
     if decided(a) && decided(b) && (equality_only || a == b) {
         return Ok(());
     }

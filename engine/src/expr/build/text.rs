@@ -162,7 +162,7 @@ fn change_case(func: Func, arg: Expr) -> Result<Expr> {
 /// Searching compares bytes, which a nondeterministic collation does not.
 fn searching(arg: &Expr) -> Result<()> {
     match arg.data_type().collation() {
-        Some(Collation::C | Collation::Deterministic) => Ok(()),
+        Some(collation) if collation.equals_bytes() => Ok(()),
         _ => refuse("text search", &[arg]),
     }
 }

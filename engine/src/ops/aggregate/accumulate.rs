@@ -21,7 +21,7 @@ use doris_storage::vector::{Bitmap, Physical, Vector};
 
 use crate::error::{Error, Result};
 use crate::plan::{AggregateCall, AggregateFunction};
-use crate::types::{Collation, DataType};
+use crate::types::DataType;
 
 /// The group of each row of an update.
 #[derive(Clone, Copy, Debug)]
@@ -30,14 +30,69 @@ pub enum Groups<'g> {
     One(usize),
     /// Row `i` belongs to group `groups[i]`.
     Each(&'g [u32]),
+    /// The same, and the rows are known group by group.
+    Sorted(&'g SortedGroups),
+}
+
+/// The rows of few groups, group by group: sums then stay in a register, where a group's sum in memory would make
+/// each row wait for the one before.
+#[derive(Debug, Default)]
+pub struct SortedGroups {
+    /// The group of each row.
+    pub groups: Vec<u32>,
+    order: Vec<u32>,
+    ends: Vec<u32>,
+}
+
+impl SortedGroups {
+    /// Sorts the rows of `groups`, which are below `count`.
+    pub fn sort(&mut self, groups: &[u32], count: usize) {
+        self.groups.clear();
+        self.groups.extend_from_slice(groups);
+        self.ends.clear();
+        self.ends.resize(count, 0);
+        groups.iter().for_each(|&g| self.ends[g as usize] += 1);
+        let mut start = 0;
+        for end in &mut self.ends {
+            (*end, start) = (start, start + *end);
+        }
+        self.order.clear();
+        self.order.resize(groups.len(), 0);
+        for (row, &group) in groups.iter().enumerate() {
+            let at = &mut self.ends[group as usize];
+            self.order[*at as usize] = row as u32;
+            *at += 1;
+        }
+    }
+
+    /// The groups with their rows.
+    pub fn runs(&self) -> impl Iterator<Item = (usize, &[u32])> {
+        let mut start = 0;
+        self.ends.iter().enumerate().map(move |(group, &end)| {
+            let rows = &self.order[start as usize..end as usize];
+            start = end;
+            (group, rows)
+        })
+    }
 }
 
 impl Groups<'_> {
+    /// The group of a row.
+    #[inline]
+    pub fn of(&self, row: usize) -> usize {
+        match self {
+            Groups::One(_) => 0,
+            Groups::Each(groups) => groups[row] as usize,
+            Groups::Sorted(sorted) => sorted.groups[row] as usize,
+        }
+    }
+
     /// Number of rows.
     pub fn rows(&self) -> usize {
         match self {
             Groups::One(rows) => *rows,
             Groups::Each(groups) => groups.len(),
+            Groups::Sorted(sorted) => sorted.groups.len(),
         }
     }
 }
@@ -106,7 +161,7 @@ fn plain_accumulator(function: AggregateFunction, t: DataType) -> Result<Box<dyn
 /// Whether `min` and `max` of the type follow the order of its values here.
 fn is_ordered(t: DataType) -> bool {
     match t {
-        DataType::Text { collation } | DataType::Bpchar { collation } => collation == Collation::C,
+        DataType::Text { collation } | DataType::Bpchar { collation } => collation.sorts_bytes(),
         DataType::Bool | DataType::Interval | DataType::Opaque { .. } => false,
         _ => true,
     }
@@ -115,7 +170,12 @@ fn is_ordered(t: DataType) -> bool {
 /// Calls `take(group, row)` for each row whose argument is not NULL.
 #[inline(always)]
 fn each_valid(groups: Groups<'_>, validity: Option<&Bitmap>, mut take: impl FnMut(usize, usize)) {
+    let groups = match groups {
+        Groups::Sorted(sorted) => Groups::Each(&sorted.groups),
+        other => other,
+    };
     match (groups, validity) {
+        (Groups::Sorted(_), _) => {}
         (Groups::One(rows), None) => (0..rows).for_each(|row| take(0, row)),
         (Groups::One(rows), Some(valid)) => (0..rows)
             .filter(|&row| valid.get(row))
@@ -144,6 +204,7 @@ fn try_each_valid(
         Groups::One(rows) => (0..rows)
             .filter(|&row| valid(row))
             .try_for_each(|row| take(0, row)),
+        Groups::Sorted(sorted) => try_each_valid(Groups::Each(&sorted.groups), validity, take),
         Groups::Each(groups) => {
             let mut rows = groups.iter().enumerate().filter(|(row, _)| valid(*row));
             rows.try_for_each(|(row, &group)| take(group as usize, row))

@@ -19,6 +19,8 @@ pub struct Slots {
     arguments: Vec<(Expr, Option<usize>)>,
     /// For each call: its argument and its filter.
     calls: Vec<(Option<usize>, Option<usize>)>,
+    /// The columns that all of these read, ascending.
+    columns: Vec<usize>,
 }
 
 /// A batch, evaluated. All vectors are dense.
@@ -82,16 +84,25 @@ impl Slots {
             });
             slots.push((argument, filter));
         }
+        let keys: Vec<Expr> = keys.iter().map(|key| key.expr.clone()).collect();
+        let arguments_only = arguments.iter().map(|(argument, _)| argument);
+        let all = keys.iter().chain(&filters).chain(arguments_only);
+        let mut columns: Vec<usize> = all.flat_map(Expr::columns).collect();
+        columns.sort_unstable();
+        columns.dedup();
         Self {
-            keys: keys.iter().map(|key| key.expr.clone()).collect(),
+            keys,
             filters,
             arguments,
             calls: slots,
+            columns,
         }
     }
 
     /// Evaluates everything for a batch.
     pub fn evaluate(&self, worker: &Worker<'_>, chunk: &Chunk) -> Result<Inputs> {
+        // A column that several expressions read is gathered once.
+        let chunk = &chunk.dense(&self.columns);
         let keys = self
             .keys
             .iter()

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use doris_storage::vector::{BytesColumn, Values, Vector};
 
-use super::accumulate::{accumulator, Accumulator, Groups};
+use super::accumulate::{accumulator, Accumulator, Groups, SortedGroups};
 use super::inputs::Inputs;
 use super::partition::Block;
 use super::Grouping;
@@ -24,6 +24,8 @@ const UNGROUPED_MULTIPLE: usize = 4;
 const WORTHWHILE_EIGHTHS: usize = 10;
 /// Once it spills, a thread keeps blocks of one part in so many of its share of the memory.
 const SPILL_SHARE: usize = 4;
+/// With so many rows a group in a batch, the rows are sorted by group.
+const ROWS_A_SORTED_GROUP: usize = 64;
 /// Combinations of dictionary codes that are looked up by number.
 const CODES_MAX: usize = 64 * 1024;
 
@@ -60,10 +62,10 @@ impl States {
                 (Some(passing), Groups::One(_)) => {
                     accumulator.update(Groups::One(passing.len()), argument)?
                 }
-                (Some(passing), Groups::Each(groups)) => {
+                (Some(passing), _) => {
                     self.scratch.clear();
                     self.scratch
-                        .extend(passing.iter().map(|&row| groups[row as usize]));
+                        .extend(passing.iter().map(|&row| groups.of(row as usize) as u32));
                     accumulator.update(Groups::Each(&self.scratch), argument)?;
                 }
             }
@@ -131,6 +133,7 @@ pub struct Local<K> {
     keys: K,
     hashes: Vec<u64>,
     groups: Vec<u32>,
+    sorted: SortedGroups,
     /// Rows since the table was last empty.
     rows: usize,
     /// Whether lookups are given up.
@@ -157,6 +160,7 @@ impl<K: KeyColumn> Local<K> {
             keys: K::default(),
             hashes: Vec::new(),
             groups: Vec::new(),
+            sorted: SortedGroups::default(),
             rows: 0,
             ungrouped: false,
             blocks: Vec::new(),
@@ -199,7 +203,13 @@ impl<K: KeyColumn> Local<K> {
             }
         }
         self.states.resize(self.table.len());
-        self.states.update(Groups::Each(&self.groups), inputs)?;
+        let few = self.table.len() * ROWS_A_SORTED_GROUP <= inputs.rows;
+        if few && self.grouping.calls.len() > 1 {
+            self.sorted.sort(&self.groups, self.table.len());
+            self.states.update(Groups::Sorted(&self.sorted), inputs)?;
+        } else {
+            self.states.update(Groups::Each(&self.groups), inputs)?;
+        }
         self.rows += inputs.rows;
         let groups_max = worker.query.local_groups
             * if self.ungrouped {

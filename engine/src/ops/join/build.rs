@@ -175,7 +175,7 @@ pub fn build<K: KeyColumn>(driver: &Driver, shape: &Arc<Shape>, input: Stream) -
         if fits || driver.query.spill.is_none() || shape.build_keys.is_empty() {
             let filters = filters(driver, shape, &collected.parts);
             return Ok(Built::Memory(
-                table(driver, shape, collected.parts, collected.memory)?,
+                table(driver, shape, collected.parts, collected.memory, 0)?,
                 filters,
             ));
         }
@@ -187,19 +187,20 @@ pub fn build<K: KeyColumn>(driver: &Driver, shape: &Arc<Shape>, input: Stream) -
     }
 }
 
-/// The table of all parts; `memory` covers them.
+/// The table of all parts; `memory` covers them. The keys' hashes share their first `spent` bits.
 pub fn table<K: KeyColumn>(
     driver: &Driver,
     shape: &Shape,
     mut parts: Vec<Part<K>>,
     mut memory: Reservation,
+    spent: u32,
 ) -> Result<JoinTable<K>> {
     let rows: usize = parts.iter().map(|part| part.rows).sum();
     if rows >= u32::MAX as usize {
         return Err(Error::OutOfMemory);
     }
     let columns = columns(driver, shape, &mut parts)?;
-    let table = JoinTable::new(driver, shape, parts, columns)?;
+    let table = JoinTable::new(driver, shape, parts, columns, spent)?;
     memory.resize(table.memory_bytes())?;
     NodeCounters::raise(
         &driver.query.node(shape.id).memory_bytes,

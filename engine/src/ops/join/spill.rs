@@ -195,7 +195,7 @@ impl<K: KeyColumn> Partitions<K> {
         if parts.is_empty() && !self.shape.kind.keeps_probe() {
             return Ok(Stream::empty());
         }
-        let mut table = super::build::table(driver, &self.shape, parts, memory)?;
+        let mut table = super::build::table(driver, &self.shape, parts, memory, PARTITION_BITS)?;
         table.totals = self.totals;
         let table: Arc<JoinTable<K>> = Arc::new(table);
         let runs = ProbeRuns {

@@ -40,6 +40,8 @@ enum Lookup {
     Hash {
         slots: Vec<u64>,
         shift: u32,
+        /// High bits that all hashes share.
+        spent: u32,
         region_mask: usize,
     },
 }
@@ -67,6 +69,7 @@ impl<K: KeyColumn> JoinTable<K> {
         shape: &Shape,
         parts: Vec<Part<K>>,
         columns: Vec<Option<Arc<Vector>>>,
+        spent: u32,
     ) -> Result<Self> {
         let rows = parts.iter().map(|part| part.rows).sum();
         let has_null_key = parts.iter().any(|part| part.matchable.is_some());
@@ -98,7 +101,7 @@ impl<K: KeyColumn> JoinTable<K> {
         if shape.marks_build() {
             table.met = (0..rows).map(|_| AtomicU8::new(0)).collect();
         }
-        table.index(driver, shape, hashes)?;
+        table.index(driver, shape, hashes, spent)?;
         Ok(table)
     }
 
@@ -134,7 +137,13 @@ impl<K: KeyColumn> JoinTable<K> {
         lookup + columns + self.keys.memory_bytes() + self.rows * 5
     }
 
-    fn index(&mut self, driver: &Driver, shape: &Shape, hashes: Vec<Option<u64>>) -> Result<()> {
+    fn index(
+        &mut self,
+        driver: &Driver,
+        shape: &Shape,
+        hashes: Vec<Option<u64>>,
+        spent: u32,
+    ) -> Result<()> {
         if shape.build_keys.is_empty() {
             self.unique = self.rows <= 1;
             for row in 1..self.rows {
@@ -146,7 +155,7 @@ impl<K: KeyColumn> JoinTable<K> {
             self.index_dense(min, size, &hashes);
             return Ok(());
         }
-        self.index_hash(driver, hashes)
+        self.index_hash(driver, hashes, spent)
     }
 
     /// Least key and size of the range, when the keys are integers that fill it well.
@@ -176,7 +185,7 @@ impl<K: KeyColumn> JoinTable<K> {
         self.lookup = Lookup::Dense { min, heads };
     }
 
-    fn index_hash(&mut self, driver: &Driver, hashes: Vec<Option<u64>>) -> Result<()> {
+    fn index_hash(&mut self, driver: &Driver, hashes: Vec<Option<u64>>, spent: u32) -> Result<()> {
         let size = (self.rows * 2).next_power_of_two().max(64);
         let regions = (size / REGION_SLOTS)
             .clamp(1, REGIONS_MAX)
@@ -190,11 +199,11 @@ impl<K: KeyColumn> JoinTable<K> {
         let region_shift = region_slots.trailing_zeros();
         driver.for_all(work, &|worker, (region, slots)| {
             worker.query.check()?;
-            let of_region = |hash: &u64| (hash >> shift) as usize >> region_shift == region;
+            let of_region = |hash: &u64| slot_of(*hash, spent, shift) >> region_shift == region;
             let mut any_duplicate = false;
             for (row, hash) in hashes.iter().enumerate().rev() {
                 if let Some(hash) = hash.filter(|hash| of_region(hash)) {
-                    let at = (hash >> shift) as usize & (region_slots - 1);
+                    let at = slot_of(hash, spent, shift) & (region_slots - 1);
                     any_duplicate |= insert(keys, next, slots, at, row, hash);
                 }
             }
@@ -205,6 +214,7 @@ impl<K: KeyColumn> JoinTable<K> {
         self.lookup = Lookup::Hash {
             slots,
             shift,
+            spent,
             region_mask: region_slots - 1,
         };
         Ok(())
@@ -226,6 +236,7 @@ impl<K: KeyColumn> JoinTable<K> {
             Lookup::Hash {
                 slots,
                 shift,
+                spent,
                 region_mask,
             } => {
                 // In steps over the whole batch, so that cache misses overlap: first all slots, then the keys
@@ -233,7 +244,7 @@ impl<K: KeyColumn> JoinTable<K> {
                 if self.rows == 0 {
                     return heads.resize(rows, NO_ROW);
                 }
-                let first = |hash: &u64| slots[(hash >> shift) as usize];
+                let first = |hash: &u64| slots[slot_of(*hash, *spent, *shift)];
                 let firsts: Vec<u64> = hashes.iter().map(first).collect();
                 let last = self.rows - 1;
                 let head = |slot: u64| (slot as u32).wrapping_sub(1);
@@ -247,7 +258,7 @@ impl<K: KeyColumn> JoinTable<K> {
                     if slot == 0 || matches[row] {
                         return head(slot);
                     }
-                    let at = (hash >> shift) as usize;
+                    let at = slot_of(hash, *spent, *shift);
                     self.resolve(probe, row, hash, slot, (slots, at, *region_mask))
                 }));
             }
@@ -297,6 +308,12 @@ impl<K: KeyColumn> JoinTable<K> {
     }
 }
 
+/// Where a hash belongs in a table of `2^(64 - shift)` slots; its first `spent` bits are every other's too.
+#[inline]
+fn slot_of(hash: u64, spent: u32, shift: u32) -> usize {
+    (hash << spent >> shift) as usize
+}
+
 /// Enters a row into a region; true when its key was there already.
 #[inline]
 fn insert<K: KeyColumn>(
@@ -321,5 +338,22 @@ fn insert<K: KeyColumn>(
             return true;
         }
         at = (at + 1) & (slots.len() - 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::slot_of;
+    use crate::hash::hash_word;
+
+    #[test]
+    fn hashes_of_one_partition_spread_over_the_table() {
+        let of_partition = |hash: &u64| hash >> 57 == 5;
+        let hashes = (0..100_000).map(hash_word).filter(of_partition);
+        let mut slots: Vec<usize> = hashes.map(|hash| slot_of(hash, 7, 64 - 11)).collect();
+        let rows = slots.len();
+        slots.sort_unstable();
+        slots.dedup();
+        assert!(rows > 500 && slots.len() > rows * 3 / 4);
     }
 }

@@ -14,7 +14,7 @@ use doris_storage::vector::{Physical, Values, Vector};
 
 use crate::error::{Error, Result};
 use crate::plan::SortKey;
-use crate::types::{Collation, DataType};
+use crate::types::DataType;
 
 /// How one key column is encoded.
 #[derive(Clone, Copy, Debug)]
@@ -35,7 +35,7 @@ impl Column {
         let data_type = key.expr.data_type();
         let known = match data_type {
             DataType::Text { collation } | DataType::Bpchar { collation } => {
-                collation == Collation::C
+                collation.sorts_bytes()
             }
             DataType::Interval | DataType::Opaque { .. } => false,
             _ => true,

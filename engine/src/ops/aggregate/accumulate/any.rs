@@ -41,11 +41,7 @@ impl Accumulator for Any {
     fn update(&mut self, groups: Groups<'_>, argument: Option<&Vector>) -> Result<()> {
         let argument = required(argument)?;
         for row in 0..groups.rows() {
-            let group = match groups {
-                Groups::One(_) => 0,
-                Groups::Each(groups) => groups[row] as usize,
-            };
-            self.take(group, |field| encode_field(field, argument, row));
+            self.take(groups.of(row), |field| encode_field(field, argument, row));
         }
         Ok(())
     }

@@ -21,6 +21,11 @@ impl Accumulator for Count {
         let validity = argument.and_then(|a| a.validity.as_ref());
         match (groups, validity) {
             (Groups::One(rows), None) => self.counts[0] += rows as i64,
+            (Groups::Sorted(sorted), None) => {
+                for (group, rows) in sorted.runs() {
+                    self.counts[group] += rows.len() as i64;
+                }
+            }
             (Groups::One(_), Some(valid)) => self.counts[0] += valid.count_ones() as i64,
             _ => each_valid(groups, validity, |group, _| self.counts[group] += 1),
         }

@@ -88,10 +88,10 @@ impl<K: KeyColumn> Accumulator for Distinct<K> {
         let rows: Vec<u32> = (0..groups.rows() as u32)
             .filter(|&row| !argument.is_null(row as usize))
             .collect();
-        let of_rows: Vec<u32> = match groups {
-            Groups::One(_) => vec![0; rows.len()],
-            Groups::Each(groups) => rows.iter().map(|&row| groups[row as usize]).collect(),
-        };
+        let of_rows: Vec<u32> = rows
+            .iter()
+            .map(|&row| groups.of(row as usize) as u32)
+            .collect();
         let mut values = gather(argument, &rows);
         values.validity = None;
         self.take(&of_rows, &values)

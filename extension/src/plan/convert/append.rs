@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Several inputs one after the other: partitions, UNION ALL, and the two sides of INTERSECT and EXCEPT.
+use super::super::scope::{Column, Item, Scope};
+use super::super::{no, Converted};
+use super::{check_groupable, Converter, Core, Output};
+use doris_engine::expr::Expr;
+use doris_engine::plan::{Node, SetOpKind};
+use doris_engine::types::DataType;
+use pgrx::pg_sys;
+use pgrx::PgList;
+
+impl Converter<'_> {
+    pub(super) unsafe fn append(&mut self, append: *mut pg_sys::Append) -> Converted<Core> {
+        // SAFETY: as for `top`.
+        unsafe {
+            #[cfg(not(feature = "pg18"))]
+            let pruned = !(*append).part_prune_info.is_null();
+            #[cfg(feature = "pg18")]
+            let pruned = (*append).part_prune_index >= 0;
+            if pruned {
+                return no("partitions chosen at run time");
+            }
+            let plans = PgList::<pg_sys::Plan>::from_pg((*append).appendplans);
+            let mut inputs = Vec::new();
+            for plan in plans.iter_ptr() {
+                inputs.push(self.output(plan, false)?);
+            }
+            let Some(first) = inputs.first() else {
+                return no("nothing to append");
+            };
+            let entries = first.entries.clone();
+            let types = common_types(&inputs)?;
+            let inputs = inputs
+                .into_iter()
+                .map(|input| self.as_columns(input, &types))
+                .collect::<Converted<Vec<Node>>>()?;
+            let node = Node::union_all(self.id(), inputs);
+            let items = numbered(entries, &types, pg_sys::OUTER_VAR);
+            Ok(Core {
+                node,
+                scope: Scope { items },
+            })
+        }
+    }
+
+    /// An input whose columns are its entries, of the given types.
+    fn as_columns(&mut self, input: Output, types: &[DataType]) -> Converted<Node> {
+        let mut exprs = Vec::new();
+        for (item, to) in input.entries.iter().zip(types) {
+            let Column::Native(index, from) = item.column else {
+                return no("inputs that PostgreSQL finishes");
+            };
+            let column = Expr::column(index, from);
+            exprs.push(match from == *to {
+                true => column,
+                false => Expr::cast(column, *to)?,
+            });
+        }
+        Ok(Node::project(self.id(), input.node, exprs))
+    }
+
+    /// INTERSECT and EXCEPT before PostgreSQL 18: over an Append of both sides with a column that tells them apart.
+    #[cfg(not(feature = "pg18"))]
+    pub(super) unsafe fn set_op(
+        &mut self,
+        set_op: *mut pg_sys::SetOp,
+        ordered: bool,
+    ) -> Converted<Core> {
+        use pgrx::pg_sys::NodeTag;
+        // SAFETY: as for `top`; tags are checked before casts.
+        unsafe {
+            let below = super::unsorted((*set_op).plan.lefttree);
+            if ordered && (*set_op).strategy == pg_sys::SetOpStrategy::SETOP_SORTED {
+                return no("sorted rows whose order is used");
+            }
+            if below.is_null() || (*below).type_ != NodeTag::T_Append {
+                return no("a set operation over something else than two inputs");
+            }
+            let plans =
+                PgList::<pg_sys::Plan>::from_pg((*(below as *mut pg_sys::Append)).appendplans);
+            let (Some(left), Some(right), 2) = (plans.get_ptr(0), plans.get_ptr(1), plans.len())
+            else {
+                return no("a set operation over something else than two inputs");
+            };
+            let inputs = [self.output(left, false)?, self.output(right, false)?];
+            let flag = (*set_op).flagColIdx as usize;
+            let width = inputs[0].entries.len();
+            if flag != width || (*set_op).numCols as usize != width - 1 {
+                return no("a set operation over other columns");
+            }
+            let mut types = common_types(&inputs)?;
+            let entries = inputs[0].entries.clone();
+            let flag_type = types.pop();
+            for t in &types {
+                check_groupable(*t)?;
+            }
+            let [left, right] = inputs.map(|input| self.as_columns(input, &types));
+            use pg_sys::SetOpCmd::*;
+            let (kind, all) = match (*set_op).cmd {
+                SETOPCMD_INTERSECT => (SetOpKind::Intersect, false),
+                SETOPCMD_INTERSECT_ALL => (SetOpKind::Intersect, true),
+                SETOPCMD_EXCEPT => (SetOpKind::Except, false),
+                _ => (SetOpKind::Except, true),
+            };
+            let node = Node::set_op(self.id(), kind, all, left?, right?);
+            // The flag is there for PostgreSQL's own node only: its value does not matter any more.
+            let mut exprs: Vec<Expr> = (types.iter().enumerate())
+                .map(|(i, t)| Expr::column(i, *t))
+                .collect();
+            types.extend(flag_type);
+            exprs.push(Expr::null(types[width - 1]));
+            let node = Node::project(self.id(), node, exprs);
+            let items = numbered(entries, &types, pg_sys::OUTER_VAR);
+            Ok(Core {
+                node,
+                scope: Scope { items },
+            })
+        }
+    }
+}
+
+/// The types that hold the columns of all inputs.
+fn common_types(inputs: &[Output]) -> Converted<Vec<DataType>> {
+    let mut types: Vec<DataType> = Vec::new();
+    for (number, input) in inputs.iter().enumerate() {
+        if number > 0 && input.entries.len() != types.len() {
+            return no("inputs of differing width");
+        }
+        for (i, item) in input.entries.iter().enumerate() {
+            let Column::Native(_, t) = item.column else {
+                return no("inputs that PostgreSQL finishes");
+            };
+            match types.get_mut(i) {
+                None => types.push(t),
+                Some(known) => *known = common_type(*known, t)?,
+            }
+        }
+    }
+    Ok(types)
+}
+
+fn common_type(a: DataType, b: DataType) -> Converted<DataType> {
+    match (a, b) {
+        _ if a == b => Ok(a),
+        (
+            DataType::Numeric {
+                precision: p1,
+                scale: s1,
+            },
+            DataType::Numeric {
+                precision: p2,
+                scale: s2,
+            },
+        ) if s1 == s2 => Ok(DataType::Numeric {
+            precision: p1.max(p2),
+            scale: s1,
+        }),
+        _ => no("inputs of differing types"),
+    }
+}
+
+/// Items for the columns of a node whose targetlist refers to its input by number.
+fn numbered(entries: Vec<Item>, types: &[DataType], varno: i32) -> Vec<Item> {
+    let renumber = |(i, (item, t)): (usize, (Item, &DataType))| {
+        // SAFETY: item nodes are expressions of a finished plan; makeVar palloc's a node.
+        let var = unsafe {
+            pg_sys::makeVar(
+                varno as _,
+                i as i16 + 1,
+                pg_sys::exprType(item.node),
+                pg_sys::exprTypmod(item.node),
+                pg_sys::exprCollation(item.node),
+                0,
+            )
+        };
+        Item {
+            node: var.cast(),
+            column: Column::Native(i, *t),
+            ..item
+        }
+    };
+    entries
+        .into_iter()
+        .zip(types)
+        .enumerate()
+        .map(renumber)
+        .collect()
+}
