@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Runs test suites, and ends with a table and the line "N passed, M failed"; fails if anything failed.
 #   scripts/test.sh [suite ...]
-# Suites: fmt tidy crates clippy build regress isolation queries twin newest recovery
+# Suites: fmt tidy crates clippy build regress isolation queries twin models newest recovery
 #   newest   build, regress and isolation again on PostgreSQL 18 (its build is what recovery upgrades to)
 # Without arguments: all of them for PG=15; build, regress, isolation and recovery for another PG.
 # Logs go to target/test/. The extension is built once, for release, into a private server under target/.
@@ -68,6 +68,7 @@ one() {
     isolation) need_build isolation && { run isolation count_tap "$REPO/tests/isolation/run.sh" || true; } ;;
     queries) need_build queries && { run queries count_tap "$REPO/tests/queries/run.sh" || true; } ;;
     twin) need_build twin && { run twin count_tap "$REPO/tests/twin/run.sh" || true; } ;;
+    models) need_build models && { run models count_tap "$REPO/tests/models/run.sh" || true; } ;;
     recovery) need_build recovery && { run recovery count_tap "$REPO/tests/recovery/run.sh" || true; } ;;
     newest) TEST_TABLE=$TABLE PG=18 "$0" build regress isolation || true ;;
     *) die "no suite '$1'" ;;
@@ -77,7 +78,7 @@ one() {
 suites=("$@")
 if [ ${#suites[@]} = 0 ]; then
   if [ "$PG" = 15 ]; then
-    suites=(fmt tidy crates clippy build regress isolation queries twin newest recovery)
+    suites=(fmt tidy crates clippy build regress isolation queries twin models newest recovery)
   else
     suites=(build regress isolation recovery)
   fi

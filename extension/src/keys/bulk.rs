@@ -9,6 +9,7 @@
 //! segment. Then the replaced rows are marked and the entry is completed.
 use super::code::{self, Keys};
 use super::heap::{self, Holder, Live, Open, Search};
+use super::merge::{Groups, Part, Rule};
 use super::model::Model;
 use super::probe;
 use super::single;
@@ -37,12 +38,21 @@ pub struct Batch {
     keys: Keys,
     /// The position of each key's row.
     places: Vec<u32>,
+    /// What each key's row is; empty where all are as they were loaded.
+    parts: Vec<Part>,
 }
 
 impl Batch {
     /// Leaves one row a key: the last. Rows whose TIDs nobody knows are sorted by the key, and only those that
     /// stay are stored.
-    pub fn fold(model: &Model, columns: Vec<(Kind, Vector)>, unobserved: bool) -> Self {
+    ///
+    /// A rule that looks at more than keys decides what stays; nobody may know the TIDs then.
+    pub fn fold(
+        model: &Model,
+        columns: Vec<(Kind, Vector)>,
+        unobserved: bool,
+        rule: Option<(pg_sys::Relation, &Rule)>,
+    ) -> Self {
         let key_columns: Vec<(&Vector, u16)> = model
             .columns
             .iter()
@@ -53,6 +63,9 @@ impl Batch {
             .collect();
         let keys = Keys::of(model, &key_columns);
         let order = keys.order();
+        if let Some((rel, rule)) = rule {
+            return Self::by_rule(rel, model, rule, columns, keys, &order);
+        }
         let mut winners: Vec<u32> = Vec::with_capacity(order.len());
         let mut losers = Vec::new();
         for (at, row) in order.iter().enumerate() {
@@ -74,6 +87,7 @@ impl Batch {
                 losers,
                 keys: sorted_keys,
                 places: winners,
+                parts: Vec::new(),
             };
         }
         let in_place = losers.is_empty() && winners.iter().zip(0..).all(|(row, at)| *row == at);
@@ -85,17 +99,79 @@ impl Batch {
                 .map(|(kind, vector)| (kind, vector.take(&winners)))
                 .collect()
         };
-        let sorted = model.columns.iter().all(|c| {
-            let (kind, _) = columns[usize::from(c.attr.number) - 1];
-            code::orders_as_stored(c, kind.physical())
-        });
         Self {
+            sorted: is_sorted(model, &columns),
             columns,
-            sorted,
             losers: Vec::new(),
             places: (0..winners.len() as u32).collect(),
             keys: sorted_keys,
+            parts: Vec::new(),
         }
+    }
+
+    fn by_rule(
+        rel: pg_sys::Relation,
+        model: &Model,
+        rule: &Rule,
+        columns: Vec<(Kind, Vector)>,
+        keys: Keys,
+        order: &[u32],
+    ) -> Self {
+        let equal =
+            |a: &u32, b: &u32| keys.compare(*a as usize, &keys, *b as usize) == Ordering::Equal;
+        let mut starts = vec![0];
+        let mut firsts = Vec::new();
+        for group in order.chunk_by(equal) {
+            firsts.push(group[0]);
+            starts.push(starts[starts.len() - 1] + group.len() as u32);
+        }
+        let groups = Groups {
+            order,
+            starts: &starts,
+            parts: &[],
+        };
+        let attrs = crate::read::attrs::of(rel);
+        let folded = rule.fold(rel, &attrs, &columns, groups);
+        Self {
+            sorted: is_sorted(model, &folded.columns),
+            columns: folded.columns,
+            losers: Vec::new(),
+            places: (0..firsts.len() as u32).collect(),
+            keys: keys.take(&firsts),
+            parts: folded.parts,
+        }
+    }
+
+    /// The keys, sorted.
+    pub fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// The position of a key's row.
+    pub fn place(&self, key: u32) -> u32 {
+        self.places[key as usize]
+    }
+
+    /// What a key's row is.
+    pub fn part(&self, key: u32) -> Part {
+        self.parts.get(key as usize).copied().unwrap_or_default()
+    }
+
+    /// Says what a key's row is.
+    pub fn set_part(&mut self, key: u32, part: Part) {
+        if self.parts.is_empty() {
+            self.parts = vec![Part::Loaded; self.len()];
+        }
+        self.parts[key as usize] = part;
+    }
+
+    /// The rows of some keys.
+    pub fn rows_of(&self, keys: &[u32]) -> Vec<(Kind, Vector)> {
+        let places: Vec<u32> = keys.iter().map(|key| self.place(*key)).collect();
+        let columns = self.columns.iter();
+        columns
+            .map(|(kind, vector)| (*kind, vector.take(&places)))
+            .collect()
     }
 
     /// How many rows stay.
@@ -118,8 +194,16 @@ impl Batch {
     }
 }
 
+/// Whether rows in the order of their keys are in the order of a sorted segment.
+fn is_sorted(model: &Model, columns: &[(Kind, Vector)]) -> bool {
+    model.columns.iter().all(|c| {
+        let (kind, _) = columns[usize::from(c.attr.number) - 1];
+        code::orders_as_stored(c, kind.physical())
+    })
+}
+
 /// Why an attempt inside the gate did not succeed.
-enum Busy {
+pub enum Busy {
     Open(Open),
     HeapRow(Live),
     SegmentRow(RowNumber),
@@ -162,7 +246,8 @@ pub fn publish(
     }
 }
 
-fn wait(rel: pg_sys::Relation, toast: &Toast, cid: pg_sys::CommandId, busy: Busy) {
+/// Waits, outside the gate, for who was in the way.
+pub fn wait(rel: pg_sys::Relation, toast: &Toast, cid: pg_sys::CommandId, busy: Busy) {
     match busy {
         Busy::Open(open) => open.wait(rel),
         Busy::HeapRow(row) => {
@@ -188,13 +273,14 @@ fn replace(
     let in_segments =
         probe::hits(rel, toast, model, &batch.keys, segment.first_row).map_err(open)?;
     let in_heap = heap_rows(rel, model, batch)?;
-    for live in &in_heap {
+    for (_, live) in &in_heap {
         single::check_replaceable(rel, model, live.seen);
     }
     for (found, rows) in &in_segments {
+        let rows = rows.iter().map(|(_, row)| *row);
         single::check_replaceable(rel, model, single::is_seen(rel, toast, found, rows));
     }
-    for live in in_heap {
+    for (_, live) in in_heap {
         match heap::delete(rel, live, segment.cid) {
             TM_Ok => {}
             TM_BeingModified => return Err(Busy::HeapRow(live)),
@@ -204,7 +290,7 @@ fn replace(
     // Segments come in the order of their rows.
     let mut dead: Vec<u64> = Vec::new();
     for (_, rows) in in_segments {
-        dead.extend(rows.iter().map(|row| row.0));
+        dead.extend(rows.iter().map(|(_, row)| row.0));
     }
     bury(gate, rel, toast, &dead, segment.cid)?;
     let losers = batch.losers.iter();
@@ -212,8 +298,12 @@ fn replace(
     bury(gate, rel, toast, &losers, segment.cid)
 }
 
-/// The live heap rows of a batch's keys.
-fn heap_rows(rel: pg_sys::Relation, model: &Model, batch: &Batch) -> Result<Vec<Live>, Busy> {
+/// The live heap rows of a batch's keys, with the positions of those.
+pub fn heap_rows(
+    rel: pg_sys::Relation,
+    model: &Model,
+    batch: &Batch,
+) -> Result<Vec<(u32, Live)>, Busy> {
     let mut rows = Vec::new();
     let Some(index) = model.index else {
         return Ok(rows);
@@ -230,7 +320,7 @@ fn heap_rows(rel: pg_sys::Relation, model: &Model, batch: &Batch) -> Result<Vec<
         match unsafe { search.find(&values) } {
             Holder::None => {}
             Holder::Open(open) => return Err(Busy::Open(open)),
-            Holder::Row(live) => rows.push(live),
+            Holder::Row(live) => rows.push((key as u32, live)),
         }
         pgrx::check_for_interrupts!();
     }
@@ -245,6 +335,18 @@ fn bury(
     rows: &[u64],
     cid: pg_sys::CommandId,
 ) -> Result<(), Busy> {
+    let refused = bury_some(gate, rel, toast, rows, cid);
+    refused.first().map_or(Ok(()), |refused| Err(busy(refused)))
+}
+
+/// Marks those of some segment rows dead that nobody holds; returns the others.
+pub fn bury_some(
+    gate: &Gate,
+    rel: pg_sys::Relation,
+    toast: &Toast,
+    rows: &[u64],
+    cid: pg_sys::CommandId,
+) -> Vec<Refused> {
     // SAFETY: plain variable of this backend.
     if unsafe { pg_sys::XactIsoLevel } == pg_sys::XACT_SERIALIZABLE as i32 {
         for row in rows {
@@ -254,17 +356,15 @@ fn bury(
     for row in rows {
         followed::note(rel, toast, &RowNumber(*row).to_tid(), RowNumber(*row));
     }
-    let refused = deletes::bury_many(gate, rel, toast, rows, cid);
-    match refused.first() {
-        None => Ok(()),
-        Some(Refused { row, why }) => Err(match why {
-            Why::InProgress(xid) => Busy::Open(Open {
-                xid: *xid,
-                token: 0,
-            }),
-            Why::Locked | Why::Moved => Busy::SegmentRow(*row),
-            Why::Own(_) | Why::Committed(_) => Busy::Again,
-        }),
+    deletes::bury_many(gate, rel, toast, rows, cid)
+}
+
+/// Whom to wait for because of a row that could not be marked.
+pub fn busy(refused: &Refused) -> Busy {
+    match refused.why {
+        Why::InProgress(xid) => Busy::Open(Open { xid, token: 0 }),
+        Why::Locked | Why::Moved => Busy::SegmentRow(refused.row),
+        Why::Own(_) | Why::Committed(_) => Busy::Again,
     }
 }
 
@@ -274,6 +374,7 @@ pub fn to_heap(
     model: &Model,
     index: pg_sys::Oid,
     batch: &Batch,
+    rule: Option<&Rule>,
     cid: pg_sys::CommandId,
 ) {
     let attrs = crate::read::attrs::of(rel);
@@ -299,8 +400,9 @@ pub fn to_heap(
                 cid,
                 options: 0,
                 bistate: std::ptr::null_mut(),
+                part: batch.part(row as u32),
             };
-            single::insert(rel, model, index, &[slot], insert);
+            single::insert(rel, model, index, &[slot], rule, insert);
         }
         pg_sys::ExecDropSingleTupleTableSlot(slot);
     }

@@ -423,7 +423,11 @@ unsafe fn segment_rows(scan: pg_sys::IndexScanDesc) -> (Vec<RowNumber>, bool) {
         ) else {
             return (Vec::new(), false);
         };
-        let keys = std::slice::from_raw_parts((*scan).keyData, (*scan).numberOfKeys as usize);
+        // A scan of the whole index has no keys, and nowhere to keep them.
+        let keys = match (*scan).numberOfKeys {
+            0 => &[],
+            count => std::slice::from_raw_parts((*scan).keyData, count as usize),
+        };
         match key_of(&model, (*scan).indexRelation, keys) {
             Sought::Key(values) => {
                 let key = Keys::of_row(&model, &values);

@@ -14,9 +14,10 @@
 //! | `aggregate_key` | what each column's aggregation makes of the two |
 mod batch;
 mod column;
+mod graves;
 mod recheck;
 
-pub use batch::{Folded, Groups};
+pub use batch::{Folded, Groups, Part};
 pub use column::can_be_summed;
 
 use super::statement;
@@ -25,10 +26,12 @@ use crate::options::settings;
 use crate::pg::{self, compat};
 use crate::types::values::{Comparer, TypeKey};
 use column::{Choice, Fold};
+use graves::Graves;
 use pgrx::pg_sys::{self, Datum};
 use pgrx::PgSqlErrorCode;
 use std::cell::RefCell;
 use std::cmp::Ordering;
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 /// A row in the relation's row type.
@@ -47,7 +50,7 @@ impl Row<'_> {
 }
 
 /// A row that a rule made. What it points to lives as long as the two rows and the current memory context.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Merged {
     /// As in [`Row`].
     pub values: Vec<Datum>,
@@ -56,10 +59,29 @@ pub struct Merged {
 }
 
 impl Merged {
-    fn of(row: Row) -> Self {
+    /// A row of its own with the values of another.
+    pub fn of(row: Row) -> Self {
         Merged {
             values: row.values.to_vec(),
             nulls: row.nulls.to_vec(),
+        }
+    }
+
+    /// The row of a tuple, into which it points.
+    ///
+    /// # Safety
+    /// A tuple of the relation's row type.
+    pub unsafe fn of_tuple(rel: pg_sys::Relation, tuple: pg_sys::HeapTuple) -> Self {
+        // SAFETY: passed on to the caller; the arrays have an element an attribute.
+        unsafe {
+            let count = (*(*rel).rd_att).natts as usize;
+            let mut row = Merged {
+                values: vec![Datum::from(0); count],
+                nulls: vec![true; count],
+            };
+            let (values, nulls) = (row.values.as_mut_ptr(), row.nulls.as_mut_ptr());
+            pg_sys::heap_deform_tuple(tuple, (*rel).rd_att, values, nulls);
+            row
         }
     }
 
@@ -96,6 +118,7 @@ pub struct Rule {
     kind: Kind,
     sequence: Option<Sequence>,
     delete_sign: Option<Sign>,
+    graves: Graves,
     /// Merged rows must be checked against constraints, or have columns computed from others.
     recheck: bool,
 }
@@ -132,22 +155,25 @@ struct Partial {
 }
 
 thread_local! {
-    static LAST: RefCell<Option<(pg_sys::Oid, pg_sys::CommandId, Rc<Rule>)>> = const { RefCell::new(None) };
+    static RULES: RefCell<VecDeque<(pg_sys::Oid, pg_sys::CommandId, Rc<Rule>)>> = const { RefCell::new(VecDeque::new()) };
 }
 
-/// Forgets the rule in use: a transaction or subtransaction has ended.
+/// Rules that are kept: a statement's triggers may write to other tables in between.
+const RULES_MAX: usize = 16;
+
+/// Forgets the rules in use: a transaction or subtransaction has ended.
 pub fn forget() {
-    let last = LAST.with_borrow_mut(Option::take);
-    drop(last);
+    let rules = RULES.take();
+    drop(rules);
 }
 
 impl Rule {
     /// The rule by which a command's rows go into a table; `None` when it has no key model.
     pub fn of(rel: pg_sys::Relation, cid: pg_sys::CommandId) -> Option<Rc<Rule>> {
         let relid = pg::relation_id(rel);
-        let known = LAST.with_borrow(|last| {
-            let last = last.as_ref().filter(|l| l.0 == relid && l.1 == cid);
-            last.map(|(_, _, rule)| Rc::clone(rule))
+        let known = RULES.with_borrow(|rules| {
+            let found = rules.iter().find(|rule| rule.0 == relid && rule.1 == cid);
+            found.map(|(_, _, rule)| Rc::clone(rule))
         });
         if known.is_some() {
             return known;
@@ -161,8 +187,11 @@ impl Rule {
         };
         let rule = Rc::new(Rule::new(rel, &keyed, named));
         let copy = Rc::clone(&rule);
-        let old = LAST.with_borrow_mut(|last| last.replace((relid, cid, copy)));
-        drop(old);
+        let oldest = RULES.with_borrow_mut(|rules| {
+            rules.push_back((relid, cid, copy));
+            (rules.len() > RULES_MAX).then(|| rules.pop_front())
+        });
+        drop(oldest);
         Some(rule)
     }
 
@@ -192,8 +221,14 @@ impl Rule {
             kind,
             sequence,
             delete_sign,
+            graves: Graves::default(),
             recheck: merges && recheck::needed(rel),
         }
+    }
+
+    /// Whether rows name some columns only.
+    pub fn is_partial(&self) -> bool {
+        matches!(self.kind, Kind::Partial(_))
     }
 
     /// Whether the new row always replaces the stored one, whatever is in either.
@@ -221,19 +256,32 @@ impl Rule {
     }
 
     /// What to do with a new row, given the stored row of its key, if there is one.
-    pub fn merge(&self, rel: pg_sys::Relation, stored: Option<Row>, new: Row) -> Outcome {
+    pub fn merge(
+        &self,
+        rel: pg_sys::Relation,
+        stored: Option<Row>,
+        new: Row,
+        part: Part,
+    ) -> Outcome {
         if stored.is_some_and(|stored| self.is_older(stored, new)) {
             return Outcome::Keep;
         }
-        if self.deletes(new) {
+        if part == Part::Deleted || part == Part::Loaded && self.deletes(new) {
+            self.bury(rel, new);
             return Outcome::Delete;
         }
         let Some(stored) = stored else {
-            self.admit(rel, new);
+            if self.is_buried(rel, new) {
+                return Outcome::Keep;
+            }
+            if part == Part::Loaded {
+                self.admit(rel, new);
+            }
             return Outcome::Take;
         };
         let merged = match &self.kind {
             Kind::Replace => return Outcome::Take,
+            Kind::Partial(_) if part == Part::Whole => return Outcome::Take,
             Kind::Partial(partial) => partial.combine(stored, new),
             Kind::Aggregate(folds) => combine(folds, stored, new),
         };
@@ -253,13 +301,27 @@ impl Rule {
         }
     }
 
+    /// The sequence column, where it decides about this statement's rows.
+    fn deciding_sequence(&self) -> Option<&Sequence> {
+        let ignored = matches!(&self.kind, Kind::Partial(partial) if !partial.sequenced);
+        self.sequence.as_ref().filter(|_| !ignored)
+    }
+
+    fn bury(&self, rel: pg_sys::Relation, row: Row) {
+        if let Some(sequence) = self.deciding_sequence() {
+            self.graves.dig(rel, &self.keys, sequence, row);
+        }
+    }
+
+    /// Whether a row is older than one of the same statement that deleted its key.
+    fn is_buried(&self, rel: pg_sys::Relation, row: Row) -> bool {
+        let sequence = self.deciding_sequence();
+        sequence.is_some_and(|sequence| self.graves.cover(rel, &self.keys, sequence, row))
+    }
+
     /// Whether a new row's sequence is below that of the stored one.
     fn is_older(&self, stored: Row, new: Row) -> bool {
-        if matches!(&self.kind, Kind::Partial(partial) if !partial.sequenced) {
-            return false;
-        }
-        self.sequence
-            .as_ref()
+        self.deciding_sequence()
             .is_some_and(|s| match (stored.get(s.column), new.get(s.column)) {
                 (None, _) => false,
                 (Some(_), None) => true,

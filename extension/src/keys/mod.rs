@@ -4,8 +4,10 @@
 //! `planning` looks at statements before they are planned, `statement` knows which columns the running ones name,
 //! `merge` decides what becomes of two rows of one key. `model` says what the key of a table is and which index
 //! holds its heap rows; `code` turns keys into words or bytes that compare; `probe` finds keys in segments; `heap`
-//! finds and replaces rows in the heap; `single` writes one row, `bulk` a segment; `index_shell` stands in for
-//! functions of the key index; `follow` finds what replaced a row; `plan` tells the planner what that index can do; `ddl` makes it.
+//! finds and replaces rows in the heap; `single` writes one row, `bulk` a segment, `meet` one whose rows are merged
+//! with stored ones, which `stored` reads; `index_shell` stands in for functions of the key index; `follow` finds
+//! what replaced a row; `plan` tells the planner what that index can do; `ddl` makes it; `json` is
+//! `doris.upsert_json`.
 
 pub mod bulk;
 pub mod code;
@@ -13,11 +15,8 @@ pub mod ddl;
 pub mod follow;
 pub mod heap;
 pub mod index_shell;
-#[expect(
-    dead_code,
-    unused_imports,
-    reason = "the upsert path asks for more of the rule next"
-)]
+mod json;
+pub mod meet;
 pub mod merge;
 pub mod model;
 pub mod plan;
@@ -25,10 +24,10 @@ pub mod planning;
 pub mod probe;
 pub mod single;
 pub mod statement;
+mod stored;
 
-use crate::pg;
 use crate::write::builder;
-use pgrx::{extension_sql_file, pg_sys, PgSqlErrorCode};
+use pgrx::{extension_sql_file, pg_sys};
 
 extension_sql_file!(
     "sql/functions.sql",
@@ -50,10 +49,12 @@ pub unsafe fn insert(
     let Some(model) = model::of(rel) else {
         return false;
     };
-    refuse_partial(rel, cid);
+    let rule = merge::Rule::of(rel, cid).filter(|rule| !rule.replaces());
     let loader = !bistate.is_null();
-    if builder::takes_keyed(rel, &model, slots.len(), cid, loader) {
-        let quiet = loader || builder::is_quiet(cid);
+    let quiet = loader || builder::is_quiet(cid);
+    // Under such a rule rows of a segment may become others when it is published.
+    let free = rule.is_none() || quiet && builder::unobserved(rel, &model);
+    if free && builder::takes_keyed(rel, &model, slots.len(), cid, loader) {
         index_shell::begin_rows(rel);
         // SAFETY: passed on to the caller.
         unsafe { builder::append(rel, slots, cid, quiet) };
@@ -69,21 +70,9 @@ pub unsafe fn insert(
         cid,
         options,
         bistate,
+        part: merge::Part::Loaded,
     };
     // SAFETY: passed on to the caller.
-    unsafe { single::insert(rel, &model, index, slots, insert) };
+    unsafe { single::insert(rel, &model, index, slots, rule.as_deref(), insert) };
     true
-}
-
-fn refuse_partial(rel: pg_sys::Relation, cid: pg_sys::CommandId) {
-    if merge::Rule::of(rel, cid).is_some_and(|rule| !rule.replaces()) {
-        pg::refuse(
-            PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
-            format!(
-                "partial updates of table \"{}\" are not supported yet",
-                pg::relation_name(rel)
-            ),
-            "Set doris.partial_update to off.",
-        );
-    }
 }

@@ -222,6 +222,9 @@ fn open_writer(found: &Found) -> Option<pg_sys::TransactionId> {
         .and_then(|(xid, fate)| (fate == Fate::InProgress).then_some(xid))
 }
 
+/// Rows of a segment, in their order, each with the position of its key.
+pub type Hits = (Found, Vec<(u32, RowNumber)>);
+
 /// The live rows of a batch's keys, which are sorted and unique; or the open transaction that has one of them.
 /// `except` is the batch's own segment, by its first row.
 pub fn hits(
@@ -230,7 +233,7 @@ pub fn hits(
     model: &Model,
     keys: &Keys,
     except: u64,
-) -> Result<Vec<(Found, Vec<RowNumber>)>, pg_sys::TransactionId> {
+) -> Result<Vec<Hits>, pg_sys::TransactionId> {
     let mut result = Vec::new();
     for found in segments(rel, toast) {
         if found.entry.first_row == except {
@@ -261,7 +264,7 @@ fn live_of(
     toast: &Toast,
     found: &Found,
     candidates: Vec<(u32, u32)>,
-) -> Result<Vec<RowNumber>, pg_sys::TransactionId> {
+) -> Result<Vec<(u32, RowNumber)>, pg_sys::TransactionId> {
     let entry = &found.entry;
     let number = |position: u32| RowNumber(entry.first_row + u64::from(position));
     let judge = |position: u32| -> Result<bool, pg_sys::TransactionId> {
@@ -283,14 +286,14 @@ fn live_of(
         (Vec::new(), Vec::new())
     };
     let mut live = Vec::with_capacity(candidates.len());
-    for (_, position) in candidates {
+    for (key, position) in candidates {
         if dead.binary_search(&position).is_ok() {
             continue;
         }
         let open = !at_once || marked.binary_search(&position).is_ok();
         let alive = !open || judge(position)?;
         if alive {
-            live.push(number(position));
+            live.push((key, number(position)));
         }
     }
     Ok(live)

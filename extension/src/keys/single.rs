@@ -7,8 +7,10 @@
 use super::code::{Form, Keys};
 use super::heap::{self, Holder, Live, Open, Search};
 use super::index_shell;
+use super::merge::{Merged, Outcome, Part, Row, Rule};
 use super::model::Model;
 use super::probe;
+use super::stored::{self, Reader};
 use crate::heap_call;
 use crate::pg::toast::{Fate, Toast};
 use crate::pg::{self, compat, raw};
@@ -20,6 +22,7 @@ use crate::store::gate::{Gate, Mode};
 use crate::store::tid::{block_of, RowNumber};
 use crate::write::builder;
 use pg_sys::TM_Result::{TM_BeingModified, TM_Ok, TM_WouldBlock};
+use pgrx::memcxt::PgMemoryContexts;
 use pgrx::pg_sys;
 use pgrx::PgSqlErrorCode;
 
@@ -32,6 +35,30 @@ pub struct Insert {
     pub options: i32,
     /// The loader's state, or null.
     pub bistate: *mut pg_sys::BulkInsertStateData,
+    /// What the rows are.
+    pub part: Part,
+}
+
+/// A row under a rule that looks at more than its key.
+struct Merging<'a> {
+    rel: pg_sys::Relation,
+    rule: &'a Rule,
+    part: Part,
+    reader: Reader,
+    /// The row as it came: the slot gets the merged one, and each attempt begins anew.
+    given: Merged,
+    /// What is made for a row.
+    memory: PgMemoryContexts,
+}
+
+/// What to do with the row in the slot.
+enum Decision {
+    /// Store it.
+    Write,
+    /// Leave the stored row, which the slot now holds, if there is one.
+    Keep,
+    /// Delete the stored row, if there is one.
+    Delete,
 }
 
 /// What became of one attempt inside the gate.
@@ -42,7 +69,7 @@ enum Attempt {
     /// Wait for a transaction, then look again.
     Wait(Open),
     /// Claim a segment row, then write: whoever has claimed the row has the key.
-    Claim(RowNumber),
+    Claim(Box<Found>, RowNumber),
     /// Wait for the lockers of a heap row.
     WaitForHeapRow(Live),
     /// Wait for who has locked or deleted a segment row.
@@ -58,15 +85,176 @@ pub unsafe fn insert(
     model: &Model,
     index: pg_sys::Oid,
     slots: &[*mut pg_sys::TupleTableSlot],
+    rule: Option<&Rule>,
     insert: Insert,
 ) {
     builder::publish_pending(rel);
     index_shell::begin_rows(rel);
     let toast = crate::am::modify::toast_for_write(rel);
     let mut search = Search::open(rel, model, index);
+    let Some(rule) = rule else {
+        for &slot in slots {
+            // SAFETY: passed on to the caller.
+            unsafe { insert_one(rel, model, &toast, &mut search, slot, None, insert) };
+        }
+        return;
+    };
+    let mut merging = Merging::new(rel, rule, insert.part);
     for &slot in slots {
         // SAFETY: passed on to the caller.
-        unsafe { insert_one(rel, model, &toast, &mut search, slot, insert) };
+        unsafe {
+            merging.take(slot);
+            let merging = Some(&mut merging);
+            insert_one(rel, model, &toast, &mut search, slot, merging, insert);
+        }
+    }
+}
+
+impl<'a> Merging<'a> {
+    fn new(rel: pg_sys::Relation, rule: &'a Rule, part: Part) -> Self {
+        Self {
+            rel,
+            rule,
+            part,
+            reader: Reader::new(rel),
+            given: Merged::default(),
+            memory: PgMemoryContexts::new("doris merge"),
+        }
+    }
+
+    /// Copies the row that a slot holds; the one before is gone.
+    unsafe fn take(&mut self, slot: *mut pg_sys::TupleTableSlot) {
+        // SAFETY: nothing points into the context but the row before. The copy is in the relation's row type.
+        unsafe {
+            self.memory.reset();
+            let before = pg_sys::MemoryContextSwitchTo(self.memory.value());
+            let tuple = pg_sys::ExecCopySlotHeapTuple(slot);
+            pg_sys::MemoryContextSwitchTo(before);
+            self.given = Merged::of_tuple(self.rel, tuple);
+        }
+    }
+
+    /// Asks the rule, and puts the row that its answer calls for into the slot.
+    unsafe fn decide(
+        &mut self,
+        slot: *mut pg_sys::TupleTableSlot,
+        read: impl FnOnce(&mut Reader) -> Option<Stored<'_>>,
+    ) -> Decision {
+        let stored = read(&mut self.reader);
+        let row = stored.as_ref().map(|(row, _)| *row);
+        // SAFETY: passed on to the caller. Scans must not allocate in the context, which is reset for each row.
+        let decision = unsafe {
+            let before = pg_sys::MemoryContextSwitchTo(self.memory.value());
+            let outcome = self.rule.merge(self.rel, row, self.given.row(), self.part);
+            let decision = settle(self.rel, slot, outcome, &mut self.given, stored);
+            pg_sys::MemoryContextSwitchTo(before);
+            decision
+        };
+        self.reader.release();
+        decision
+    }
+
+    /// For a row that meets a heap row; `None` when that has gone.
+    unsafe fn with_heap_row(
+        &mut self,
+        slot: *mut pg_sys::TupleTableSlot,
+        tid: pg_sys::ItemPointerData,
+    ) -> Option<Decision> {
+        self.reader.heap(tid)?;
+        // SAFETY: passed on to the caller.
+        Some(unsafe { self.decide(slot, |reader| reader.current().map(|row| (row, tid))) })
+    }
+
+    unsafe fn with_segment_row(
+        &mut self,
+        slot: *mut pg_sys::TupleTableSlot,
+        toast: &Toast,
+        (found, row): (&Found, RowNumber),
+        tid: pg_sys::ItemPointerData,
+    ) -> Decision {
+        // SAFETY: passed on to the caller.
+        unsafe {
+            self.decide(slot, |reader| {
+                Some((reader.segment(toast, found, row), tid))
+            })
+        }
+    }
+
+    unsafe fn with_none(&mut self, slot: *mut pg_sys::TupleTableSlot) -> Decision {
+        // SAFETY: passed on to the caller.
+        unsafe { self.decide(slot, |_| None) }
+    }
+}
+
+/// A stored row and where it is.
+type Stored<'a> = (Row<'a>, pg_sys::ItemPointerData);
+
+/// Puts the row into the slot that an outcome calls for.
+unsafe fn settle(
+    rel: pg_sys::Relation,
+    slot: *mut pg_sys::TupleTableSlot,
+    outcome: Outcome,
+    given: &mut Merged,
+    stored: Option<Stored>,
+) -> Decision {
+    // SAFETY: passed on to the caller; rows are copied into the slot.
+    unsafe {
+        match outcome {
+            Outcome::Take => {
+                stored::put(rel, slot, given);
+                Decision::Write
+            }
+            Outcome::Write(mut merged) => {
+                stored::put(rel, slot, &mut merged);
+                Decision::Write
+            }
+            Outcome::Delete => {
+                if let Some((_, tid)) = stored {
+                    no_entries(rel, slot, tid);
+                }
+                Decision::Delete
+            }
+            Outcome::Keep => {
+                if let Some((row, tid)) = stored {
+                    stored::put(rel, slot, &mut Merged::of(row));
+                    no_entries(rel, slot, tid);
+                }
+                Decision::Keep
+            }
+        }
+    }
+}
+
+/// Tells PostgreSQL that the row in a slot is where another is or was, which has its index entries.
+unsafe fn no_entries(
+    rel: pg_sys::Relation,
+    slot: *mut pg_sys::TupleTableSlot,
+    tid: pg_sys::ItemPointerData,
+) {
+    // SAFETY: the caller's slot.
+    unsafe { (*slot).tts_tid = tid };
+    index_shell::entered(rel, tid, true);
+}
+
+/// A row that is not stored though nothing else has its key: triggers and index insertion want a place of it all
+/// the same, so it is inserted and deleted at once.
+unsafe fn nowhere(
+    rel: pg_sys::Relation,
+    slot: *mut pg_sys::TupleTableSlot,
+    cid: pg_sys::CommandId,
+) {
+    // SAFETY: the caller's slot holds a row of the relation; nobody knows the new heap row.
+    unsafe {
+        heap_call!(tuple_insert(rel, slot, cid, 0, std::ptr::null_mut()));
+        let tid = (*slot).tts_tid;
+        let live = Live {
+            tid,
+            own: Some(cid),
+            seen: true,
+        };
+        heap::delete(rel, live, cid);
+        no_entries(rel, slot, tid);
+        pg_sys::pgstat_count_heap_insert(rel, -1);
     }
 }
 
@@ -76,6 +264,7 @@ unsafe fn insert_one(
     toast: &Toast,
     search: &mut Search,
     slot: *mut pg_sys::TupleTableSlot,
+    mut merging: Option<&mut Merging>,
     insert: Insert,
 ) {
     // SAFETY: passed on to the caller; the slot's arrays hold all attributes once it is deformed.
@@ -86,24 +275,33 @@ unsafe fn insert_one(
             .iter()
             .map(|column| {
                 let at = usize::from(column.attr.number) - 1;
-                (*(*slot).tts_values.add(at), *(*slot).tts_isnull.add(at))
+                match &merging {
+                    // The slot will hold other rows.
+                    Some(merging) => (merging.given.values[at], merging.given.nulls[at]),
+                    None => (*(*slot).tts_values.add(at), *(*slot).tts_isnull.add(at)),
+                }
             })
             .collect();
         let key = Keys::of_row(model, &values);
         loop {
             let gate = Gate::take(toast, Mode::Single);
-            let attempt = attempt(rel, model, toast, search, slot, &values, &key, insert);
+            let merge = merging.as_deref_mut();
+            let attempt = attempt(
+                rel, model, toast, search, slot, &values, &key, merge, insert,
+            );
             drop(gate);
             let attempt = match attempt {
                 // A claim takes the gate itself, after a lock of the row.
-                Attempt::Claim(row) => {
-                    replace_segment_row(rel, toast, search, row, slot, &values, insert)
+                Attempt::Claim(found, row) => {
+                    let merge = merging.as_deref_mut();
+                    let of = (&*found, row);
+                    replace_segment_row(rel, toast, search, of, slot, &values, merge, insert)
                 }
                 other => other,
             };
             match attempt {
                 Attempt::Done => return,
-                Attempt::Claim(_) => unreachable!("claimed above"),
+                Attempt::Claim(..) => unreachable!("claimed above"),
                 Attempt::Again => {}
                 Attempt::Wait(open) => open.wait(rel),
                 Attempt::WaitForHeapRow(row) => {
@@ -138,6 +336,7 @@ unsafe fn attempt(
     slot: *mut pg_sys::TupleTableSlot,
     values: &[(pg_sys::Datum, bool)],
     key: &Keys,
+    merging: Option<&mut Merging>,
     insert: Insert,
 ) -> Attempt {
     // SAFETY: passed on to the caller.
@@ -146,7 +345,19 @@ unsafe fn attempt(
             Holder::Open(open) => return Attempt::Wait(open),
             Holder::Row(live) => {
                 check_replaceable(rel, model, live.seen);
-                return match heap::replace(rel, search.index, live, slot, values, insert.cid) {
+                let decision = match merging {
+                    None => Some(Decision::Write),
+                    Some(merging) => merging.with_heap_row(slot, live.tid),
+                };
+                let result = match decision {
+                    None => return Attempt::Again,
+                    Some(Decision::Keep) => return Attempt::Done,
+                    Some(Decision::Delete) => heap::delete(rel, live, insert.cid),
+                    Some(Decision::Write) => {
+                        heap::replace(rel, search.index, live, slot, values, insert.cid)
+                    }
+                };
+                return match result {
                     TM_Ok => Attempt::Done,
                     TM_BeingModified => Attempt::WaitForHeapRow(live),
                     _ => Attempt::Again,
@@ -157,15 +368,25 @@ unsafe fn attempt(
         match probe::holder(rel, toast, model, key) {
             probe::Holder::Open(xid) => Attempt::Wait(Open { xid, token: 0 }),
             probe::Holder::Row(found, row) => {
-                check_replaceable(rel, model, is_seen(rel, toast, &found, &[row]));
-                Attempt::Claim(row)
+                check_replaceable(
+                    rel,
+                    model,
+                    is_seen(rel, toast, &found, std::iter::once(row)),
+                );
+                Attempt::Claim(found, row)
             }
             probe::Holder::None => {
                 let Insert {
                     cid,
                     options,
                     bistate,
+                    ..
                 } = insert;
+                let decision = merging.map_or(Decision::Write, |merging| merging.with_none(slot));
+                if !matches!(decision, Decision::Write) {
+                    nowhere(rel, slot, cid);
+                    return Attempt::Done;
+                }
                 let index = search.index;
                 if heap::insert_new(rel, index, slot, values, cid, options, bistate) {
                     Attempt::Done
@@ -201,7 +422,12 @@ pub fn check_replaceable(rel: pg_sys::Relation, model: &Model, seen: bool) {
 
 /// Whether the snapshot of a transaction that must not see later changes sees some rows of a segment, be it where they
 /// were before compaction moved them; true for all other transactions.
-pub fn is_seen(rel: pg_sys::Relation, toast: &Toast, found: &Found, rows: &[RowNumber]) -> bool {
+pub fn is_seen(
+    rel: pg_sys::Relation,
+    toast: &Toast,
+    found: &Found,
+    mut rows: impl Iterator<Item = RowNumber>,
+) -> bool {
     // SAFETY: plain variable of this backend; the snapshot is the transaction's own.
     let snapshot = unsafe {
         if pg_sys::XactIsoLevel < pg_sys::XACT_REPEATABLE_READ as i32 || found.writer == Fate::Own {
@@ -211,9 +437,7 @@ pub fn is_seen(rel: pg_sys::Relation, toast: &Toast, found: &Found, rows: &[RowN
     };
     let owner = crate::store::directory::owner(rel, toast, found.entry.first_row, snapshot);
     owner.is_some_and(|f| f.visible)
-        || rows
-            .iter()
-            .all(|row| anchors::seen_before_moves(rel, toast, *row, snapshot))
+        || rows.all(|row| anchors::seen_before_moves(rel, toast, row, snapshot))
 }
 
 fn request(cid: pg_sys::CommandId, wait: pg_sys::LockWaitPolicy::Type) -> Request {
@@ -221,21 +445,22 @@ fn request(cid: pg_sys::CommandId, wait: pg_sys::LockWaitPolicy::Type) -> Reques
     Request { cid, wait, oper }
 }
 
-#[allow(non_upper_case_globals)] // PostgreSQL's names
 /// Buries a segment row; its next version goes to the heap.
+#[allow(clippy::too_many_arguments, non_upper_case_globals)] // PostgreSQL's names
 unsafe fn replace_segment_row(
     rel: pg_sys::Relation,
     toast: &Toast,
     search: &Search,
-    row: RowNumber,
+    (found, origin): (&Found, RowNumber),
     slot: *mut pg_sys::TupleTableSlot,
     values: &[(pg_sys::Datum, bool)],
+    merging: Option<&mut Merging>,
     insert: Insert,
 ) -> Attempt {
     let mut tmfd = pg_sys::TM_FailureData::default();
     let skip = request(insert.cid, pg_sys::LockWaitPolicy::LockWaitSkip);
-    let known = row.to_tid();
-    let mut row = row;
+    let known = origin.to_tid();
+    let mut row = origin;
     let claim = match anchors::claim(rel, toast, &mut row, skip, &mut tmfd) {
         Ok(claim) => claim,
         Err(TM_WouldBlock | TM_BeingModified) => return Attempt::WaitForSegmentRow(row),
@@ -245,6 +470,22 @@ unsafe fn replace_segment_row(
     followed::note(rel, toast, &known, row);
     // SAFETY: passed on to the caller. Nobody else can write a row of this key while the claim is held.
     unsafe {
+        let decision = merging.map_or(Decision::Write, |merging| {
+            // A claim follows moves, which change no values.
+            merging.with_segment_row(slot, toast, (found, origin), row.to_tid())
+        });
+        match decision {
+            Decision::Write => {}
+            Decision::Keep => {
+                anchors::release(rel, row, claim);
+                return Attempt::Done;
+            }
+            Decision::Delete => {
+                anchors::bury(rel, toast, row, claim, Anchor::Deleted, insert.cid);
+                pg_sys::pgstat_count_heap_delete(rel);
+                return Attempt::Done;
+            }
+        }
         let null = std::ptr::null_mut();
         heap_call!(tuple_insert(rel, slot, insert.cid, 0, null));
         let next = (*slot).tts_tid;

@@ -47,23 +47,8 @@ pub fn options(rel: pg_sys::Relation, options: &[(String, String)]) {
     match key {
         "unique_key" => unique(rel, &names),
         "aggregate_key" => aggregate(rel, &names),
-        _ => return,
+        _ => {}
     }
-    for option in ["sequence", "delete_sign", "aggregate_key"] {
-        if !names(option).is_empty() {
-            not_yet(rel, option);
-        }
-    }
-}
-
-/// What the upsert path does not ask the rule for yet.
-fn not_yet(rel: pg_sys::Relation, key: &str) {
-    let table = pg::relation_name(rel);
-    pg::refuse(
-        PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
-        format!("option \"{key}\" of table \"{table}\" is not supported yet"),
-        "Use duplicate_key.",
-    );
 }
 
 fn refuse(rel: pg_sys::Relation, what: &str, hint: &str) -> ! {

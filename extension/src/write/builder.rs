@@ -11,6 +11,8 @@ use super::column::Column;
 use super::kind::{self, Kind};
 use super::parallel::encode_columns;
 use crate::keys::bulk::{self, Batch};
+use crate::keys::meet;
+use crate::keys::merge::Rule;
 use crate::keys::model::{self as key_model, Model};
 use crate::options;
 use crate::pg::toast::{Toast, INSERT_FROZEN};
@@ -287,6 +289,14 @@ fn unregistered() -> Entry {
     }
 }
 
+/// Whether rows of a keyed table can be stored where, and as, it suits us: neither triggers nor indexes are told
+/// of their places. The key index takes no TIDs of segment rows.
+pub fn unobserved(rel: pg_sys::Relation, model: &Model) -> bool {
+    // SAFETY: an open relation.
+    let after = unsafe { !(*rel).trigdesc.is_null() && (*(*rel).trigdesc).trig_insert_after_row };
+    model.other_indexes.is_empty() && !after
+}
+
 /// Begins to build a segment.
 fn begin(rel: pg_sys::Relation, cid: pg_sys::CommandId, bulk: bool) {
     let model = key_model::of(rel);
@@ -297,11 +307,7 @@ fn begin(rel: pg_sys::Relation, cid: pg_sys::CommandId, bulk: bool) {
         let triggers = !(*rel).trigdesc.is_null();
         let indexed = (*(*rel).rd_rel).relhasindex;
         let unobserved = match &model {
-            // The key index takes no TIDs of segment rows.
-            Some(model) => {
-                let after = triggers && (*(*rel).trigdesc).trig_insert_after_row;
-                model.other_indexes.is_empty() && !after
-            }
+            Some(model) => self::unobserved(rel, model),
             None => !indexed && !triggers,
         };
         (pg_sys::GetCurrentSubTransactionId(), bulk && unobserved)
@@ -441,20 +447,36 @@ fn write_segment(rel: pg_sys::Relation, toast: &Toast, builder: Builder) {
         complete(rel, toast, entry, entry_tid, reserved);
         return;
     };
-    let mut batch = Batch::fold(&model, columns, unobserved);
+    let rule = Rule::of(rel, cid).filter(|rule| !rule.replaces());
+    let rule = rule.as_deref();
+    let mut batch = Batch::fold(&model, columns, unobserved, rule.map(|rule| (rel, rule)));
     let few = unobserved && batch.len() as u64 <= options::rows_to_heap();
     if let (true, Some(index)) = (few, model.index) {
-        bulk::to_heap(rel, &model, index, &batch, cid);
+        bulk::to_heap(rel, &model, index, &batch, rule, cid);
+        return;
+    }
+    if let Some(rule) = rule {
+        let load = meet::Load {
+            rel,
+            toast,
+            model: &model,
+            rule,
+            cid,
+        };
+        let sorted = batch.sorted;
+        meet::publish(load, batch, |columns| {
+            let rows = columns.first().map_or(0, |c| c.1.len() as u32);
+            let stream = encode_keyed(rel, &attrs, columns, &sort_key, sorted);
+            let (mut entry, entry_tid) = register(rel, rows, cid);
+            let reserved = fill(rel, toast, &mut entry, rows, cid, stream);
+            complete(rel, toast, entry, entry_tid, reserved);
+        });
         return;
     }
     let columns = std::mem::take(&mut batch.columns);
     let rows = columns.first().map_or(0, |c| c.1.len() as u32);
     batch.columns.clone_from(&columns);
-    let stream = if batch.sorted {
-        encode_as_is(rel, &attrs, columns, sort_order(&sort_key))
-    } else {
-        encode(rel, &attrs, columns, &sort_key)
-    };
+    let stream = encode_keyed(rel, &attrs, columns, &sort_key, batch.sorted);
     let entry_tid = entry_tid.unwrap_or_else(|| {
         let (registered, at) = register(rel, rows, cid);
         entry = registered;
@@ -469,6 +491,21 @@ fn write_segment(rel: pg_sys::Relation, toast: &Toast, builder: Builder) {
     bulk::publish(rel, toast, &model, &segment, || {
         complete(rel, toast, entry, entry_tid, reserved);
     });
+}
+
+/// Encodes rows of a keyed table; `sorted`: they are in the order of the key.
+fn encode_keyed(
+    rel: pg_sys::Relation,
+    attrs: &[attrs::Attr],
+    columns: Vec<(Kind, Vector)>,
+    sort_key: &[u16],
+    sorted: bool,
+) -> (Vec<u8>, u64) {
+    if sorted {
+        encode_as_is(rel, attrs, columns, sort_order(sort_key))
+    } else {
+        encode(rel, attrs, columns, sort_key)
+    }
 }
 
 /// Writes a segment's stream and notes in its entry where it is; returns the end of its reserved row numbers.

@@ -4,12 +4,12 @@
 //! ```text
 //! rows of a batch   k=1 a   k=2 b   k=1 c        order 0 2 1, starts 0 2 3
 //! folded            k=1 a+c   k=2 b
-//! with stored rows  k=1 S   k=1 a+c   k=2 b      order 0 1 2, starts 0 2 3; S is whole
+//! with stored rows  k=1 S   k=1 a+c   k=2 b      order 0 1 2, starts 0 2 3
 //! ```
 //! Most aggregations keep a value of one of the rows: they pick a row, and the column is gathered once. Sums of
 //! integers and decimals add stored numbers; what is left goes through Datums ([`Fold::combine`]).
 use super::column::{Choice, Fold, Sketch, Sum};
-use super::{recheck, Kind as Model, Merged, Rule};
+use super::{recheck, Kind as Model, Merged, Row, Rule};
 use crate::pg;
 use crate::pg::raw;
 use crate::read::attrs::Attr;
@@ -31,9 +31,22 @@ pub struct Groups<'a> {
     pub order: &'a [u32],
     /// Where each group begins in `order`, and after them its length.
     pub starts: &'a [u32],
-    /// Per row: it replaces all columns, even in a partial update. Set for stored rows and where an earlier fold
-    /// said so; empty when there are none.
-    pub whole: &'a [bool],
+    /// What each row is; empty where all are [`Part::Loaded`].
+    pub parts: &'a [Part],
+}
+
+/// What a row of a group is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Part {
+    /// A row as it was loaded, or several folded.
+    #[default]
+    Loaded,
+    /// Loaded rows after a delete of their key: they replace all columns, even in a partial update.
+    Whole,
+    /// A delete of the key; the row says with which sequence.
+    Deleted,
+    /// The row that is in the table.
+    Stored,
 }
 
 impl<'a> Groups<'a> {
@@ -43,8 +56,8 @@ impl<'a> Groups<'a> {
         bounds.map(move |w| &order[w[0] as usize..w[1] as usize])
     }
 
-    fn is_whole(&self, row: u32) -> bool {
-        self.whole.get(row as usize).copied().unwrap_or(false)
+    fn part(&self, row: u32) -> Part {
+        self.parts.get(row as usize).copied().unwrap_or_default()
     }
 }
 
@@ -52,10 +65,8 @@ impl<'a> Groups<'a> {
 pub struct Folded {
     /// The rows, in the order of the groups.
     pub columns: Vec<(Kind, Vector)>,
-    /// Per group: the rows delete the key, the row here only says which sequence did.
-    pub deleted: Vec<bool>,
-    /// Per group: the row replaces all columns ([`Groups::whole`]).
-    pub whole: Vec<bool>,
+    /// Per group: what its row is, never stored.
+    pub parts: Vec<Part>,
     /// Per group: the row is the group's first as it was. If that is the stored row, nothing is to be done.
     pub unchanged: Vec<bool>,
 }
@@ -67,9 +78,34 @@ struct Winner {
     base: u32,
     /// It gives the others.
     named: u32,
-    whole: bool,
-    deleted: bool,
+    part: Part,
     unchanged: bool,
+}
+
+impl Winner {
+    /// A later row replaces everything.
+    fn restarted(self, row: u32, part: Part) -> Self {
+        Self {
+            base: row,
+            named: row,
+            part,
+            unchanged: false,
+        }
+    }
+
+    /// A later row replaces what its statement names.
+    fn followed(self, row: u32) -> Self {
+        let part = match self.part {
+            Part::Stored => Part::Whole,
+            part => part,
+        };
+        Self {
+            named: row,
+            part,
+            unchanged: false,
+            ..self
+        }
+    }
 }
 
 impl Rule {
@@ -86,8 +122,7 @@ impl Rule {
         let winners = self.winners(rel, attrs, columns, groups);
         let mut folded = Folded {
             columns: self.columns(rel, attrs, columns, groups, &winners),
-            deleted: winners.iter().map(|w| w.deleted).collect(),
-            whole: winners.iter().map(|w| w.whole).collect(),
+            parts: winners.iter().map(|w| w.part).collect(),
             unchanged: winners.iter().map(|w| w.unchanged).collect(),
         };
         if self.recheck {
@@ -112,7 +147,7 @@ impl Rule {
                 Model::Partial(partial) if !partial.named[i] => (*kind, vector.take(&base)),
                 Model::Replace | Model::Partial(_) => (*kind, vector.take(&named)),
                 Model::Aggregate(folds) => match &folds[i] {
-                    None => (*kind, vector.take(&base)),
+                    None => (*kind, vector.take(&named)),
                     Some(fold) => {
                         let values = ColumnValues::of(rel, &attrs[i], *kind, vector);
                         fold.column(&values, groups)
@@ -135,19 +170,18 @@ impl Rule {
             ColumnValues::of(rel, &attrs[column], *kind, vector)
         };
         let sign = self.delete_sign.as_ref().map(|s| (s, values(s.column)));
-        let deletes = |row: u32| {
-            let set = sign
-                .as_ref()
-                .map(|(s, v)| v.get(row).is_some_and(|d| s.is_set(d)));
-            set.unwrap_or(false)
+        let part = |row: u32| match (groups.part(row), &sign) {
+            (Part::Loaded, Some((sign, v))) if v.get(row).is_some_and(|d| sign.is_set(d)) => {
+                Part::Deleted
+            }
+            (part, _) => part,
         };
-        let partial = match &self.kind {
-            Model::Partial(partial) => Some(partial),
-            _ => None,
-        };
-        let sequence = self.sequence.as_ref();
-        let sequence = sequence.filter(|_| partial.is_none_or(|p| p.sequenced));
+        let sequence = self.deciding_sequence();
         let sequence = sequence.map(|s| (values(s.column), s.order));
+        let buried = |row: u32| {
+            let stored = groups.part(row) == Part::Stored || self.graves.is_empty();
+            !stored && self.with_row(attrs, columns, row, |row| self.is_buried(rel, row))
+        };
         let is_older = |stored: u32, new: u32| {
             sequence.as_ref().is_some_and(|(values, order)| {
                 match (values.is_null(stored), values.is_null(new)) {
@@ -158,30 +192,35 @@ impl Rule {
             })
         };
         let of_group = |rows: &[u32]| {
+            let old = rows.iter().take_while(|row| buried(**row)).count();
+            // Where all rows are older than a delete of this statement, what is left is that delete.
+            let (rows, gone) = if old == rows.len() {
+                (&rows[..1], true)
+            } else {
+                (&rows[old..], false)
+            };
             let first = rows[0];
             let mut winner = Winner {
                 base: first,
                 named: first,
-                whole: groups.is_whole(first),
-                deleted: deletes(first),
-                unchanged: true,
+                part: if gone { Part::Deleted } else { part(first) },
+                unchanged: old == 0,
             };
             for &row in &rows[1..] {
                 if is_older(winner.named, row) {
                     continue;
                 }
-                let deleted = deletes(row);
-                let restarts = deleted || winner.deleted || groups.is_whole(row);
-                if winner.deleted && !deleted && partial.is_some() {
-                    self.admit_row(rel, attrs, columns, row);
-                }
-                winner = Winner {
-                    base: if restarts { row } else { winner.base },
-                    named: row,
-                    whole: restarts || winner.whole,
-                    deleted,
-                    unchanged: false,
+                winner = match (winner.part, part(row)) {
+                    (Part::Deleted, Part::Loaded) => {
+                        self.admit_row(rel, attrs, columns, row);
+                        winner.restarted(row, Part::Whole)
+                    }
+                    (_, Part::Loaded) => winner.followed(row),
+                    (_, part) => winner.restarted(row, part),
                 };
+            }
+            if winner.part == Part::Deleted && !gone {
+                self.with_row(attrs, columns, winner.named, |row| self.bury(rel, row));
             }
             winner
         };
@@ -199,9 +238,19 @@ impl Rule {
         if !matches!(self.kind, Model::Partial(_)) {
             return;
         }
+        self.with_row(attrs, columns, row, |row| self.admit(rel, row));
+    }
+
+    fn with_row<T>(
+        &self,
+        attrs: &[Attr],
+        columns: &[(Kind, Vector)],
+        row: u32,
+        f: impl FnOnce(Row) -> T,
+    ) -> T {
         let mut arena = Arena::default();
         let merged = row_of(attrs, columns, row as usize, &mut arena);
-        self.admit(rel, merged.row());
+        f(merged.row())
     }
 }
 
@@ -222,12 +271,12 @@ fn recheck_all(rel: pg_sys::Relation, attrs: &[Attr], folded: &mut Folded) {
     let mut columns: Vec<Column> = attrs.iter().map(|a| Column::new(a.kind)).collect();
     let mut arena = Arena::default();
     let mut memory = PgMemoryContexts::new("doris recheck");
-    for group in 0..folded.deleted.len() {
+    for group in 0..folded.parts.len() {
         let mut merged = row_of(attrs, &folded.columns, group, &mut arena);
         // SAFETY: the context lives here; what is made in it is copied into the columns before it is reset.
         unsafe {
             memory.switch_to(|_| {
-                if !folded.deleted[group] && !folded.unchanged[group] {
+                if folded.parts[group] != Part::Deleted && !folded.unchanged[group] {
                     recheck::row(rel, &mut merged);
                 }
                 for (i, column) in columns.iter_mut().enumerate() {

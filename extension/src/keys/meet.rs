@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Publishing a batch whose rule looks at the stored rows.
+//!
+//! Inside the gate, alone:
+//! 1. the stored rows of the batch's keys are found and read,
+//! 2. the rule folds each with the batch's row of its key,
+//! 3. the stored rows that give way are marked dead,
+//! 4. what is to be stored is written as a segment.
+//!
+//! Where a row cannot be marked, because somebody holds it, the gate is given up and the holder waited for. Rows
+//! marked until then stay marked: the batch keeps what became of them ([`Batch::replaced`]), so that the next
+//! attempt, which does not find them any more, goes on from there.
+use super::bulk::{self, Batch, Busy};
+use super::heap::{self, Live, Open};
+use super::merge::{Folded, Groups, Part, Rule};
+use super::model::Model;
+use super::probe;
+use super::single;
+use super::stored::{self, Columns, Reader};
+use crate::pg::toast::Toast;
+use crate::read::attrs::{self, Attr};
+use crate::store::gate::{Gate, Mode};
+use crate::store::tid::RowNumber;
+use crate::write::kind::Kind;
+use doris_storage::vector::Vector;
+use pg_sys::TM_Result::{TM_BeingModified, TM_Ok};
+use pgrx::pg_sys;
+
+/// Rows by column.
+type Rows = Vec<(Kind, Vector)>;
+
+/// The stored rows of a batch's keys, each with the position of its key.
+struct StoredRows {
+    heap: Vec<(u32, Live)>,
+    segments: Vec<probe::Hits>,
+}
+
+/// The batch's rows that meet a stored one.
+struct Met {
+    /// Their keys, in the order of the stored rows.
+    keys: Vec<u32>,
+    folded: Folded,
+}
+
+/// A load into a table.
+#[derive(Clone, Copy)]
+pub struct Load<'a> {
+    /// The table.
+    pub rel: pg_sys::Relation,
+    /// Its store.
+    pub toast: &'a Toast,
+    /// Its key.
+    pub model: &'a Model,
+    /// What becomes of two rows of one key.
+    pub rule: &'a Rule,
+    /// The command that loads.
+    pub cid: pg_sys::CommandId,
+}
+
+/// Publishes a batch; `store` writes the rows that are to be stored, in the order of their keys, and completes
+/// their entry.
+pub fn publish(load: Load, mut batch: Batch, store: impl FnOnce(Rows)) {
+    let attrs = attrs::of(load.rel);
+    loop {
+        let gate = Gate::take(load.toast, Mode::Bulk);
+        match attempt(&gate, load, &attrs, &mut batch) {
+            Ok(rows) => {
+                if rows.first().is_some_and(|column| !column.1.is_empty()) {
+                    store(rows);
+                }
+                drop(gate);
+                return;
+            }
+            Err(busy) => {
+                drop(gate);
+                bulk::wait(load.rel, load.toast, load.cid, busy);
+            }
+        }
+        pgrx::check_for_interrupts!();
+    }
+}
+
+fn attempt(gate: &Gate, load: Load, attrs: &[Attr], batch: &mut Batch) -> Result<Rows, Busy> {
+    let stored = find(load, batch)?;
+    let Some(met) = meet(load, attrs, batch, &stored) else {
+        return Err(Busy::Again);
+    };
+    admit(load, attrs, batch, &met);
+    let (marked, busy) = mark(gate, load, &stored, &met);
+    let taken = |at: &usize| marked[*at] || busy.is_none();
+    let taken: Vec<usize> = (0..met.keys.len()).filter(taken).collect();
+    let stays: Vec<u32> = taken
+        .iter()
+        .filter(|at| met.folded.unchanged[**at])
+        .map(|at| met.keys[*at])
+        .collect();
+    batch.replaced(load.rel, attrs, &met.keys, met.folded, &taken);
+    match busy {
+        Some(busy) => Err(busy),
+        None => Ok(batch.remaining(&stays)),
+    }
+}
+
+/// The stored rows of the batch's keys.
+fn find(load: Load, batch: &Batch) -> Result<StoredRows, Busy> {
+    let Load {
+        rel, toast, model, ..
+    } = load;
+    let open = |xid| Busy::Open(Open { xid, token: 0 });
+    let segments = probe::hits(rel, toast, model, batch.keys(), u64::MAX).map_err(open)?;
+    let heap = bulk::heap_rows(rel, model, batch)?;
+    for (_, live) in &heap {
+        single::check_replaceable(rel, model, live.seen);
+    }
+    for (found, rows) in &segments {
+        let rows = rows.iter().map(|(_, row)| *row);
+        single::check_replaceable(rel, model, single::is_seen(rel, toast, found, rows));
+    }
+    Ok(StoredRows { heap, segments })
+}
+
+/// Folds stored rows with those of the batch; `None` when a stored row has gone meanwhile.
+fn meet(load: Load, attrs: &[Attr], batch: &Batch, stored: &StoredRows) -> Option<Met> {
+    let mut rows = Columns::new(attrs, &load.rule.needs());
+    let mut keys: Vec<u32> = Vec::new();
+    let mut reader = Reader::new(load.rel);
+    for (key, live) in &stored.heap {
+        if !rows.push_heap(&mut reader, live) {
+            return None;
+        }
+        keys.push(*key);
+    }
+    for (found, hits) in &stored.segments {
+        let numbers: Vec<RowNumber> = hits.iter().map(|(_, row)| *row).collect();
+        rows.push_segment(load.rel, load.toast, found, &numbers);
+        keys.extend(hits.iter().map(|(key, _)| *key));
+    }
+    let count = keys.len() as u32;
+    let columns = rows.followed_by(load.rel, batch.rows_of(&keys));
+    let order: Vec<u32> = (0..count).flat_map(|i| [i, count + i]).collect();
+    let starts: Vec<u32> = (0..=count).map(|i| 2 * i).collect();
+    let new = keys.iter().map(|key| batch.part(*key));
+    let parts: Vec<Part> = keys.iter().map(|_| Part::Stored).chain(new).collect();
+    let groups = Groups {
+        order: &order,
+        starts: &starts,
+        parts: &parts,
+    };
+    let folded = load.rule.fold(load.rel, attrs, &columns, groups);
+    Some(Met { keys, folded })
+}
+
+/// Raises the error for rows of new keys that the rule does not admit.
+fn admit(load: Load, attrs: &[Attr], batch: &Batch, met: &Met) {
+    if !load.rule.is_partial() {
+        return;
+    }
+    let mut known = vec![false; batch.len()];
+    met.keys.iter().for_each(|key| known[*key as usize] = true);
+    for key in 0..batch.len() as u32 {
+        if !known[key as usize] && batch.part(key) == Part::Loaded {
+            let row = batch.place(key);
+            load.rule.admit_row(load.rel, attrs, &batch.columns, row);
+        }
+    }
+}
+
+/// Marks the stored rows that give way; tells which, and what was in the way of the others.
+fn mark(gate: &Gate, load: Load, stored: &StoredRows, met: &Met) -> (Vec<bool>, Option<Busy>) {
+    let mut marked = vec![false; met.keys.len()];
+    let unchanged = &met.folded.unchanged;
+    for (at, (_, live)) in stored.heap.iter().enumerate() {
+        if unchanged[at] {
+            continue;
+        }
+        #[allow(non_upper_case_globals)] // PostgreSQL's names
+        match heap::delete(load.rel, *live, load.cid) {
+            TM_Ok => marked[at] = true,
+            TM_BeingModified => return (marked, Some(Busy::HeapRow(*live))),
+            _ => return (marked, Some(Busy::Again)),
+        }
+    }
+    let in_segments = stored.segments.iter().flat_map(|(_, hits)| hits);
+    let places = stored.heap.len()..;
+    let giving: Vec<(usize, u64)> = places
+        .zip(in_segments)
+        .filter(|(at, _)| !unchanged[*at])
+        .map(|(at, (_, row))| (at, row.0))
+        .collect();
+    let rows: Vec<u64> = giving.iter().map(|(_, row)| *row).collect();
+    let refused = bulk::bury_some(gate, load.rel, load.toast, &rows, load.cid);
+    for (at, row) in giving {
+        marked[at] = refused.iter().all(|r| r.row.0 != row);
+    }
+    (marked, refused.first().map(bulk::busy))
+}
+
+impl Batch {
+    /// Puts what became of rows in place of them: of those that met stored rows, `taken` lists which.
+    fn replaced(
+        &mut self,
+        rel: pg_sys::Relation,
+        attrs: &[Attr],
+        keys: &[u32],
+        folded: Folded,
+        taken: &[usize],
+    ) {
+        if taken.is_empty() {
+            return;
+        }
+        let count = self.len() as u32;
+        let mut order: Vec<u32> = (0..count).collect();
+        for at in taken {
+            order[keys[*at] as usize] = count + *at as u32;
+            let part = match folded.parts[*at] {
+                Part::Deleted => Part::Deleted,
+                _ => Part::Whole,
+            };
+            self.set_part(keys[*at], part);
+        }
+        let before = std::mem::take(&mut self.columns);
+        let both = before.into_iter().zip(folded.columns).zip(attrs);
+        let joined = both.map(|((old, new), attr)| stored::joined(rel, attr, old, new));
+        self.columns = joined
+            .map(|(kind, vector)| (kind, vector.take(&order)))
+            .collect();
+    }
+
+    /// The rows that are to be stored: not deletes, and none of the keys whose stored row stays.
+    fn remaining(&self, stays: &[u32]) -> Rows {
+        let mut keep = vec![true; self.len()];
+        stays.iter().for_each(|key| keep[*key as usize] = false);
+        let wanted = |key: &u32| keep[*key as usize] && self.part(*key) != Part::Deleted;
+        let rows: Vec<u32> = (0..self.len() as u32).filter(wanted).collect();
+        self.rows_of(&rows)
+    }
+}

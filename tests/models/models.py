@@ -1,0 +1,292 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Random loads, partial updates and deletes on a keyed table, whose rows must be those of a model in memory.
+
+A seed makes a script of SQL and, beside it, the rows that must be there; psql runs the script, which compares.
+Rules: replace, sequence, sign (sequence and delete sign), aggregate. Transactions roll back, savepoints too; in
+between come VACUUM, rewrites and compaction.
+"""
+import argparse
+import copy
+import os
+import random
+import subprocess
+import sys
+
+RULES = ["replace", "sequence", "sign", "aggregate"]
+COLUMNS = {
+    "replace": [("a", "int"), ("b", "text"), ("c", "numeric(12,2)"), ("d", "int")],
+    "sequence": [("a", "int"), ("b", "text"), ("c", "numeric(12,2)"), ("seq", "int")],
+    "sign": [("a", "int"), ("b", "text"), ("seq", "int"), ("gone", "bool")],
+    "aggregate": [("s", "bigint"), ("d", "numeric(12,2)"), ("mn", "int"), ("mx", "text"), ("r", "int"), ("n", "text"),
+                  ("u", "doris.bitmap")],
+}
+OPTIONS = {
+    "replace": "unique_key = '{key}'",
+    "sequence": "unique_key = '{key}', sequence = 'seq'",
+    "sign": "unique_key = '{key}', sequence = 'seq', delete_sign = 'gone'",
+    "aggregate": "aggregate_key = '{key}', sum = 's, d', min = 'mn', max = 'mx', replace = 'r', "
+                 "replace_if_not_null = 'n', bitmap_union = 'u'",
+}
+AGGREGATIONS = {"s": "sum", "d": "sum", "mn": "min", "mx": "max", "r": "replace", "n": "keep", "u": "union"}
+
+
+class Model:
+    """The rows by key, and what becomes of them."""
+
+    def __init__(self, rule):
+        self.rule = rule
+        self.rows = {}
+
+    def load(self, rows, named=None):
+        """Applies the rows of one statement in order; `named`: a partial update."""
+        graves = {}
+        for row in rows:
+            self.one(row, named, graves)
+
+    def one(self, row, named, graves):
+        key = (row["k"], row["t"])
+        old = self.rows.get(key)
+        if self.rule == "aggregate":
+            self.rows[key] = fold(old, row) if old else dict(row)
+            return
+        decides = self.rule in ("sequence", "sign") and (named is None or "seq" in named)
+        limit = old["seq"] if old and decides else graves.get(key) if decides else None
+        if limit is not None and (row["seq"] is None or row["seq"] < limit):
+            return
+        if self.rule == "sign" and row["gone"]:
+            self.rows.pop(key, None)
+            graves[key] = row["seq"]
+        elif old and named is not None:
+            self.rows[key] = {**old, **{c: row[c] for c in named}}
+        else:
+            self.rows[key] = dict(row)
+
+
+def fold(old, new):
+    out = dict(new)
+    for column, how in AGGREGATIONS.items():
+        a, b = old[column], new[column]
+        if how == "replace":
+            continue
+        if a is None or b is None:
+            out[column] = b if a is None else a
+        elif how == "sum":
+            out[column] = a + b
+        elif how == "min":
+            out[column] = min(a, b)
+        elif how == "max":
+            out[column] = max(a, b)
+        elif how == "keep":
+            out[column] = b
+        else:
+            out[column] = a | b
+    return out
+
+
+class Script:
+    def __init__(self, seed, steps, rule):
+        self.rng = random.Random(seed)
+        self.seed = seed
+        self.rule = rule or RULES[seed % len(RULES)]
+        self.columns = COLUMNS[self.rule]
+        self.keys = self.rng.choice([5, 60, 3000])
+        self.lines = []
+        self.model = Model(self.rule)
+        self.setup()
+        for _ in range(steps):
+            self.transaction() if self.rng.random() < 0.8 else self.maintenance()
+            self.compare()
+
+    def add(self, line):
+        self.lines.append(line)
+
+    def setup(self):
+        r = self.rng
+        schema = f"models_{self.seed}"
+        self.add(f"DROP SCHEMA IF EXISTS {schema} CASCADE; CREATE SCHEMA {schema}; SET search_path = {schema}, doris, public;")
+        self.add("SET doris.require_sequence_in_insert = off;")
+        columns = ", ".join(f"{name} {kind}" for name, kind in self.columns)
+        key, extra = r.choice([("k, t", ""), ("k, t", ", bloom_filter = 'k'")])
+        # A key that is one column of two is tested with a constant second one.
+        options = OPTIONS[self.rule].format(key=key)
+        self.add(f"CREATE TABLE m (k int, t text, {columns}) USING doris WITH ({options}{extra});")
+        self.add("CREATE TABLE e (LIKE m) USING heap;")
+        if r.random() < 0.3:
+            self.add(f"CREATE INDEX ON m ({self.columns[0][0]});")
+
+    def value(self, name, kind):
+        r = self.rng
+        if name == "gone":
+            return r.random() < 0.25
+        if r.random() < 0.15:
+            return None
+        if name == "u":
+            return frozenset(r.sample(range(100), r.randint(0, 4)))
+        if kind == "text":
+            return f"v{r.randint(0, 999):03d}" + "x" * r.choice([0, 0, 0, 200])
+        return r.randint(-50, 50) * (100 if kind.startswith("numeric") else 1)
+
+    def row(self, named):
+        r = self.rng
+        row = {"k": r.randint(1, self.keys), "t": r.choice(["a", "b"])}
+        for name, kind in self.columns:
+            given = named is None or name in named
+            row[name] = self.value(name, kind) if given else None
+        if self.rule == "sign" and row["gone"] is None:
+            row["gone"] = None
+        return row
+
+    def text(self, name, kind, value, copying):
+        if value is None:
+            return "\\N" if copying else "NULL"
+        if name == "u":
+            text = ",".join(str(v) for v in sorted(value))
+        elif kind.startswith("numeric"):
+            sign, cents = "-" if value < 0 else "", abs(value)
+            text = f"{sign}{cents // 100}.{cents % 100:02d}"
+        else:
+            text = str(value).lower() if kind == "bool" else str(value)
+        return text if copying else f"'{text}'"
+
+    def load(self):
+        r = self.rng
+        named = None
+        if self.rule != "aggregate" and r.random() < 0.35:
+            names = [name for name, _ in self.columns]
+            named = r.sample(names, r.randint(1, len(names) - 1))
+        rows = [self.row(named) for _ in range(r.choice([1, 1, 2, 10, 200, 3000]))]
+        kinds = [("k", "int"), ("t", "text")] + [c for c in self.columns if named is None or c[0] in named]
+        names = ", ".join(name for name, _ in kinds)
+        self.add(f"SET doris.partial_update = {'off' if named is None else 'on'};")
+        self.add(f"SET doris.rows_to_heap = {r.choice([0, 0, 1, 50, 2048])};")
+        self.add(f"SET doris.load_memory = '{r.choice(['8MB', '256MB'])}';")
+        if len(rows) > 100 or r.random() < 0.3:
+            self.add(f"COPY m ({names}) FROM stdin;")
+            for row in rows:
+                self.add("\t".join(self.text(n, kind, row[n], True) for n, kind in kinds))
+            self.add("\\.")
+        else:
+            values = ", ".join("(" + ", ".join(self.text(n, kind, row[n], False) for n, kind in kinds) + ")" for row in rows)
+            if len(rows) > 1 and r.random() < 0.5:
+                casts = ", ".join(f"x.{n}::{kind}" for n, kind in kinds)
+                self.add(f"INSERT INTO m ({names}) SELECT {casts} FROM (VALUES {values}) x ({names});")
+            else:
+                self.add(f"INSERT INTO m ({names}) VALUES {values};")
+        self.model.load(rows, named)
+
+    def statement(self):
+        r = self.rng
+        choice = r.random()
+        if choice < 0.75:
+            self.load()
+            return
+        low = r.randint(1, self.keys)
+        high = low + r.choice([0, 0, self.keys // 3])
+        chosen = [key for key in self.model.rows if low <= key[0] <= high]
+        if choice < 0.9 or self.rule == "aggregate":
+            self.add(f"DELETE FROM m WHERE k BETWEEN {low} AND {high};")
+            for key in chosen:
+                del self.model.rows[key]
+        else:
+            self.add(f"UPDATE m SET a = coalesce(a, 0) + 1 WHERE k BETWEEN {low} AND {high};")
+            for key in chosen:
+                row = self.model.rows[key]
+                self.model.rows[key] = {**row, "a": (row["a"] or 0) + 1}
+
+    def transaction(self):
+        r = self.rng
+        if r.random() < 0.5:
+            self.statement()
+            return
+        before = copy.copy(self.model.rows)
+        saved = []
+        self.add("BEGIN;")
+        for _ in range(r.randint(1, 5)):
+            choice = r.random()
+            if choice < 0.2:
+                saved.append(copy.copy(self.model.rows))
+                self.add(f"SAVEPOINT s{len(saved)};")
+            elif choice < 0.35 and saved:
+                at = r.randrange(len(saved))
+                self.add(f"ROLLBACK TO s{at + 1};")
+                saved = saved[: at + 1]
+                self.model.rows = copy.copy(saved[at])
+            else:
+                self.statement()
+                if r.random() < 0.3:
+                    self.compare()
+        if r.random() < 0.25:
+            self.add("ROLLBACK;")
+            self.model.rows = before
+        else:
+            self.add("COMMIT;")
+
+    def maintenance(self):
+        kind = self.rng.choice(["VACUUM m;", "VACUUM FULL m;", "ANALYZE m;", "compact", "compact", "TRUNCATE m;"])
+        if kind == "compact":
+            self.add("SELECT to_regprocedure('doris.compact(regclass)') IS NOT NULL AS can \\gset")
+            self.add("\\if :can\nSELECT doris.compact('m') \\g /dev/null\n\\endif")
+            return
+        if kind.startswith("TRUNCATE"):
+            if self.rng.random() < 0.7:
+                return
+            self.model.rows = {}
+        self.add(kind)
+
+    def compare(self):
+        line = len(self.lines)
+        self.add("SET doris.partial_update = off; TRUNCATE e;")
+        self.add("COPY e FROM stdin;")
+        kinds = [("k", "int"), ("t", "text")] + self.columns
+        for row in self.model.rows.values():
+            self.add("\t".join(self.text(n, kind, row[n], True) for n, kind in kinds))
+        self.add("\\.")
+        self.add("SELECT count(*) AS extra FROM (TABLE m EXCEPT ALL TABLE e) x \\gset")
+        self.add("SELECT count(*) AS missing FROM (TABLE e EXCEPT ALL TABLE m) x \\gset")
+        some = self.rng.randint(1, self.keys)
+        self.add("SET enable_seqscan = off;")
+        self.add(f"SELECT (SELECT count(*) FROM m WHERE k = {some} AND t = 'a') <> "
+                 f"(SELECT count(*) FROM e WHERE k = {some} AND t = 'a') AS keys \\gset")
+        self.add("RESET enable_seqscan;")
+        self.add(f"SELECT :extra > 0 OR :missing > 0 OR :'keys' AS wrong \\gset")
+        self.add(f"\\if :wrong\n\\echo models: line {line}: :extra extra rows, :missing missing, by key: :keys\n\\quit\n\\endif")
+
+    def sql(self):
+        return "\n".join(self.lines + [
+            "SELECT count(*) AS problems FROM doris.verify('m') \\gset",
+            "\\if :problems\nSELECT * FROM doris.verify('m');\n\\echo models: verify found problems\n\\quit\n\\endif",
+            f"DROP SCHEMA models_{self.seed} CASCADE;", "\\echo models: done"]) + "\n"
+
+
+def run(seed, args):
+    script = Script(seed, args.steps, args.rule)
+    if args.print:
+        print(script.sql())
+        return True
+    result = subprocess.run([args.psql, "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", args.database], input=script.sql(),
+                            capture_output=True, text=True)
+    errors = [line for line in result.stderr.splitlines() if "ERROR" in line or "FATAL" in line]
+    good = "models: done" in result.stdout and not errors
+    print(f"{'ok' if good else 'not ok'} - seed {seed} ({script.rule})", flush=True)
+    if not good:
+        print(result.stdout[-2000:], "\n".join(errors[:10]), f"repeat with: --seed {seed} --seeds 1 --steps {args.steps}", sep="\n")
+    return good
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seed", type=int, default=1, help="first seed")
+    parser.add_argument("--seeds", type=int, default=12, help="how many")
+    parser.add_argument("--steps", type=int, default=25)
+    parser.add_argument("--rule", choices=RULES, help="else the seed decides")
+    parser.add_argument("--database", default="models")
+    parser.add_argument("--psql", default=os.environ.get("PSQL", "psql"))
+    parser.add_argument("--print", action="store_true", help="print the SQL instead of running it")
+    args = parser.parse_args()
+    results = [run(seed, args) for seed in range(args.seed, args.seed + args.seeds)]
+    sys.exit(0 if all(results) else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# The models suite: random loads, partial updates and deletes on keyed tables against a model in memory.
+#   tests/models/run.sh [--seed N] [--seeds N] [--steps N] [--rule NAME] [--print]
+# shellcheck source=scripts/lib.sh
+. "$(dirname "$0")/../../scripts/lib.sh"
+export NAME=${NAME:-test}
+"$REPO/scripts/server.sh" start
+eval "$("$REPO/scripts/server.sh" env)"
+export PGOPTIONS='-c client_min_messages=warning'
+psql -X -q -v ON_ERROR_STOP=1 -d postgres -c 'DROP DATABASE IF EXISTS models' -c 'CREATE DATABASE models'
+psql -X -q -v ON_ERROR_STOP=1 -d models -c 'CREATE EXTENSION pg_doris'
+exec python3 "$REPO/tests/models/models.py" "$@"

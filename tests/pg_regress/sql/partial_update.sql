@@ -1,0 +1,169 @@
+-- Partial updates: an INSERT or COPY of some columns leaves the others as they are.
+CREATE SCHEMA partial_update;
+SET search_path = partial_update, doris, public;
+SET default_table_access_method = doris;
+
+-- Without the setting a missing column gets its default.
+CREATE TABLE whole (k int, v1 int, v2 int DEFAULT 7) WITH (unique_key = 'k');
+INSERT INTO whole VALUES (1, 1, 1);
+INSERT INTO whole (k, v1) VALUES (1, 2);
+SELECT * FROM whole;
+
+-- With it, the others stay; a deleted key counts as new.
+SET doris.partial_update = on;
+CREATE TABLE t (k int, v1 int, v2 int) WITH (unique_key = 'k');
+INSERT INTO t VALUES (1, 1, 1);
+INSERT INTO t (k, v1) VALUES (1, 5);
+SELECT * FROM t;
+DELETE FROM t WHERE k = 1;
+INSERT INTO t (k, v1) VALUES (1, 2);
+SELECT * FROM t;
+
+-- Order of columns, several rows of a key in one statement, expressions, NULL and DEFAULT.
+CREATE TABLE wide (a int, b text, c int DEFAULT 9, d text NOT NULL, e int, f jsonb NOT NULL DEFAULT '{}') WITH (unique_key = 'a, b');
+INSERT INTO wide VALUES (1, 'x', 1, 'one', 1, '[1]'), (2, 'y', 2, 'two', 2, '[2]');
+INSERT INTO wide (e, b, a) VALUES (10, 'x', 1), (11, 'x', 1), (20, 'y', 2);
+INSERT INTO wide (a, b, c) VALUES (1, 'x', DEFAULT), (2, 'y', NULL);
+INSERT INTO wide (a, b, d) SELECT a, b, d || '!' FROM wide RETURNING *;
+SELECT * FROM wide ORDER BY a;
+INSERT INTO wide (a, b, c, d) VALUES (3, 'z', 3, 'three');
+INSERT INTO wide VALUES (4, 'w');
+INSERT INTO wide (a, b, c) VALUES (5, 'v', 5);
+INSERT INTO wide (a, c) VALUES (1, 5);
+INSERT INTO wide (a, b, d) VALUES (1, 'x', NULL);
+SELECT * FROM wide ORDER BY a;
+
+-- COPY.
+COPY wide (a, b, e) FROM stdin;
+1	x	100
+\.
+COPY t (v2, k) FROM stdin;
+22	1
+33	3
+\.
+SELECT * FROM t ORDER BY k;
+
+-- New keys as errors.
+SET doris.partial_update_new_key = error;
+INSERT INTO t (k, v1) VALUES (1, 3), (3, 3);
+INSERT INTO t (k, v1) VALUES (1, 4), (4, 4);
+COPY t (k, v1) FROM stdin;
+5	5
+\.
+INSERT INTO t VALUES (6, 6, 6);
+RESET doris.partial_update_new_key;
+SELECT * FROM t ORDER BY k;
+
+-- Bulk loads: within the batch, against heap rows and segments.
+CREATE TABLE bulk (k int, a int, b text, c int NOT NULL DEFAULT 0) WITH (unique_key = 'k');
+SET doris.rows_to_heap = 0;
+INSERT INTO bulk SELECT g, g, 'b' || g, g FROM generate_series(1, 3000) g;
+RESET doris.rows_to_heap;
+INSERT INTO bulk SELECT g, g, 'b' || g, g FROM generate_series(3001, 3100) g;
+SET doris.rows_to_heap = 0;
+INSERT INTO bulk (k, a) SELECT 1 + g % 4000, -g FROM generate_series(0, 7999) g;
+INSERT INTO bulk (k, b) SELECT g, 'new ' || g FROM generate_series(2, 5000, 2) g;
+RESET doris.rows_to_heap;
+SELECT count(*), sum(a), sum(c), count(b), count(*) FILTER (WHERE b LIKE 'new%') FROM bulk;
+SELECT * FROM bulk WHERE k IN (1, 2, 3050, 3999, 4000, 4999, 5000) ORDER BY k;
+
+-- Concurrent batches meet in tests/isolation. In one transaction:
+BEGIN;
+INSERT INTO t (k, v1) VALUES (7, 1);
+SAVEPOINT s;
+INSERT INTO t (k, v2) VALUES (7, 2);
+SELECT * FROM t WHERE k = 7;
+ROLLBACK TO s;
+SELECT * FROM t WHERE k = 7;
+SET LOCAL doris.partial_update = off;
+INSERT INTO t (k, v2) VALUES (7, 3);
+SELECT * FROM t WHERE k = 7;
+ROLLBACK;
+
+-- Sequences: where it is named it decides, else the old one stays.
+CREATE TABLE seqs (k int, v1 int, v2 int, seq int) WITH (unique_key = 'k', sequence = 'seq');
+INSERT INTO seqs VALUES (1, 1, 1, 10);
+INSERT INTO seqs (k, v1) VALUES (1, 2);
+INSERT INTO seqs (k, v2, seq) VALUES (1, 3, 9);
+INSERT INTO seqs (k, v2, seq) VALUES (1, 4, 10);
+SELECT * FROM seqs;
+INSERT INTO seqs (k, v1, seq) VALUES (1, 5, NULL);
+INSERT INTO seqs (k, v1, seq) VALUES (1, 6, 11), (1, 7, 8);
+SELECT * FROM seqs;
+
+-- Generated columns and constraints see the whole row.
+CREATE TABLE computed (k int, a int DEFAULT 1, b int DEFAULT 2, s int GENERATED ALWAYS AS (a + b) STORED, CHECK (a + b < 100)) WITH (unique_key = 'k');
+INSERT INTO computed VALUES (1, 10, 20);
+INSERT INTO computed (k, a) VALUES (1, 50);
+INSERT INTO computed (k, b) VALUES (1, 50);
+SELECT * FROM computed;
+
+-- Prepared statements follow the setting of the moment.
+PREPARE change(int, int) AS INSERT INTO t (k, v1) VALUES ($1, $2);
+INSERT INTO t VALUES (8, 8, 8);
+EXECUTE change(8, 9);
+SELECT * FROM t WHERE k = 8;
+SET doris.partial_update = off;
+EXECUTE change(8, 10);
+SELECT * FROM t WHERE k = 8;
+PREPARE required(int, int) AS INSERT INTO wide (a, b, e) VALUES ($1, 'x', $2);
+EXECUTE required(1, 5);
+SET doris.partial_update = on;
+EXECUTE required(1, 5);
+SET doris.partial_update = off;
+EXECUTE required(1, 6);
+SELECT * FROM wide WHERE a = 1;
+
+-- Other tables know nothing of the setting.
+SET doris.partial_update = on;
+CREATE TABLE heap_table (k int PRIMARY KEY, v int DEFAULT 1) USING heap;
+INSERT INTO heap_table (k) VALUES (1);
+CREATE TABLE duplicates (k int, v int DEFAULT 1) WITH (duplicate_key = 'k');
+INSERT INTO duplicates (k) VALUES (1), (1);
+SELECT * FROM duplicates;
+CREATE TABLE sums (k int, s int, m int DEFAULT 5) WITH (aggregate_key = 'k', sum = 's', max = 'm');
+INSERT INTO sums VALUES (1, 1, 1);
+INSERT INTO sums (k, s) VALUES (1, 2);
+SELECT * FROM sums;
+
+-- Partitions, views, two targets in one statement.
+CREATE TABLE parted (k int, a int, b int) PARTITION BY RANGE (k);
+CREATE TABLE parted_1 PARTITION OF parted FOR VALUES FROM (0) TO (100) WITH (unique_key = 'k');
+CREATE TABLE parted_2 (b int, k int NOT NULL, a int);
+DROP TABLE parted_2;
+CREATE TABLE parted_2 (dropped int, k int, b int, a int);
+ALTER TABLE parted_2 DROP COLUMN dropped;
+DROP TABLE parted_2;
+CREATE TABLE parted_2 (k int, b int, a int) WITH (unique_key = 'k');
+ALTER TABLE parted ATTACH PARTITION parted_2 FOR VALUES FROM (100) TO (200);
+INSERT INTO parted VALUES (1, 1, 1), (101, 1, 1);
+INSERT INTO parted (k, a) VALUES (1, 2), (101, 2);
+SELECT * FROM parted ORDER BY k;
+CREATE VIEW seen AS SELECT v2 AS y, k AS x FROM t;
+INSERT INTO seen (x, y) VALUES (8, 88);
+SELECT * FROM t WHERE k = 8;
+WITH first AS (INSERT INTO t (k, v1) VALUES (8, 1)), second AS (INSERT INTO t (k, v2) VALUES (8, 1)) SELECT 1;
+
+-- Each row its own columns.
+RESET doris.partial_update;
+CREATE TABLE flexible (k int, a int DEFAULT 9, b int NOT NULL, c int) WITH (unique_key = 'k');
+INSERT INTO flexible VALUES (1, 1, 1, 1);
+SELECT doris.upsert_json('flexible', '[{"k": 1, "a": 5}, {"k": 1, "c": null}, {"k": 2, "b": 7}]');
+SELECT * FROM flexible ORDER BY k;
+SELECT doris.upsert_json('flexible', '{"k": 3, "a": 1}');
+SELECT doris.upsert_json('flexible', E'{"k": 2, "unknown": 1}\n{"k": 1, "__DORIS_DELETE_SIGN__": 1}\n{"k": 1, "b": 8}\n\n{"k": 2, "c": 3, "a": 3}');
+SELECT * FROM flexible ORDER BY k;
+SELECT doris.upsert_json('flexible', '[{"a": 1}]');
+SELECT doris.upsert_json('flexible', '[{"k": 1}, 5]');
+SELECT doris.upsert_json('flexible', '{"k": 4, "b": 1, "__DORIS_DELETE_SIGN__": 1}'::jsonb);
+SELECT doris.upsert_json('heap_table', '{"k": 4}');
+SELECT doris.upsert_json('seqs', '[{"k": 1, "v1": 100, "seq": 5}, {"k": 1, "v2": 100, "seq": null}, {"k": 1, "v1": 9}, {"k": 1, "seq": 12, "v2": 12}]');
+SELECT * FROM seqs;
+SELECT doris.upsert_json('seqs', '{"k": 1, "seq": 11, "__DORIS_DELETE_SIGN__": 1}');
+SELECT * FROM seqs;
+SELECT doris.upsert_json('seqs', '{"k": 1, "seq": 12, "__DORIS_DELETE_SIGN__": 1}');
+SELECT * FROM seqs;
+SHOW doris.partial_update;
+CREATE TABLE digits (k numeric, v numeric) WITH (unique_key = 'k');
+SELECT doris.upsert_json('digits', '{"k": 12345678901234567890123456789.5, "v": 0.1000000000000000000000000001}');
+SELECT * FROM digits;

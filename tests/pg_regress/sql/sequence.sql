@@ -1,0 +1,126 @@
+-- The sequence column: the larger sequence stays, whatever the order of arrival; the later of two equals; NULL is
+-- the smallest. And the delete sign of loaded rows.
+CREATE SCHEMA sequence;
+SET search_path = sequence, doris, public;
+SET default_table_access_method = doris;
+
+-- Arrivals one by one.
+CREATE TABLE arrivals (k int, v text, seq int) WITH (unique_key = 'k', sequence = 'seq');
+INSERT INTO arrivals VALUES (1, 'a', NULL);
+INSERT INTO arrivals VALUES (1, 'b', 100);
+INSERT INTO arrivals VALUES (1, 'c', NULL);
+INSERT INTO arrivals VALUES (2, 'a', NULL);
+INSERT INTO arrivals VALUES (2, 'b', -10);
+INSERT INTO arrivals VALUES (2, 'c', 110);
+INSERT INTO arrivals VALUES (2, 'd', 100);
+INSERT INTO arrivals VALUES (3, 'a', NULL);
+INSERT INTO arrivals VALUES (3, 'b', 0);
+INSERT INTO arrivals VALUES (3, 'c', NULL);
+INSERT INTO arrivals VALUES (4, 'a', NULL);
+INSERT INTO arrivals VALUES (4, 'b', NULL);
+SELECT * FROM arrivals ORDER BY k;
+
+-- The same in one statement, and through a bulk load.
+TRUNCATE arrivals;
+INSERT INTO arrivals VALUES (1, 'a', NULL), (1, 'b', 100), (1, 'c', NULL), (2, 'a', NULL), (2, 'b', -10), (2, 'c', 110),
+  (2, 'd', 100), (3, 'a', NULL), (3, 'b', 0), (3, 'c', NULL), (4, 'a', NULL), (4, 'b', NULL);
+SELECT * FROM arrivals ORDER BY k;
+TRUNCATE arrivals;
+SET doris.rows_to_heap = 0;
+INSERT INTO arrivals VALUES (1, 'a', NULL), (1, 'b', 100), (1, 'c', NULL), (2, 'a', NULL), (2, 'b', -10), (2, 'c', 110),
+  (2, 'd', 100), (3, 'a', NULL), (3, 'b', 0), (3, 'c', NULL), (4, 'a', NULL), (4, 'b', NULL);
+SELECT * FROM arrivals ORDER BY k;
+-- Against segments: older, equal, newer.
+COPY arrivals FROM stdin;
+1	older	99
+2	equal	110
+3	newer	1
+4	\N	\N
+5	new	\N
+\.
+SELECT * FROM arrivals ORDER BY k;
+RESET doris.rows_to_heap;
+INSERT INTO arrivals VALUES (1, 'older', 99), (2, 'newer', 111), (3, 'equal', 1) RETURNING *;
+SELECT * FROM arrivals ORDER BY k;
+
+-- A load must give the sequence.
+INSERT INTO arrivals (k, v) VALUES (9, 'x');
+COPY arrivals (k, v) FROM stdin;
+9	x
+\.
+SET doris.require_sequence_in_insert = off;
+INSERT INTO arrivals (k, v) VALUES (9, 'x'), (1, 'loses');
+SELECT * FROM arrivals WHERE k IN (1, 9) ORDER BY k;
+RESET doris.require_sequence_in_insert;
+CREATE TABLE stamped (k int, v text, at timestamp DEFAULT current_timestamp) WITH (unique_key = 'k', sequence = 'at');
+INSERT INTO stamped (k, v) VALUES (1, 'now');
+INSERT INTO stamped VALUES (1, 'old', '2000-01-01');
+INSERT INTO stamped VALUES (1, 'future', '2999-01-01');
+INSERT INTO stamped (k, v) VALUES (1, 'now');
+SELECT * FROM stamped;
+
+-- UPDATE and DELETE are ordinary ones.
+UPDATE arrivals SET seq = 1 WHERE k = 1;
+INSERT INTO arrivals VALUES (1, 'after', 2);
+DELETE FROM arrivals WHERE k = 2;
+INSERT INTO arrivals VALUES (2, 'again', 0);
+SELECT * FROM arrivals ORDER BY k;
+
+-- A delete sign deletes what its sequence is not below.
+CREATE TABLE signs (k int, v text, seq int, gone boolean DEFAULT false) WITH (unique_key = 'k', sequence = 'seq', delete_sign = 'gone');
+INSERT INTO signs VALUES (1, 'a', 5), (1, 'b', 5), (1, 'c', 4);
+INSERT INTO signs VALUES (1, '', 4, true);
+SELECT * FROM signs;
+INSERT INTO signs VALUES (1, '', 5, true) RETURNING *;
+SELECT * FROM signs;
+SET doris.rows_to_heap = 0;
+COPY signs FROM stdin;
+1	a	5	f
+1	b	5	f
+1	c	4	f
+1		4	t
+2	a	1	f
+2		2	t
+2	late	1	f
+3		1	t
+3	a	1	f
+4	a	1	f
+4		1	t
+\.
+SELECT * FROM signs ORDER BY k;
+COPY signs FROM stdin;
+1		5	t
+3	a2	0	f
+5		9	t
+\.
+SELECT * FROM signs ORDER BY k;
+RESET doris.rows_to_heap;
+CREATE TABLE plain_signs (k int, v text, gone smallint) WITH (unique_key = 'k', delete_sign = 'gone');
+INSERT INTO plain_signs VALUES (1, 'a', 0), (2, 'b', NULL), (3, 'c', 0);
+INSERT INTO plain_signs VALUES (1, NULL, 1), (4, NULL, 1), (3, 'c2', 0);
+SELECT * FROM plain_signs ORDER BY k;
+
+-- Types of sequences.
+CREATE TABLE big (k int, seq bigint) WITH (unique_key = 'k', sequence = 'seq');
+CREATE TABLE small (k int, seq smallint) WITH (unique_key = 'k', sequence = 'seq');
+CREATE TABLE days (k int, seq date) WITH (unique_key = 'k', sequence = 'seq');
+CREATE TABLE times (k int, seq timestamptz) WITH (unique_key = 'k', sequence = 'seq');
+CREATE TABLE decimals (k int, seq numeric(20,3)) WITH (unique_key = 'k', sequence = 'seq');
+CREATE TABLE numerics (k int, seq numeric) WITH (unique_key = 'k', sequence = 'seq');
+INSERT INTO big VALUES (1, 9000000000), (1, 8000000000); INSERT INTO big VALUES (1, 8500000000);
+INSERT INTO small VALUES (1, 3), (1, -2); INSERT INTO small VALUES (1, 2);
+INSERT INTO days VALUES (1, '2024-03-01'), (1, '2024-02-01'); INSERT INTO days VALUES (1, '-infinity');
+INSERT INTO times VALUES (1, '2024-03-01 00:00+00'), (1, '2024-02-01 00:00+00'); INSERT INTO times VALUES (1, '-infinity');
+INSERT INTO decimals VALUES (1, 10.5), (1, 9.999); INSERT INTO decimals VALUES (1, 10.499);
+INSERT INTO numerics VALUES (1, 1e30), (1, 9e29); INSERT INTO numerics VALUES (1, 'NaN'), (1, 1e31);
+SELECT big.seq, small.seq, days.seq, decimals.seq, numerics.seq FROM big, small, days, decimals, numerics;
+SELECT seq = '2024-03-01 00:00+00' FROM times;
+
+-- The options are fixed.
+ALTER TABLE arrivals RESET (sequence);
+ALTER TABLE arrivals DROP COLUMN seq;
+ALTER TABLE signs SET (delete_sign = 'v');
+ALTER TABLE arrivals RENAME COLUMN seq TO version;
+SELECT reloptions FROM pg_class WHERE oid = 'arrivals'::regclass;
+INSERT INTO arrivals VALUES (1, 'older', 1);
+SELECT * FROM arrivals WHERE k = 1;
