@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # From nothing to a running server with columnar tables: builds the extension, starts a private cluster, loads
-# TPC-H into doris and heap tables, compares sizes and query times, and leaves the server running.
+# TPC-H into doris and heap tables, compares sizes and query times, shows live mirrors of heap tables (demo-mirror.sh),
+# and leaves the server running.
 #   scripts/demo.sh
 # SCALE (0.1) is TPC-H's scale factor; NO_BUILD=1 takes the extension as installed.
 # shellcheck source=scripts/lib.sh
@@ -48,6 +49,9 @@ for query in q01 q03 q05 q06 q09 q12 q18; do
   done
   printf '\n'
 done
+
+step "live mirrors"
+"$REPO/scripts/demo-mirror.sh"
 
 cat <<TEXT
 
