@@ -165,3 +165,24 @@ def native_subscriptions_fill_and_follow_tables(options, directory):
     until(lambda: source.value(f"SELECT bool_and(confirmed_flush_lsn >= '{lsn}') FROM pg_replication_slots") == "t", "catching up")
     same(source, target, [("keyed", "keyed"), ("logged", "logged")])
     target.query("DROP SUBSCRIPTION s")
+
+
+@scenario
+def a_transaction_larger_than_all_queues_arrives_from_another_server(options, directory):
+    """While it is applied, for longer than the source waits for a sign of life, the stream is not given up."""
+    source = start(directory, options, "source", options.port, "wal_sender_timeout = 2s")
+    mirror = start(directory, options, "mirror", options.port + 1, "wal_receiver_timeout = 2s")
+    source.query("CREATE TABLE t (id int PRIMARY KEY, v text, n int)")
+    mirror.query(f"SELECT doris.create_sync('far', '{conninfo(source)}', options => '{{\"access_method\": \"{options.am}\"}}')")
+    wait_for(mirror, "far")
+    source.query("BEGIN; INSERT INTO t SELECT i, 'row ' || i, 0 FROM generate_series(1, 150000) i; SAVEPOINT s; DELETE FROM t;"
+                 " ROLLBACK TO s; UPDATE t SET n = id WHERE id % 2 = 0; DELETE FROM t WHERE id % 10 = 1; COMMIT")
+    # A reader's lock on the mirror's definition holds the worker up for longer than both patiences.
+    with mirror.session() as session:
+        session.query("BEGIN; LOCK TABLE t IN ACCESS EXCLUSIVE MODE")
+        source.query("UPDATE t SET n = n + 1")
+        time.sleep(5)
+        session.query("COMMIT")
+    wait_for(mirror, "far")
+    same(source, mirror, [("t", "t")])
+    check(mirror.query("SELECT last_error FROM doris.syncs") == [[""]], "the stream was given up")

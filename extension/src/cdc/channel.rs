@@ -20,6 +20,16 @@ pub(crate) enum Received<'a> {
     Closed,
 }
 
+/// What became of an attempt to send.
+pub(crate) enum Tried {
+    /// It is sent.
+    Sent,
+    /// The queue is full.
+    Full,
+    /// The receiver is gone.
+    Closed,
+}
+
 impl Channel {
     /// Makes the queue; this process receives. Returns the handle the sender needs.
     pub(crate) fn create() -> (Channel, u32) {
@@ -86,6 +96,20 @@ impl Channel {
             )
         };
         result == pg_sys::shm_mq_result::SHM_MQ_SUCCESS
+    }
+
+    /// Sends a parcel, or as much of it as there is room for: then the same parcel has to be offered again.
+    pub(crate) fn try_send(&mut self, parcel: &[u8]) -> Tried {
+        // SAFETY: as in `send`.
+        let result = unsafe {
+            let bytes = parcel.as_ptr().cast();
+            pg_sys::shm_mq_send(self.queue, parcel.len(), bytes, true, true)
+        };
+        match result {
+            pg_sys::shm_mq_result::SHM_MQ_SUCCESS => Tried::Sent,
+            pg_sys::shm_mq_result::SHM_MQ_WOULD_BLOCK => Tried::Full,
+            _ => Tried::Closed,
+        }
     }
 
     /// Looks for a parcel without waiting.

@@ -7,7 +7,7 @@
 //! in which nothing can be written.)
 use super::board;
 use super::catalogue::{self, slot_name};
-use super::channel::Channel;
+use super::channel::{Channel, Tried};
 use super::session::{caught, check_interrupts, start_worker, transaction, wait};
 use doris_cdc::{frame, Lsn};
 use pgrx::prelude::*;
@@ -49,12 +49,31 @@ impl Sender {
         self.parcel.clear();
     }
 
-    /// Sends what is there, and how far the WAL has been decoded, if that is news.
-    pub(crate) fn flush_at(&mut self, decoded: Lsn) {
+    /// Sends what is there if there is room. False if it has to be tried again before anything is added.
+    pub(crate) fn try_flush(&mut self) -> bool {
+        if self.parcel.is_empty() {
+            return true;
+        }
+        match self.channel.try_send(&self.parcel) {
+            Tried::Sent => self.parcel.clear(),
+            Tried::Full => return false,
+            // SAFETY: the regular end of a process.
+            Tried::Closed => unsafe { pg_sys::proc_exit(0) },
+        }
+        true
+    }
+
+    /// Adds how far the WAL has been decoded, if that is news.
+    pub(crate) fn note(&mut self, decoded: Lsn) {
         if decoded > self.progress {
             self.progress = decoded;
             frame::put_progress(&mut self.parcel, decoded);
         }
+    }
+
+    /// Sends what is there, and how far the WAL has been decoded.
+    fn flush_at(&mut self, decoded: Lsn) {
+        self.note(decoded);
         self.flush();
     }
 }

@@ -16,6 +16,9 @@ use std::time::{Duration, Instant};
 const REPORT_SECONDS: u64 = 10;
 /// What became durable is reported at most this often.
 const REPORT_MS: u128 = 100;
+/// While the applying process has no room for more, the source hears from us this often: it gives up on receivers
+/// that are silent, and a large transaction would begin anew each time.
+const BUSY_REPORT_MS: u128 = 1000;
 
 /// The receiving process.
 #[pg_guard]
@@ -37,15 +40,21 @@ fn receive(arguments: &Arguments) {
     };
     loop {
         check_interrupts();
-        let entry = board::get(arguments.db, arguments.sync).unwrap_or_default();
-        if entry.worker_pid != arguments.worker {
-            // SAFETY: the regular end of a process.
-            unsafe { pg_sys::proc_exit(0) };
-        }
-        receiver.take_all();
-        receiver.report(Lsn(entry.flushed), false);
-        receiver.check_silence(Lsn(entry.flushed));
+        receiver.take_all(arguments);
+        let flushed = flushed(arguments);
+        receiver.report(flushed, false);
+        receiver.check_silence(flushed);
     }
+}
+
+/// What is durable in the mirrors. Ends this process if it has no worker any more.
+fn flushed(arguments: &Arguments) -> Lsn {
+    let entry = board::get(arguments.db, arguments.sync).unwrap_or_default();
+    if entry.worker_pid != arguments.worker {
+        // SAFETY: the regular end of a process.
+        unsafe { pg_sys::proc_exit(0) };
+    }
+    Lsn(entry.flushed)
 }
 
 fn connect(arguments: &Arguments, sync: &Sync) -> Connection {
@@ -78,7 +87,7 @@ struct Receiver {
 
 impl Receiver {
     /// Takes what has arrived, and waits a little if that is nothing.
-    fn take_all(&mut self) {
+    fn take_all(&mut self, arguments: &Arguments) {
         loop {
             match self.connection.receive() {
                 Arrived::Bytes(bytes) => {
@@ -91,22 +100,33 @@ impl Receiver {
                             if answer {
                                 self.reported = (Lsn(u64::MAX), Lsn(u64::MAX));
                             }
-                            sender().flush_at(end);
-                            return;
+                            sender().note(end);
+                            return self.flush(arguments);
                         }
                     }
                     if sender().parcel.len() >= PARCEL_BYTES {
-                        sender().flush();
-                        return;
+                        return self.flush(arguments);
                     }
                 }
                 Arrived::Nothing(socket) => {
-                    sender().flush();
+                    self.flush(arguments);
                     wait_for_socket(socket, REPORT_MS as i64);
                     return;
                 }
                 Arrived::End => error!("the source ended the stream"),
             }
+        }
+    }
+
+    /// Hands over what has arrived; waits while there is no room, and lets the source know that this is alive.
+    fn flush(&mut self, arguments: &Arguments) {
+        while !sender().try_flush() {
+            let flushed = flushed(arguments);
+            if self.reported_at.elapsed().as_millis() >= BUSY_REPORT_MS {
+                self.tell(flushed, false);
+            }
+            wait_for_socket(pg_sys::PGINVALID_SOCKET, REPORT_MS as i64);
+            (self.heard_at, self.asked) = (Instant::now(), false);
         }
     }
 
@@ -120,8 +140,13 @@ impl Receiver {
         if !(ask || asked_for || news || since.as_secs() >= REPORT_SECONDS) {
             return;
         }
-        let message = stream::report(now.0, now.1, board::now_us(), ask);
-        self.connection.send(&message);
+        self.tell(flushed, ask);
+    }
+
+    fn tell(&mut self, flushed: Lsn, ask: bool) {
+        let now = (self.received.max(flushed), flushed);
+        self.connection
+            .send(&stream::report(now.0, now.1, board::now_us(), ask));
         (self.reported, self.reported_at) = (now, Instant::now());
     }
 

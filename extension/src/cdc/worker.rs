@@ -66,6 +66,8 @@ pub extern "C-unwind" fn doris_sync_worker_main(_argument: pg_sys::Datum) {
         (c"search_path", c""),
         (c"row_security", c"off"),
         (c"synchronous_commit", c"off"),
+        // With what is pending and what is cached, a worker stays below 256 MB.
+        (c"doris.load_memory", c"64MB"),
         (c"statement_timeout", c"0"),
         (c"lock_timeout", c"0"),
         (c"idle_in_transaction_session_timeout", c"0"),
@@ -448,6 +450,8 @@ struct Applier {
     progress: Lsn,
     /// The stream may carry binary values.
     binary: bool,
+    /// A connection that may soon be needed again.
+    source: Option<Source>,
     /// Positions committed and the ends of their local commit records, not known to be on disk yet.
     unflushed: VecDeque<(Lsn, u64)>,
 }
@@ -472,6 +476,7 @@ impl Applier {
             applied,
             progress: Lsn(0),
             binary: true,
+            source: None,
             unflushed: VecDeque::new(),
         }
     }
@@ -549,9 +554,9 @@ impl Applier {
                 return false;
             }
         }
-        let mut source = None;
+        let mut source = self.source.take();
         if self.sync.matching || self.sync.connection.is_some() {
-            let source = source.insert(Source::open(&self.sync));
+            let source = source.get_or_insert_with(|| Source::open(&self.sync));
             if join::look(&self.sync, source) {
                 board::update(self.db, self.sync.id, |e| e.generation += 1);
             }
@@ -692,9 +697,10 @@ impl Applier {
         self.batch_began.get_or_insert_with(Instant::now);
         WORKING_ON.set(relation);
         let (id, owner) = (self.sync.id, self.sync.owner);
-        let mut source = Source::open(&self.sync);
+        // At the beginning of a stream each table is looked up: not with a connection each.
+        let source = self.source.get_or_insert_with(|| Source::open(&self.sync));
         let followed = with_snapshot(|| {
-            let followed = follow::follow(id, owner, &mut source, mirror);
+            let followed = follow::follow(id, owner, source, mirror);
             match &followed {
                 Ok(Followed::InStep) => {}
                 Ok(Followed::Refill) => {
