@@ -6,6 +6,8 @@
 //! would be parsed, planned and converted row by row.
 use super::load_shell::Load;
 use super::target::{Pending, Plan};
+use crate::keys::bulk::{delete_keys, Batch};
+use crate::write::column::Column;
 use doris_cdc::fold::{Change, Net};
 use doris_cdc::pgoutput::{Tuple, Value};
 use pgrx::prelude::*;
@@ -13,6 +15,9 @@ use std::ffi::CStr;
 
 /// Rows inserted at a time, and after which the memory of converted values is given back.
 pub(super) const ROWS_AT_ONCE: usize = 1000;
+
+/// From here on it pays to look for all keys of a fold at once.
+const DELETES_AT_ONCE: usize = 100;
 
 extern "C-unwind" {
     fn ExecComputeStoredGenerated(
@@ -128,25 +133,23 @@ pub(crate) fn write(target: u32, plan: &Plan) -> u64 {
         let mut opened = Opened::open(target, &plan.attributes);
         match (&plan.pending, &plan.key) {
             (Pending::Keyed(fold), Some((index, positions))) => {
-                let mut counts = [0usize; 3];
-                fold.net().for_each(|n| {
-                    counts[match n {
-                        Net::Delete { .. } => 0,
-                        Net::Update { .. } => 1,
-                        Net::Insert(_) => 2,
-                    }] += 1;
-                });
-                if counts[0] + counts[1] > 0 {
+                let upserts = opened.upserts();
+                let mut work = Work::default();
+                fold.net().for_each(|n| work.count(&n, upserts));
+                if upserts && work.deletes >= DELETES_AT_ONCE && !opened.has_triggers() {
+                    opened.pass(|o| o.delete_keys(fold.net(), *index, positions));
+                } else if work.deletes > 0 {
                     opened.pass(|o| o.change_found(fold.net(), *index, positions, true));
-                    opened.pass(|o| o.change_found(fold.net(), *index, positions, false));
                 }
-                if counts[2] > 0 {
-                    let rows = fold.net().filter_map(|n| {
-                        if let Net::Insert(row) = n {
-                            Some(row)
-                        } else {
-                            None
-                        }
+                if work.updates > 0 {
+                    let updates = fold.net().filter(|n| !is_upsert(n, upserts));
+                    opened.pass(|o| o.change_found(updates, *index, positions, false));
+                }
+                if work.inserts > 0 {
+                    let rows = fold.net().filter_map(|n| match n {
+                        Net::Insert(row) => Some(row),
+                        Net::Update { row, .. } if is_upsert(&n, upserts) => Some(row),
+                        _ => None,
                     });
                     opened.pass(|o| o.insert_all(rows));
                 }
@@ -176,6 +179,29 @@ pub(crate) fn write(target: u32, plan: &Plan) -> u64 {
         opened.close();
         missing
     }
+}
+
+/// What a fold asks for.
+#[derive(Default)]
+struct Work {
+    deletes: usize,
+    updates: usize,
+    inserts: usize,
+}
+
+impl Work {
+    fn count(&mut self, net: &Net<'_>, upserts: bool) {
+        match net {
+            Net::Delete { .. } => self.deletes += 1,
+            Net::Update { .. } if !is_upsert(net, upserts) => self.updates += 1,
+            Net::Update { .. } | Net::Insert(_) => self.inserts += 1,
+        }
+    }
+}
+
+/// Whether an update is as good as an insert: the mirror replaces rows by key, and the new row is there as a whole.
+fn is_upsert(net: &Net<'_>, upserts: bool) -> bool {
+    upserts && matches!(net, Net::Update { row, .. } if !row.has_unchanged())
 }
 
 /// Empties a mirror.
@@ -242,6 +268,11 @@ impl Opened {
         }
     }
 
+    /// Whether an insert replaces the row of its key.
+    fn upserts(&self) -> bool {
+        crate::keys::model::of(self.rel).is_some()
+    }
+
     /// Runs one pass as a command of its own, which sees the passes before.
     pub(super) unsafe fn pass(&mut self, f: impl FnOnce(&mut Self)) {
         // SAFETY: the frame PostgreSQL puts around every command that writes.
@@ -258,6 +289,76 @@ impl Opened {
             (*self.estate).es_snapshot = std::ptr::null_mut();
             pg_sys::PopActiveSnapshot();
             pg_sys::CommandCounterIncrement();
+        }
+    }
+
+    unsafe fn has_triggers(&self) -> bool {
+        // SAFETY: the executor's description of the relation.
+        unsafe { !(*self.rri).ri_TrigDesc.is_null() }
+    }
+
+    /// Deletes the rows of all keys at once, from a mirror that has one row a key.
+    unsafe fn delete_keys<'a>(
+        &mut self,
+        net: impl Iterator<Item = Net<'a>>,
+        index: pg_sys::Oid,
+        positions: &[usize],
+    ) {
+        let Some(model) = crate::keys::model::of(self.rel) else {
+            error!("the mirror has no unique key");
+        };
+        // SAFETY: the index is the relation's; values of the key columns live until they have been pushed.
+        unsafe {
+            let index = Lookup::open(self.rel, index);
+            let places = model.columns.iter().map(|c| {
+                let at = index
+                    .attributes
+                    .iter()
+                    .position(|a| *a as u16 == c.attr.number);
+                at.map_or_else(
+                    || error!("the mirror's key is not its model's"),
+                    |at| positions[at],
+                )
+            });
+            let places: Vec<usize> = places.collect();
+            index.close();
+            let converters: Vec<usize> = model
+                .columns
+                .iter()
+                .map(|c| {
+                    let wanted = usize::from(c.attr.number) - 1;
+                    let found = self.converters.iter().position(|c| c.attribute == wanted);
+                    found.unwrap_or_else(|| error!("the stream lacks a column of the key"))
+                })
+                .collect();
+            let mut columns: Vec<Column> = model
+                .columns
+                .iter()
+                .map(|c| Column::new(c.attr.kind))
+                .collect();
+            let mut keys = 0;
+            for change in net {
+                let Net::Delete { key } = change else {
+                    continue;
+                };
+                for (i, column) in columns.iter_mut().enumerate() {
+                    let value = key.values().nth(places[i]).unwrap_or(Value::Null);
+                    let datum = self.convert(converters[i], value);
+                    column.push(datum.unwrap_or(pg_sys::Datum::null()), datum.is_none());
+                }
+                keys += 1;
+                if keys % ROWS_AT_ONCE == 0 {
+                    self.reset_values();
+                }
+            }
+            self.reset_values();
+            let columns = columns
+                .into_iter()
+                .map(|c| (c.kind(), c.finish()))
+                .collect();
+            let batch = Batch::fold(&model, columns, true);
+            let deleted = delete_keys(self.rel, &model, &batch, (*self.estate).es_output_cid);
+            self.missing += keys.saturating_sub(deleted) as u64;
         }
     }
 

@@ -10,8 +10,8 @@ use doris_cdc::pattern::Selection;
 use pgrx::prelude::*;
 use pgrx::JsonB;
 
-const OPTIONS: [&str; 3] = ["access_method", "overwrite", "connect"];
-const OVERRIDES: [&str; 3] = ["target", "key", "access_method"];
+const OPTIONS: [&str; 4] = ["access_method", "model", "overwrite", "connect"];
+const OVERRIDES: [&str; 4] = ["target", "key", "access_method", "model"];
 
 /// Creates a sync of all tables that match, now and later, and returns its name.
 #[pg_extern(sql = r#"

@@ -282,7 +282,7 @@ fn decode_record(ctx: *mut pg_sys::LogicalDecodingContext) {
             error!("could not read WAL: {text}");
         }
         if !record.is_null() {
-            LogicalDecodingProcessRecord(ctx, (*ctx).reader);
+            crate::pg::raw::guarded(|| LogicalDecodingProcessRecord(ctx, (*ctx).reader));
         }
     }
 }

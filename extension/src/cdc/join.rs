@@ -196,6 +196,9 @@ fn register(sync: &Sync, source: &mut Source, table: &SourceTable) {
         columns: &columns,
         key: &key,
         access_method: method,
+        model: settings["model"]
+            .as_str()
+            .or_else(|| sync.options["model"].as_str()),
         overwrite: inherited || sync.options["overwrite"].as_bool() == Some(true),
     };
     let oid = as_role(sync.owner, || {

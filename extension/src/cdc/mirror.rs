@@ -13,6 +13,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) columns: &'a [SourceColumn],
     pub(crate) key: &'a [String],
     pub(crate) access_method: Option<&'a str>,
+    /// `unique_key` or `none`; by default the first where it is possible.
+    pub(crate) model: Option<&'a str>,
     /// Rows that a table holds already may be thrown away.
     pub(crate) overwrite: bool,
 }
@@ -47,12 +49,60 @@ fn create(name: &str, wanted: &Wanted<'_>) {
         Some(method) => method.to_owned(),
         None => "doris".into(),
     };
+    let keyed = match wanted.model {
+        Some("unique_key") => true,
+        Some("none") => false,
+        None => method == "doris" && can_be_unique_key(wanted),
+        Some(other) => refuse!(
+            ERRCODE_INVALID_PARAMETER_VALUE,
+            format!("a mirror cannot have the model \"{other}\""),
+            "Known are unique_key and none."
+        ),
+    };
+    let options = if keyed {
+        format!(" WITH (unique_key = '{}')", wanted.key.join(", "))
+    } else {
+        String::new()
+    };
     let sql = format!(
-        "CREATE TABLE {name} ({}) USING {}",
+        "CREATE TABLE {name} ({}) USING {}{options}",
         parts.join(", "),
         quoted(&method)
     );
     execute(&sql, &[]);
+}
+
+/// Whether rows can be replaced by key in bulk: the key columns come first, in their order, and have types and names
+/// that a unique key takes without doubt.
+fn can_be_unique_key(wanted: &Wanted<'_>) -> bool {
+    const TYPES: [pg_sys::Oid; 11] = [
+        pg_sys::BOOLOID,
+        pg_sys::INT2OID,
+        pg_sys::INT4OID,
+        pg_sys::INT8OID,
+        pg_sys::DATEOID,
+        pg_sys::TIMESTAMPOID,
+        pg_sys::TIMESTAMPTZOID,
+        pg_sys::UUIDOID,
+        pg_sys::TEXTOID,
+        pg_sys::VARCHAROID,
+        pg_sys::NUMERICOID,
+    ];
+    let plain = |name: &str| {
+        name.starts_with(|c: char| c.is_ascii_lowercase())
+            && name
+                .chars()
+                .all(|c| matches!(c, 'a'..='z' | '0'..='9' | '_'))
+    };
+    let fits = |(key, column): (&String, &SourceColumn)| {
+        *key == column.known.name
+            && plain(key)
+            && column.collation.is_none()
+            && TYPES.iter().any(|t| u32::from(*t) == column.known.type_oid)
+    };
+    !wanted.key.is_empty()
+        && wanted.key.len() <= wanted.columns.len()
+        && wanted.key.iter().zip(wanted.columns).all(fits)
 }
 
 fn definition(column: &SourceColumn) -> String {

@@ -12,7 +12,7 @@ use pgrx::{JsonB, PgXactCallbackEvent};
 use std::cell::Cell;
 use std::ffi::CString;
 
-const OPTIONS: [&str; 3] = ["sync", "access_method", "overwrite"];
+const OPTIONS: [&str; 4] = ["sync", "access_method", "model", "overwrite"];
 
 thread_local! {
     /// This transaction has registered or changed a sync.
@@ -37,6 +37,7 @@ fn sync_table(source: pg_sys::Oid, target: Option<String>, options: Option<JsonB
         columns: &columns,
         key: &source.key,
         access_method: options.access_method.as_deref(),
+        model: options.model.as_deref(),
         overwrite: options.overwrite,
     };
     let oid = mirror::make(&target, &wanted);
@@ -128,6 +129,7 @@ RETURNS void LANGUAGE c STRICT SET search_path TO pg_catalog, pg_temp AS 'MODULE
 fn drop_sync(name: &str, drop_targets: bool, force: bool) {
     let id = own_sync(name);
     if drop_targets {
+        step_aside(id);
         for table in catalogue::tables(id) {
             if let Ok(target) = follow::relation_name(table.target) {
                 execute(&format!("DROP TABLE {target}"), &[]);
@@ -155,6 +157,24 @@ fn drop_sync(name: &str, drop_targets: bool, force: bool) {
         );
     });
     announce(id);
+}
+
+/// Stops the sync's worker for a moment: it locks mirrors in the order of the stream, which is nobody else's. If this
+/// transaction fails, it comes back soon.
+fn step_aside(id: i32) {
+    const AWAY_US: i64 = 10_000_000;
+    // SAFETY: the database this session is connected to.
+    let db = unsafe { u32::from(pg_sys::MyDatabaseId) };
+    for _ in 0..500 {
+        board::update(db, id, |e| {
+            e.not_before_us = e.not_before_us.max(board::now_us() + AWAY_US)
+        });
+        match board::get(db, id).map_or(0, |e| e.worker_pid) {
+            0 => return,
+            pid => board::terminate(pid),
+        }
+        super::session::wait(10);
+    }
 }
 
 /// Ends the mirroring of one table; the mirror stays.
@@ -359,6 +379,7 @@ fn sync_progress() -> TableIterator<
 struct Options {
     sync: Option<String>,
     access_method: Option<String>,
+    model: Option<String>,
     overwrite: bool,
 }
 
@@ -378,6 +399,7 @@ impl Options {
         Options {
             sync: text("sync"),
             access_method: text("access_method"),
+            model: text("model"),
             overwrite: json["overwrite"].as_bool().unwrap_or(false),
         }
     }

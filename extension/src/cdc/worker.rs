@@ -41,6 +41,12 @@ const BACK_OFF_MAX_MS: i64 = 60_000;
 /// What the error of a slot that is gone ends with.
 const LOST: &str = "doris.resync() fills the mirrors again with a new slot";
 
+/// What decoding says of a slot that was made while a catalogue change was under way and does not know of it: it never
+/// will, so that a new slot is made. PostgreSQL takes the changes of transactions for known that began after it had
+/// begun to look and before it had seen all that ran.
+const UNREADABLE: &str = "could not map filenode";
+const UNREADABLE_FAILURES_MAX: i32 = 2;
+
 thread_local! {
     /// The source table whose changes are being applied, to name it when that fails.
     static WORKING_ON: Cell<u32> = const { Cell::new(0) };
@@ -139,6 +145,9 @@ fn report_failure(db: u32, sync: i32, message: &str, transient: bool) {
             }
             let state = if lost { "lost" } else { "failing" };
             catalogue::set_error(sync, state, message, retries);
+            if message.contains(UNREADABLE) && retries >= UNREADABLE_FAILURES_MAX {
+                catalogue::set_slot_made(sync, false);
+            }
         })
     });
     if recorded.is_err() {

@@ -20,6 +20,7 @@ use crate::store::deletes::{self, Refused, Why};
 use crate::store::followed;
 use crate::store::gate::{Gate, Mode};
 use crate::store::tid::RowNumber;
+use crate::write::builder;
 use crate::write::kind::Kind;
 use doris_storage::vector::Vector;
 use pg_sys::TM_Result::{TM_BeingModified, TM_Ok};
@@ -406,4 +407,65 @@ pub fn to_heap(
         }
         pg_sys::ExecDropSingleTupleTableSlot(slot);
     }
+}
+
+/// Deletes the rows of a batch's keys; returns how many there were. The batch needs no more than the key columns.
+pub fn delete_keys(
+    rel: pg_sys::Relation,
+    model: &Model,
+    batch: &Batch,
+    cid: pg_sys::CommandId,
+) -> usize {
+    builder::publish_pending(rel);
+    let toast = crate::am::modify::toast_for_write(rel);
+    let mut deleted = 0;
+    loop {
+        let gate = Gate::take(&toast, Mode::Bulk);
+        match delete_found(&gate, rel, &toast, model, batch, cid, &mut deleted) {
+            Ok(()) => return deleted,
+            Err(busy) => {
+                drop(gate);
+                wait(rel, &toast, cid, busy);
+            }
+        }
+        pgrx::check_for_interrupts!();
+    }
+}
+
+#[allow(non_upper_case_globals)] // PostgreSQL's names
+fn delete_found(
+    gate: &Gate,
+    rel: pg_sys::Relation,
+    toast: &Toast,
+    model: &Model,
+    batch: &Batch,
+    cid: pg_sys::CommandId,
+    deleted: &mut usize,
+) -> Result<(), Busy> {
+    let open = |xid| Busy::Open(Open { xid, token: 0 });
+    // No segment begins at this row.
+    let in_segments = probe::hits(rel, toast, model, &batch.keys, u64::MAX).map_err(open)?;
+    let in_heap = heap_rows(rel, model, batch)?;
+    for live in &in_heap {
+        single::check_replaceable(rel, model, live.seen);
+    }
+    for (found, _) in &in_segments {
+        single::check_replaceable(rel, model, single::is_seen(rel, toast, found));
+    }
+    for live in in_heap {
+        match heap::delete(rel, live, cid) {
+            TM_Ok => *deleted += 1,
+            TM_BeingModified => return Err(Busy::HeapRow(live)),
+            _ => return Err(Busy::Again),
+        }
+    }
+    let rows = in_segments.into_iter().flat_map(|(_, rows)| rows);
+    let dead: Vec<u64> = rows.map(|row| row.0).collect();
+    bury(gate, rel, toast, &dead, cid)?;
+    *deleted += dead.len();
+    for _ in &dead {
+        // SAFETY: an open relation.
+        unsafe { pg_sys::pgstat_count_heap_delete(rel) };
+    }
+    Ok(())
 }
