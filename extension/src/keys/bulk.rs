@@ -449,8 +449,8 @@ fn delete_found(
     for live in &in_heap {
         single::check_replaceable(rel, model, live.seen);
     }
-    for (found, _) in &in_segments {
-        single::check_replaceable(rel, model, single::is_seen(rel, toast, found));
+    for (found, rows) in &in_segments {
+        single::check_replaceable(rel, model, single::is_seen(rel, toast, found, rows));
     }
     for live in in_heap {
         match heap::delete(rel, live, cid) {
