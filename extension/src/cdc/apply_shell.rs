@@ -7,6 +7,7 @@
 use super::load_shell::Load;
 use super::target::{Pending, Plan};
 use crate::keys::bulk::{delete_keys, Batch};
+use crate::keys::merge::Rule;
 use crate::write::column::Column;
 use doris_cdc::fold::{Change, Net};
 use doris_cdc::pgoutput::{Tuple, Value};
@@ -270,6 +271,11 @@ impl Opened {
 
     /// Whether an insert replaces the row of its key.
     fn upserts(&self) -> bool {
+        // SAFETY: plain call.
+        let cid = unsafe { pg_sys::GetCurrentCommandId(false) };
+        if Rule::of(self.rel, cid).is_some_and(|rule| !rule.replaces()) {
+            error!("a mirror cannot have a model that does more than replace the row of a key");
+        }
         crate::keys::model::of(self.rel).is_some()
     }
 
@@ -356,7 +362,7 @@ impl Opened {
                 .into_iter()
                 .map(|c| (c.kind(), c.finish()))
                 .collect();
-            let batch = Batch::fold(&model, columns, true);
+            let batch = Batch::fold(&model, columns, true, None);
             let deleted = delete_keys(self.rel, &model, &batch, (*self.estate).es_output_cid);
             self.missing += keys.saturating_sub(deleted) as u64;
         }

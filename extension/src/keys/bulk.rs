@@ -446,13 +446,14 @@ fn delete_found(
     // No segment begins at this row.
     let in_segments = probe::hits(rel, toast, model, &batch.keys, u64::MAX).map_err(open)?;
     let in_heap = heap_rows(rel, model, batch)?;
-    for live in &in_heap {
+    for (_, live) in &in_heap {
         single::check_replaceable(rel, model, live.seen);
     }
     for (found, rows) in &in_segments {
+        let rows = rows.iter().map(|(_, row)| *row);
         single::check_replaceable(rel, model, single::is_seen(rel, toast, found, rows));
     }
-    for live in in_heap {
+    for (_, live) in in_heap {
         match heap::delete(rel, live, cid) {
             TM_Ok => *deleted += 1,
             TM_BeingModified => return Err(Busy::HeapRow(live)),
@@ -460,7 +461,7 @@ fn delete_found(
         }
     }
     let rows = in_segments.into_iter().flat_map(|(_, rows)| rows);
-    let dead: Vec<u64> = rows.map(|row| row.0).collect();
+    let dead: Vec<u64> = rows.map(|(_, row)| row.0).collect();
     bury(gate, rel, toast, &dead, cid)?;
     *deleted += dead.len();
     for _ in &dead {
