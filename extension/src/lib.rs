@@ -31,6 +31,7 @@ pub unsafe extern "C-unwind" fn _PG_init() {
     std::env::remove_var("RUST_BACKTRACE");
     options::settings::define();
     hooks::install();
+    compact::init();
     cdc::init();
 }
 

@@ -16,7 +16,7 @@ mkdir -p "$OUT"
 eval "$("$REPO/scripts/server.sh" env)"
 export PGOPTIONS='-c client_min_messages=warning'
 psql -X -q -v ON_ERROR_STOP=1 -d postgres -c 'DROP DATABASE IF EXISTS isolation' -c 'CREATE DATABASE isolation'
-psql -X -q -v ON_ERROR_STOP=1 -d isolation -c 'CREATE EXTENSION pg_doris'
+psql -X -q -v ON_ERROR_STOP=1 -d isolation -c 'ALTER DATABASE isolation SET doris.compaction = off' -c 'CREATE EXTENSION pg_doris'
 if [ "$AM" = doris ] && [ "$(psql -XAt -d isolation -c "SELECT count(*) FROM pg_am WHERE amname = 'doris'")" = 0 ]; then
   say "isolation: this build has no access method doris; running with heap"
   AM=heap

@@ -19,6 +19,7 @@ import traceback
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
+import compaction  # noqa: E402
 import harness  # noqa: E402
 import mirrors  # noqa: E402
 from harness import Cluster, Refused, ServerLost, Writer, fresh, run  # noqa: E402
@@ -141,7 +142,8 @@ def verify_tables(cluster, tables=("points", "bulk"), database="postgres"):
                          " WHERE nspname = 'doris' AND proname = 'verify'") != "0":
             for table in tables:
                 if session.value(f"SELECT amname FROM pg_class c JOIN pg_am a ON a.oid = relam WHERE c.oid = '{table}'::regclass") == "doris":
-                    session.query(f"SELECT doris.verify('{table}')")
+                    problems = session.query(f"SELECT * FROM doris.verify('{table}')")
+                    check(not problems, f"doris.verify finds in {table}: {problems}")
 
 
 def digest(cluster, table, database="postgres"):
@@ -169,8 +171,8 @@ def let_it_run(options):
 
 # --- crashes ----------------------------------------------------------------------------------------------
 
-def crash_rounds(options, directory, crash):
-    cluster = make_cluster(directory, options)
+def crash_rounds(options, directory, crash, settings=""):
+    cluster = make_cluster(directory, options, settings)
     for _ in range(options.rounds):
         cluster.query("TRUNCATE points, bulk")
         load = Workload(cluster)
@@ -185,6 +187,14 @@ def crash_rounds(options, directory, crash):
 @scenario
 def killed_server_has_what_it_acknowledged(options, directory):
     crash_rounds(options, directory, lambda cluster: cluster.kill())
+
+
+@scenario
+def killed_server_that_compacts_all_the_time_has_what_it_acknowledged(options, directory):
+    if options.am != "doris":
+        raise Skipped("a heap is not compacted")
+    crash_rounds(options, directory, lambda cluster: cluster.kill(),
+                 "doris.compaction_naptime = 1\ndoris.compaction_heap_rows = 200\ndoris.compaction_min_segments = 2")
 
 
 @scenario
@@ -509,7 +519,7 @@ def damaged_page_is_an_error_and_no_crash(options, directory):
     check(not cluster.crash_messages(), f"the server crashed: {cluster.crash_messages()}")
 
 
-SCENARIOS += mirrors.SCENARIOS
+SCENARIOS += compaction.SCENARIOS + mirrors.SCENARIOS
 
 # --- the runner -------------------------------------------------------------------------------------------
 

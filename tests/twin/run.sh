@@ -10,7 +10,7 @@ export NAME=${NAME:-test}
 eval "$("$REPO/scripts/server.sh" env)"
 export PGOPTIONS='-c client_min_messages=warning'
 psql -X -q -v ON_ERROR_STOP=1 -d postgres -c 'DROP DATABASE IF EXISTS twin' -c 'CREATE DATABASE twin'
-psql -X -q -v ON_ERROR_STOP=1 -d twin -c 'CREATE EXTENSION pg_doris'
+psql -X -q -v ON_ERROR_STOP=1 -d twin -c 'ALTER DATABASE twin SET doris.compaction = off' -c 'CREATE EXTENSION pg_doris'
 case ${1:-} in
   dml) shift; exec python3 "$REPO/tests/twin/twin.py" "$@" ;;
   moves) shift; exec python3 "$REPO/tests/twin/moves.py" "$@" ;;

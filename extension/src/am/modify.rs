@@ -3,6 +3,7 @@
 //!
 //! The first few thousand rows that a command inserts go to the heap; when more follow, they go to a segment
 //! under construction. Rows of ON CONFLICT (speculative inserts) and new versions of rows stay in the heap.
+use crate::compact::board as compaction;
 use crate::heap_call;
 use crate::keys::{self, index_shell};
 use crate::pg::toast::Toast;
@@ -47,6 +48,7 @@ unsafe extern "C-unwind" fn tuple_insert(
             builder::append(rel, &[slot], cid, !bistate.is_null());
         } else {
             heap_call!(tuple_insert(rel, slot, cid, options, bistate));
+            compaction::heap_rows(rel, 1);
         }
     }
 }
@@ -70,6 +72,7 @@ unsafe extern "C-unwind" fn multi_insert(
             builder::append(rel, batch, cid, !bistate.is_null());
         } else {
             heap_call!(multi_insert(rel, slots, nslots, cid, options, bistate));
+            compaction::heap_rows(rel, nslots as u64);
         }
     }
 }
@@ -91,6 +94,7 @@ unsafe extern "C-unwind" fn tuple_insert_speculative(
         heap_call!(tuple_insert_speculative(
             rel, slot, cid, options, bistate, token
         ));
+        compaction::heap_rows(rel, 1);
     }
 }
 
@@ -383,6 +387,7 @@ unsafe fn update_segment_row(
     // SAFETY: the slot holds the new version in the relation's row type.
     unsafe {
         heap_call!(tuple_insert(rel, slot, cid, 0, std::ptr::null_mut()));
+        compaction::heap_rows(rel, 1);
         let next = (*slot).tts_tid;
         let how = Anchor::Updated(block_of(&next), next.ip_posid);
         anchors::bury(rel, &toast, row, claim, how, cid);

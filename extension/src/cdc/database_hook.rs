@@ -3,6 +3,7 @@
 //! renaming it, moving it. Its workers are stopped first and start again soon after, if it is still there.
 use super::board::{self, now_us};
 use super::session::wait;
+use crate::compact::board as compaction;
 use pgrx::prelude::*;
 use std::ffi::CStr;
 
@@ -128,7 +129,7 @@ unsafe fn owns(database: pg_sys::Oid) -> bool {
 /// Stops the database's workers and waits until they are gone.
 fn clear(db: u32) {
     for _ in 0..PATIENCE_STEPS {
-        let mut pids = Vec::new();
+        let mut pids = compaction::send_away(db, now_us() + AWAY_US);
         board::write(|b| {
             for entry in b.entries.iter_mut().filter(|e| e.sync != 0 && e.db == db) {
                 entry.not_before_us = entry.not_before_us.max(now_us() + AWAY_US);

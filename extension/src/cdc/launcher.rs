@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The launcher: keeps one apply worker running for every sync of every database.
+//! The launcher: keeps one apply worker running for every sync of every database, and starts workers that compact.
 //!
 //! The board in shared memory is its list: a registration puts the sync there when it commits. After a start of the
 //! server a short-lived process (the census) fills the board from pg_replication_origin, where each sync has an
@@ -9,6 +9,7 @@ use super::board::{self, now_us};
 use super::catalogue::parse_origin;
 use super::retention_shell;
 use super::session::{begin, column, commit, execute, rows, start_worker, transaction, wait};
+use crate::compact::Launcher;
 use pgrx::bgworkers::{BackgroundWorkerBuilder, BgWorkerStartTime};
 use pgrx::prelude::*;
 use std::collections::HashSet;
@@ -38,6 +39,7 @@ pub extern "C-unwind" fn doris_sync_launcher_main(_argument: pg_sys::Datum) {
     board::write(|b| b.launcher_pid = pid);
     let mut census_not_before = 0;
     let mut warned = HashSet::new();
+    let mut compaction = Launcher::default();
     loop {
         if board::read(|b| b.counted) {
             let entries = board::read(|b| b.entries);
@@ -57,6 +59,9 @@ pub extern "C-unwind" fn doris_sync_launcher_main(_argument: pg_sys::Datum) {
             start_census();
         }
         retention_shell::look(&mut warned);
+        compaction.look(&databases(), |name, function, extra| {
+            start_as("doris compaction", name, function, extra);
+        });
         wait(LOOK_MS);
     }
 }
@@ -154,8 +159,12 @@ fn drop_origin(name: &str) {
 }
 
 fn start(name: &str, function: &str, extra: &str) {
+    start_as("doris sync", name, function, extra);
+}
+
+fn start_as(kind: &str, name: &str, function: &str, extra: &str) {
     let started = BackgroundWorkerBuilder::new(name)
-        .set_type("doris sync")
+        .set_type(kind)
         .set_library("pg_doris")
         .set_function(function)
         .enable_spi_access()

@@ -16,7 +16,7 @@
 //! board      shared memory: which worker runs, how far it is
 //! ```
 mod apply_shell;
-mod board;
+pub(crate) mod board;
 mod catalogue;
 mod channel;
 mod copy;
@@ -31,7 +31,7 @@ mod mirror;
 mod receiver_shell;
 mod remote_shell;
 mod retention_shell;
-mod session;
+pub(crate) mod session;
 mod source;
 mod surface;
 mod target;

@@ -18,7 +18,7 @@ use crate::store::tid::block_of;
 use pgrx::pg_sys;
 
 /// Rows moved in one transaction: those who want to change one wait for all of them to be retired.
-const ROWS_MAX: u32 = 1 << 18;
+pub const ROWS_MAX: u32 = 1 << 18;
 
 /// Moves heap rows. `None`, with the transaction to be rolled back, when there were none to move.
 pub fn heap_rows(job: &Job) -> Option<Done> {
@@ -92,7 +92,7 @@ fn read(job: &Job) -> (Rows, Vec<pg_sys::ItemPointerData>) {
             pg_sys::slot_getallattrs(slot);
             rows.push((*slot).tts_values, (*slot).tts_isnull);
             sources.push((*slot).tts_tid);
-            pgrx::check_for_interrupts!();
+            job.tick(sources.len() as u64);
         }
         pg_sys::ExecDropSingleTupleTableSlot(slot);
         heap_call!(scan_end(scan));

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A table opened for one step of a compaction.
+use super::board::Shown;
 use crate::options;
 use crate::pg::{self, toast::Toast};
 use crate::read::attrs::{self, Attr};
@@ -33,6 +34,10 @@ pub struct Job {
     pub attrs: Rc<Vec<Attr>>,
     /// What is read: rows that it sees cannot be pruned while the job lives.
     pub snapshot: pg_sys::Snapshot,
+    /// What the view shows of it.
+    pub shown: Option<Shown>,
+    /// Whether it gives way to whoever waits for the table.
+    background: bool,
     user: (pg_sys::Oid, i32),
     settings: i32,
 }
@@ -75,9 +80,37 @@ impl Job {
                 toast,
                 attrs: Rc::new(attrs::of(rel)),
                 snapshot: pg_sys::GetActiveSnapshot(),
+                shown: None,
+                background: false,
                 user,
                 settings,
             })
+        }
+    }
+
+    /// Shows it; in the background it gives way to whoever waits for the table.
+    pub fn show(&mut self, shown: Shown, background: bool) {
+        self.shown = Some(shown);
+        self.background = background;
+    }
+
+    /// Called for each row that is handled: answers interrupts, shows progress now and then.
+    pub fn tick(&self, rows: u64) {
+        pgrx::check_for_interrupts!();
+        if !rows.is_multiple_of(8192) {
+            return;
+        }
+        if let Some(shown) = &self.shown {
+            shown.progress(rows);
+        }
+        let mode = pg_sys::ShareUpdateExclusiveLock as pg_sys::LOCKMODE;
+        // SAFETY: an open relation on which this transaction holds that lock.
+        if self.background && unsafe { pg_sys::LockHasWaitersRelation(self.rel, mode) } {
+            pg::refuse(
+                pgrx::PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE,
+                "compaction gives way to a command that waits for the table",
+                "",
+            );
         }
     }
 

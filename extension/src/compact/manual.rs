@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `CALL doris.compact(table, kind)`: compacts a table now, step by step, each in a transaction of its own.
+use super::board::Shown;
 use super::job::{Done, Job};
 use super::pick::{self, Kind};
 use super::{cleanup, flush, merge};
@@ -88,21 +89,26 @@ fn check(table: pg_sys::Oid) {
 /// Runs steps until nothing is left to do. Called, and left, with a transaction that has done nothing.
 unsafe fn run(table: pg_sys::Oid, kind: Kind) {
     if kind != Kind::Base {
-        while step(table, |job| {
+        while step(table, 0, |job| {
             (!job.keeps_heap()).then(|| flush::heap_rows(job)).flatten()
         })
         .is_some()
         {}
     }
+    let number = match kind {
+        Kind::Cumulative => 1,
+        Kind::Base => 2,
+        Kind::Full => 3,
+    };
     // Segments that this run makes are left as they are.
     let mut rows = 0..0;
-    step(table, |job| {
+    step(table, number, |job| {
         rows.end = directory::rows_end(job.rel, &job.toast);
         None
     });
     loop {
         let mut group = None;
-        let merged = step(table, |job| {
+        let merged = step(table, number, |job| {
             let (inputs, level) = pick::next(job, kind, &rows)?;
             let end = inputs.iter().map(|f| f.entry.first_row + 1).max();
             group = end;
@@ -115,12 +121,20 @@ unsafe fn run(table: pg_sys::Oid, kind: Kind) {
             (Some(end), None) => rows.start = end,
         }
     }
-    step(table, |job| (cleanup::retired(job) > 0).then(Done::default));
+    step(table, number, |job| {
+        (cleanup::retired(job) > 0).then(Done::default)
+    });
 }
 
 /// Runs a step in the open transaction, and begins the next: after a commit if it did something.
-fn step(table: pg_sys::Oid, work: impl FnOnce(&Job) -> Option<Done>) -> Option<Done> {
-    let done = Job::open(table, true).and_then(|job| work(&job));
+fn step(table: pg_sys::Oid, kind: u8, work: impl FnOnce(&Job) -> Option<Done>) -> Option<Done> {
+    let mut shown = None;
+    let done = Job::open(table, true).and_then(|mut job| {
+        job.show(Shown::begin(table, kind), false);
+        let done = work(&job);
+        shown = job.shown.take();
+        done
+    });
     // SAFETY: connected to SPI by the caller; no snapshot of ours is active any more.
     unsafe {
         if done.is_some() {
@@ -128,6 +142,9 @@ fn step(table: pg_sys::Oid, work: impl FnOnce(&Job) -> Option<Done>) -> Option<D
         } else {
             pg_sys::SPI_rollback();
         }
+    }
+    if let Some(shown) = shown {
+        shown.end(Ok(done.filter(|done| *done != Done::default())));
     }
     done
 }

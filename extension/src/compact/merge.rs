@@ -170,7 +170,7 @@ fn write(job: &Job, inputs: &[Found], level: u8) -> (Vec<Output>, Vec<u64>) {
             rows.push(values.as_ptr(), nulls.as_ptr());
         }
         sources.push(row.0);
-        pgrx::check_for_interrupts!();
+        job.tick(sources.len() as u64);
     }
     if rows.count > 0 {
         outputs.push(Output::write(job, rows, level));

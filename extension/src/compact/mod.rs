@@ -4,8 +4,11 @@
 //!
 //! Each step is a transaction of its own: `job` opens the table with its owner's rights; `flush` moves heap rows,
 //! `merge` segments, both by way of `output`; `cleanup` deletes what retired segments have left; `pick` says what is
-//! worth doing; `manual` is `doris.compact`. `pause` stops a step where a test wants it.
+//! worth doing; `manual` is `doris.compact`, `worker` does it in the background. `board` is the shared memory between
+//! writers, workers and the view of `view`; `pressure` makes loads wait for compaction. `pause` stops a step where a
+//! test wants it.
 
+pub mod board;
 mod cleanup;
 mod flush;
 mod job;
@@ -14,5 +17,19 @@ mod merge;
 mod output;
 mod pause;
 mod pick;
+pub mod pressure;
+mod settings;
+mod view;
+mod worker;
 
-pub use pause::define as define_pause;
+pub use worker::Launcher;
+
+/// Settings; and, while libraries are preloaded, shared memory.
+pub fn init() {
+    settings::define();
+    pause::define();
+    // SAFETY: a flag of the postmaster.
+    if unsafe { pgrx::pg_sys::process_shared_preload_libraries_in_progress } {
+        board::init();
+    }
+}

@@ -3,6 +3,7 @@
 use super::job::Job;
 use super::merge::{marks, Marks};
 use super::output::LEVEL_FULL;
+use super::settings;
 use crate::pg::toast::Fate;
 use crate::store::anchors;
 use crate::store::directory::{self, Found};
@@ -33,8 +34,6 @@ impl Kind {
     }
 }
 
-/// Fewest segments that a cumulative compaction merges.
-const CUMULATIVE_SEGMENTS_MIN: usize = 5;
 /// A segment with this many rows is no longer for cumulative compaction.
 const CUMULATIVE_ROWS_MAX: u64 = SEGMENT_ROWS as u64 / 4;
 /// Share of deleted rows from which a segment is written anew.
@@ -154,7 +153,7 @@ fn cumulative(candidates: Vec<Candidate>) -> Vec<Candidate> {
     });
     let count = fits.count();
     group.truncate(count);
-    if group.len() < CUMULATIVE_SEGMENTS_MIN {
+    if group.len() < settings::segments_min() {
         group.clear();
     }
     group

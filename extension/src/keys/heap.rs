@@ -4,6 +4,7 @@
 use super::index_shell::{self, HeapOnly};
 use super::model::Model;
 use super::probe::dirty_snapshot;
+use crate::compact::board as compaction;
 use crate::heap_call;
 use crate::pg::toast;
 use crate::pg::{self, compat};
@@ -324,6 +325,7 @@ pub unsafe fn insert_new(
         heap_call!(tuple_insert_speculative(
             rel, slot, cid, options, bistate, token
         ));
+        compaction::heap_rows(rel, 1);
         let tid = (*slot).tts_tid;
         let alone = enter(rel, index, values, tid, true);
         heap_call!(tuple_complete_speculative(rel, slot, token, alone));

@@ -11,6 +11,7 @@ use super::merge::{Merged, Outcome, Part, Row, Rule};
 use super::model::Model;
 use super::probe;
 use super::stored::{self, Reader};
+use crate::compact::board as compaction;
 use crate::heap_call;
 use crate::pg::toast::{Fate, Toast};
 use crate::pg::{self, compat, raw};
@@ -488,6 +489,7 @@ unsafe fn replace_segment_row(
         }
         let null = std::ptr::null_mut();
         heap_call!(tuple_insert(rel, slot, insert.cid, 0, null));
+        compaction::heap_rows(rel, 1);
         let next = (*slot).tts_tid;
         heap::enter(rel, search.index, values, next, false);
         index_shell::entered(rel, next, false);

@@ -27,7 +27,6 @@ pub enum NewKeys {
 pub fn define() {
     define_engine();
     define_models();
-    crate::compact::define_pause();
     GucRegistry::define_int_guc(
         c"doris.load_memory",
         c"Memory for the segments that a session is loading.",

@@ -230,6 +230,7 @@ pub fn bury(
     cid: pg_sys::CommandId,
 ) {
     let key = keys::anchor(row.0);
+    crate::compact::board::marks(main, 1);
     match claim {
         Claim::Free(gate) => {
             toast.insert(key, &how.encode(), cid, 0, std::ptr::null_mut());

@@ -201,6 +201,7 @@ pub fn bury_many(
         if !free.is_empty() {
             let serial = *serial.get_or_insert_with(|| directory::serial(main, toast));
             register(main, toast, (base, &free), serial, cid);
+            crate::compact::board::marks(main, free.len() as u64);
         }
     }
     refused

@@ -10,6 +10,7 @@
 use super::column::Column;
 use super::kind::{self, Kind};
 use super::parallel::encode_columns;
+use crate::compact::board as compaction;
 use crate::keys::bulk::{self, Batch};
 use crate::keys::meet;
 use crate::keys::merge::Rule;
@@ -261,6 +262,7 @@ fn register(
 ) -> (Entry, pg_sys::ItemPointerData) {
     let toast = Toast::open(rel, pg_sys::RowExclusiveLock as i32)
         .unwrap_or_else(|| pg::report_corrupt(rel, "no column store"));
+    crate::compact::pressure::wait(rel, &toast);
     crate::am::relation::ensure_first_block(rel);
     let (first_row, _, capacity) = directory::reserve(rel, &toast, u64::from(rows), 0);
     let entry = Entry {
@@ -541,6 +543,7 @@ fn complete(
     toast.change_in_place(entry_tid, |bytes| bytes.copy_from_slice(&entry.encode()));
     let used_end = entry.first_row + u64::from(entry.rows);
     directory::give_back(rel, toast, used_end, reserved_end);
+    compaction::segment(rel);
 }
 
 /// Encodes columns as a segment; returns its stream and where the footer starts.

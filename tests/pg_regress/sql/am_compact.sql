@@ -64,6 +64,9 @@ CREATE TABLE apart (v int4range, EXCLUDE USING gist (v WITH &&));
 INSERT INTO apart SELECT int4range(g, g + 1) FROM generate_series(1, 10) g;
 CALL doris.compact('apart');
 SELECT count(*) FROM doris.segments_of('apart');
+-- What has run is shown to those who may read the table.
+SELECT DISTINCT kind, state, error FROM doris.compactions WHERE "table" = 'pack'::regclass ORDER BY 1;
+SELECT output_segments, output_rows > 0 AS rows, duration > interval '0' AS timed FROM doris.compactions WHERE "table" = 'wide'::regclass;
 -- Refused.
 CALL doris.compact('pack', 'some');
 CALL doris.compact('pack', NULL);
@@ -76,6 +79,7 @@ CREATE ROLE visitor;
 GRANT USAGE ON SCHEMA doris TO visitor;
 SET ROLE visitor;
 CALL doris.compact('public.pack');
+SELECT count(*) FROM doris.compactions;
 RESET ROLE;
 DROP OWNED BY visitor;
 DROP ROLE visitor;

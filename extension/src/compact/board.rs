@@ -1,0 +1,437 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Shared memory: which tables may be worth compacting, what runs, and what has run. Writers leave notices; nobody
+//! looks through tables that were not written to. Lost at a restart: a look at all large tables makes up for that.
+use super::job::Done;
+use super::settings;
+use crate::cdc::board::now_us;
+use crate::pg;
+use pgrx::prelude::*;
+use pgrx::{pg_shmem_init, PGRXSharedMemory, PgLwLock};
+use std::cell::RefCell;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+const TABLES: usize = 512;
+const PAST: usize = 128;
+/// Workers, and sessions that compact by hand, that are shown at once.
+pub const RUNS: usize = 16;
+/// Most workers at once.
+pub const WORKERS_MAX: usize = 8;
+const ERROR_BYTES: usize = 120;
+/// Rows after which a session leaves a notice.
+const NOTICE_ROWS: u64 = 4096;
+/// Rows deleted from segments after which a table is looked at.
+const MARKS: u64 = 16 * 1024;
+/// Fruitless looks after which a table has to be written to again.
+const LOOKS_MAX: u32 = 4;
+
+/// What was written to a table since it was last compacted.
+#[derive(Clone, Copy, Default)]
+pub struct Written {
+    /// Rows that went to the heap.
+    pub heap_rows: u64,
+    /// Segments that were loaded.
+    pub segments: u64,
+    /// Segment rows that were deleted or updated.
+    pub marks: u64,
+}
+
+/// A table that was written to.
+#[derive(Clone, Copy, Default)]
+struct Table {
+    db: u32,
+    relid: u32,
+    written: Written,
+    not_before_us: i64,
+    looks: u32,
+}
+
+impl Table {
+    fn is_due(&self) -> bool {
+        self.relid != 0 && self.not_before_us <= now_us() && settings::is_worth_it(&self.written)
+    }
+}
+
+/// A worker's place: `pid` is 0 while it is being started.
+#[derive(Clone, Copy, Default)]
+struct Worker {
+    db: u32,
+    pid: i32,
+    since_us: i64,
+}
+
+/// One compaction, running or past.
+#[derive(Clone, Copy)]
+pub struct Run {
+    /// Database and table; 0 is an unused place.
+    pub db: u32,
+    /// The table.
+    pub relid: u32,
+    /// The process that runs it.
+    pid: i32,
+    /// Name of its kind: an index of [`KINDS`].
+    pub kind: u8,
+    /// Begun at, microseconds since 2000.
+    pub started_us: i64,
+    /// How long it took; while it runs, -1.
+    pub took_us: i64,
+    /// What it has done; while it runs, rows read so far.
+    pub done: Done,
+    error: [u8; ERROR_BYTES],
+}
+
+/// The kinds of compaction as they are shown.
+pub const KINDS: [&str; 4] = ["flush", "cumulative", "base", "full"];
+
+const NO_RUN: Run = Run {
+    db: 0,
+    relid: 0,
+    pid: 0,
+    kind: 0,
+    started_us: 0,
+    took_us: 0,
+    done: Done {
+        inputs: 0,
+        input_rows: 0,
+        input_bytes: 0,
+        outputs: 0,
+        output_rows: 0,
+        output_bytes: 0,
+    },
+    error: [0; ERROR_BYTES],
+};
+
+impl Run {
+    /// Whether the process that runs it is still there.
+    fn is_alive(&self) -> bool {
+        // SAFETY: looks the process up in shared memory.
+        self.took_us >= 0 || !unsafe { pg_sys::BackendPidGetProc(self.pid) }.is_null()
+    }
+
+    /// Why it failed, if it did.
+    pub fn error(&self) -> Option<String> {
+        let end = self.error.iter().position(|b| *b == 0);
+        let bytes = &self.error[..end.unwrap_or(ERROR_BYTES)];
+        (!bytes.is_empty()).then(|| String::from_utf8_lossy(bytes).into_owned())
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Board {
+    tables: [Table; TABLES],
+    workers: [Worker; WORKERS_MAX],
+    runs: [Run; RUNS],
+    past: [Run; PAST],
+    next_past: usize,
+}
+
+impl Default for Board {
+    fn default() -> Self {
+        Self {
+            tables: [Table::default(); TABLES],
+            workers: [Worker::default(); WORKERS_MAX],
+            runs: [NO_RUN; RUNS],
+            past: [NO_RUN; PAST],
+            next_past: 0,
+        }
+    }
+}
+
+// SAFETY: plain numbers, read and written under the lock only.
+unsafe impl PGRXSharedMemory for Board {}
+
+// SAFETY: the name is this extension's own.
+static BOARD: PgLwLock<Board> = unsafe { PgLwLock::new(c"pg_doris_compaction") };
+static PRELOADED: AtomicBool = AtomicBool::new(false);
+
+thread_local! {
+    /// Rows written to the heap, and segment rows marked, that the board does not know of.
+    static UNSAID: RefCell<Vec<(u32, Written)>> = const { RefCell::new(Vec::new()) };
+}
+
+#[allow(unexpected_cfgs)] // The macro names versions that this crate has no feature for.
+fn reserve() {
+    pg_shmem_init!(BOARD);
+}
+
+/// Reserves the memory; to be called while libraries are preloaded.
+pub fn init() {
+    reserve();
+    PRELOADED.store(true, Ordering::Relaxed);
+}
+
+fn database() -> u32 {
+    // SAFETY: plain variable of this backend.
+    unsafe { pg_sys::MyDatabaseId.to_u32() }
+}
+
+fn is_shared(rel: pg_sys::Relation) -> bool {
+    // SAFETY: an open relation.
+    let persistence = unsafe { (*(*rel).rd_rel).relpersistence } as u8;
+    PRELOADED.load(Ordering::Relaxed) && persistence != pg_sys::RELPERSISTENCE_TEMP
+}
+
+/// Notes rows that go to the heap of a table.
+pub fn heap_rows(rel: pg_sys::Relation, rows: u64) {
+    note(rel, |written| written.heap_rows += rows);
+}
+
+/// Notes segment rows that are deleted or updated.
+pub fn marks(rel: pg_sys::Relation, rows: u64) {
+    note(rel, |written| written.marks += rows);
+}
+
+fn note(rel: pg_sys::Relation, add: impl FnOnce(&mut Written)) {
+    let relid = pg::relation_id(rel).to_u32();
+    let due = UNSAID.with_borrow_mut(|unsaid| {
+        let at = match unsaid.iter().position(|(id, _)| *id == relid) {
+            Some(at) => at,
+            None => {
+                unsaid.push((relid, Written::default()));
+                unsaid.len() - 1
+            }
+        };
+        add(&mut unsaid[at].1);
+        let written = unsaid[at].1;
+        (written.heap_rows.max(written.marks) >= NOTICE_ROWS).then(|| unsaid.swap_remove(at).1)
+    });
+    if let (Some(written), true) = (due, is_shared(rel)) {
+        say(database(), relid, &written);
+    }
+}
+
+/// Notes a segment that was loaded.
+pub fn segment(rel: pg_sys::Relation) {
+    if is_shared(rel) {
+        let written = Written {
+            segments: 1,
+            ..Written::default()
+        };
+        say(database(), pg::relation_id(rel).to_u32(), &written);
+    }
+}
+
+/// Adds to what is known of a table. Without room for it, it waits for the next look at all tables.
+pub fn say(db: u32, relid: u32, written: &Written) {
+    let mut board = BOARD.exclusive();
+    let known = board
+        .tables
+        .iter()
+        .position(|t| t.relid == relid && t.db == db);
+    let Some(at) = known.or_else(|| board.tables.iter().position(|t| t.relid == 0)) else {
+        return;
+    };
+    let table = &mut board.tables[at];
+    if table.relid == 0 {
+        *table = Table {
+            db,
+            relid,
+            ..Table::default()
+        };
+    }
+    table.written.heap_rows += written.heap_rows;
+    table.written.segments += written.segments;
+    table.written.marks += written.marks;
+    table.looks = 0;
+}
+
+/// The databases in which there is something to do, and no worker.
+pub fn due_databases() -> Vec<u32> {
+    let board = BOARD.share();
+    let served = |db: u32| board.workers.iter().any(|w| w.db == db);
+    let due = board.tables.iter().filter(|t| t.is_due() && !served(t.db));
+    let mut due: Vec<u32> = due.map(|t| t.db).collect();
+    due.sort_unstable();
+    due.dedup();
+    due
+}
+
+/// Takes a place for a worker that is about to be started; false if there is none.
+pub fn reserve_worker(db: u32, most: usize) -> bool {
+    let mut board = BOARD.exclusive();
+    let now = now_us();
+    for worker in board.workers.iter_mut().filter(|w| w.db != 0 && w.pid == 0) {
+        // It never came up.
+        if worker.since_us + 10_000_000 < now {
+            *worker = Worker::default();
+        }
+    }
+    let used = board.workers.iter().filter(|w| w.db != 0).count();
+    if used >= most || board.workers.iter().any(|w| w.db == db) {
+        return false;
+    }
+    match board.workers.iter_mut().find(|w| w.db == 0) {
+        Some(place) => {
+            *place = Worker {
+                db,
+                pid: 0,
+                since_us: now,
+            };
+            true
+        }
+        None => false,
+    }
+}
+
+/// This process is the worker of its database; false if it has come too late.
+pub fn claim_worker(pid: i32) -> bool {
+    let db = database();
+    let mut board = BOARD.exclusive();
+    let place = board.workers.iter_mut().find(|w| w.db == db && w.pid == 0);
+    place.map(|w| w.pid = pid).is_some()
+}
+
+/// This process ends.
+pub fn release_worker(pid: i32) {
+    let mut board = BOARD.exclusive();
+    for worker in board.workers.iter_mut().filter(|w| w.pid == pid) {
+        *worker = Worker::default();
+    }
+}
+
+/// The workers of a database, which is not to get others for some time.
+pub fn send_away(db: u32, until_us: i64) -> Vec<i32> {
+    let mut board = BOARD.exclusive();
+    for table in board.tables.iter_mut().filter(|t| t.db == db) {
+        table.not_before_us = table.not_before_us.max(until_us);
+    }
+    let workers = board.workers.iter().filter(|w| w.db == db && w.pid != 0);
+    workers.map(|w| w.pid).collect()
+}
+
+/// Forgets databases that are gone.
+pub fn forget_databases(alive: &[u32]) {
+    let gone = |db: u32| db != 0 && !alive.contains(&db);
+    let any = BOARD.share().tables.iter().any(|t| gone(t.db));
+    if any {
+        let mut board = BOARD.exclusive();
+        for table in board.tables.iter_mut().filter(|t| gone(t.db)) {
+            *table = Table::default();
+        }
+    }
+}
+
+/// A table of this database that is due, and what was written to it. It is not due again for some time.
+pub fn take(pause_us: i64) -> Option<(pg_sys::Oid, Written)> {
+    let db = database();
+    let mut board = BOARD.exclusive();
+    let table = board.tables.iter_mut().find(|t| t.db == db && t.is_due())?;
+    table.not_before_us = now_us() + pause_us;
+    table.looks += 1;
+    let taken = (pg_sys::Oid::from(table.relid), table.written);
+    if table.looks >= LOOKS_MAX {
+        *table = Table::default();
+    }
+    Some(taken)
+}
+
+/// What was written before a compaction is done with.
+pub fn settle(relid: pg_sys::Oid, done: &Written) {
+    let db = database();
+    let mut board = BOARD.exclusive();
+    let known = |t: &&mut Table| t.db == db && t.relid == relid.to_u32();
+    if let Some(table) = board.tables.iter_mut().find(known) {
+        let written = &mut table.written;
+        written.heap_rows = written.heap_rows.saturating_sub(done.heap_rows);
+        written.segments = written.segments.saturating_sub(done.segments);
+        written.marks = written.marks.saturating_sub(done.marks);
+        table.looks = 0;
+        if written.heap_rows + written.segments + written.marks == 0 {
+            *table = Table::default();
+        }
+    }
+}
+
+/// Whether enough segment rows were marked for looking at a table.
+pub fn many_marks(written: &Written) -> bool {
+    written.marks >= MARKS
+}
+
+/// A run that is shown while it lives; without a place for it, it is not.
+pub struct Shown {
+    place: Option<usize>,
+    run: Run,
+}
+
+impl Shown {
+    /// Begins to show a compaction.
+    pub fn begin(relid: pg_sys::Oid, kind: u8) -> Self {
+        let run = Run {
+            db: database(),
+            relid: relid.to_u32(),
+            // SAFETY: reads this process's own pid.
+            pid: unsafe { pg_sys::MyProcPid },
+            kind,
+            started_us: now_us(),
+            took_us: -1,
+            ..NO_RUN
+        };
+        if !PRELOADED.load(Ordering::Relaxed) {
+            return Self { place: None, run };
+        }
+        let mut board = BOARD.exclusive();
+        let place = board.runs.iter().position(|r| r.db == 0 || !r.is_alive());
+        if let Some(at) = place {
+            board.runs[at] = run;
+        }
+        Self { place, run }
+    }
+
+    /// Shows how many rows it has read.
+    pub fn progress(&self, rows: u64) {
+        if let Some(at) = self.place {
+            BOARD.exclusive().runs[at].done.input_rows = rows;
+        }
+    }
+
+    /// It has ended: with a result, an error, or without anything to remember.
+    pub fn end(mut self, outcome: Result<Option<Done>, &str>) {
+        let place = self.place.take();
+        let Some(at) = place else { return };
+        let mut run = self.run;
+        run.took_us = now_us() - run.started_us;
+        let worth = match outcome {
+            Ok(Some(done)) => {
+                run.done = done;
+                true
+            }
+            Ok(None) => false,
+            Err(error) => {
+                let mut end = error.len().min(ERROR_BYTES);
+                while !error.is_char_boundary(end) {
+                    end -= 1;
+                }
+                run.error[..end].copy_from_slice(&error.as_bytes()[..end]);
+                true
+            }
+        };
+        let mut board = BOARD.exclusive();
+        board.runs[at] = NO_RUN;
+        if worth {
+            let next = board.next_past;
+            board.past[next] = run;
+            board.next_past = (next + 1) % PAST;
+        }
+    }
+}
+
+impl Drop for Shown {
+    fn drop(&mut self) {
+        // An error, or a cancelled call.
+        if let Some(at) = self.place.take() {
+            BOARD.exclusive().runs[at] = NO_RUN;
+        }
+    }
+}
+
+/// The runs of this database, those that run first.
+pub fn runs() -> Vec<Run> {
+    if !PRELOADED.load(Ordering::Relaxed) {
+        return Vec::new();
+    }
+    let db = database();
+    let board = BOARD.share();
+    let all = board.runs.iter().chain(&board.past);
+    let known: Vec<Run> = all.filter(|run| run.db == db).copied().collect();
+    drop(board);
+    known.into_iter().filter(Run::is_alive).collect()
+}

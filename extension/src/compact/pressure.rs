@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Bulk loads wait when a table has too many segments, and fail if that does not help.
+use super::settings;
+use crate::pg;
+use crate::pg::toast::{Fate, Toast};
+use crate::store::directory;
+use pgrx::pg_sys;
+use pgrx::PgSqlErrorCode;
+
+const ATTEMPTS: u32 = 100;
+const PAUSE_US: i64 = 100_000;
+
+/// Waits until a table has room for another segment.
+pub fn wait(rel: pg_sys::Relation, toast: &Toast) {
+    let most = settings::versions_max();
+    if most == 0 {
+        return;
+    }
+    let mut count = 0;
+    for attempt in 0..=ATTEMPTS {
+        count = segments(rel, toast);
+        if count < most {
+            return;
+        }
+        if attempt == ATTEMPTS || !settings::enabled() || settings::workers() == 0 {
+            break;
+        }
+        // SAFETY: plain call.
+        unsafe { pg_sys::pg_usleep(PAUSE_US) };
+        pgrx::check_for_interrupts!();
+    }
+    pg::refuse(
+        PgSqlErrorCode::ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
+        format!(
+            "table \"{}\" has {count} segments, more than doris.max_versions allows",
+            pg::relation_name(rel)
+        ),
+        "Load fewer, larger batches, compact the table with doris.compact, or raise doris.max_versions.",
+    );
+}
+
+fn segments(rel: pg_sys::Relation, toast: &Toast) -> usize {
+    let any = &raw mut pg_sys::SnapshotAnyData;
+    let all = directory::all(rel, toast, any);
+    let live = |f: &&directory::Found| {
+        let retired = f.deleter.is_some_and(|(_, fate)| fate != Fate::Aborted);
+        f.writer != Fate::Aborted && !retired
+    };
+    all.iter().filter(live).count()
+}

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The settings of background compaction.
+use super::board::{self, Written};
+use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
+
+static ENABLED: GucSetting<bool> = GucSetting::<bool>::new(true);
+static WORKERS: GucSetting<i32> = GucSetting::<i32>::new(2);
+static NAPTIME: GucSetting<i32> = GucSetting::<i32>::new(10);
+static HEAP_ROWS: GucSetting<i32> = GucSetting::<i32>::new(128 * 1024);
+static SEGMENTS_MIN: GucSetting<i32> = GucSetting::<i32>::new(5);
+static RATE: GucSetting<i32> = GucSetting::<i32>::new(0);
+static VERSIONS_MAX: GucSetting<i32> = GucSetting::<i32>::new(2000);
+
+/// Defines them.
+pub fn define() {
+    GucRegistry::define_bool_guc(
+        c"doris.compaction",
+        c"Compacts columnar tables in the background.",
+        c"May be set for a database, too.",
+        &ENABLED,
+        GucContext::Suset,
+        GucFlags::default(),
+    );
+    let integers = [
+        (
+            c"doris.compaction_workers",
+            c"Background workers that compact tables, at most; one a database at a time.",
+            &WORKERS,
+            (0, board::WORKERS_MAX as i32),
+            GucFlags::default(),
+        ),
+        (
+            c"doris.compaction_naptime",
+            c"Time between two looks at a table.",
+            &NAPTIME,
+            (1, 86400),
+            GucFlags::UNIT_S,
+        ),
+        (
+            c"doris.compaction_heap_rows",
+            c"Rows written to the row store of a table after which they are moved into segments.",
+            &HEAP_ROWS,
+            (1, i32::MAX),
+            GucFlags::default(),
+        ),
+        (
+            c"doris.compaction_min_segments",
+            c"Segments loaded into a table after which small segments are merged.",
+            &SEGMENTS_MIN,
+            (2, 1000),
+            GucFlags::default(),
+        ),
+        (
+            c"doris.compaction_rate",
+            c"Megabytes of segments that a worker writes a second on average; 0 means no limit.",
+            &RATE,
+            (0, i32::MAX),
+            GucFlags::default(),
+        ),
+        (
+            c"doris.max_versions",
+            c"Segments of a table beyond which bulk loads wait for compaction, and then fail; 0 means no limit.",
+            &VERSIONS_MAX,
+            (0, i32::MAX),
+            GucFlags::default(),
+        ),
+    ];
+    for (name, text, setting, (least, most), flags) in integers {
+        GucRegistry::define_int_guc(
+            name,
+            text,
+            c"",
+            setting,
+            least,
+            most,
+            GucContext::Sighup,
+            flags,
+        );
+    }
+}
+
+/// `doris.compaction`.
+pub fn enabled() -> bool {
+    ENABLED.get()
+}
+
+/// `doris.compaction_workers`.
+pub fn workers() -> usize {
+    WORKERS.get() as usize
+}
+
+/// `doris.compaction_naptime`, in microseconds.
+pub fn naptime_us() -> i64 {
+    i64::from(NAPTIME.get()) * 1_000_000
+}
+
+/// `doris.compaction_heap_rows`.
+pub fn heap_rows() -> u64 {
+    HEAP_ROWS.get() as u64
+}
+
+/// `doris.compaction_min_segments`.
+pub fn segments_min() -> usize {
+    SEGMENTS_MIN.get() as usize
+}
+
+/// `doris.compaction_rate`, in bytes; 0 is no limit.
+pub fn rate_bytes() -> u64 {
+    RATE.get() as u64 * 1024 * 1024
+}
+
+/// `doris.max_versions`; 0 is no limit.
+pub fn versions_max() -> usize {
+    VERSIONS_MAX.get() as usize
+}
+
+/// Whether enough was written to a table for looking at it.
+pub fn is_worth_it(written: &Written) -> bool {
+    written.heap_rows >= heap_rows()
+        || written.segments >= segments_min() as u64
+        || board::many_marks(written)
+}

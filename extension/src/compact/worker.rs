@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Background compaction: the launcher (that of mirrors, which is connected to no database) starts a worker for a
+//! database in which tables were written to; the worker compacts what is due and ends.
+use super::board::{self, Shown, Written};
+use super::job::{Done, Job};
+use super::pick::{self, Kind};
+use super::{cleanup, flush, merge, settings};
+use crate::cdc::board::now_us;
+use crate::cdc::session::{
+    abort, begin, caught, column, commit, rows, set_parameter, start_worker, transaction, wait,
+};
+use crate::pg::toast::Toast;
+use crate::store::directory;
+use pgrx::prelude::*;
+use std::collections::HashMap;
+
+/// How often all large tables of a database are looked at, for what no notice told.
+const SCAN_US: i64 = 3600 * 1_000_000;
+
+/// What the launcher remembers.
+#[derive(Default)]
+pub struct Launcher {
+    scanned_us: HashMap<u32, i64>,
+}
+
+impl Launcher {
+    /// Starts workers where there is something to do; `databases` are those that can be connected to, and whether each
+    /// is a template.
+    pub fn look(&mut self, databases: &[(u32, bool)], start: impl Fn(&str, &str, &str)) {
+        let alive: Vec<u32> = databases.iter().map(|(db, _)| *db).collect();
+        board::forget_databases(&alive);
+        self.scanned_us.retain(|db, _| alive.contains(db));
+        if !settings::enabled() {
+            return;
+        }
+        let launch = |db: u32, what: &str| {
+            let place = board::reserve_worker(db, settings::workers());
+            if place {
+                let name = format!("doris compaction of database {db}");
+                start(
+                    &name,
+                    "doris_compaction_worker_main",
+                    &format!("{db} {what}"),
+                );
+            }
+            place
+        };
+        for db in board::due_databases() {
+            if alive.contains(&db) {
+                launch(db, "due");
+            }
+        }
+        let now = now_us();
+        let unseen = databases.iter().find(|(db, template)| {
+            let last = self.scanned_us.get(db).copied();
+            !template && last.is_none_or(|last| last + SCAN_US < now)
+        });
+        if let Some((db, _)) = unseen {
+            if launch(*db, "all") {
+                self.scanned_us.insert(*db, now);
+            }
+        }
+    }
+}
+
+/// A worker.
+#[pg_guard]
+#[no_mangle]
+pub extern "C-unwind" fn doris_compaction_worker_main(_argument: pg_sys::Datum) {
+    let extra = pgrx::bgworkers::BackgroundWorker::get_extra().to_owned();
+    let parsed = extra.split_once(' ');
+    let Some((Ok(db), what)) = parsed.map(|(db, what)| (db.parse(), what)) else {
+        error!("bad arguments \"{extra}\"")
+    };
+    start_worker(Some(db));
+    // SAFETY: reads this process's own pid; the callback only writes shared memory.
+    unsafe {
+        if !board::claim_worker(pg_sys::MyProcPid) {
+            return;
+        }
+        pg_sys::before_shmem_exit(Some(release), pg_sys::Datum::from(0));
+    }
+    for (name, setting) in [
+        (c"search_path", c""),
+        (c"row_security", c"off"),
+        (c"synchronous_commit", c"off"),
+        (c"statement_timeout", c"0"),
+        (c"lock_timeout", c"0"),
+        (c"idle_in_transaction_session_timeout", c"0"),
+    ] {
+        set_parameter(name, setting);
+    }
+    if !settings::enabled() {
+        // Off for this database: asked again now and then.
+        board::send_away(db, now_us() + 60_000_000);
+        return;
+    }
+    if what == "all" {
+        if let Err((message, _)) = caught(|| transaction(look_at_all)) {
+            abort();
+            warning!("looking for tables to compact failed: {message}");
+        }
+    }
+    while let Some((table, written)) = board::take(settings::naptime_us()) {
+        compact(table, &written);
+        wait(1);
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn release(_code: i32, _argument: pg_sys::Datum) {
+    // SAFETY: reads this process's own pid.
+    board::release_worker(unsafe { pg_sys::MyProcPid });
+}
+
+/// Leaves notices of all tables that are large enough to be worth a look.
+fn look_at_all() {
+    let sql = "SELECT c.oid FROM pg_catalog.pg_class c JOIN pg_catalog.pg_am a ON a.oid = c.relam \
+               WHERE a.amname = 'doris' AND c.relkind IN ('r', 'm') AND c.relpersistence <> 't' AND \
+               (pg_catalog.pg_relation_size(c.oid) > 8388608 OR pg_catalog.pg_relation_size(c.reltoastrelid) > 65536)";
+    let tables = rows(sql, &[], |r| column::<pg_sys::Oid>(r, 1));
+    // SAFETY: reads the database this process is connected to.
+    let db = unsafe { pg_sys::MyDatabaseId.to_u32() };
+    for table in tables.into_iter().flatten() {
+        let written = look_at(table);
+        if settings::is_worth_it(&written) {
+            board::say(db, table.to_u32(), &written);
+        }
+    }
+}
+
+/// What a table may have had written to it, by its looks.
+fn look_at(table: pg_sys::Oid) -> Written {
+    let mode = pg_sys::AccessShareLock as i32;
+    // SAFETY: the table is closed again if it is there.
+    unsafe {
+        let rel = pg_sys::try_table_open(table, mode);
+        let mut written = Written::default();
+        if rel.is_null() {
+            return written;
+        }
+        if crate::am::is_doris(rel) {
+            let fork = pg_sys::ForkNumber::MAIN_FORKNUM;
+            if pg_sys::RelationGetNumberOfBlocksInFork(rel, fork) > 1024 {
+                written.heap_rows = settings::heap_rows();
+            }
+            if let Some(toast) = Toast::open(rel, mode) {
+                let snapshot = pg_sys::GetActiveSnapshot();
+                let all = directory::all(rel, &toast, snapshot);
+                written.segments = all
+                    .iter()
+                    .filter(|f| f.visible && f.entry.level < 2)
+                    .count() as u64;
+            }
+        }
+        pg_sys::table_close(rel, mode);
+        written
+    }
+}
+
+/// What became of a step.
+enum Outcome {
+    Done(Done),
+    Nothing,
+    Failed,
+}
+
+/// Compacts a table, step by step.
+fn compact(table: pg_sys::Oid, written: &Written) {
+    let mut useful = false;
+    if written.heap_rows >= settings::heap_rows() {
+        while let Outcome::Done(done) = step(table, 0, |job| {
+            (!job.keeps_heap()).then(|| flush::heap_rows(job)).flatten()
+        }) {
+            useful = true;
+            if done.output_rows < u64::from(flush::ROWS_MAX) {
+                break;
+            }
+        }
+    }
+    for (kind, number) in [(Kind::Cumulative, 1), (Kind::Base, 2)] {
+        loop {
+            let outcome = step(table, number, |job| {
+                let all = 0..u64::MAX;
+                let (inputs, level) = pick::next(job, kind, &all)?;
+                merge::segments(job, &inputs, level)
+            });
+            match outcome {
+                Outcome::Done(_) => useful = true,
+                Outcome::Nothing | Outcome::Failed => break,
+            }
+        }
+    }
+    step(table, 2, |job| {
+        (cleanup::retired(job) > 0).then(Done::default)
+    });
+    if useful {
+        board::settle(table, written);
+    }
+}
+
+/// Runs a step in a transaction of its own, unless somebody else is at work on the table.
+fn step(table: pg_sys::Oid, kind: u8, work: impl FnOnce(&Job) -> Option<Done>) -> Outcome {
+    let mut shown = None;
+    let result = caught(|| {
+        begin();
+        let done = Job::open(table, false).and_then(|mut job| {
+            job.show(Shown::begin(table, kind), true);
+            let done = work(&job);
+            shown = job.shown.take();
+            done
+        });
+        if done.is_some() {
+            commit();
+        }
+        done
+    });
+    match result {
+        Ok(Some(done)) => {
+            if let Some(shown) = shown {
+                shown.end(Ok((done != Done::default()).then_some(done)));
+            }
+            slow_down(&done);
+            Outcome::Done(done)
+        }
+        Ok(None) => {
+            abort();
+            Outcome::Nothing
+        }
+        Err((message, _)) => {
+            abort();
+            Shown::begin(table, kind).end(Err(&message));
+            log!("compaction of table {} failed: {message}", table.to_u32());
+            Outcome::Failed
+        }
+    }
+}
+
+/// Keeps to the rate that is set.
+fn slow_down(done: &Done) {
+    let rate = settings::rate_bytes();
+    if let Some(milliseconds) = (done.output_bytes * 1000).checked_div(rate) {
+        let until = now_us() + milliseconds as i64 * 1000;
+        while now_us() < until {
+            wait(((until - now_us()) / 1000).clamp(1, 1000));
+        }
+    }
+}

@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Compaction under faults, as scenarios of the recovery suite: kills at every point of it, a standby that reads
+meanwhile, the workers of the background, loads that are too many.
+"""
+import threading
+import time
+
+from harness import Cluster, Refused, ServerLost
+
+SCENARIOS = []
+ROWS = 30_000
+
+
+def scenario(function):
+    SCENARIOS.append(function)
+    return function
+
+
+def check(condition, message):
+    if not condition:
+        raise AssertionError(message)
+
+
+def start(directory, options, settings=""):
+    cluster = Cluster(directory / "primary", options.port)
+    cluster.init("\n".join([settings, *options.set])).start()
+    options.clusters.append(cluster)
+    cluster.query("CREATE EXTENSION pg_doris")
+    return cluster
+
+
+def fill(cluster):
+    """Rows in the heap, segments, deletes and updates in both."""
+    with cluster.session() as session:
+        session.query("CREATE TABLE t (id int PRIMARY KEY, v int, note text) USING doris WITH (duplicate_key = 'id');"
+                      "CREATE INDEX ON t (v)")
+        session.query("SET doris.rows_to_heap = 0")
+        for part in range(3):
+            session.query(f"INSERT INTO t SELECT g, g % 97, 'segment {part}' FROM generate_series({part * ROWS + 1}, {part * ROWS + ROWS}) g")
+        session.query("SET doris.rows_to_heap = 100000")
+        session.query(f"INSERT INTO t SELECT g, g % 97, 'heap' FROM generate_series({3 * ROWS + 1}, {4 * ROWS}) g")
+        session.query("UPDATE t SET note = 'changed' WHERE id % 50 = 0; DELETE FROM t WHERE id % 31 = 0")
+
+
+def digest(cluster):
+    return cluster.query("SELECT count(*), sum(hashtextextended(t::text, 0)::numeric) FROM t")
+
+
+def sound(cluster):
+    problems = cluster.query("SELECT * FROM doris.verify('t')")
+    check(not problems, f"doris.verify finds {problems}")
+    with cluster.session() as session:
+        by_index = session.query("SET enable_seqscan = off; SET doris.enable_vectorization = off; SELECT count(*), sum(id) FROM t WHERE id > 0")
+    by_scan = cluster.query("SELECT count(*), sum(id) FROM t")
+    check(by_index == by_scan, f"the index disagrees with the table: {by_index} {by_scan}")
+
+
+def until(condition, what, seconds=30):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        check(time.monotonic() < deadline, f"{what} did not happen in {seconds} s")
+        time.sleep(0.05)
+
+
+class Background:
+    """A statement on a connection of its own, which may not be answered."""
+
+    def __init__(self, cluster, *statements):
+        self.error = None
+        self.thread = threading.Thread(target=self._run, args=(cluster, statements), daemon=True)
+        self.thread.start()
+
+    def _run(self, cluster, statements):
+        try:
+            with cluster.session() as session:
+                for statement in statements:
+                    session.query(statement)
+        except (Refused, ServerLost) as error:
+            self.error = error
+
+    def join(self):
+        self.thread.join(60)
+        check(not self.thread.is_alive(), "a statement does not end")
+        return self.error
+
+
+def blocked(cluster):
+    return cluster.value("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted") != "0"
+
+
+@scenario
+def compaction_killed_at_any_point_loses_and_doubles_nothing(options, directory):
+    cluster = start(directory, options)
+    fill(cluster)
+    before = digest(cluster)
+    for point in ("written", "indexed", "retired", "published"):
+        with cluster.session() as holder:
+            holder.query("SELECT pg_advisory_lock(4711)")
+            compaction = Background(cluster, f"SET doris.debug_pause = '{point}'", "CALL doris.compact('t')")
+            until(lambda: blocked(cluster), f"a compaction that waits at {point}")
+            check(digest(cluster) == before, f"a compaction at {point} changes what is read")
+            cluster.query("CHECKPOINT")
+            cluster.kill()
+        compaction.join()
+        cluster.start()
+        check(digest(cluster) == before, f"a kill at {point} changed the table")
+        sound(cluster)
+        cluster.query("UPDATE t SET v = v WHERE id < 100; VACUUM t")
+    cluster.query("CALL doris.compact('t')")
+    check(digest(cluster) == before, "the compaction after the kills changed the table")
+    check(cluster.value("SELECT count(*) FROM doris.segments_of('t')") == "1", "more than one segment is left")
+    cluster.kill()
+    cluster.start()
+    check(digest(cluster) == before, "a finished compaction is lost")
+    sound(cluster)
+
+
+@scenario
+def standby_reads_the_same_while_the_primary_compacts(options, directory):
+    primary = start(directory, options)
+    fill(primary)
+    standby = primary.backup(directory / "standby", options.port + 1, "-R", "-X", "stream")
+    standby.configure("hot_standby_feedback = on\nmax_standby_streaming_delay = -1")
+    options.clusters.append(standby)
+    standby.start()
+    before = digest(primary)
+    question = "SELECT count(*), sum(id), sum(hashtextextended(t::text, 0)::numeric) FROM t"
+    with standby.session() as reader, standby.session() as by_index:
+        reader.query("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        first = reader.query(question)
+        by_index.query("BEGIN ISOLATION LEVEL REPEATABLE READ; SET LOCAL enable_seqscan = off; SET LOCAL doris.enable_vectorization = off")
+        rows = by_index.query("SELECT count(*), sum(id) FROM t WHERE v = 7")
+        for _ in range(3):
+            primary.query("CALL doris.compact('t')")
+            primary.query("VACUUM t")
+            check(reader.query(question) == first, "a snapshot on the standby changed")
+            check(by_index.query("SELECT count(*), sum(id) FROM t WHERE v = 7") == rows, "an index scan on the standby changed")
+            primary.query("UPDATE t SET v = v WHERE id % 100 = 1")
+        reader.query("COMMIT")
+        by_index.query("COMMIT")
+    target = primary.value("SELECT pg_current_wal_flush_lsn()")
+    until(lambda: standby.value(f"SELECT pg_last_wal_replay_lsn() >= '{target}'") == "t", "the standby catches up")
+    check(digest(standby) == digest(primary) == before, "the standby differs")
+    sound(standby)
+
+
+@scenario
+def workers_compact_what_was_written_and_make_room(options, directory):
+    cluster = start(directory, options, "doris.compaction_naptime = 1\ndoris.compaction_heap_rows = 20000\nmax_worker_processes = 12")
+    cluster.query("CREATE DATABASE other")
+    cluster.query("CREATE EXTENSION pg_doris", "other")
+    fill(cluster)
+    before = digest(cluster)
+    with cluster.session() as session:
+        session.query("SET doris.rows_to_heap = 0")
+        for part in range(6):
+            session.query(f"INSERT INTO t SELECT g, 1, 'more' FROM generate_series({10**6 + part * 1000}, {10**6 + part * 1000 + 99}) g")
+        session.query("DELETE FROM t WHERE note = 'more'")
+    until(lambda: int(cluster.value("SELECT count(*) FROM doris.segments_of('t')")) < 5, "the compaction of segments")
+    until(lambda: "flush" in {kind for kind, in cluster.query("SELECT kind FROM doris.compactions WHERE state = 'done'")}, "the move of heap rows")
+    check(digest(cluster) == before, "background compaction changed the table")
+    sound(cluster)
+    # Databases can be copied and dropped under it.
+    with cluster.session("other") as session:
+        session.query("CREATE TABLE t (id int, v int) USING doris; SET doris.rows_to_heap = 0")
+        for part in range(8):
+            session.query(f"INSERT INTO t SELECT g, 1 FROM generate_series(1, 20000) g")
+    cluster.query("CREATE DATABASE copy TEMPLATE other")
+    check(cluster.value("SELECT count(*) FROM t", "copy") == "160000", "the copied database lacks rows")
+    cluster.query("DROP DATABASE other")
+    cluster.query("DROP DATABASE copy")
+    # What notices are lost by a restart is found by a look at all tables.
+    cluster.query("ALTER SYSTEM SET doris.compaction = off")
+    cluster.query("SELECT pg_reload_conf()")
+    with cluster.session() as session:
+        session.query("SET doris.rows_to_heap = 0")
+        for part in range(6):
+            session.query(f"INSERT INTO t SELECT g, 1, 'late' FROM generate_series({2 * 10**6 + part * 10**4}, {2 * 10**6 + part * 10**4 + 9999}) g")
+    cluster.stop()
+    cluster.start()
+    check(int(cluster.value("SELECT count(*) FROM doris.segments_of('t')")) > 6, "compaction ran though it was off")
+    cluster.query("ALTER SYSTEM RESET doris.compaction")
+    cluster.query("SELECT pg_reload_conf()")
+    until(lambda: int(cluster.value("SELECT count(*) FROM doris.segments_of('t')")) < 6, "compaction after a restart")
+    sound(cluster)
+
+
+@scenario
+def loads_of_a_table_with_too_many_segments_wait_and_then_fail(options, directory):
+    cluster = start(directory, options, "doris.max_versions = 4\ndoris.compaction = off\ndoris.compaction_naptime = 1\n"
+                    "doris.compaction_min_segments = 3")
+    with cluster.session() as session:
+        session.query("CREATE TABLE t (id int, v int) USING doris; SET doris.rows_to_heap = 0")
+        load = "INSERT INTO t SELECT g, 1 FROM generate_series(1, 1000) g"
+        for _ in range(4):
+            session.query(load)
+        try:
+            session.query(load)
+            raise AssertionError("a fifth segment was loaded")
+        except Refused as error:
+            check(error.state == "53400" and "doris.max_versions" in str(error), f"another error: {error}")
+        session.query("CALL doris.compact('t')")
+        session.query(load)
+        cluster.query("ALTER SYSTEM SET doris.compaction = on")
+        cluster.query("SELECT pg_reload_conf()")
+        for _ in range(12):
+            session.query(load)
+        check(session.value("SELECT count(*) FROM t") == "17000", "rows are missing")
