@@ -257,6 +257,12 @@ pub enum AggregateFunction {
     StddevPop,
     /// `stddev_samp`; output as `VarPop`.
     StddevSamp,
+    /// `percentile_cont` at a fraction (its bits) from 0 to 1, of Float8: Float8.
+    PercentileCont(u64),
+    /// `percentile_disc` at a fraction (its bits) from 0 to 1.
+    PercentileDisc(u64),
+    /// `mode`: the first of the most frequent values.
+    Mode,
     /// Some value of the group (the first one met, NULL included): for columns that the keys determine.
     Any,
 }
@@ -291,6 +297,7 @@ impl AggregateFunction {
             }
             (VarPop | VarSamp | StddevPop | StddevSamp, None) => vec![DataType::Float8],
             (BoolAnd | BoolOr, _) => vec![DataType::Bool],
+            (PercentileCont(_) | PercentileDisc(_) | Mode, _) => vec![argument],
             (Min | Max | BitAnd | BitOr | BitXor | Any, _) => vec![argument],
         }
     }

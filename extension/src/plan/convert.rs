@@ -15,7 +15,10 @@ use pgrx::PgList;
 
 mod aggregate;
 mod append;
+mod first;
 mod join;
+mod merge;
+mod ordered;
 mod sort;
 mod window;
 

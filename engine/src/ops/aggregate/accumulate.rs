@@ -15,6 +15,7 @@ mod count;
 mod distinct;
 mod extreme;
 pub(crate) mod moments;
+mod percentile;
 mod sum;
 
 use doris_storage::vector::{Bitmap, Physical, Vector};
@@ -152,6 +153,7 @@ fn plain_accumulator(function: AggregateFunction, t: DataType) -> Result<Box<dyn
         }
         BoolAnd | BoolOr if t == DataType::Bool => bits::bits(function, Physical::Bool)?,
         BitAnd | BitOr | BitXor if integer => bits::bits(function, t.physical())?,
+        PercentileCont(_) | PercentileDisc(_) | Mode => percentile::percentile(function, t)?,
         Min | Max if is_ordered(t) => extreme::extreme(function == Max, t)?,
         Any => Box::new(any::Any::new(t.physical())),
         _ => return Err(Error::not_native(format!("{function:?} of {t}"))),

@@ -324,3 +324,119 @@ fn distinct_rows_are_the_models() {
         .collect();
     check_rows(&Node::distinct(1, scan(&specs)), &[table], &expected);
 }
+
+/// The model of an ordered-set aggregate over sorted values.
+fn ordered_set(function: AggregateFunction, values: &[f64]) -> Option<f64> {
+    let n = values.len();
+    if n == 0 {
+        return None;
+    }
+    Some(match function {
+        AggregateFunction::PercentileDisc(fraction) => {
+            let wanted = f64::from_bits(fraction);
+            // The first value with at least that share of the values up to it.
+            let reached = (0..n).find(|i| (i + 1) as f64 >= wanted * n as f64);
+            values[reached.unwrap_or(n - 1)]
+        }
+        AggregateFunction::PercentileCont(fraction) => {
+            let at = f64::from_bits(fraction) * (n - 1) as f64;
+            let (low, high) = (values[at.floor() as usize], values[at.ceil() as usize]);
+            if low == high {
+                low
+            } else {
+                low + (at - at.floor()) * (high - low)
+            }
+        }
+        _ => {
+            let count = |x: &f64| values.iter().filter(|y| *y == x).count();
+            let most = values.iter().map(count).max().unwrap_or(0);
+            *values.iter().find(|x| count(x) == most).unwrap()
+        }
+    })
+}
+
+#[test]
+fn ordered_sets_match_the_model() {
+    use AggregateFunction::*;
+    let specs: Vec<ColumnSpec> = vec![
+        (DataType::Int4, 60, true),
+        (DataType::Int8, 30, true),
+        (DataType::Date, 9, true),
+        (DataType::Int2, 25, true),
+    ];
+    for rows in [0, 1, 700, 5000] {
+        let table = random_batches(&mut Rng::new(31 + rows as u64), &specs, rows, 300);
+        for keys in [vec![], vec![0]] {
+            for fraction in [0.0, 0.1, 0.5, 0.75, 1.0] {
+                let disc = PercentileDisc(f64::to_bits(fraction));
+                let cont = PercentileCont(f64::to_bits(fraction));
+                let float = Expr::cast(Expr::column(3, DataType::Int2), DataType::Float8).unwrap();
+                let mut calls = vec![call(disc, 1, &specs), call(Mode, 2, &specs)];
+                calls.push(AggregateCall {
+                    function: cont,
+                    argument: Some(float),
+                    distinct: false,
+                    filter: None,
+                });
+                let plan = plan(&specs, &keys, calls);
+                let mut expected = Vec::new();
+                for (_, (key, rows)) in groups(&rows_of(&table), &keys) {
+                    let sorted = |column: usize| {
+                        let mut values = integers(&rows, column);
+                        values.sort_unstable();
+                        values.iter().map(|x| *x as f64).collect::<Vec<_>>()
+                    };
+                    let mut row = key;
+                    let disc = ordered_set(disc, &sorted(1));
+                    let mode = ordered_set(Mode, &sorted(2));
+                    row.push(disc.map(|x| Scalar::I64(x as i64)));
+                    row.push(mode.map(|x| Scalar::I32(x as i32)));
+                    row.push(ordered_set(cont, &sorted(3)).map(Scalar::F64));
+                    expected.push(row);
+                }
+                check_in_memory(&plan, &table, &expected);
+            }
+        }
+    }
+}
+
+/// A group's values must fit into memory: where they do not, that is what is said.
+fn check_in_memory(plan: &Node, table: &[Batch], expected: &[Row]) {
+    let expected = crate::testing::canonical(expected);
+    for (way, options) in crate::testing::ways() {
+        match crate::testing::run(plan, &[table.to_vec()], options) {
+            Err(Error::OutOfMemory) if way == "spilling" => {}
+            Err(error) => panic!("{way}: {error}"),
+            Ok(found) => assert_eq!(
+                crate::testing::canonical(&rows_of(&found)),
+                expected,
+                "{way}"
+            ),
+        }
+    }
+}
+
+#[test]
+fn percentiles_of_floats_keep_their_specials() {
+    let values = Values::F64(vec![f64::NAN, -0.0, f64::NEG_INFINITY, 7.5, f64::INFINITY]);
+    let column = Vector {
+        values,
+        validity: None,
+    };
+    let table = vec![Batch::new(vec![Arc::new(column)], 5)];
+    let specs: Vec<ColumnSpec> = vec![(DataType::Float8, 5, true)];
+    let disc = |fraction: f64| AggregateFunction::PercentileDisc(fraction.to_bits());
+    let calls = [0.0, 0.4, 0.6, 0.8, 1.0].map(|f| call(disc(f), 0, &specs));
+    let plan = plan(&specs, &[], calls.to_vec());
+    let options = crate::exec::Options::default();
+    let found = crate::testing::run(&plan, &[table], options).unwrap();
+    let expected =
+        "[[Some(F64(-inf)), Some(F64(-0.0)), Some(F64(7.5)), Some(F64(inf)), Some(F64(NaN))]]";
+    assert_eq!(format!("{:?}", rows_of(&found)), expected);
+    let mode = plan_refused(AggregateFunction::Mode, &specs);
+    assert!(mode.needs_postgres());
+}
+
+fn plan_refused(function: AggregateFunction, specs: &[ColumnSpec]) -> crate::error::Error {
+    check(&call(function, 0, specs)).unwrap_err()
+}

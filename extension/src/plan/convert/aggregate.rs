@@ -254,8 +254,11 @@ impl Converter<'_> {
             use AggregateFunction::*;
             let oid = (*aggref).aggfnoid;
             let name = super::super::expr::function_name(oid);
-            if oid.to_u32() >= 10_000 || (*aggref).aggkind as u8 != b'n' {
+            if oid.to_u32() >= 10_000 {
                 return no(format!("aggregate {name}"));
+            }
+            if (*aggref).aggkind as u8 != b'n' {
+                return self.ordered_set(input, aggref);
             }
             let distinct = !(*aggref).aggdistinct.is_null();
             if !distinct && !(*aggref).aggorder.is_null() {
