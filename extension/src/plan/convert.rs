@@ -263,6 +263,7 @@ impl<'a> Converter<'a> {
                 }
                 NodeTag::T_Sort | NodeTag::T_IncrementalSort => self.sort(plan.cast()),
                 NodeTag::T_Unique => self.unique(plan.cast(), ordered),
+                NodeTag::T_MergeAppend => self.merge_append(plan.cast()),
                 NodeTag::T_Limit => self.limit(plan.cast(), ordered),
                 _ => {
                     let core = self.core(plan, ordered)?;
@@ -370,7 +371,7 @@ impl<'a> Converter<'a> {
                     self.join(&raw mut (*join).join, std::ptr::null_mut())
                 }
                 NodeTag::T_Agg => self.aggregate(plan.cast(), ordered),
-                NodeTag::T_WindowAgg => self.window(plan.cast()),
+                NodeTag::T_WindowAgg => self.window(plan.cast(), ordered),
                 NodeTag::T_Group => self.group(plan.cast(), ordered),
                 NodeTag::T_Append => self.append(plan.cast()),
                 #[cfg(not(feature = "pg18"))]
@@ -479,7 +480,11 @@ pub unsafe fn repeats_input(plan: *mut pg_sys::Plan) -> bool {
     let tag = unsafe { (*plan).type_ };
     matches!(
         tag,
-        NodeTag::T_Sort | NodeTag::T_IncrementalSort | NodeTag::T_Limit | NodeTag::T_Unique
+        NodeTag::T_Sort
+            | NodeTag::T_IncrementalSort
+            | NodeTag::T_MergeAppend
+            | NodeTag::T_Limit
+            | NodeTag::T_Unique
     )
 }
 

@@ -246,22 +246,30 @@ unsafe fn descend(plan: *mut pg_sys::Plan, stmt: *mut pg_sys::PlannedStmt, wish:
         } else {
             visit(&mut (*plan).righttree, stmt, &asking(ordered, inner));
         }
-        let list = match (*plan).type_ {
-            NodeTag::T_Append => (*(plan as *mut pg_sys::Append)).appendplans,
-            NodeTag::T_MergeAppend => (*(plan as *mut pg_sys::MergeAppend)).mergeplans,
-            NodeTag::T_SubqueryScan => {
-                let scan = plan as *mut pg_sys::SubqueryScan;
-                visit(&mut (*scan).subplan, stmt, &asking(wish.ordered, None));
-                return;
-            }
-            _ => return,
-        };
+        if (*plan).type_ == NodeTag::T_SubqueryScan {
+            let scan = plan as *mut pg_sys::SubqueryScan;
+            visit(&mut (*scan).subplan, stmt, &asking(wish.ordered, None));
+            return;
+        }
+        let list = appended(plan).into_pg();
         for i in 0..PgList::<pg_sys::Plan>::from_pg(list).len() {
             let cell = pg_sys::list_nth_cell(list, i as i32);
             let mut child = (*cell).ptr_value as *mut pg_sys::Plan;
             visit(&mut child, stmt, &asking(true, None));
             (*cell).ptr_value = child.cast();
         }
+    }
+}
+
+/// The inputs of an Append or a MergeAppend; none of other nodes.
+unsafe fn appended(plan: *mut pg_sys::Plan) -> PgList<pg_sys::Plan> {
+    // SAFETY: the tag says what a node is.
+    unsafe {
+        PgList::from_pg(match (*plan).type_ {
+            NodeTag::T_Append => (*(plan as *mut pg_sys::Append)).appendplans,
+            NodeTag::T_MergeAppend => (*(plan as *mut pg_sys::MergeAppend)).mergeplans,
+            _ => std::ptr::null_mut(),
+        })
     }
 }
 
@@ -279,11 +287,11 @@ unsafe fn reads_segments(plan: *mut pg_sys::Plan, rtable: *mut pg_sys::List) -> 
         if (*plan).type_ == NodeTag::T_SubqueryScan {
             return reads_segments((*(plan as *mut pg_sys::SubqueryScan)).subplan, rtable);
         }
-        if (*plan).type_ == NodeTag::T_Append {
-            let plans = (*(plan as *mut pg_sys::Append)).appendplans;
-            return PgList::<pg_sys::Plan>::from_pg(plans)
-                .iter_ptr()
-                .any(|child| reads_segments(child, rtable));
+        if appended(plan)
+            .iter_ptr()
+            .any(|child| reads_segments(child, rtable))
+        {
+            return true;
         }
         reads_segments((*plan).lefttree, rtable) || reads_segments((*plan).righttree, rtable)
     }
@@ -372,11 +380,8 @@ pub unsafe fn init_plans(plan: *mut pg_sys::Plan) -> *mut pg_sys::List {
             let scan = plan as *mut pg_sys::SubqueryScan;
             list = pg_sys::list_concat(list, init_plans((*scan).subplan));
         }
-        if (*plan).type_ == NodeTag::T_Append {
-            let plans = (*(plan as *mut pg_sys::Append)).appendplans;
-            for child in PgList::<pg_sys::Plan>::from_pg(plans).iter_ptr() {
-                list = pg_sys::list_concat(list, init_plans(child));
-            }
+        for child in appended(plan).iter_ptr() {
+            list = pg_sys::list_concat(list, init_plans(child));
         }
         list
     }

@@ -17,7 +17,7 @@ use crate::error::{Error, OutOfRange, Result};
 use crate::gather::{gather_or_null, NO_ROW};
 use crate::ops::aggregate::accumulate::moments::Moments;
 use crate::plan::{AggregateFunction, Exclude, Frame, WindowCall};
-use crate::types::{Collation, DataType};
+use crate::types::DataType;
 
 /// Whether a frame's aggregate can be computed here.
 pub fn check(function: AggregateFunction, call: &WindowCall) -> Result<()> {
@@ -26,7 +26,7 @@ pub fn check(function: AggregateFunction, call: &WindowCall) -> Result<()> {
     let number =
         |t: DataType| t.is_integer() || t.is_float() || matches!(t, DataType::Numeric { .. });
     let ordered = |t: DataType| match t {
-        DataType::Text { collation } => collation == Collation::C,
+        DataType::Text { collation } => collation.sorts_bytes(),
         DataType::Date | DataType::Time | DataType::Timestamp | DataType::TimestampTz => true,
         other => number(other),
     };

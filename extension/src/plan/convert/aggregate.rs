@@ -161,12 +161,16 @@ impl Converter<'_> {
         // SAFETY: as for `top`.
         unsafe {
             let left = (*unique).plan.lefttree;
-            let mut input = self.output(unsorted(left), false)?;
             let mut columns = columns((*unique).numCols, (*unique).uniqColIdx);
             columns.sort_unstable();
+            let width = PgList::<pg_sys::TargetEntry>::from_pg((*left).targetlist).len();
+            if columns.len() != width {
+                return self.first_of_each(unique, &columns);
+            }
+            let mut input = self.output(unsorted(left), false)?;
             let all = (1..=input.entries.len()).collect::<Vec<_>>();
             if columns != all || input.node.types.len() != all.len() {
-                return no("DISTINCT ON");
+                return no("DISTINCT of values that PostgreSQL finishes");
             }
             group_keys(
                 &Scope {

@@ -44,7 +44,7 @@ impl Converter<'_> {
     }
 
     /// An input whose columns are its entries, of the given types.
-    fn as_columns(&mut self, input: Output, types: &[DataType]) -> Converted<Node> {
+    pub(super) fn as_columns(&mut self, input: Output, types: &[DataType]) -> Converted<Node> {
         let mut exprs = Vec::new();
         for (item, to) in input.entries.iter().zip(types) {
             let Column::Native(index, from) = item.column else {
@@ -120,7 +120,7 @@ impl Converter<'_> {
 }
 
 /// The types that hold the columns of all inputs.
-fn common_types(inputs: &[Output]) -> Converted<Vec<DataType>> {
+pub(super) fn common_types(inputs: &[Output]) -> Converted<Vec<DataType>> {
     let mut types: Vec<DataType> = Vec::new();
     for (number, input) in inputs.iter().enumerate() {
         if number > 0 && input.entries.len() != types.len() {
@@ -160,7 +160,7 @@ fn common_type(a: DataType, b: DataType) -> Converted<DataType> {
 }
 
 /// Items for the columns of a node whose targetlist refers to its input by number.
-fn numbered(entries: Vec<Item>, types: &[DataType], varno: i32) -> Vec<Item> {
+pub(super) fn numbered(entries: Vec<Item>, types: &[DataType], varno: i32) -> Vec<Item> {
     let renumber = |(i, (item, t)): (usize, (Item, &DataType))| {
         // SAFETY: item nodes are expressions of a finished plan; makeVar palloc's a node.
         let var = unsafe {

@@ -5,7 +5,7 @@ use super::super::scope::Column;
 use super::super::{no, types, Converted};
 use super::{check_groupable, Converter, Output};
 use doris_engine::expr::Expr;
-use doris_engine::plan::{Node, SortKey};
+use doris_engine::plan::{Node, Op, SortKey};
 use doris_engine::types::DataType;
 use pgrx::pg_sys::{self, NodeTag};
 
@@ -57,7 +57,15 @@ impl Converter<'_> {
                 }
                 _ => {
                     let input = self.output(child, ordered)?;
-                    let node = Node::limit(id, input.node, count, offset);
+                    let node = match (count, input.node.op) {
+                        (Some(count), Op::Sort { input, keys }) => {
+                            Node::top_n(id, *input, keys, count, offset)
+                        }
+                        (_, op) => {
+                            let node = Node { op, ..input.node };
+                            Node::limit(id, node, count, offset)
+                        }
+                    };
                     Output {
                         node,
                         entries: input.entries,

@@ -2,22 +2,34 @@
 //! Window functions.
 use super::super::scope::{Column, Item, Scope};
 use super::super::{no, Converted};
-use super::{check_groupable, renamed, Converter, Core};
+use super::sort::sort_key;
+use super::{check_groupable, renamed, Converter, Core, Output};
 use doris_engine::expr::Expr;
 use doris_engine::ops::window::check;
 use doris_engine::plan::{
-    AggregateFunction, Bound, Exclude, Frame, FrameUnit, Node, Window, WindowCall, WindowFunction,
+    AggregateFunction, Bound, Exclude, Frame, FrameUnit, Node, SortKey, Window, WindowCall,
+    WindowFunction,
 };
-use doris_engine::types::DataType;
+use doris_engine::types::{Collation, DataType};
 use pgrx::pg_sys::{self, NodeTag};
 use pgrx::PgList;
 
 impl Converter<'_> {
     /// A WindowAgg: its input comes in the window's order, and its output keeps that.
-    pub(super) unsafe fn window(&mut self, agg: *mut pg_sys::WindowAgg) -> Converted<Core> {
-        // SAFETY: as for `top`.
+    pub(super) unsafe fn window(
+        &mut self,
+        agg: *mut pg_sys::WindowAgg,
+        ordered: bool,
+    ) -> Converted<Core> {
+        // SAFETY: as for `top`; the tag says what a node is.
         unsafe {
-            let input = renamed(self.output((*agg).plan.lefttree, true)?, pg_sys::OUTER_VAR);
+            let left = (*agg).plan.lefttree;
+            let sorted = !left.is_null() && (*left).type_ == NodeTag::T_Sort;
+            let input = match sorted && !ordered {
+                true => self.by_partition(agg, left.cast())?,
+                false => self.output(left, true)?,
+            };
+            let input = renamed(input, pg_sys::OUTER_VAR);
             let partition = keys(&input.scope, (*agg).partNumCols, (*agg).partColIdx)?;
             let order = keys(&input.scope, (*agg).ordNumCols, (*agg).ordColIdx)?;
             let frame = frame(agg)?;
@@ -54,6 +66,44 @@ impl Converter<'_> {
                 scope: Scope { items },
             };
             self.run_condition(agg, core)
+        }
+    }
+
+    /// The Sort below a window whose own order nobody uses: partitions may come in any order, which for text is
+    /// that of its bytes, whatever its collation.
+    unsafe fn by_partition(
+        &mut self,
+        agg: *mut pg_sys::WindowAgg,
+        sort: *mut pg_sys::Sort,
+    ) -> Converted<Output> {
+        // SAFETY: as for `top`; the arrays have as many elements as their nodes say.
+        unsafe {
+            let input = self.output((*sort).plan.lefttree, false)?;
+            let partition: Vec<pg_sys::AttrNumber> = (0..(*agg).partNumCols as usize)
+                .map(|i| *(*agg).partColIdx.add(i))
+                .collect();
+            let mut order = Vec::new();
+            for i in 0..(*sort).numCols as usize {
+                let at = *(*sort).sortColIdx.add(i);
+                let item = input.entries.get((at - 1) as usize);
+                let Some(Column::Native(index, data_type)) = item.map(|item| item.column) else {
+                    return no("a window by an average");
+                };
+                order.push(match partition.contains(&at) {
+                    true => {
+                        check_groupable(data_type)?;
+                        SortKey {
+                            expr: Expr::column(index, by_bytes(data_type)),
+                            descending: false,
+                            nulls_first: false,
+                        }
+                    }
+                    false => sort_key(sort, i, index, data_type)?,
+                });
+            }
+            let node = Node::sort(self.id(), input.node, order);
+            let entries = input.entries;
+            self.passed_on(sort.cast(), Output { node, entries })
         }
     }
 
@@ -123,6 +173,16 @@ impl Converter<'_> {
     unsafe fn one_scale(&mut self, scope: &Scope, node: *mut pg_sys::Node) -> Converted<Expr> {
         // SAFETY: as for `top`.
         unsafe { super::super::expr::one_scale(self.translate(scope, node)?) }
+    }
+}
+
+/// The type under which the same values sort by their bytes.
+fn by_bytes(data_type: DataType) -> DataType {
+    let collation = Collation::C;
+    match data_type {
+        DataType::Text { .. } => DataType::Text { collation },
+        DataType::Bpchar { .. } => DataType::Bpchar { collation },
+        other => other,
     }
 }
 
