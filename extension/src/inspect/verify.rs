@@ -6,6 +6,7 @@
 //! 3. Each index that can be read from end to end: no entry is of a row number that was never given out, and every
 //!    row that is not deleted has its entry.
 use super::{checked, isolated};
+use crate::keys;
 use crate::pg::toast::{Fate, Toast};
 use crate::pg::{self, compat};
 use crate::store::directory::{self, Found};
@@ -153,6 +154,17 @@ fn check_index(rel: pg_sys::Relation, oid: pg_sys::Oid, problems: &mut Problems)
         )
     };
     let toast = open(rel);
+    if keys::model::of(rel).is_some_and(|model| model.is_key_index(oid)) {
+        let _heap_only = keys::index_shell::HeapOnly::begin();
+        let strays = segment_rows(rel, index).len();
+        if strays > 0 {
+            let text = format!("index \"{name}\" has {strays} entries of segment rows");
+            problems.push((None, text));
+        }
+        // SAFETY: opened above.
+        unsafe { pg_sys::index_close(index, pg_sys::NoLock as i32) };
+        return;
+    }
     let entries = segment_rows(rel, index);
     let segments = directory::all(rel, &toast, snapshot());
     // Entries of loads that were rolled back may be left: their row numbers lead nowhere, and are not reused.
