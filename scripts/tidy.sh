@@ -90,6 +90,10 @@ dead_links() {
     done
   done
 }
+# The README's tour is run by the test `tour`, behind three lines of set-up.
+# shellcheck disable=SC2016 # back-ticks of Markdown
+tour() { sed -n '/^## Five minutes/,/^## /p' README.md | sed -n '/^```sql/,/^```/p' | grep -vE '^```|^CREATE EXTENSION'; }
+untested_tour() { diff <(tour) <(tail -n +4 tests/pg_regress/sql/tour.sql) || true; }
 shell_mistakes() {
   have shellcheck || return 0
   of '(\.sh|/run)$' | xargs -r shellcheck -x -f gcc 2>&1 || true
@@ -104,6 +108,7 @@ rule "the library crates know nothing of PostgreSQL" "$(postgres_in_libraries)"
 rule "every test is in its schedule" "$(unscheduled)"
 rule "every test has its expected output" "$(unexpected)"
 rule "every link in a page leads somewhere" "$(dead_links)"
+rule "the README's tour is what is tested" "$(untested_tour)"
 rule "shell scripts have no known mistake" "$(shell_mistakes)"
 report "raw pg_sys outside extension/src/pg and the shells" "$(raw_pg_sys)"
 report "unsafe code in the library crates" "$(unsafe_in_libraries)"
