@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Runtime filters: what one side of a join knows about the other side's keys.
 //!
-//! A filter holds some of: the least and greatest key, a short list of the keys, a Bloom filter of them. All
-//! may let a row through that has no partner; none drops a row that has one. NULL never passes.
+//! A filter holds some of: the least and greatest key, a short list of the keys, a bit for each number between the
+//! least and the greatest, a Bloom filter of them. All may let a row through that has no partner; none drops a row
+//! that has one. NULL never passes.
 //! The Bloom filter is blocked to one 64-bit word a key with three bits set (Putze, Sanders, Singler:
 //! "Cache-, Hash- and Space-Efficient Bloom Filters", 2007): one cache miss a row at worst.
 
@@ -13,6 +14,11 @@ use crate::hash::{hash_bytes, hash_word};
 
 /// At most this many keys are listed one by one.
 const LIST_MAX: usize = 64;
+/// Up to so many numbers from the least to the greatest key get a bit each, or so many for each key ...
+const BITS_MAX: u64 = 1 << 16;
+const BITS_MAX_PER_KEY: u64 = 64;
+/// ... but never more than this: 8 MiB.
+const BITS_LIMIT: u64 = 1 << 26;
 /// Bits a key in the Bloom filter.
 const BITS_PER_KEY: usize = 16;
 
@@ -23,6 +29,8 @@ pub struct RuntimeFilter {
     pub range: Option<(i64, i64)>,
     /// All keys in ascending order, when they are few; of integer-like columns.
     pub list: Option<Vec<i64>>,
+    /// A bit for each number of `range`.
+    bits: Option<Vec<u64>>,
     bloom: Option<Bloom>,
 }
 
@@ -84,7 +92,8 @@ impl RuntimeFilter {
             let values = (0..v.len()).filter(valid).map(|i| widen(v[i]));
             filter.range = Some(values.clone().fold((i64::MAX, i64::MIN), |(min, max), x| (min.min(x), max.max(x))));
             filter.list = short_list(values.clone());
-            if filter.list.is_none() && keys.len() <= bloom_rows_max {
+            filter.bits = filter.bits(values.clone(), keys.len());
+            if filter.list.is_none() && filter.bits.is_none() && keys.len() <= bloom_rows_max {
                 let mut bloom = Bloom::with_capacity(keys.len());
                 values.for_each(|x| bloom.insert(hash_word(x as u64)));
                 filter.bloom = Some(bloom);
@@ -114,9 +123,33 @@ impl RuntimeFilter {
             .is_none_or(|(low, high)| low <= max && min <= high)
     }
 
+    /// The keys as bits, where that is small.
+    fn bits(&self, values: impl Iterator<Item = i64>, keys: usize) -> Option<Vec<u64>> {
+        let (min, max) = self.range?;
+        let span = max
+            .checked_sub(min)
+            .and_then(|span| u64::try_from(span).ok())?;
+        let small = BITS_MAX.max(BITS_MAX_PER_KEY.saturating_mul(keys as u64));
+        if span >= small.min(BITS_LIMIT) {
+            return None;
+        }
+        let mut bits = vec![0u64; (span >> 6) as usize + 1];
+        for value in values {
+            let at = value.wrapping_sub(min) as u64;
+            bits[(at >> 6) as usize] |= 1 << (at & 63);
+        }
+        Some(bits)
+    }
+
     /// The rows of `selection` that may have a partner, by their values in `column`.
     pub fn apply(&self, column: &Vector, selection: Selection) -> Selection {
-        each_integer!(column, v => self.apply_integers(column, selection, |row| widen(v[row])), else {
+        each_integer!(column, v => {
+            let kept = self.apply_integers(v, selection);
+            match &column.validity {
+                None => kept,
+                Some(valid) => retain_rows(kept, |row| valid.get(row)),
+            }
+        }, else {
             let (Some(bloom), Values::Bytes(_) | Values::Dict { .. }) = (&self.bloom, &column.values) else {
                 return selection;
             };
@@ -124,27 +157,32 @@ impl RuntimeFilter {
         })
     }
 
-    fn apply_integers(
-        &self,
-        column: &Vector,
-        selection: Selection,
-        value: impl Fn(usize) -> i64,
-    ) -> Selection {
+    /// [`RuntimeFilter::apply`] by values, whatever they are worth in rows that are NULL.
+    fn apply_integers<T: Copy + Into<i64>>(&self, values: &[T], selection: Selection) -> Selection {
         let (min, max) = self.range.unwrap_or((i64::MIN, i64::MAX));
-        let in_range = |x: i64| min <= x && x <= max;
-        let valid = |row: usize| !column.is_null(row);
+        if min > max {
+            return Selection::Indices(Vec::new());
+        }
+        let span = max.wrapping_sub(min) as u64;
+        let offset = |x: i64| x.wrapping_sub(min) as u64;
+        if let Some(bits) = &self.bits {
+            let last = bits.len() - 1;
+            return retain_values(values, selection, |x| {
+                let at = offset(x);
+                let word = bits[((at >> 6) as usize).min(last)];
+                (at <= span) & (word >> (at & 63) & 1 != 0)
+            });
+        }
         if let Some(list) = &self.list {
-            return retain_rows(selection, |row| {
-                let x = value(row);
-                in_range(x) && valid(row) && list.binary_search(&x).is_ok()
+            return retain_values(values, selection, |x| {
+                offset(x) <= span && list.binary_search(&x).is_ok()
             });
         }
         match &self.bloom {
-            Some(bloom) => retain_rows(selection, |row| {
-                let x = value(row);
-                in_range(x) && valid(row) && bloom.may_contain(hash_word(x as u64))
+            Some(bloom) => retain_values(values, selection, |x| {
+                (offset(x) <= span) & bloom.may_contain(hash_word(x as u64))
             }),
-            None => retain_rows(selection, |row| in_range(value(row)) && valid(row)),
+            None => retain_values(values, selection, |x| offset(x) <= span),
         }
     }
 }
@@ -163,7 +201,18 @@ fn short_list(values: impl Iterator<Item = i64>) -> Option<Vec<i64>> {
     Some(list)
 }
 
+/// Keeps the rows whose value passes.
+#[inline(always)]
+fn retain_values<T: Copy + Into<i64>>(
+    values: &[T],
+    selection: Selection,
+    keep: impl Fn(i64) -> bool,
+) -> Selection {
+    retain_rows(selection, |row| keep(values[row].into()))
+}
+
 /// Keeps the row numbers for which `keep` holds; written without a branch on the outcome.
+#[inline(always)]
 fn retain_rows(selection: Selection, keep: impl Fn(usize) -> bool) -> Selection {
     let mut out = vec![0u32; selection.len()];
     let mut n = 0;

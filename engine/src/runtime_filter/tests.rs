@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 use super::*;
+use doris_storage::vector::Bitmap;
 
 fn ints(values: Vec<i64>) -> Vector {
     Vector {
@@ -54,4 +55,38 @@ fn text_goes_through_the_bloom_filter() {
         filter.apply(&text(&["x", "bc", "a"]), Selection::All(3)),
         Selection::Indices(vec![1, 2])
     );
+}
+
+#[test]
+fn integer_filters_drop_no_partner_and_little_else() {
+    let numbers =
+        |step: i64, count: i64| -> Vec<i64> { (0..count).map(|i| i * step - 500).collect() };
+    // Few keys, keys close together, keys far apart, one key, extremes, none.
+    let key_sets = [
+        numbers(1000, 40),
+        numbers(3, 5000),
+        numbers(1_000_003, 5000),
+        vec![7],
+        vec![i64::MIN, 0, i64::MAX],
+        vec![],
+    ];
+    for keys in key_sets {
+        let vector = |values: Vec<i64>, nulls: bool| Vector {
+            validity: nulls.then(|| Bitmap::from_bools((0..values.len()).map(|i| i % 5 != 0))),
+            values: Values::I64(values),
+        };
+        let filter = RuntimeFilter::of_keys(&vector(keys.clone(), false), 1 << 20);
+        let mut probes: Vec<i64> = keys.iter().flat_map(|&k| [k, k.wrapping_add(1)]).collect();
+        probes.extend((-3000..3000).chain([i64::MIN, i64::MAX]));
+        let column = vector(probes.clone(), true);
+        let every_other = Selection::Indices((0..probes.len() as u32).step_by(2).collect());
+        for selection in [Selection::All(probes.len()), every_other] {
+            let kept: Vec<usize> = filter.apply(&column, selection.clone()).iter().collect();
+            let is_key = |row: usize| !column.is_null(row) && keys.contains(&probes[row]);
+            let wanted: Vec<usize> = selection.iter().filter(|&row| is_key(row)).collect();
+            assert!(wanted.iter().all(|row| kept.contains(row)));
+            assert!(kept.iter().all(|row| !column.is_null(*row)));
+            assert!(kept.len() - wanted.len() <= selection.len() / 20);
+        }
+    }
 }
