@@ -88,6 +88,8 @@ def number(r, t, depth=0):
 
 
 def aggregate(r, t):
+    if r.random() < 0.1:
+        return ordered_set(r, t)
     kind = r.randrange(9)
     where = f" FILTER (WHERE {predicate(r, t, 2)})" if r.random() < 0.2 else ""
     if kind == 0:
@@ -102,6 +104,25 @@ def aggregate(r, t):
         return f"bool_{r.choice(['and', 'or'])}({t}.bo)"
     column = r.choice(["id", "a", "b", "c", "d", "e", "f", "g", "dt", "ts"])
     return f"{r.choice(['min', 'max', 'count'])}({t}.{column}){where}"
+
+
+def ordered_set(r, t):
+    where = f" FILTER (WHERE {predicate(r, t, 2)})" if r.random() < 0.2 else ""
+    fraction = r.choice(["0", "0.25", "0.5", "0.999", "1"])
+    continuous, discrete = f"{t}.{r.choice('abfg')}", f"{t}.{r.choice(['a', 'b', 'c', 'd', 'e', 'dt', 'ts', 'f', 's'])}"
+    return r.choice([
+        f"percentile_cont({fraction}) WITHIN GROUP (ORDER BY {continuous}){where}",
+        f"percentile_disc({fraction}) WITHIN GROUP (ORDER BY {discrete}){where}",
+        f"mode() WITHIN GROUP (ORDER BY {t}.{r.choice('abcd')}){where}",
+    ])
+
+
+def distinct_on(r):
+    where = f" WHERE {predicate(r, 't')}" if r.random() < 0.5 else ""
+    keys = [f"t.{c}" for c in r.sample(["a", "bo", "s", "v", "dt", "b"], r.randrange(1, 3))]
+    order = f"{', '.join(keys)}, t.{r.choice(['d', 'f', 'ts'])} {r.choice(['', 'DESC'])}, t.id"
+    limit = f" LIMIT {r.randrange(1, 30)}" if r.random() < 0.3 else ""
+    return f"/*ordered*/ SELECT DISTINCT ON ({', '.join(keys)}) {', '.join(keys)}, t.id, t.e FROM {{p}}t t{where} ORDER BY {order}{limit}"
 
 
 def source(r):
@@ -203,6 +224,8 @@ def query(r):
         return window_query(r)
     if r.random() < 0.06:
         return set_operation(r)
+    if r.random() < 0.04:
+        return distinct_on(r)
     origin = source(r)
     if r.random() < 0.65:
         keys = [f"t.{c}" for c in r.sample(["a", "bo", "s", "v", "dt", "p", "b"], r.randrange(0, 3))]

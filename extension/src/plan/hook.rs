@@ -86,11 +86,32 @@ unsafe extern "C-unwind" fn planner(
 ) -> *mut pg_sys::PlannedStmt {
     // SAFETY: valid arguments from PostgreSQL; hooks change only while libraries load.
     unsafe {
+        let sorted = asks_for_order(parse);
         before_planning(parse);
         let next = PREV_PLANNER.unwrap_or(raw::standard_planner);
         let stmt = next(parse, query, options, params);
-        after_planning(stmt, options);
+        after_planning(stmt, options, sorted);
         stmt
+    }
+}
+
+/// Whether a query or a subquery of it has an ORDER BY: without one, the order of the statement's rows is nobody's
+/// business. (A subquery's order often shows through.)
+unsafe fn asks_for_order(query: *mut pg_sys::Query) -> bool {
+    // SAFETY: an analysed query; range table entries and CTEs of these kinds hold queries.
+    unsafe {
+        let subqueries = PgList::<pg_sys::RangeTblEntry>::from_pg((*query).rtable);
+        let ctes = PgList::<pg_sys::CommonTableExpr>::from_pg((*query).cteList);
+        !(*query).sortClause.is_null()
+            || subqueries.iter_ptr().any(|rte| {
+                (*rte).rtekind == pg_sys::RTEKind::RTE_SUBQUERY
+                    && !(*rte).subquery.is_null()
+                    && asks_for_order((*rte).subquery)
+            })
+            || ctes.iter_ptr().any(|cte| {
+                let inner = (*cte).ctequery;
+                (*inner).type_ == NodeTag::T_Query && asks_for_order(inner.cast())
+            })
     }
 }
 
@@ -106,11 +127,15 @@ unsafe extern "C-unwind" fn before_planning(parse: *mut pg_sys::Query) {
 }
 
 #[pg_guard]
-unsafe extern "C-unwind" fn after_planning(stmt: *mut pg_sys::PlannedStmt, options: i32) {
+unsafe extern "C-unwind" fn after_planning(
+    stmt: *mut pg_sys::PlannedStmt,
+    options: i32,
+    sorted: bool,
+) {
     // SAFETY: a finished statement.
     unsafe {
         if settings::vectorization() && eligible(stmt, options) {
-            convert_statement(stmt);
+            convert_statement(stmt, sorted);
         }
     }
 }
@@ -157,14 +182,18 @@ unsafe fn has_segments(relid: pg_sys::Oid) -> bool {
     }
 }
 
-unsafe fn convert_statement(stmt: *mut pg_sys::PlannedStmt) {
+unsafe fn convert_statement(stmt: *mut pg_sys::PlannedStmt, sorted: bool) {
     // SAFETY: a finished statement; its lists hold plans.
     unsafe {
         let all = Wish {
             ordered: true,
             need: None,
         };
-        visit(&mut (*stmt).planTree, stmt, &all);
+        let whole = Wish {
+            ordered: sorted,
+            need: None,
+        };
+        visit(&mut (*stmt).planTree, stmt, &whole);
         let subplans = (*stmt).subplans;
         for i in 0..PgList::<pg_sys::Plan>::from_pg(subplans).len() {
             let cell = pg_sys::list_nth_cell(subplans, i as i32);

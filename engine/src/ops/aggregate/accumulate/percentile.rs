@@ -28,11 +28,10 @@ pub fn percentile(function: AggregateFunction, t: DataType) -> Result<Box<dyn Ac
         AggregateFunction::PercentileCont(_) => t == DataType::Float8,
         // Equal floats may look different: which one is the most frequent, PostgreSQL's sort decides.
         AggregateFunction::Mode if t.is_float() => false,
-        _ => match layout {
-            Physical::I16 | Physical::I32 | Physical::I64 => true,
-            Physical::F32 | Physical::F64 => true,
-            _ => false,
-        },
+        _ => matches!(
+            layout,
+            Physical::I16 | Physical::I32 | Physical::I64 | Physical::F32 | Physical::F64
+        ),
     };
     if !fits {
         return Err(Error::not_native(format!("{function:?} of {t}")));
