@@ -42,10 +42,13 @@ pub unsafe fn query(parse: *mut pg_sys::Query) {
                 if keyed.model == Model::Aggregate {
                     aggregate(rel, &keyed, parse);
                 }
+                // ON CONFLICT stores the row as it is given, and so may other partitions of a partitioned target.
+                let by_rule = relid == (*rte).relid && (*parse).onConflict.is_null();
                 if (*parse).commandType == pg_sys::CmdType::CMD_INSERT
                     && keyed.model == Model::Unique
+                    && by_rule
                 {
-                    stand_in((*rte).relid, parse);
+                    stand_in(relid, parse);
                 }
             }
             pg_sys::table_close(rel, pg_sys::AccessShareLock as i32);

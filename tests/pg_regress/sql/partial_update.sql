@@ -114,6 +114,30 @@ SET doris.partial_update = off;
 EXECUTE required(1, 6);
 SELECT * FROM wide WHERE a = 1;
 
+-- ON CONFLICT and partitioned targets store rows as they are given: a column that must not be null is wanted.
+SET doris.partial_update = on;
+INSERT INTO wide (a, b, e) VALUES (1, 'x', 7) ON CONFLICT (a, b) DO UPDATE SET e = excluded.e;
+INSERT INTO wide (a, b, e) VALUES (30, 'x', 7) ON CONFLICT DO NOTHING;
+CREATE TABLE mixed (k int, v int, w text NOT NULL) PARTITION BY RANGE (k);
+CREATE TABLE mixed_1 PARTITION OF mixed FOR VALUES FROM (0) TO (100) WITH (unique_key = 'k');
+CREATE TABLE mixed_2 PARTITION OF mixed FOR VALUES FROM (100) TO (200) USING heap;
+INSERT INTO mixed (k, v) VALUES (1, 1), (101, 1);
+
+-- Triggers see the row that the statement gives, and rows that are not stored.
+CREATE TABLE watched (k int, v int, w int DEFAULT 5, gone bool) WITH (unique_key = 'k', delete_sign = 'gone');
+CREATE TABLE sums_watched (k int, s int) WITH (aggregate_key = 'k', sum = 's');
+CREATE FUNCTION tell() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE NOTICE '% % %', TG_WHEN, TG_TABLE_NAME, NEW; RETURN NEW; END $$;
+CREATE TRIGGER before_row BEFORE INSERT ON watched FOR EACH ROW EXECUTE FUNCTION tell();
+CREATE TRIGGER after_row AFTER INSERT ON watched FOR EACH ROW EXECUTE FUNCTION tell();
+CREATE TRIGGER after_row AFTER INSERT ON sums_watched FOR EACH ROW EXECUTE FUNCTION tell();
+INSERT INTO watched VALUES (1, 1, 1, false);
+INSERT INTO watched (k, v) VALUES (1, 2), (2, 2);
+INSERT INTO watched (k, gone) VALUES (1, true), (3, true);
+INSERT INTO sums_watched VALUES (1, 1), (1, 2);
+TABLE watched;
+TABLE sums_watched;
+INSERT INTO sums_watched VALUES (1, 3) RETURNING *;
+
 -- Other tables know nothing of the setting.
 SET doris.partial_update = on;
 CREATE TABLE heap_table (k int PRIMARY KEY, v int DEFAULT 1) USING heap;
