@@ -84,15 +84,12 @@ unsafe fn restrict(index: *mut pg_sys::IndexOptInfo) {
         for column in 0..(*index).ncolumns as usize {
             *(*index).canreturn.add(column) = false;
         }
-        if let Some(own) = (*index).amcostestimate {
-            // amcostestimate_function of access/amapi.h.
-            let own = std::mem::transmute::<unsafe extern "C-unwind" fn(), Estimate>(own);
+        // amcostestimate_function of access/amapi.h; before 18 the field's type does not tell the arguments.
+        let field = (&raw mut (*index).amcostestimate).cast::<Option<Estimate>>();
+        if let Some(own) = *field {
             if own as usize != estimate as *const () as usize {
-                let own = *BTREE_ESTIMATE.get_or_init(|| own);
-                let _ = own;
-                let ours = estimate as Estimate;
-                (*index).amcostestimate =
-                    Some(std::mem::transmute::<Estimate, unsafe extern "C-unwind" fn()>(ours));
+                BTREE_ESTIMATE.get_or_init(|| own);
+                *field = Some(estimate);
             }
         }
     }
