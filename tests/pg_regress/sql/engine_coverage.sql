@@ -1,5 +1,7 @@
 -- Grouping sets, DISTINCT ON, set operations, merged inputs and ordered-set aggregates, against a heap.
-CREATE TABLE cov_heap (id int, k int, o int, n numeric(10,2), f float8, s text COLLATE "C", l text COLLATE "und-x-icu", d date, t boolean);
+-- A collation that is not byte order, where the server has one.
+SELECT coalesce(min(collname) FILTER (WHERE collname = 'und-x-icu'), 'C') AS language FROM pg_collation \gset
+CREATE TABLE cov_heap (id int, k int, o int, n numeric(10,2), f float8, s text COLLATE "C", l text COLLATE :"language", d date, t boolean);
 INSERT INTO cov_heap SELECT g, nullif(g % 7, 3), nullif(g % 5, 4), CASE WHEN g % 11 = 0 THEN NULL ELSE (g % 100) / 3.0 END,
   CASE WHEN g % 13 = 0 THEN 'NaN' WHEN g % 17 = 0 THEN '-0' ELSE (g % 50) / 7.0 END,
   nullif('s' || g % 4, 's2'), (ARRAY['a', 'B', 'ä', NULL])[1 + g % 4], '2024-02-28'::date + g % 30, nullif(g % 3, 2) = 1
@@ -72,7 +74,7 @@ SELECT cov_differ('SELECT k, percentile_disc(ARRAY[0.1, 0.5]) WITHIN GROUP (ORDE
 -- Partitions of a window by text that sorts by a locale.
 EXPLAIN (COSTS OFF) SELECT id, row_number() OVER (PARTITION BY l ORDER BY id) FROM cov_doris;
 SELECT cov_differ('SELECT id, row_number() OVER (PARTITION BY l ORDER BY id), sum(n) OVER (PARTITION BY l, k ORDER BY id) FROM %s');
-SELECT id, l, row_number() OVER (PARTITION BY l ORDER BY id) FROM cov_doris WHERE id < 7 ORDER BY l, id;
+SELECT id, l, row_number() OVER (PARTITION BY l ORDER BY id) FROM cov_doris WHERE id < 7 ORDER BY id;
 
 DROP TABLE cov_heap, cov_doris, cov_parts;
 DROP FUNCTION cov_differ;

@@ -34,9 +34,7 @@ INSERT INTO wide (a, b, d) VALUES (1, 'x', NULL);
 SELECT * FROM wide ORDER BY a;
 
 -- COPY.
-COPY wide (a, b, e) FROM stdin;
-1	x	100
-\.
+COPY wide (a, b, e) FROM '/dev/null';
 COPY t (v2, k) FROM stdin;
 22	1
 33	3
