@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Runs benchmarks against a fresh private server, and writes their sections of docs/benchmarks.md.
 #   bench/run.sh [tpch] [oltp] [memory] [clickbench]   all, without arguments
-# SCALE (1), ROWS (10000000 hits), SEED (1), RUNS (5), SECONDS_PER_RUN (10) set the size; NO_BUILD=1 takes the extension as installed.
+# SCALE (1), ROWS (10000000 hits), SEED (1), RUNS (5), SECONDS_PER_RUN (10), LIMIT (600 s for a query on PostgreSQL) set the size; NO_BUILD=1 takes the extension as installed.
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/../scripts/lib.sh"
 export NAME=bench CONF=$REPO/bench/postgresql.conf
@@ -29,11 +29,11 @@ for benchmark in "${benchmarks[@]}"; do
   case $benchmark in
     tpch)
       data=$("$REPO/bench/data.sh" "${SCALE:-1}")
-      python "$REPO/bench/tpch.py" --data "$data" --scale "${SCALE:-1}" --runs "${RUNS:-5}"
+      python "$REPO/bench/tpch.py" --data "$data" --scale "${SCALE:-1}" --runs "${RUNS:-5}" --limit "${LIMIT:-600}"
       ;;
     clickbench)
       python "$REPO/bench/clickbench.py" --directory "${CLICKBENCH_DIR:-$TARGET/clickbench}" \
-        --rows "${ROWS:-10000000}" --seed "${SEED:-1}" --runs "${RUNS:-5}"
+        --rows "${ROWS:-10000000}" --seed "${SEED:-1}" --runs "${RUNS:-5}" --limit "${LIMIT:-600}"
       ;;
     oltp | memory) "$REPO/bench/$benchmark.sh" ;;
     *) die "no benchmark '$benchmark'" ;;
