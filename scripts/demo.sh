@@ -50,6 +50,9 @@ for query in q01 q03 q05 q06 q09 q12 q18; do
   printf '\n'
 done
 
+step "models: upserts, compaction, roll-ups"
+"$REPO/scripts/demo-models.sh"
+
 step "live mirrors"
 "$REPO/scripts/demo-mirror.sh"
 
