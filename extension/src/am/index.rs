@@ -57,6 +57,29 @@ impl Former {
         }
     }
 
+    /// Inserts the index entry of the row that was formed last.
+    unsafe fn enter(
+        &mut self,
+        index: pg_sys::Relation,
+        row: RowNumber,
+        check: pg_sys::IndexUniqueCheck::Type,
+    ) {
+        let mut tid = row.to_tid();
+        // SAFETY: an open index of the relation, whose info formed the values.
+        unsafe {
+            pg_sys::index_insert(
+                index,
+                self.values.as_mut_ptr(),
+                self.nulls.as_mut_ptr(),
+                &mut tid,
+                self.rel,
+                check,
+                false,
+                self.info,
+            );
+        }
+    }
+
     /// Forms the index values of a row; false when the predicate leaves it out.
     unsafe fn form(
         &mut self,
@@ -279,17 +302,7 @@ unsafe fn insert_entries(
             if !former.form(&mut cursor, row, arrays) {
                 continue;
             }
-            let mut tid = row.to_tid();
-            pg_sys::index_insert(
-                index,
-                former.values.as_mut_ptr(),
-                former.nulls.as_mut_ptr(),
-                &mut tid,
-                rel,
-                pg_sys::IndexUniqueCheck::UNIQUE_CHECK_NO,
-                false,
-                info,
-            );
+            former.enter(index, row, pg_sys::IndexUniqueCheck::UNIQUE_CHECK_NO);
             pgrx::check_for_interrupts!();
         }
         former.finish();
@@ -408,17 +421,7 @@ unsafe fn add_missing(
             if !former.form(&mut cursor, row, arrays) {
                 continue;
             }
-            let mut tid = row.to_tid();
-            pg_sys::index_insert(
-                index,
-                former.values.as_mut_ptr(),
-                former.nulls.as_mut_ptr(),
-                &mut tid,
-                rel,
-                unique,
-                false,
-                info,
-            );
+            former.enter(index, row, unique);
             (*state).tups_inserted += 1.0;
             pgrx::check_for_interrupts!();
         }

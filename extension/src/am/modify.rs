@@ -262,7 +262,6 @@ fn refuse(
 
 #[pg_guard]
 #[allow(clippy::too_many_arguments)]
-#[cfg(feature = "pg15")]
 unsafe extern "C-unwind" fn tuple_update(
     rel: pg_sys::Relation,
     otid: pg_sys::ItemPointer,
@@ -273,7 +272,7 @@ unsafe extern "C-unwind" fn tuple_update(
     wait: bool,
     tmfd: *mut pg_sys::TM_FailureData,
     lockmode: *mut pg_sys::LockTupleMode::Type,
-    update_indexes: *mut bool,
+    update_indexes: *mut compat::UpdateIndexes,
 ) -> TM_Result::Type {
     index_shell::begin_rows(rel);
     // SAFETY: PostgreSQL passes valid pointers; heap TIDs are passed on.
@@ -302,58 +301,7 @@ unsafe extern "C-unwind" fn tuple_update(
         *lockmode = pg_sys::LockTupleMode::LockTupleExclusive;
         let tid = &mut *otid;
         let result = update_segment_row(rel, (row, tid), slot, cid, crosscheck, wait, &mut *tmfd);
-        *update_indexes = result == TM_Ok;
-        result
-    }
-}
-
-#[pg_guard]
-#[allow(clippy::too_many_arguments)]
-#[cfg(not(feature = "pg15"))]
-unsafe extern "C-unwind" fn tuple_update(
-    rel: pg_sys::Relation,
-    otid: pg_sys::ItemPointer,
-    slot: *mut pg_sys::TupleTableSlot,
-    cid: pg_sys::CommandId,
-    snapshot: pg_sys::Snapshot,
-    crosscheck: pg_sys::Snapshot,
-    wait: bool,
-    tmfd: *mut pg_sys::TM_FailureData,
-    lockmode: *mut pg_sys::LockTupleMode::Type,
-    update_indexes: *mut pg_sys::TU_UpdateIndexes::Type,
-) -> TM_Result::Type {
-    index_shell::begin_rows(rel);
-    // SAFETY: PostgreSQL passes valid pointers; heap TIDs are passed on.
-    unsafe {
-        let row = match RowNumber::from_tid(&*otid) {
-            Some(row) => row,
-            None => {
-                let result = heap_call!(tuple_update(
-                    rel,
-                    otid,
-                    slot,
-                    cid,
-                    snapshot,
-                    crosscheck,
-                    wait,
-                    tmfd,
-                    lockmode,
-                    update_indexes
-                ));
-                match moved_from_heap(rel, &*otid, result, (*tmfd).xmax) {
-                    Some(row) => row,
-                    None => return replaced(rel, *otid, result, &mut *tmfd),
-                }
-            }
-        };
-        *lockmode = pg_sys::LockTupleMode::LockTupleExclusive;
-        let tid = &mut *otid;
-        let result = update_segment_row(rel, (row, tid), slot, cid, crosscheck, wait, &mut *tmfd);
-        *update_indexes = if result == TM_Ok {
-            pg_sys::TU_UpdateIndexes::TU_All
-        } else {
-            pg_sys::TU_UpdateIndexes::TU_None
-        };
+        *update_indexes = compat::update_indexes(result == TM_Ok);
         result
     }
 }

@@ -207,6 +207,20 @@ pub(crate) fn start_worker(database: Option<u32>) {
     }
 }
 
+/// Sets what a worker needs that runs SQL by itself, whatever the database's settings are.
+pub(crate) fn set_worker_parameters() {
+    for (name, setting) in [
+        (c"search_path", c""),
+        (c"row_security", c"off"),
+        (c"synchronous_commit", c"off"),
+        (c"statement_timeout", c"0"),
+        (c"lock_timeout", c"0"),
+        (c"idle_in_transaction_session_timeout", c"0"),
+    ] {
+        set_parameter(name, setting);
+    }
+}
+
 /// Sets a parameter for the life of the process.
 pub(crate) fn set_parameter(name: &std::ffi::CStr, value: &std::ffi::CStr) {
     // SAFETY: both are constants with a terminating zero.

@@ -16,7 +16,7 @@ use super::follow::{self, Followed};
 use super::join;
 use super::session::{
     abort, as_role, begin, caught, check_interrupts, commit, elevated, execute, set_parameter,
-    start_worker, transaction, wait, with_snapshot,
+    set_worker_parameters, start_worker, transaction, wait, with_snapshot,
 };
 use super::source::{literal, quoted, Source};
 use super::target::{Mirror, RowChange};
@@ -67,19 +67,10 @@ pub extern "C-unwind" fn doris_sync_worker_main(_argument: pg_sys::Datum) {
     if !claim(db, sync) {
         return;
     }
-    for (name, setting) in [
-        (c"session_replication_role", c"replica"),
-        (c"search_path", c""),
-        (c"row_security", c"off"),
-        (c"synchronous_commit", c"off"),
-        // With what is pending and what is cached, a worker stays below 256 MB.
-        (c"doris.load_memory", c"64MB"),
-        (c"statement_timeout", c"0"),
-        (c"lock_timeout", c"0"),
-        (c"idle_in_transaction_session_timeout", c"0"),
-    ] {
-        set_parameter(name, setting);
-    }
+    set_worker_parameters();
+    set_parameter(c"session_replication_role", c"replica");
+    // With what is pending and what is cached, a worker stays below 256 MB.
+    set_parameter(c"doris.load_memory", c"64MB");
     if let Err((message, transient)) = caught(|| run(db, sync)) {
         abort();
         report_failure(db, sync, &message, transient);

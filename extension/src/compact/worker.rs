@@ -7,7 +7,8 @@ use super::pick::{self, Kind};
 use super::{cleanup, flush, merge, settings};
 use crate::cdc::board::now_us;
 use crate::cdc::session::{
-    abort, begin, caught, column, commit, rows, set_parameter, start_worker, transaction, wait,
+    abort, begin, caught, column, commit, rows, set_worker_parameters, start_worker, transaction,
+    wait,
 };
 use crate::pg::toast::Toast;
 use crate::store::directory;
@@ -80,16 +81,7 @@ pub extern "C-unwind" fn doris_compaction_worker_main(_argument: pg_sys::Datum) 
         }
         pg_sys::before_shmem_exit(Some(release), pg_sys::Datum::from(0));
     }
-    for (name, setting) in [
-        (c"search_path", c""),
-        (c"row_security", c"off"),
-        (c"synchronous_commit", c"off"),
-        (c"statement_timeout", c"0"),
-        (c"lock_timeout", c"0"),
-        (c"idle_in_transaction_session_timeout", c"0"),
-    ] {
-        set_parameter(name, setting);
-    }
+    set_worker_parameters();
     if !settings::enabled() {
         // Off for this database: asked again now and then.
         board::send_away(db, now_us() + 60_000_000);

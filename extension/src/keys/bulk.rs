@@ -260,7 +260,6 @@ pub fn wait(rel: pg_sys::Relation, toast: &Toast, cid: pg_sys::CommandId, busy: 
     }
 }
 
-#[allow(non_upper_case_globals)] // PostgreSQL's names
 /// Finds and marks what a segment's rows replace.
 fn replace(
     gate: &Gate,
@@ -269,34 +268,52 @@ fn replace(
     model: &Model,
     segment: &Segment,
 ) -> Result<(), Busy> {
-    let batch = segment.batch;
+    let Segment {
+        batch,
+        first_row,
+        cid,
+        ..
+    } = *segment;
+    bury_keys(gate, rel, toast, model, (batch, first_row), cid, &mut 0)?;
+    let losers = batch.losers.iter();
+    let losers: Vec<u64> = losers.map(|p| first_row + u64::from(*p)).collect();
+    bury(gate, rel, toast, &losers, cid)
+}
+
+#[allow(non_upper_case_globals)] // PostgreSQL's names
+/// Deletes the rows of a batch's keys, but for those of the segment that begins at `except`; returns how many were
+/// in segments. `in_heap` counts the others, also when somebody is in the way.
+fn bury_keys(
+    gate: &Gate,
+    rel: pg_sys::Relation,
+    toast: &Toast,
+    model: &Model,
+    (batch, except): (&Batch, u64),
+    cid: pg_sys::CommandId,
+    in_heap: &mut usize,
+) -> Result<usize, Busy> {
     let open = |xid| Busy::Open(Open { xid, token: 0 });
-    let in_segments =
-        probe::hits(rel, toast, model, &batch.keys, segment.first_row).map_err(open)?;
-    let in_heap = heap_rows(rel, model, batch)?;
-    for (_, live) in &in_heap {
+    let in_segments = probe::hits(rel, toast, model, &batch.keys, except).map_err(open)?;
+    let heap_rows = heap_rows(rel, model, batch)?;
+    for (_, live) in &heap_rows {
         single::check_replaceable(rel, model, live.seen);
     }
     for (found, rows) in &in_segments {
         let rows = rows.iter().map(|(_, row)| *row);
         single::check_replaceable(rel, model, single::is_seen(rel, toast, found, rows));
     }
-    for (_, live) in in_heap {
-        match heap::delete(rel, live, segment.cid) {
-            TM_Ok => {}
+    for (_, live) in heap_rows {
+        match heap::delete(rel, live, cid) {
+            TM_Ok => *in_heap += 1,
             TM_BeingModified => return Err(Busy::HeapRow(live)),
             _ => return Err(Busy::Again),
         }
     }
     // Segments come in the order of their rows.
-    let mut dead: Vec<u64> = Vec::new();
-    for (_, rows) in in_segments {
-        dead.extend(rows.iter().map(|(_, row)| row.0));
-    }
-    bury(gate, rel, toast, &dead, segment.cid)?;
-    let losers = batch.losers.iter();
-    let losers: Vec<u64> = losers.map(|p| segment.first_row + u64::from(*p)).collect();
-    bury(gate, rel, toast, &losers, segment.cid)
+    let rows = in_segments.into_iter().flat_map(|(_, rows)| rows);
+    let dead: Vec<u64> = rows.map(|(_, row)| row.0).collect();
+    bury(gate, rel, toast, &dead, cid)?;
+    Ok(dead.len())
 }
 
 /// The live heap rows of a batch's keys, with the positions of those.
@@ -421,8 +438,21 @@ pub fn delete_keys(
     let mut deleted = 0;
     loop {
         let gate = Gate::take(&toast, Mode::Bulk);
-        match delete_found(&gate, rel, &toast, model, batch, cid, &mut deleted) {
-            Ok(()) => return deleted,
+        // No segment begins at this row.
+        match bury_keys(
+            &gate,
+            rel,
+            &toast,
+            model,
+            (batch, u64::MAX),
+            cid,
+            &mut deleted,
+        ) {
+            Ok(in_segments) => {
+                // SAFETY: an open relation.
+                (0..in_segments).for_each(|_| unsafe { pg_sys::pgstat_count_heap_delete(rel) });
+                return deleted + in_segments;
+            }
             Err(busy) => {
                 drop(gate);
                 wait(rel, &toast, cid, busy);
@@ -430,43 +460,4 @@ pub fn delete_keys(
         }
         pgrx::check_for_interrupts!();
     }
-}
-
-#[allow(non_upper_case_globals)] // PostgreSQL's names
-fn delete_found(
-    gate: &Gate,
-    rel: pg_sys::Relation,
-    toast: &Toast,
-    model: &Model,
-    batch: &Batch,
-    cid: pg_sys::CommandId,
-    deleted: &mut usize,
-) -> Result<(), Busy> {
-    let open = |xid| Busy::Open(Open { xid, token: 0 });
-    // No segment begins at this row.
-    let in_segments = probe::hits(rel, toast, model, &batch.keys, u64::MAX).map_err(open)?;
-    let in_heap = heap_rows(rel, model, batch)?;
-    for (_, live) in &in_heap {
-        single::check_replaceable(rel, model, live.seen);
-    }
-    for (found, rows) in &in_segments {
-        let rows = rows.iter().map(|(_, row)| *row);
-        single::check_replaceable(rel, model, single::is_seen(rel, toast, found, rows));
-    }
-    for (_, live) in in_heap {
-        match heap::delete(rel, live, cid) {
-            TM_Ok => *deleted += 1,
-            TM_BeingModified => return Err(Busy::HeapRow(live)),
-            _ => return Err(Busy::Again),
-        }
-    }
-    let rows = in_segments.into_iter().flat_map(|(_, rows)| rows);
-    let dead: Vec<u64> = rows.map(|(_, row)| row.0).collect();
-    bury(gate, rel, toast, &dead, cid)?;
-    *deleted += dead.len();
-    for _ in &dead {
-        // SAFETY: an open relation.
-        unsafe { pg_sys::pgstat_count_heap_delete(rel) };
-    }
-    Ok(())
 }

@@ -41,14 +41,7 @@ pub fn successor(
         let mut found = None;
         if present {
             pg_sys::slot_getallattrs(slot);
-            let values: Vec<(pg_sys::Datum, bool)> = model
-                .columns
-                .iter()
-                .map(|column| {
-                    let at = usize::from(column.attr.number) - 1;
-                    (*(*slot).tts_values.add(at), *(*slot).tts_isnull.add(at))
-                })
-                .collect();
+            let values = model.key_values((*slot).tts_values, (*slot).tts_isnull);
             let key = Keys::of_row(&model, &values);
             let mut search = Search::open(rel, &model, index);
             found = find(rel, &toast, &model, &mut search, &values, &key);

@@ -185,9 +185,26 @@ pub unsafe fn original_insert(
     let mut tid = tid;
     // SAFETY: passed on to the caller.
     unsafe {
-        let insert = originals(index).insert.expect("an index has an insertion");
         let none = std::ptr::null_mut();
-        raw::guarded(|| insert(index, values, nulls, &mut tid, rel, check, false, none))
+        original(index, values, nulls, &mut tid, rel, check, false, none)
+    }
+}
+
+#[allow(clippy::too_many_arguments)]
+unsafe fn original(
+    index: pg_sys::Relation,
+    values: *mut pg_sys::Datum,
+    nulls: *mut bool,
+    tid: pg_sys::ItemPointer,
+    rel: pg_sys::Relation,
+    check: pg_sys::IndexUniqueCheck::Type,
+    unchanged: bool,
+    info: *mut pg_sys::IndexInfo,
+) -> bool {
+    // SAFETY: the arguments of an aminsert function, passed on.
+    unsafe {
+        let insert = originals(index).insert.expect("an index has an insertion");
+        raw::guarded(|| insert(index, values, nulls, tid, rel, check, unchanged, info))
     }
 }
 
@@ -208,8 +225,7 @@ unsafe extern "C-unwind" fn other_insert(
         if is_entered(rel, &*tid, false) {
             return true;
         }
-        let insert = originals(index).insert.expect("an index has an insertion");
-        raw::guarded(|| insert(index, values, nulls, tid, rel, check, unchanged, info))
+        original(index, values, nulls, tid, rel, check, unchanged, info)
     }
 }
 
@@ -230,8 +246,7 @@ unsafe extern "C-unwind" fn key_insert(
         if RowNumber::from_tid(&*tid).is_some() || is_entered(rel, &*tid, true) {
             return true;
         }
-        let insert = originals(index).insert.expect("an index has an insertion");
-        let alone = raw::guarded(|| insert(index, values, nulls, tid, rel, check, unchanged, info));
+        let alone = original(index, values, nulls, tid, rel, check, unchanged, info);
         let searched = check == UNIQUE_CHECK_YES || check == UNIQUE_CHECK_PARTIAL;
         if !searched || !is_doris(rel) {
             return alone;

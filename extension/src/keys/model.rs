@@ -44,6 +44,23 @@ pub struct Model {
 }
 
 impl Model {
+    /// The values of the key columns among those of a row, and whether they are NULL.
+    ///
+    /// # Safety
+    /// The arrays have an element an attribute of the relation.
+    pub unsafe fn key_values(
+        &self,
+        values: *const pg_sys::Datum,
+        nulls: *const bool,
+    ) -> Vec<(pg_sys::Datum, bool)> {
+        let value = |column: &KeyColumn| {
+            let at = usize::from(column.attr.number) - 1;
+            // SAFETY: passed on to the caller.
+            unsafe { (*values.add(at), *nulls.add(at)) }
+        };
+        self.columns.iter().map(value).collect()
+    }
+
     /// Whether an index is of the key index's shape.
     pub fn is_key_index(&self, index: pg_sys::Oid) -> bool {
         self.key_indexes.contains(&index)

@@ -271,18 +271,13 @@ unsafe fn insert_one(
     // SAFETY: passed on to the caller; the slot's arrays hold all attributes once it is deformed.
     unsafe {
         pg_sys::slot_getallattrs(slot);
-        let values: Vec<(pg_sys::Datum, bool)> = model
-            .columns
-            .iter()
-            .map(|column| {
-                let at = usize::from(column.attr.number) - 1;
-                match &merging {
-                    // The slot will hold other rows.
-                    Some(merging) => (merging.given.values[at], merging.given.nulls[at]),
-                    None => (*(*slot).tts_values.add(at), *(*slot).tts_isnull.add(at)),
-                }
-            })
-            .collect();
+        let values = match &merging {
+            // The slot will hold other rows.
+            Some(merging) => {
+                model.key_values(merging.given.values.as_ptr(), merging.given.nulls.as_ptr())
+            }
+            None => model.key_values((*slot).tts_values, (*slot).tts_isnull),
+        };
         let key = Keys::of_row(model, &values);
         loop {
             let gate = Gate::take(toast, Mode::Single);

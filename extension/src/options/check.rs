@@ -103,26 +103,25 @@ fn check_column(rel: pg_sys::Relation, option: &str, column: &str, before: &[Str
     }
     // SAFETY: an open relation and one of its attributes.
     let attribute = unsafe { compat::attribute((*rel).rd_att, usize::from(number) - 1) };
-    if !comparable(attribute.atttypid) {
-        let type_name = type_name(attribute.atttypid);
+    let refuse_type = |hint: &str| {
+        let type_name = pg::type_name(attribute.atttypid);
         pg::refuse(
             PgSqlErrorCode::ERRCODE_INVALID_TABLE_DEFINITION,
             format!(
                 "column \"{column}\" of table \"{table}\" has type {type_name}, which option \"{option}\" \
                  does not support"
             ),
+            hint,
+        );
+    };
+    if !comparable(attribute.atttypid) {
+        refuse_type(
             "Floating-point, JSON, binary, array, range and composite types cannot be keys or have bloom \
              filters. Use numeric where a key is fractional.",
         );
     }
     if option.ends_with("_key") && option != "duplicate_key" && !unique_by_bytes(attribute) {
-        let type_name = type_name(attribute.atttypid);
-        pg::refuse(
-            PgSqlErrorCode::ERRCODE_INVALID_TABLE_DEFINITION,
-            format!(
-                "column \"{column}\" of table \"{table}\" has type {type_name}, which option \"{option}\" \
-                 does not support"
-            ),
+        refuse_type(
             "Keys are compared by their bytes: values of this type may be equal and yet look different.",
         );
     }
@@ -138,17 +137,6 @@ fn check_column(rel: pg_sys::Relation, option: &str, column: &str, before: &[Str
             ),
             "Segments are ordered and compared by bytes; give the column another collation.",
         );
-    }
-}
-
-/// A type as SQL writes it.
-pub fn type_name(oid: pg_sys::Oid) -> String {
-    // SAFETY: a type of the catalogue.
-    unsafe {
-        let name = pg_sys::format_type_be(oid);
-        std::ffi::CStr::from_ptr(name)
-            .to_string_lossy()
-            .into_owned()
     }
 }
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Whether a table's options make one key model: one key, options that belong to it, and in the aggregate model one
 //! aggregation for each value column, of a type that it can aggregate.
-use super::check::type_name;
 use super::model::{self, Aggregation, AGGREGATIONS};
 use super::table::{self, column_names, KEY_OPTIONS};
 use crate::keys::merge::can_be_summed;
@@ -98,7 +97,7 @@ fn unique(rel: pg_sys::Relation, names: &impl Fn(&str) -> Vec<String>) {
         }
         let attribute = attribute(rel, &column)?;
         if !types.contains(&attribute.atttypid) {
-            let found = type_name(attribute.atttypid);
+            let found = pg::type_name(attribute.atttypid);
             let what = format!("has type {found}, which option \"{option}\" does not support");
             refuse_column(rel, &column, &what, hint);
         }
@@ -190,7 +189,7 @@ fn value(
     }
     let supported = supported(what, attribute.atttypid);
     if !supported {
-        let found = type_name(attribute.atttypid);
+        let found = pg::type_name(attribute.atttypid);
         let what = format!("has type {found}, which aggregation \"{option}\" does not support");
         refuse_column(rel, column, &what, hint(option));
     }

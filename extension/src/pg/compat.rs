@@ -359,6 +359,18 @@ pub type UpdateIndexes = bool;
 #[cfg(not(feature = "pg15"))]
 pub type UpdateIndexes = pg_sys::TU_UpdateIndexes::Type;
 
+/// All indexes, or none.
+pub fn update_indexes(all: bool) -> UpdateIndexes {
+    #[cfg(feature = "pg15")]
+    return all;
+    #[cfg(not(feature = "pg15"))]
+    if all {
+        pg_sys::TU_UpdateIndexes::TU_All
+    } else {
+        pg_sys::TU_UpdateIndexes::TU_None
+    }
+}
+
 /// Whether the new version needs none, but perhaps in summarising indexes, which doris tables do not have.
 pub fn needs_no_entries(update: UpdateIndexes) -> bool {
     #[cfg(feature = "pg15")]

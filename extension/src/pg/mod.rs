@@ -2,8 +2,8 @@
 //! The edge to PostgreSQL: everything below wraps raw `pg_sys` calls for the modules above.
 //!
 //! `raw` declares what pgrx does not bind; `heapam` hands work to PostgreSQL's own heap access method;
-//! `toast` reads and writes our tuples in a TOAST relation; `lock` and `visibility` answer questions about
-//! tuples and transactions; `compat` holds what differs between PostgreSQL's versions.
+//! `toast` reads and writes our tuples in a TOAST relation; `compat` holds what differs between PostgreSQL's
+//! versions.
 
 pub mod compat;
 pub mod heapam;
@@ -32,6 +32,16 @@ pub fn relation_name(rel: pg_sys::Relation) -> String {
     // SAFETY: callers pass an open relation, whose pg_class row is in the relation cache.
     unsafe {
         std::ffi::CStr::from_ptr((*(*rel).rd_rel).relname.data.as_ptr())
+            .to_string_lossy()
+            .into_owned()
+    }
+}
+
+/// A type as SQL writes it.
+pub fn type_name(oid: pg_sys::Oid) -> String {
+    // SAFETY: format_type_be returns a palloc'd string for any OID.
+    unsafe {
+        std::ffi::CStr::from_ptr(pg_sys::format_type_be(oid))
             .to_string_lossy()
             .into_owned()
     }

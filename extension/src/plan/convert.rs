@@ -500,28 +500,31 @@ unsafe fn unsorted(plan: *mut pg_sys::Plan) -> *mut pg_sys::Plan {
     }
 }
 
+/// The Var by which a plan node refers to the output column at `at` of its input `varno`.
+fn var_of(item: &Item, varno: i32, at: usize) -> *mut pg_sys::Node {
+    // SAFETY: item nodes are expressions of a finished plan; makeVar palloc's a node.
+    let var = unsafe {
+        pg_sys::makeVar(
+            varno as _,
+            at as i16 + 1,
+            pg_sys::exprType(item.node),
+            pg_sys::exprTypmod(item.node),
+            pg_sys::exprCollation(item.node),
+            0,
+        )
+    };
+    var.cast()
+}
+
 /// A child's output under the Vars by which its parent refers to it.
 fn renamed(input: Output, varno: i32) -> Core {
     let items = input
         .entries
         .into_iter()
         .enumerate()
-        .map(|(i, item)| {
-            // SAFETY: item nodes are expressions of a finished plan; makeVar palloc's a node.
-            let var = unsafe {
-                pg_sys::makeVar(
-                    varno as _,
-                    i as i16 + 1,
-                    pg_sys::exprType(item.node),
-                    pg_sys::exprTypmod(item.node),
-                    pg_sys::exprCollation(item.node),
-                    0,
-                )
-            };
-            Item {
-                node: var.cast(),
-                ..item
-            }
+        .map(|(i, item)| Item {
+            node: var_of(&item, varno, i),
+            ..item
         })
         .collect();
     Core {

@@ -170,7 +170,7 @@ impl Translator<'_> {
                 (DataType::Numeric { .. }, pg_sys::NUMERICOID) => Ok(arg),
                 (from, to) => no(format!(
                     "a relabelling of {from} as {}",
-                    types::type_name(to)
+                    crate::pg::type_name(to)
                 )),
             }
         }

@@ -33,7 +33,12 @@ pub fn data_type(
         pg_sys::BYTEAOID => DataType::Bytea,
         pg_sys::UUIDOID => DataType::Uuid,
         pg_sys::NUMERICOID => return numeric_type(typmod),
-        other => return no(format!("type {} is not vectorised", type_name(other))),
+        other => {
+            return no(format!(
+                "type {} is not vectorised",
+                crate::pg::type_name(other)
+            ))
+        }
     })
 }
 
@@ -49,16 +54,6 @@ fn numeric_type(typmod: i32) -> Converted<DataType> {
             scale: scale as i16,
         }),
         _ => no(format!("numeric({precision},{scale}) is not vectorised")),
-    }
-}
-
-/// A type's name, for messages.
-pub fn type_name(type_oid: pg_sys::Oid) -> String {
-    // SAFETY: format_type_be returns a palloc'd string for any oid.
-    unsafe {
-        std::ffi::CStr::from_ptr(pg_sys::format_type_be(type_oid))
-            .to_string_lossy()
-            .into_owned()
     }
 }
 

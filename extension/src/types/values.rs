@@ -212,10 +212,7 @@ fn cached(key: TypeKey, flag: u32) -> &'static mut pg_sys::TypeCacheEntry {
 impl Comparer {
     fn new(function: &mut pg_sys::FmgrInfo, key: TypeKey, what: &str) -> Self {
         if function.fn_oid == Oid::INVALID {
-            // SAFETY: returns a palloc'd C string.
-            let name = unsafe { CStr::from_ptr(pg_sys::format_type_be(key.oid)) }
-                .to_string_lossy()
-                .into_owned();
+            let name = crate::pg::type_name(key.oid);
             fail(
                 PgSqlErrorCode::ERRCODE_UNDEFINED_FUNCTION,
                 format!("could not identify {what} for type {name}"),

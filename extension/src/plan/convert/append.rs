@@ -161,23 +161,10 @@ fn common_type(a: DataType, b: DataType) -> Converted<DataType> {
 
 /// Items for the columns of a node whose targetlist refers to its input by number.
 pub(super) fn numbered(entries: Vec<Item>, types: &[DataType], varno: i32) -> Vec<Item> {
-    let renumber = |(i, (item, t)): (usize, (Item, &DataType))| {
-        // SAFETY: item nodes are expressions of a finished plan; makeVar palloc's a node.
-        let var = unsafe {
-            pg_sys::makeVar(
-                varno as _,
-                i as i16 + 1,
-                pg_sys::exprType(item.node),
-                pg_sys::exprTypmod(item.node),
-                pg_sys::exprCollation(item.node),
-                0,
-            )
-        };
-        Item {
-            node: var.cast(),
-            column: Column::Native(i, *t),
-            ..item
-        }
+    let renumber = |(i, (item, t)): (usize, (Item, &DataType))| Item {
+        node: super::var_of(&item, varno, i),
+        column: Column::Native(i, *t),
+        ..item
     };
     entries
         .into_iter()
