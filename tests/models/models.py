@@ -6,12 +6,13 @@ A seed makes a script of SQL and, beside it, the rows that must be there; psql r
 Rules: replace, sequence, sign (sequence and delete sign), aggregate. Transactions roll back, savepoints too; in
 between come VACUUM, rewrites and compaction.
 """
-import argparse
 import copy
-import os
 import random
-import subprocess
 import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+import seeded  # noqa: E402
 
 RULES = ["replace", "sequence", "sign", "aggregate"]
 COLUMNS = {
@@ -225,8 +226,7 @@ class Script:
     def maintenance(self):
         kind = self.rng.choice(["VACUUM m;", "VACUUM FULL m;", "ANALYZE m;", "compact", "compact", "TRUNCATE m;"])
         if kind == "compact":
-            self.add("SELECT to_regprocedure('doris.compact(regclass)') IS NOT NULL AS can \\gset")
-            self.add("\\if :can\nSELECT doris.compact('m') \\g /dev/null\n\\endif")
+            self.add("CALL doris.compact('m');")
             return
         if kind.startswith("TRUNCATE"):
             if self.rng.random() < 0.7:
@@ -261,32 +261,13 @@ class Script:
 
 def run(seed, args):
     script = Script(seed, args.steps, args.rule)
-    if args.print:
-        print(script.sql())
-        return True
-    result = subprocess.run([args.psql, "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", args.database], input=script.sql(),
-                            capture_output=True, text=True)
-    errors = [line for line in result.stderr.splitlines() if "ERROR" in line or "FATAL" in line]
-    good = "models: done" in result.stdout and not errors
-    print(f"{'ok' if good else 'not ok'} - seed {seed} ({script.rule})", flush=True)
-    if not good:
-        print(result.stdout[-2000:], "\n".join(errors[:10]), f"repeat with: --seed {seed} --seeds 1 --steps {args.steps}", sep="\n")
-    return good
+    return seeded.judge("models", f"seed {seed} ({script.rule})", script.sql(), args, stop_at_errors=True)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seed", type=int, default=1, help="first seed")
-    parser.add_argument("--seeds", type=int, default=12, help="how many")
-    parser.add_argument("--steps", type=int, default=25)
+def arguments(parser):
+    seeded.print_argument(parser)
     parser.add_argument("--rule", choices=RULES, help="else the seed decides")
-    parser.add_argument("--database", default="models")
-    parser.add_argument("--psql", default=os.environ.get("PSQL", "psql"))
-    parser.add_argument("--print", action="store_true", help="print the SQL instead of running it")
-    args = parser.parse_args()
-    results = [run(seed, args) for seed in range(args.seed, args.seed + args.seeds)]
-    sys.exit(0 if all(results) else 1)
 
 
 if __name__ == "__main__":
-    main()
+    seeded.main(__doc__, run, "models", 12, 25, arguments)

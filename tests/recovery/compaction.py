@@ -5,20 +5,9 @@ meanwhile, the workers of the background, loads that are too many.
 import threading
 import time
 
-from harness import Cluster, Refused, ServerLost
+from harness import Cluster, Refused, ServerLost, check, scenario, until
 
-SCENARIOS = []
 ROWS = 30_000
-
-
-def scenario(function):
-    SCENARIOS.append(function)
-    return function
-
-
-def check(condition, message):
-    if not condition:
-        raise AssertionError(message)
 
 
 def start(directory, options, settings=""):
@@ -53,13 +42,6 @@ def sound(cluster):
         by_index = session.query("SET enable_seqscan = off; SET doris.enable_vectorization = off; SELECT count(*), sum(id) FROM t WHERE id > 0")
     by_scan = cluster.query("SELECT count(*), sum(id) FROM t")
     check(by_index == by_scan, f"the index disagrees with the table: {by_index} {by_scan}")
-
-
-def until(condition, what, seconds=30):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        check(time.monotonic() < deadline, f"{what} did not happen in {seconds} s")
-        time.sleep(0.05)
 
 
 class Background:

@@ -32,6 +32,13 @@ restart_after_crash = off
 """
 
 
+SCENARIOS = []
+
+
+class Skipped(Exception):
+    """What a scenario needs is not on this machine."""
+
+
 class ServerLost(Exception):
     """The connection ended before the statement was answered: it may have been committed or not."""
 
@@ -40,6 +47,24 @@ class Refused(Exception):
     def __init__(self, state, text):
         super().__init__(f"{state}: {text}")
         self.state = state
+
+
+def scenario(function):
+    """Registers a scenario; they run in the order in which their modules are imported."""
+    SCENARIOS.append(function)
+    return function
+
+
+def check(condition, message):
+    if not condition:
+        raise AssertionError(message)
+
+
+def until(condition, what, seconds=30):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        check(time.monotonic() < deadline, f"{what} did not happen in {seconds} s")
+        time.sleep(0.05)
 
 
 def run(*command, check=True, as_server=True, **options):

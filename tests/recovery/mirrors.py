@@ -7,19 +7,7 @@ import time
 import types
 
 import cdc
-from harness import Cluster, Refused, Writer
-
-SCENARIOS = []
-
-
-def scenario(function):
-    SCENARIOS.append(function)
-    return function
-
-
-def check(condition, message):
-    if not condition:
-        raise AssertionError(message)
+from harness import Cluster, Refused, Writer, check, scenario, until
 
 
 def start(directory, options, name, port, settings=""):
@@ -41,13 +29,6 @@ def wait_for(cluster, sync, seconds=60):
         state = cluster.query("SELECT state, last_error FROM doris.syncs UNION ALL "
                               "SELECT source || ' ' || state, last_error FROM doris.sync_tables")
         raise AssertionError(f"{error}\n{state}") from None
-
-
-def until(condition, what, seconds=30):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        check(time.monotonic() < deadline, f"{what} did not happen in {seconds} s")
-        time.sleep(0.05)
 
 
 def same(source, mirror, pairs):

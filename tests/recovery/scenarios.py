@@ -19,27 +19,11 @@ import traceback
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-import compaction  # noqa: E402
 import harness  # noqa: E402
-import mirrors  # noqa: E402
-from harness import Cluster, Refused, ServerLost, Writer, fresh, run  # noqa: E402
+from harness import (SCENARIOS, Cluster, Refused, ServerLost, Skipped, Writer, check, fresh, run,  # noqa: E402
+                     scenario)
 
-SCENARIOS = []
 BATCH_ROWS = 20_000
-
-
-class Skipped(Exception):
-    pass
-
-
-def scenario(function):
-    SCENARIOS.append(function)
-    return function
-
-
-def check(condition, message):
-    if not condition:
-        raise AssertionError(message)
 
 
 # --- the workload -----------------------------------------------------------------------------------------
@@ -519,7 +503,9 @@ def damaged_page_is_an_error_and_no_crash(options, directory):
     check(not cluster.crash_messages(), f"the server crashed: {cluster.crash_messages()}")
 
 
-SCENARIOS += compaction.SCENARIOS + mirrors.SCENARIOS
+# These register theirs after the ones above.
+import compaction  # noqa: E402, F401
+import mirrors  # noqa: E402, F401
 
 # --- the runner -------------------------------------------------------------------------------------------
 

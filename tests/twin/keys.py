@@ -5,8 +5,6 @@
 Batches have keys of their own, of each other and of stored rows, NULLs too; of the rows of one key in a batch the
 last stays.
 """
-import sys
-
 import twin
 from twin import COLUMNS
 
@@ -76,6 +74,4 @@ class Keys(twin.Script):
 
 
 if __name__ == "__main__":
-    twin.Script = Keys
-    twin.__doc__ = __doc__
-    sys.exit(twin.main())
+    twin.main(Keys, __doc__)

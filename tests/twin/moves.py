@@ -7,11 +7,13 @@ the seed decides; a fourth session compacts and vacuums the columnar table betwe
 done to both tables, and each transaction compares them under its own snapshots. Writers keep to rows of their own, so
 that none waits for another: a transaction that fails is a failure.
 """
-import argparse
-import os
 import random
 import subprocess
 import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+import seeded  # noqa: E402
 
 MARK = "--answered"
 
@@ -207,17 +209,5 @@ def run(seed, args):
         this.close()
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seed", type=int, default=1, help="first seed")
-    parser.add_argument("--seeds", type=int, default=6, help="how many")
-    parser.add_argument("--steps", type=int, default=120)
-    parser.add_argument("--database", default="twin")
-    parser.add_argument("--psql", default=os.environ.get("PSQL", "psql"))
-    args = parser.parse_args()
-    results = [run(seed, args) for seed in range(args.seed, args.seed + args.seeds)]
-    sys.exit(0 if all(results) else 1)
-
-
 if __name__ == "__main__":
-    main()
+    seeded.main(__doc__, run, "twin", 6, 120)

@@ -6,11 +6,12 @@ A seed makes a script of SQL, which psql runs; --print shows it. Every statement
 tables get the same: rows are chosen by their values, never by their place. One transaction may hold many
 statements, savepoints and rollbacks; in between come indexes, VACUUM, rewrites and ALTER TABLE.
 """
-import argparse
-import os
 import random
-import subprocess
 import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+import seeded  # noqa: E402
 
 COLUMNS = ["id", "grp", "name", "amount", "at", "flag", "note"]
 
@@ -176,33 +177,15 @@ class Script:
             f"DROP SCHEMA twin_{self.seed} CASCADE;", "\\echo twin: done"]) + "\n"
 
 
-def run(seed, args):
-    text = Script(seed, args.steps).text()
-    if args.print:
-        print(text)
-        return True
-    result = subprocess.run([args.psql, "-X", "-q", "-d", args.database], input=text, capture_output=True, text=True)
-    errors = [line for line in result.stderr.splitlines() if "ERROR" in line and "duplicate key" not in line
-              and "current transaction is aborted" not in line and "cannot affect row a second time" not in line]
-    good = "twin: done" in result.stdout and not errors
-    print(f"{'ok' if good else 'not ok'} - seed {seed}", flush=True)
-    if not good:
-        print(result.stdout[-2000:], "\n".join(errors[:10]), f"repeat with: --seed {seed} --steps {args.steps}", sep="\n")
-    return good
+EXPECTED_ERRORS = ("duplicate key", "current transaction is aborted", "cannot affect row a second time")
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seed", type=int, default=1, help="first seed")
-    parser.add_argument("--seeds", type=int, default=8, help="how many")
-    parser.add_argument("--steps", type=int, default=25)
-    parser.add_argument("--database", default="twin")
-    parser.add_argument("--psql", default=os.environ.get("PSQL", "psql"))
-    parser.add_argument("--print", action="store_true", help="print the SQL instead of running it")
-    args = parser.parse_args()
-    results = [run(seed, args) for seed in range(args.seed, args.seed + args.seeds)]
-    sys.exit(0 if all(results) else 1)
+def main(script, description):
+    def run(seed, args):
+        return seeded.judge("twin", f"seed {seed}", script(seed, args.steps).text(), args, EXPECTED_ERRORS)
+
+    seeded.main(description, run, "twin", 8, 25, seeded.print_argument)
 
 
 if __name__ == "__main__":
-    main()
+    main(Script, __doc__)

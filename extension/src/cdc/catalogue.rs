@@ -8,9 +8,9 @@ use doris_cdc::Lsn;
 use pgrx::prelude::*;
 use pgrx::JsonB;
 
-pgrx::extension_sql_file!("catalogue.sql", name = "cdc_catalogue");
+pgrx::extension_sql_file!("../../../sql/cdc/catalogue.sql", name = "cdc_catalogue");
 pgrx::extension_sql_file!(
-    "views.sql",
+    "../../../sql/cdc/views.sql",
     name = "cdc_views",
     requires = [
         "cdc_catalogue",

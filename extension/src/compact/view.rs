@@ -66,7 +66,7 @@ fn may_read(relid: u32) -> bool {
 }
 
 pgrx::extension_sql_file!(
-    "sql/compactions.sql",
+    "../../../sql/compactions.sql",
     name = "compactions_view",
     requires = [compactions_of_database, "inspect_views"]
 );

@@ -131,7 +131,7 @@ fn raw_bytes(vector: &Vector) -> usize {
 }
 
 pgrx::extension_sql_file!(
-    "sql/views.sql",
+    "../../../sql/views.sql",
     name = "inspect_views",
     requires = [segments_of, columns_of]
 );

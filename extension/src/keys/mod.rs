@@ -30,7 +30,7 @@ use crate::write::builder;
 use pgrx::{extension_sql_file, pg_sys};
 
 extension_sql_file!(
-    "sql/functions.sql",
+    "../../../sql/keys.sql",
     name = "keys_functions",
     requires = ["types_scalars"]
 );

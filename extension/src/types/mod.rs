@@ -22,24 +22,24 @@ mod text;
 
 use pgrx::extension_sql_file;
 
-extension_sql_file!("sql/bitmap.sql", name = "types_bitmap");
+extension_sql_file!("../../../sql/types/bitmap.sql", name = "types_bitmap");
 extension_sql_file!(
-    "sql/hll.sql",
+    "../../../sql/types/hll.sql",
     name = "types_hll",
     requires = ["types_bitmap"]
 );
 extension_sql_file!(
-    "sql/quantile.sql",
+    "../../../sql/types/quantile.sql",
     name = "types_quantile",
     requires = ["types_hll"]
 );
 extension_sql_file!(
-    "sql/aggregates.sql",
+    "../../../sql/types/aggregates.sql",
     name = "types_aggregates",
     requires = ["types_quantile"]
 );
 extension_sql_file!(
-    "sql/scalars.sql",
+    "../../../sql/types/scalars.sql",
     name = "types_scalars",
     requires = ["types_aggregates"]
 );
