@@ -90,8 +90,8 @@ pub enum DataType {
     Uuid,
     /// Any other type: carried along, never looked into.
     Opaque {
-        /// Bytes a value; `None` when that varies.
-        width: Option<u16>,
+        /// How its vectors are laid out.
+        layout: Physical,
     },
 }
 
@@ -116,8 +116,7 @@ impl DataType {
             DataType::Numeric { .. } => Physical::I128,
             DataType::Interval | DataType::Uuid => Physical::Fixed(16),
             DataType::Text { .. } | DataType::Bpchar { .. } | DataType::Bytea => Physical::Bytes,
-            DataType::Opaque { width: Some(width) } => Physical::Fixed(width),
-            DataType::Opaque { width: None } => Physical::Bytes,
+            DataType::Opaque { layout } => layout,
         }
     }
 

@@ -426,7 +426,7 @@ impl<'a> Converter<'a> {
                     &mut typmod,
                     &mut collation,
                 );
-                let data_type = types::data_type(oid, typmod, collation)?;
+                let data_type = types::column_type(oid, typmod, collation)?;
                 let var = pg_sys::makeVar(rti as _, number as i16, oid, typmod, collation, 0);
                 let column = Column::Native(attributes.len(), data_type);
                 items.push(Item::new(var.cast(), column));

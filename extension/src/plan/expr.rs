@@ -168,6 +168,10 @@ impl Translator<'_> {
                     }
                 }
                 (DataType::Numeric { .. }, pg_sys::NUMERICOID) => Ok(arg),
+                // A domain's value as its base type's.
+                (from, to) if types::data_type(to, mod_, collation).is_ok_and(|to| to == from) => {
+                    Ok(arg)
+                }
                 (from, to) => no(format!(
                     "a relabelling of {from} as {}",
                     crate::pg::type_name(to)

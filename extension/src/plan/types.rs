@@ -4,6 +4,7 @@ use super::{no, Converted};
 use crate::write::kind::Kind;
 use crate::write::numeric;
 use doris_engine::types::{Collation, DataType, Scalar};
+use doris_storage::vector::Physical;
 use pgrx::pg_sys;
 
 /// The engine's type for a PostgreSQL type, modifier and collation.
@@ -39,6 +40,45 @@ pub fn data_type(
                 crate::pg::type_name(other)
             ))
         }
+    })
+}
+
+/// The engine's type for a column: what the engine cannot compute on, it carries along. A domain is its base type,
+/// if its values are stored alike.
+pub fn column_type(
+    type_oid: pg_sys::Oid,
+    mut typmod: i32,
+    collation: pg_sys::Oid,
+) -> Converted<DataType> {
+    // SAFETY: a catalogue look-up.
+    let base = unsafe { pg_sys::getBaseTypeAndTypmod(type_oid, &mut typmod) };
+    let known = data_type(base, typmod, collation);
+    let layout = match (&known, layout(type_oid)) {
+        (Ok(_), _) if base == type_oid => return known,
+        (Ok(known), Some(layout)) if known.physical() == layout => return Ok(*known),
+        (_, Some(layout)) => layout,
+        (_, None) => {
+            return no(format!(
+                "values of {} are strings",
+                crate::pg::type_name(base)
+            ))
+        }
+    };
+    Ok(DataType::Opaque { layout })
+}
+
+/// How segments store values of a type that the engine does not know.
+fn layout(type_oid: pg_sys::Oid) -> Option<Physical> {
+    let (mut width, mut by_value) = (0i16, false);
+    // SAFETY: a catalogue look-up.
+    unsafe { pg_sys::get_typlenbyval(type_oid, &mut width, &mut by_value) };
+    Some(match (by_value, width) {
+        (true, 2) => Physical::I16,
+        (true, 4) => Physical::I32,
+        (true, _) => Physical::I64,
+        (false, -1) => Physical::Bytes,
+        (false, 1..) => Physical::Fixed(width as u16),
+        (false, _) => return None,
     })
 }
 
@@ -118,7 +158,6 @@ pub fn collate(collation: pg_sys::Oid) -> Collation {
 
 /// How segments store an engine type, which is also how its vectors become Datums.
 pub fn kind_of(data_type: DataType) -> Kind {
-    use doris_storage::vector::Physical;
     match (data_type, data_type.physical()) {
         (DataType::Numeric { scale, .. }, Physical::I64) => Kind::Decimal64(scale as u16),
         (DataType::Numeric { scale, .. }, _) => Kind::Decimal128(scale as u16),

@@ -2,6 +2,7 @@
 use super::*;
 use crate::expr::eval::tests::{batch, dictionary, scalars, texts, values_of};
 use crate::types::Scalar;
+use doris_storage::vector::Physical;
 
 #[test]
 fn equal_floats_get_equal_bits() {
@@ -91,7 +92,9 @@ fn keys_of_one_family_meet_in_one_type() {
         (left.data_type(), right.data_type()),
         (DataType::Float8, DataType::Float8)
     );
-    let opaque = DataType::Opaque { width: None };
+    let opaque = DataType::Opaque {
+        layout: Physical::Bytes,
+    };
     assert!(unify_keys(Expr::column(0, opaque), Expr::column(1, opaque))
         .unwrap_err()
         .needs_postgres());
