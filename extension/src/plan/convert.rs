@@ -15,6 +15,7 @@ use pgrx::PgList;
 
 mod aggregate;
 mod append;
+mod fed;
 mod first;
 mod join;
 mod merge;
@@ -22,12 +23,21 @@ mod ordered;
 mod sort;
 mod window;
 
-/// A table that an engine plan reads.
+/// Where the rows of a source come from.
+#[derive(Clone, Copy, Debug)]
+pub enum Rows {
+    /// A doris table, by its place in the range table.
+    Table(u32),
+    /// A plan that PostgreSQL runs.
+    Plan(*mut pg_sys::Plan),
+}
+
+/// What an engine plan reads.
 #[derive(Clone, Debug)]
 pub struct Source {
-    /// Its place in the range table.
-    pub rti: u32,
-    /// The attributes read, in the order of the source's columns.
+    /// Where its rows come from.
+    pub rows: Rows,
+    /// The attributes (or entries of the targetlist) read, in the order of the source's columns.
     pub attributes: Vec<u16>,
     /// The filters applied to it, for pruning: over the source's columns.
     pub filters: Vec<Expr>,
@@ -246,8 +256,23 @@ impl<'a> Converter<'a> {
         Ok(core)
     }
 
-    /// Converts a subtree whole: nothing of it is left to PostgreSQL.
+    /// Converts a subtree whole; a scan may be left to PostgreSQL, and gives its rows to the engine.
     unsafe fn output(&mut self, plan: *mut pg_sys::Plan, ordered: bool) -> Converted<Output> {
+        let sources = self.sources.len();
+        // SAFETY: as for `top`.
+        unsafe {
+            self.native(plan, ordered).or_else(|why| {
+                self.sources.truncate(sources);
+                match plan.is_null() || super::hook::reads_segments(plan, (*self.stmt).rtable) {
+                    true => Err(why),
+                    false => self.fed(plan, ordered).or(Err(why)),
+                }
+            })
+        }
+    }
+
+    /// Converts a subtree whole: nothing of it is left to PostgreSQL but scans further down.
+    unsafe fn native(&mut self, plan: *mut pg_sys::Plan, ordered: bool) -> Converted<Output> {
         // SAFETY: as for `top`.
         unsafe {
             if plan.is_null() {
@@ -436,7 +461,7 @@ impl<'a> Converter<'a> {
             let source = self.sources.len();
             let columns = (0..attributes.len()).collect();
             self.sources.push(Source {
-                rti,
+                rows: Rows::Table(rti),
                 attributes,
                 filters: Vec::new(),
             });

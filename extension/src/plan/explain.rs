@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! EXPLAIN of the custom scan node: the engine's plan, and with ANALYZE what its operators did.
-use super::convert::Converter;
+use super::convert::{Converter, Rows};
 use super::expr::Unbound;
 use super::node::{self, Run};
 use doris_engine::plan::{Node, Op};
-use pgrx::{pg_guard, pg_sys, PgList};
+use pgrx::pg_sys::{self, NodeTag};
+use pgrx::{pg_guard, PgList};
 use std::ffi::CString;
 use std::sync::atomic::Ordering;
 
@@ -25,24 +26,27 @@ pub unsafe extern "C-unwind" fn explain(
         }
         let stmt = (*(*state).ss.ps.state).es_plannedstmt;
         let rtable = (*stmt).rtable;
-        let tables = |top: &super::convert::Top| -> Vec<String> {
-            top.sources
-                .iter()
-                .map(|source| table(rtable, source.rti))
-                .collect()
-        };
         let mut params = Unbound;
         let wish = node::wish(scan);
         let Ok(top) = Converter::new(stmt, &mut params).top(node::original(scan), &wish) else {
             return;
         };
-        let names = tables(&top);
+        let labels: Vec<String> = top
+            .sources
+            .iter()
+            .map(|source| label(rtable, source.rows))
+            .collect();
         let plan = run.map_or(&top.node, |run| &run.plan);
         let mut lines = Vec::new();
-        tree(es, plan, 0, &names, run, &mut lines);
+        tree(es, plan, 0, &labels, run, &mut lines);
         show(es, "Engine", &lines);
         if let Some(run) = run {
-            for (name, counters) in names.iter().zip(&run.counters) {
+            for ((label, counters), source) in labels.iter().zip(&run.counters).zip(&top.sources) {
+                if matches!(source.rows, Rows::Plan(_)) {
+                    let line = format!("{} from PostgreSQL", counters.heap_rows.get());
+                    text(es, label, &line);
+                    continue;
+                }
                 let line = format!(
                     "{} segments, {} row blocks read, {} pruned by zone map, {} by runtime filter, \
                      {} rows deleted, {} rows from the row store",
@@ -53,7 +57,24 @@ pub unsafe extern "C-unwind" fn explain(
                     counters.deleted_rows.get(),
                     counters.heap_rows.get(),
                 );
-                text(es, &format!("Scan of {name}"), &line);
+                text(es, label, &line);
+            }
+        }
+    }
+}
+
+/// What a source is called: the name by which the query knows its table, function or CTE, and who reads it.
+unsafe fn label(rtable: *mut pg_sys::List, rows: Rows) -> String {
+    // SAFETY: passed on to the caller: a plan that feeds is a scan, or a Gather over one.
+    unsafe {
+        match rows {
+            Rows::Table(rti) => format!("Scan {}", table(rtable, rti)),
+            Rows::Plan(plan) if (*plan).type_ == NodeTag::T_Gather => {
+                label(rtable, Rows::Plan((*plan).lefttree))
+            }
+            Rows::Plan(plan) => {
+                let rti = (*(plan as *mut pg_sys::Scan)).scanrelid;
+                format!("Rows of {}", table(rtable, rti))
             }
         }
     }
@@ -113,7 +134,7 @@ fn describe<'a>(node: &'a Node, tables: &[String]) -> (String, Vec<&'a Node>) {
                 n => format!(", {n} filters native"),
             };
             (
-                format!("Scan {table}: {} columns{filters}", scan.columns.len()),
+                format!("{table}: {} columns{filters}", scan.columns.len()),
                 vec![],
             )
         }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The planner hooks: no parallel plans over doris tables, and custom scans put into finished plans.
-use super::convert::{repeats_input, Converter, Top};
+use super::convert::{repeats_input, Converter, Rows, Top};
 use super::expr::Unbound;
 use super::need::{self, Need, Wish};
 use super::node;
@@ -303,7 +303,10 @@ unsafe fn appended(plan: *mut pg_sys::Plan) -> PgList<pg_sys::Plan> {
 }
 
 /// Whether a subtree scans a table that has segments.
-unsafe fn reads_segments(plan: *mut pg_sys::Plan, rtable: *mut pg_sys::List) -> bool {
+///
+/// # Safety
+/// A finished plan or null, and its statement's range table.
+pub unsafe fn reads_segments(plan: *mut pg_sys::Plan, rtable: *mut pg_sys::List) -> bool {
     // SAFETY: a finished plan.
     unsafe {
         if plan.is_null() {
@@ -384,8 +387,15 @@ unsafe fn make_node(plan: *mut pg_sys::Plan, top: Top, wish: &Wish) -> *mut pg_s
         private.push(wish.encode().cast());
         (*scan).custom_private = private.into_pg();
         for source in &top.sources {
-            (*scan).custom_relids =
-                pg_sys::bms_add_member((*scan).custom_relids, source.rti as i32);
+            match source.rows {
+                Rows::Table(rti) => {
+                    (*scan).custom_relids =
+                        pg_sys::bms_add_member((*scan).custom_relids, rti as i32);
+                }
+                Rows::Plan(plan) => {
+                    (*scan).custom_plans = pg_sys::lappend((*scan).custom_plans, plan.cast());
+                }
+            }
         }
         (*scan).methods = &node::SCAN_METHODS.0;
         scan

@@ -6,13 +6,14 @@
 //! nodes; `need` says what their parents use of them and `resort` sorts groups that PostgreSQL wants in an order of
 //! its own; `convert` turns a plan subtree into an engine plan; `columns` leaves out unused columns; `expr` and `types` convert expressions; `source` feeds the engine with segments and heap rows; `spill` gives it
 //! temporary files; `node` is
-//! the custom scan's execution; `explain` shows it.
+//! the custom scan's execution; `feed` gives it the rows of plans that PostgreSQL runs; `explain` shows it.
 
 pub mod columns;
 pub mod convert;
 pub mod decorrelate;
 pub mod explain;
 pub mod expr;
+pub mod feed;
 pub mod hook;
 pub mod need;
 pub mod node;

@@ -4,8 +4,9 @@
 //! The original subtree stays in the node's private part. It is converted again when the node first runs,
 //! with the values of the parameters at hand; should the engine meet something it cannot do exactly before it
 //! has handed out a row, the original runs instead.
-use super::convert::{Converter, Top};
+use super::convert::{Converter, Rows, Top};
 use super::expr::Params;
+use super::feed::{self, FeedSource};
 use super::need::Wish;
 use super::output::Output;
 use super::source::{Counters, TableSource};
@@ -154,12 +155,13 @@ unsafe extern "C-unwind" fn create_state(_scan: *mut pg_sys::CustomScan) -> *mut
 unsafe extern "C-unwind" fn begin(
     node: *mut pg_sys::CustomScanState,
     _estate: *mut pg_sys::EState,
-    _eflags: i32,
+    eflags: i32,
 ) {
     // SAFETY: a state of ours; the box of Rust state is dropped with the query's memory context.
     unsafe {
         let state = node as *mut State;
         (*state).run = PgMemoryContexts::CurrentMemoryContext.leak_and_drop_on_delete(None);
+        feed::begin(node, eflags);
     }
 }
 
@@ -173,6 +175,7 @@ unsafe extern "C-unwind" fn end(node: *mut pg_sys::CustomScanState) {
                 run.spill.report();
             }
         }
+        feed::end(node);
         if !(*state).original.is_null() {
             pg_sys::ExecEndNode((*state).original);
         }
@@ -185,6 +188,7 @@ unsafe extern "C-unwind" fn rescan(node: *mut pg_sys::CustomScanState) {
     // SAFETY: a state of ours.
     unsafe {
         (*(*state).run).take();
+        feed::rescan(node);
         if !(*state).original.is_null() {
             let changed = (*state).css.ss.ps.chgParam;
             if !changed.is_null() {
@@ -331,7 +335,7 @@ unsafe fn start(state: *mut State) {
         let top = Converter::new(stmt, &mut params).top(original(scan), &wish(scan));
         match top {
             Ok(top) if same_shape(scan, &top) => {
-                let run = make_run(estate, top);
+                let run = make_run(state, top);
                 *(*state).run = Some(run);
             }
             _ => run_original(state),
@@ -346,6 +350,7 @@ unsafe fn same_shape(scan: *mut pg_sys::CustomScan, top: &Top) -> bool {
         let planned = PgList::<pg_sys::TargetEntry>::from_pg((*scan).custom_scan_tlist);
         planned.len() == top.scope.items.len()
             && PgList::<pg_sys::Node>::from_pg((*scan).scan.plan.qual).len() == top.quals.len()
+            && same_feeds(scan, top)
             && planned
                 .iter_ptr()
                 .zip(&top.scope.items)
@@ -353,22 +358,44 @@ unsafe fn same_shape(scan: *mut pg_sys::CustomScan, top: &Top) -> bool {
     }
 }
 
-unsafe fn make_run(estate: *mut pg_sys::EState, top: Top) -> Run {
-    // SAFETY: the sources' tables are in the query's range table and locked.
+/// Whether a conversion takes its rows from the plans that the node has as children, in this order.
+unsafe fn same_feeds(scan: *mut pg_sys::CustomScan, top: &Top) -> bool {
+    let fed = top.sources.iter().filter_map(|source| match source.rows {
+        Rows::Plan(plan) => Some(plan),
+        Rows::Table(_) => None,
+    });
+    // SAFETY: plans of the query. A plan and its copy have the same number.
     unsafe {
+        let planned = PgList::<pg_sys::Plan>::from_pg((*scan).custom_plans);
+        let numbers = planned.iter_ptr().map(|plan| (*plan).plan_node_id);
+        numbers.eq(fed.map(|plan| (*plan).plan_node_id))
+    }
+}
+
+unsafe fn make_run(state: *mut State, top: Top) -> Run {
+    // SAFETY: the sources' tables are in the query's range table and locked; its plans are the node's children.
+    unsafe {
+        let estate = (*state).css.ss.ps.state;
         let mut counters = Vec::new();
         let mut sources: Vec<Box<dyn MorselSource>> = Vec::new();
+        let mut children = feed::children(&raw mut (*state).css).into_iter();
         for source in &top.sources {
-            let rel = compat::range_table_relation(estate, source.rti);
-            raw::predicate_lock_relation(rel, (*estate).es_snapshot);
             let counter = Rc::new(Counters::default());
-            sources.push(Box::new(TableSource::new(
-                rel,
-                (*estate).es_snapshot,
-                source,
-                counter.clone(),
-            )));
-            counters.push(counter);
+            counters.push(counter.clone());
+            match source.rows {
+                Rows::Table(rti) => {
+                    let rel = compat::range_table_relation(estate, rti);
+                    raw::predicate_lock_relation(rel, (*estate).es_snapshot);
+                    let snapshot = (*estate).es_snapshot;
+                    sources.push(Box::new(TableSource::new(rel, snapshot, source, counter)));
+                }
+                Rows::Plan(plan) => {
+                    let child = children.next().expect("a child for each plan that feeds");
+                    let attrs = feed::attrs(plan, &source.attributes);
+                    let context = (*estate).es_query_cxt;
+                    sources.push(Box::new(FeedSource::new(child, context, attrs, counter)));
+                }
+            }
         }
         let threads = settings::threads();
         let spill = TempFiles::new();

@@ -50,7 +50,8 @@ pub struct Counters {
     pub deleted_rows: Cell<u64>,
 }
 
-fn add(counter: &Cell<u64>, amount: u64) {
+/// Counts.
+pub fn add(counter: &Cell<u64>, amount: u64) {
     counter.set(counter.get() + amount);
 }
 
