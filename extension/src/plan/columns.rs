@@ -47,6 +47,26 @@ fn settle(node: &mut Node, sources: &mut [Source]) {
     }
 }
 
+/// The sources whose rows may be handed out before all rows of all sources have been read: no operator above them
+/// waits for its whole input.
+pub fn streamed(node: &Node) -> Vec<usize> {
+    match &node.op {
+        Op::Scan(scan) => vec![scan.source],
+        Op::Filter { input, .. }
+        | Op::Project { input, .. }
+        | Op::Limit { input, .. }
+        | Op::Distinct { input } => streamed(input),
+        Op::Join(join) => streamed(&join.probe),
+        Op::UnionAll { inputs } => inputs.iter().flat_map(streamed).collect(),
+        Op::SetOp { left, .. } => streamed(left),
+        Op::Aggregate(_)
+        | Op::Window(_)
+        | Op::Sort { .. }
+        | Op::TopN { .. }
+        | Op::Values { .. } => Vec::new(),
+    }
+}
+
 fn mark(need: &mut [bool], expr: &Expr) {
     for column in expr.columns() {
         need[column] = true;

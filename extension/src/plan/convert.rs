@@ -99,6 +99,8 @@ impl<'a> Converter<'a> {
         // SAFETY: passed on to the caller.
         let mut top = unsafe { self.whole(plan, wish) }?;
         top.node = super::columns::prune(top.node, &mut top.sources);
+        // SAFETY: as above.
+        unsafe { fed::check_streamed(&top) }?;
         Ok(top)
     }
 

@@ -334,10 +334,11 @@ unsafe fn start(state: *mut State) {
         let stmt = (*estate).es_plannedstmt;
         let top = Converter::new(stmt, &mut params).top(original(scan), &wish(scan));
         match top {
-            Ok(top) if same_shape(scan, &top) => {
-                let run = make_run(state, top);
-                *(*state).run = Some(run);
-            }
+            Ok(top) if same_shape(scan, &top) => match make_run(state, top) {
+                Ok(run) => *(*state).run = Some(run),
+                Err(error) if error.needs_postgres() => run_original(state),
+                Err(error) => report(error),
+            },
             _ => run_original(state),
         }
     }
@@ -372,14 +373,15 @@ unsafe fn same_feeds(scan: *mut pg_sys::CustomScan, top: &Top) -> bool {
     }
 }
 
-unsafe fn make_run(state: *mut State, top: Top) -> Run {
+unsafe fn make_run(state: *mut State, top: Top) -> doris_engine::error::Result<Run> {
     // SAFETY: the sources' tables are in the query's range table and locked; its plans are the node's children.
     unsafe {
         let estate = (*state).css.ss.ps.state;
         let mut counters = Vec::new();
         let mut sources: Vec<Box<dyn MorselSource>> = Vec::new();
         let mut children = feed::children(&raw mut (*state).css).into_iter();
-        for source in &top.sources {
+        let streamed = super::columns::streamed(&top.node);
+        for (number, source) in top.sources.iter().enumerate() {
             let counter = Rc::new(Counters::default());
             counters.push(counter.clone());
             match source.rows {
@@ -387,7 +389,11 @@ unsafe fn make_run(state: *mut State, top: Top) -> Run {
                     let rel = compat::range_table_relation(estate, rti);
                     raw::predicate_lock_relation(rel, (*estate).es_snapshot);
                     let snapshot = (*estate).es_snapshot;
-                    sources.push(Box::new(TableSource::new(rel, snapshot, source, counter)));
+                    let mut table = TableSource::new(rel, snapshot, source, counter);
+                    if streamed.contains(&number) {
+                        table.settle()?;
+                    }
+                    sources.push(Box::new(table));
                 }
                 Rows::Plan(plan) => {
                     let child = children.next().expect("a child for each plan that feeds");
@@ -414,14 +420,14 @@ unsafe fn make_run(state: *mut State, top: Top) -> Run {
         let output = Output::new(&top.scope.items);
         let plan = top.node.clone();
         let executor = Executor::new(top.node, sources, options);
-        Run {
+        Ok(Run {
             executor,
             output,
             started: false,
             plan,
             counters,
             spill,
-        }
+        })
     }
 }
 

@@ -16,6 +16,7 @@ use crate::store::segment::{self, Segment};
 use crate::store::{anchors, directory};
 use crate::write::builder;
 use crate::write::column::Column;
+use crate::write::kind::Kind;
 use doris_engine::batch::{Batch, Selection};
 use doris_engine::error::{Error, Result};
 use doris_engine::runtime_filter::RuntimeFilter;
@@ -78,6 +79,8 @@ pub struct TableSource {
     attrs: Vec<Attr>,
     predicate: Predicate,
     heap: Option<HeapScan>,
+    /// Heap rows that were read ahead.
+    ahead: VecDeque<Box<dyn Morsel>>,
     toast: Option<Toast>,
     pending: VecDeque<Pending>,
     open: Option<Open>,
@@ -122,12 +125,38 @@ impl TableSource {
             attrs,
             predicate,
             heap: Some(HeapScan::begin(rel, snapshot)),
+            ahead: VecDeque::new(),
             toast,
             pending,
             open: None,
             filters: Vec::new(),
             counters,
         }
+    }
+
+    /// Finds out whether the engine can read all rows, before it hands out any: a NaN among the values of a
+    /// numeric column needs PostgreSQL, which cannot take over later. Heap rows are read for that, and kept.
+    pub fn settle(&mut self) -> Result<()> {
+        if !self.attrs.iter().any(|attr| attr.kind.is_decimal()) {
+            return Ok(());
+        }
+        if let Some(toast) = &self.toast {
+            for pending in &self.pending {
+                if pending.found.entry.state != State::Building {
+                    let segment = segment::open(self.rel, toast, &pending.found.entry);
+                    let columns = stored_columns(&segment, &self.attrs)?;
+                    for (attr, column) in self.attrs.iter().zip(&columns) {
+                        if column.is_none() {
+                            added(self.rel, attr, 1)?;
+                        }
+                    }
+                }
+            }
+        }
+        while let Some(morsel) = self.heap_morsel()? {
+            self.ahead.push_back(morsel);
+        }
+        Ok(())
     }
 
     /// The next batch of heap rows.
@@ -190,19 +219,7 @@ impl TableSource {
             return self.memory_morsel(entry.first_row);
         }
         let segment = segment::open(self.rel, toast, &entry);
-        let columns: Vec<_> = self
-            .attrs
-            .iter()
-            .map(|a| segment.column(a.number))
-            .collect();
-        for (attr, column) in self.attrs.iter().zip(&columns) {
-            if let Some(column) = column {
-                let spec = &segment.footer.columns[*column].spec;
-                if spec.physical != attr.kind.physical() || i32::from(spec.scale) != scale(attr) {
-                    return Err(Error::not_native("a column stored in another layout"));
-                }
-            }
-        }
+        let columns = stored_columns(&segment, &self.attrs)?;
         let checks = segment.footer.check_blocks(&self.predicate, &|_, _| None);
         let wanted: Vec<bool> = checks.iter().map(|c| c.verdict != Verdict::None).collect();
         let pruned = wanted.iter().filter(|w| !**w).count() as u64;
@@ -306,11 +323,25 @@ impl TableSource {
 
 fn scale(attr: &Attr) -> i32 {
     match attr.kind {
-        crate::write::kind::Kind::Decimal64(s) | crate::write::kind::Kind::Decimal128(s) => {
-            i32::from(s)
-        }
+        Kind::Decimal64(s) | Kind::Decimal128(s) => i32::from(s),
         _ => 0,
     }
+}
+
+/// A segment's columns of these attributes, laid out as the engine takes them; `None`: the attribute is younger than
+/// the segment.
+fn stored_columns(segment: &Segment, attrs: &[Attr]) -> Result<Vec<Option<usize>>> {
+    let column = |attr: &Attr| {
+        let column = segment.column(attr.number);
+        if let Some(column) = column {
+            let spec = &segment.footer.columns[column].spec;
+            if spec.physical != attr.kind.physical() || i32::from(spec.scale) != scale(attr) {
+                return Err(Error::not_native("a column stored in another layout"));
+            }
+        }
+        Ok(column)
+    };
+    attrs.iter().map(column).collect()
 }
 
 /// Whether a runtime filter leaves no row of a block.
@@ -369,6 +400,9 @@ impl MorselSource for TableSource {
         loop {
             if threads::interrupted() {
                 return Err(Error::Cancelled);
+            }
+            if let Some(morsel) = self.ahead.pop_front() {
+                return Ok(Some(morsel));
             }
             if self.heap.is_some() {
                 if let Some(morsel) = self.heap_morsel()? {

@@ -65,6 +65,11 @@ impl Kind {
         }
     }
 
+    /// Whether its integers are decimals: numerics that are plain numbers.
+    pub fn is_decimal(self) -> bool {
+        matches!(self, Kind::Decimal64(_) | Kind::Decimal128(_))
+    }
+
     /// The scale of its integers, if they are decimals.
     pub fn scale(self) -> u16 {
         match self {

@@ -69,6 +69,35 @@ SELECT * FROM carried('SELECT * FROM @ ORDER BY mood, n, j, id LIMIT 25');
 SET doris.work_mem = '64kB';
 SELECT * FROM carried('SELECT * FROM @ ORDER BY k, id');
 SELECT * FROM carried('SELECT a.*, b.j FROM @ a JOIN @ b ON b.id = a.id + 1');
+RESET doris.work_mem;
+-- A NaN in a numeric column is found before the first row is handed out, wherever it is stored.
+CREATE TABLE carried_nan_d (id int, n numeric(10,2)) USING doris;
+CREATE TABLE carried_nan_h (id int, n numeric(10,2));
+INSERT INTO carried_nan_h SELECT i, i FROM generate_series(1, 30000) i;
+INSERT INTO carried_nan_d TABLE carried_nan_h;
+CREATE FUNCTION carried_nan() RETURNS TABLE (rows bigint, nans bigint, differ bigint) LANGUAGE plpgsql AS $$
+DECLARE r record; total bigint := 0; found bigint := 0;
+BEGIN
+  -- A loop fetches rows as they come.
+  FOR r IN SELECT * FROM carried_nan_d LOOP total := total + 1; found := found + coalesce(r.n = 'NaN', false)::int; END LOOP;
+  RETURN QUERY SELECT total, found, (SELECT count(*) FROM ((TABLE carried_nan_d EXCEPT ALL TABLE carried_nan_h) UNION ALL
+    (TABLE carried_nan_h EXCEPT ALL TABLE carried_nan_d)) x);
+END $$;
+SELECT * FROM carried_nan();
+SET doris.rows_to_heap = 100000;
+INSERT INTO carried_nan_h SELECT i, i FROM generate_series(30001, 50000) i;
+INSERT INTO carried_nan_h VALUES (1, 'NaN'), (2, NULL);
+INSERT INTO carried_nan_d SELECT * FROM carried_nan_h WHERE id > 30000;
+INSERT INTO carried_nan_d VALUES (1, 'NaN'), (2, NULL);
+SELECT * FROM carried_nan();
+SET doris.rows_to_heap = 0;
+INSERT INTO carried_nan_h SELECT i, CASE WHEN i % 1000 = 0 THEN 'NaN'::numeric ELSE i END FROM generate_series(1, 3000) i;
+INSERT INTO carried_nan_d SELECT i, CASE WHEN i % 1000 = 0 THEN 'NaN'::numeric ELSE i END FROM generate_series(1, 3000) i;
+SELECT * FROM carried_nan();
+SELECT count(*) FROM (SELECT n FROM carried_nan_d UNION ALL SELECT n FROM carried_nan_d) x WHERE n = 'NaN';
+SELECT max(n), min(n), count(n) FROM carried_nan_d;
+DROP TABLE carried_nan_d, carried_nan_h;
+DROP FUNCTION carried_nan;
 DROP FUNCTION carried;
 DROP TABLE carried_d, carried_h;
 DROP TYPE carried_mood, carried_pair;

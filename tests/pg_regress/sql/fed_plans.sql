@@ -41,6 +41,12 @@ SELECT * FROM fed('SELECT product FROM @ INTERSECT SELECT id FROM fed_products W
 SELECT * FROM fed('SELECT s.id, p.name FROM @ s JOIN fed_products p ON p.id = s.product ORDER BY s.amount DESC, s.id LIMIT 20');
 SELECT * FROM fed('SELECT count(*) FROM @ s, fed_categories c WHERE s.id < c.id * 10');
 SELECT * FROM fed('SELECT p.id, row_number() OVER (PARTITION BY p.category ORDER BY p.id, s.id) FROM @ s JOIN fed_products p ON p.id = s.product WHERE s.id < 1000');
+-- Numerics of another table, handed on as they come, may be NaN.
+ALTER TABLE fed_products ADD COLUMN weight numeric(10,2) DEFAULT 1.5;
+UPDATE fed_products SET weight = 'NaN' WHERE id IN (3, 519);
+SELECT * FROM fed('SELECT p.weight, s.id FROM fed_products p LEFT JOIN @ s ON s.product = p.id AND s.id < 300');
+SELECT * FROM fed('SELECT p.weight FROM @ s JOIN fed_products p ON s.product = p.id');
+SELECT * FROM fed('SELECT sum(p.weight), max(p.weight) FROM @ s JOIN fed_products p ON s.product = p.id');
 
 -- What is volatile is run once, so PostgreSQL keeps it.
 CREATE SEQUENCE fed_seq;

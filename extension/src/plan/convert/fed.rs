@@ -53,6 +53,25 @@ impl Converter<'_> {
     }
 }
 
+/// Refuses plans that hand out rows of a fed plan with numeric columns as they come: a NaN among them would need
+/// PostgreSQL, which cannot take over after the first rows.
+///
+/// # Safety
+/// Plans of the statement.
+pub(super) unsafe fn check_streamed(top: &super::Top) -> Converted<()> {
+    for number in crate::plan::columns::streamed(&top.node) {
+        let source = &top.sources[number];
+        if let Rows::Plan(plan) = source.rows {
+            // SAFETY: passed on to the caller.
+            let attrs = unsafe { crate::plan::feed::attrs(plan, &source.attributes) };
+            if attrs.iter().any(|attr| attr.kind.is_decimal()) {
+                return no("numerics of another table that are handed on as they come");
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Whether PostgreSQL may run a plan as an input of ours: a scan whose rows are the same should it run again, as it
 /// does when the engine gives up.
 unsafe fn check(plan: *mut pg_sys::Plan, ordered: bool) -> Converted<()> {
