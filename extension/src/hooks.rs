@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What PostgreSQL calls besides the access method: transaction callbacks, executor hooks.
+use crate::delete::ahead;
 use crate::keys::{self, merge, statement};
 use crate::options::ddl;
 use crate::pg::{heapam, raw};
@@ -51,6 +52,7 @@ unsafe extern "C-unwind" fn xact_callback(
         }
         XACT_EVENT_COMMIT | XACT_EVENT_ABORT | XACT_EVENT_PREPARE | XACT_EVENT_PARALLEL_ABORT => {
             builder::forget(None);
+            ahead::forget();
             crate::store::followed::forget();
             ddl::forget(false);
             statement::forget(false);
@@ -74,6 +76,7 @@ unsafe extern "C-unwind" fn subxact_callback(
         SUBXACT_EVENT_PRE_COMMIT_SUB => builder::flush_current(),
         SUBXACT_EVENT_ABORT_SUB => {
             builder::forget(Some(subid));
+            ahead::forget();
             ddl::forget(true);
             keys::heap::forget();
             statement::forget(true);

@@ -3,14 +3,15 @@
 //!
 //! A map: `options` (settings and table options), `keys` (tables with one row a key), `write` (rows to segments), `store` (the column store
 //! inside a TOAST relation), `read` (segments to rows), `am` (the table access method over all of these),
-//! `keys` (key models: what becomes of two rows of one key), `cdc` (mirrors kept current from the WAL), `compact`
-//! (rows on the move), `hooks` (what PostgreSQL calls besides), `types` (Doris's types and functions), `pg` (the edge
+//! `keys` (key models: what becomes of two rows of one key), `delete` (statements that delete many rows),
+//! `cdc` (mirrors kept current from the WAL), `compact` (rows on the move), `hooks` (what PostgreSQL calls besides), `types` (Doris's types and functions), `pg` (the edge
 //! to PostgreSQL).
 use pgrx::prelude::*;
 
 mod am;
 mod cdc;
 mod compact;
+mod delete;
 mod hooks;
 mod inspect;
 mod keys;

@@ -18,6 +18,7 @@ class Keys(twin.Script):
         self.add(f"DROP SCHEMA IF EXISTS twin_{self.seed} CASCADE; CREATE SCHEMA twin_{self.seed};")
         self.add(f"SET search_path = twin_{self.seed}, public; SET client_min_messages = error;")
         self.add(f"SET doris.rows_to_heap = {r.choice([0, 0, 1, 10, 2048])};")
+        self.add(f"SET doris.bulk_delete_rows = {r.choice([0, 1, 1, 20, 1024])};")
         columns = "id bigint, grp int, name text, amount numeric(12,2), at timestamp, flag bool, note text"
         self.add(f"CREATE TABLE h ({columns}) USING heap;")
         self.add(f"CREATE UNIQUE INDEX ON h ({key}) NULLS NOT DISTINCT;")

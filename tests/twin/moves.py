@@ -159,6 +159,7 @@ class Run:
         self.writers = [Writer(self, 0), Writer(self, 1), Writer(self, 2, writes=False)]
         for writer in self.writers:
             writer.session.ask(f"SET search_path = moves_{seed}, public; SET doris.rows_to_heap = {self.rng.choice([1, 100, 2048])};"
+                               f" SET doris.bulk_delete_rows = {self.rng.choice([1, 20, 1024])};"
                                " SET client_min_messages = error;")
 
     def compact(self):

@@ -4,6 +4,7 @@
 //! The first few thousand rows that a command inserts go to the heap; when more follow, they go to a segment
 //! under construction. Rows of ON CONFLICT (speculative inserts) and new versions of rows stay in the heap.
 use crate::compact::board as compaction;
+use crate::delete::ahead;
 use crate::heap_call;
 use crate::keys::{self, index_shell};
 use crate::pg::toast::Toast;
@@ -180,6 +181,10 @@ unsafe extern "C-unwind" fn tuple_delete(
 ) -> TM_Result::Type {
     // SAFETY: PostgreSQL passes an open relation, a TID and an out parameter.
     unsafe {
+        if ahead::confirm(rel, &*tid, cid) {
+            pg_sys::pgstat_count_heap_delete(rel);
+            return TM_Ok;
+        }
         let mut row = match RowNumber::from_tid(&*tid) {
             Some(row) => row,
             None => {

@@ -15,7 +15,7 @@ mod job;
 mod manual;
 mod merge;
 mod output;
-mod pause;
+pub mod pause;
 mod pick;
 pub mod pressure;
 mod settings;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Named points at which a test stops a compaction: `doris.debug_pause` names the point, and the compaction waits
-//! there for the advisory lock 4711.
+//! Named points at which a test stops a compaction or a bulk delete: `doris.debug_pause` names the point, and the
+//! session waits there for the advisory lock 4711.
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 use pgrx::pg_sys;
 use std::ffi::CString;
@@ -12,7 +12,7 @@ const LOCK: u32 = 4711;
 pub fn define() {
     GucRegistry::define_string_guc(
         c"doris.debug_pause",
-        c"Names the point at which compactions of this session wait for the advisory lock 4711.",
+        c"Names the point at which this session waits for the advisory lock 4711.",
         c"For tests.",
         &POINT,
         GucContext::Suset,

@@ -10,6 +10,7 @@ static WORK_MEM: GucSetting<i32> = GucSetting::<i32>::new(1024 * 1024);
 static PARTIAL_UPDATE: GucSetting<bool> = GucSetting::<bool>::new(false);
 static NEW_KEYS: GucSetting<NewKeys> = GucSetting::<NewKeys>::new(NewKeys::Append);
 static REQUIRE_SEQUENCE: GucSetting<bool> = GucSetting::<bool>::new(true);
+static BULK_DELETE_ROWS: GucSetting<i32> = GucSetting::<i32>::new(1024);
 static VECTORIZATION: GucSetting<bool> = GucSetting::<bool>::new(true);
 
 /// What a partial update does with a key that is not in the table.
@@ -50,6 +51,16 @@ pub fn define() {
         c"Rows of a command that go to the row store before a column segment is begun.",
         c"Commands that insert fewer rows cost what they cost in a heap.",
         &ROWS_TO_HEAP,
+        0,
+        i32::MAX,
+        GucContext::Userset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"doris.bulk_delete_rows",
+        c"Rows in a row from which a DELETE deletes rows of segments in bulk; 0 turns that off.",
+        c"Fewer get a mark each.",
+        &BULK_DELETE_ROWS,
         0,
         i32::MAX,
         GucContext::Userset,
@@ -163,4 +174,9 @@ pub fn new_keys_are_errors() -> bool {
 /// `doris.require_sequence_in_insert`.
 pub fn require_sequence() -> bool {
     REQUIRE_SEQUENCE.get()
+}
+
+/// `doris.bulk_delete_rows`.
+pub fn bulk_delete_rows() -> i32 {
+    BULK_DELETE_ROWS.get()
 }

@@ -6,6 +6,7 @@ use super::need::{self, Need, Wish};
 use super::node;
 use super::scope::Scope;
 use super::Reason;
+use crate::delete;
 use crate::options::settings;
 use crate::pg::raw;
 use pgrx::pg_sys::{self, NodeTag};
@@ -24,6 +25,7 @@ pub fn install() {
         PREV_PATHLIST = pg_sys::set_rel_pathlist_hook;
         pg_sys::set_rel_pathlist_hook = Some(pathlist);
         pg_sys::RegisterCustomScanMethods(&node::SCAN_METHODS.0);
+        pg_sys::RegisterCustomScanMethods(&delete::node::SCAN_METHODS.0);
     }
 }
 
@@ -87,10 +89,10 @@ unsafe extern "C-unwind" fn planner(
     // SAFETY: valid arguments from PostgreSQL; hooks change only while libraries load.
     unsafe {
         let sorted = asks_for_order(parse);
-        before_planning(parse);
+        let ahead = before_planning(parse);
         let next = PREV_PLANNER.unwrap_or(raw::standard_planner);
         let stmt = next(parse, query, options, params);
-        after_planning(stmt, options, sorted);
+        after_planning(stmt, options, sorted, ahead);
         stmt
     }
 }
@@ -115,14 +117,17 @@ unsafe fn asks_for_order(query: *mut pg_sys::Query) -> bool {
     }
 }
 
+/// Returns whether it is a DELETE that may read ahead.
 #[pg_guard]
-unsafe extern "C-unwind" fn before_planning(parse: *mut pg_sys::Query) {
+unsafe extern "C-unwind" fn before_planning(parse: *mut pg_sys::Query) -> bool {
     // SAFETY: an analysed query.
     unsafe {
+        let ahead = delete::plan::may_read_ahead(parse);
         crate::keys::planning::query(parse);
         if settings::vectorization() && (*parse).hasSubLinks {
             super::decorrelate::query(parse, 0);
         }
+        ahead
     }
 }
 
@@ -131,11 +136,15 @@ unsafe extern "C-unwind" fn after_planning(
     stmt: *mut pg_sys::PlannedStmt,
     options: i32,
     sorted: bool,
+    ahead: bool,
 ) {
     // SAFETY: a finished statement.
     unsafe {
         if settings::vectorization() && eligible(stmt, options) {
             convert_statement(stmt, sorted);
+        }
+        if ahead {
+            delete::plan::put(stmt);
         }
     }
 }
@@ -168,7 +177,10 @@ unsafe fn eligible(stmt: *mut pg_sys::PlannedStmt, options: i32) -> bool {
 }
 
 /// Whether a table is a doris table with segments: the others are heaps in all but name.
-unsafe fn has_segments(relid: pg_sys::Oid) -> bool {
+///
+/// # Safety
+/// A table that is locked.
+pub unsafe fn has_segments(relid: pg_sys::Oid) -> bool {
     if !is_doris_table(relid) {
         return false;
     }

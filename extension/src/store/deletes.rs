@@ -11,7 +11,8 @@ use super::tid::RowNumber;
 use super::{directory, keys};
 use crate::pg::toast::{Fate, Toast, Version};
 use crate::pg::{self, raw};
-use doris_storage::slice::{self, Slice, SLICE_ROWS};
+pub use doris_storage::slice::SLICE_ROWS;
+use doris_storage::slice::{self, Slice};
 use pgrx::pg_sys;
 
 /// Why a row could not be deleted.
@@ -165,15 +166,30 @@ pub fn bury_many(
     rows: &[u64],
     cid: pg_sys::CommandId,
 ) -> Vec<Refused> {
-    assert!(gate.is_bulk(), "bulk deletes need the gate to themselves");
+    let refused = refused(main, toast, rows);
+    if refused.is_empty() {
+        register_all(gate, main, toast, rows, cid);
+        return refused;
+    }
+    let is_free = |row: &u64| {
+        let search = |r: &Refused| r.row.0.cmp(row);
+        refused.binary_search_by(search).is_err()
+    };
+    let free: Vec<u64> = rows.iter().copied().filter(is_free).collect();
+    register_all(gate, main, toast, &free, cid);
+    refused
+}
+
+/// Which of some rows, numbers ascending and without repetition, somebody holds or has deleted; ascending. That stays
+/// so while the caller holds the gate for bulk changes.
+pub fn refused(main: pg_sys::Relation, toast: &Toast, rows: &[u64]) -> Vec<Refused> {
     debug_assert!(rows.windows(2).all(|pair| pair[0] < pair[1]));
-    let mut refused = Vec::new();
-    let mut serial = None;
+    let mut all = Vec::new();
     for slice in rows.chunk_by(|a, b| slice_of(*a) == slice_of(*b)) {
         let (Some(first), Some(last)) = (slice.first(), slice.last()) else {
             continue;
         };
-        let before = refused.len();
+        let mut refused = Vec::new();
         refuse_moved(main, toast, slice, &mut refused);
         refuse_anchored(main, toast, slice, &mut refused);
         each(main, toast, *first, last + 1, |version, other| {
@@ -184,27 +200,32 @@ pub fn bury_many(
             }
             true
         });
-        refused[before..].sort_by_key(|r| r.row);
-        let mut of_slice = refused.split_off(before);
-        of_slice.dedup_by_key(|r| r.row);
-        refused.append(&mut of_slice);
-        let free = |row: &&u64| {
-            let search = |r: &Refused| r.row.0.cmp(row);
-            refused[before..].binary_search_by(search).is_err()
-        };
-        let base = slice_of(*first) * u64::from(SLICE_ROWS);
-        let free: Vec<u16> = slice
-            .iter()
-            .filter(free)
-            .map(|r| (r - base) as u16)
-            .collect();
-        if !free.is_empty() {
-            let serial = *serial.get_or_insert_with(|| directory::serial(main, toast));
-            register(main, toast, (base, &free), serial, cid);
-            crate::compact::board::marks(main, free.len() as u64);
-        }
+        refused.sort_by_key(|r| r.row);
+        refused.dedup_by_key(|r| r.row);
+        all.append(&mut refused);
     }
-    refused
+    all
+}
+
+/// Deletes rows, ascending, which [`refused`] did not name since the caller holds the gate.
+pub fn register_all(
+    gate: &Gate,
+    main: pg_sys::Relation,
+    toast: &Toast,
+    rows: &[u64],
+    cid: pg_sys::CommandId,
+) {
+    assert!(gate.is_bulk(), "bulk deletes need the gate to themselves");
+    if rows.is_empty() {
+        return;
+    }
+    let serial = directory::serial(main, toast);
+    for slice in rows.chunk_by(|a, b| slice_of(*a) == slice_of(*b)) {
+        let base = slice_of(slice[0]) * u64::from(SLICE_ROWS);
+        let positions: Vec<u16> = slice.iter().map(|row| (row - base) as u16).collect();
+        register(main, toast, (base, &positions), serial, cid);
+    }
+    crate::compact::board::marks(main, rows.len() as u64);
 }
 
 fn refusal(row: u64, why: Why) -> Refused {

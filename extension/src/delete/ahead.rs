@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Deleting rows before ModifyTable asks for it.
+use crate::am::{is_doris, modify};
+use crate::options::settings;
+use crate::pg::{self, raw};
+use crate::store::deletes::{self, SLICE_ROWS};
+use crate::store::gate::{Gate, Mode};
+use crate::store::tid::RowNumber;
+use pgrx::pg_sys;
+use std::cell::Cell;
+use std::collections::HashSet;
+
+/// A row of a table.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Row {
+    relid: pg_sys::Oid,
+    cid: pg_sys::CommandId,
+    number: u64,
+}
+
+thread_local! {
+    /// The row that was just handed to ModifyTable, and is deleted already.
+    static HANDED: Cell<Option<Row>> = const { Cell::new(None) };
+}
+
+/// Rows of a slice from which they are deleted in bulk: fewer are easier found as single marks.
+const SLICE_MIN: usize = 256;
+
+/// Takes the row that was handed out as deleted; false for any other.
+pub fn confirm(
+    rel: pg_sys::Relation,
+    tid: &pg_sys::ItemPointerData,
+    cid: pg_sys::CommandId,
+) -> bool {
+    let Some(row) = HANDED.get() else {
+        return false;
+    };
+    let asked = RowNumber::from_tid(tid).map(|row| row.0);
+    if row.relid != pg::relation_id(rel) || row.cid != cid || Some(row.number) != asked {
+        return false;
+    }
+    HANDED.set(None);
+    true
+}
+
+/// Forgets the row that was handed out: its statement has failed.
+pub fn forget() {
+    HANDED.set(None);
+}
+
+/// The node must be read by who deletes all its rows.
+fn check_confirmed() {
+    if HANDED.take().is_some() {
+        pgrx::error!("a row that was deleted ahead was not to be deleted");
+    }
+}
+
+/// A row of the input that is to be deleted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Target {
+    /// Which table it is of.
+    pub table: usize,
+    /// Its number; `None` for what is no segment row of a columnar table.
+    pub row: Option<u64>,
+}
+
+/// Rows that were read ahead, in their order, and what of them is deleted already.
+pub struct Batch {
+    cid: pg_sys::CommandId,
+    targets: Vec<Target>,
+    at: usize,
+    /// Rows before this place are deleted, or are left to ModifyTable.
+    tried: usize,
+    deleted: HashSet<(usize, u64)>,
+    /// Rows deleted in bulk since the statement began.
+    pub total: u64,
+}
+
+impl Batch {
+    /// None yet.
+    pub fn new(cid: pg_sys::CommandId) -> Self {
+        Self {
+            cid,
+            targets: Vec::new(),
+            at: 0,
+            tried: 0,
+            deleted: HashSet::new(),
+            total: 0,
+        }
+    }
+
+    /// Begins another batch.
+    pub fn clear(&mut self) {
+        check_confirmed();
+        self.targets.clear();
+        self.deleted.clear();
+        (self.at, self.tried) = (0, 0);
+    }
+
+    /// Adds a row.
+    pub fn push(&mut self, target: Target) {
+        self.targets.push(target);
+    }
+
+    /// Rows in it.
+    pub fn len(&self) -> usize {
+        self.targets.len()
+    }
+
+    /// Whether all were handed out.
+    pub fn is_over(&self) -> bool {
+        self.at == self.targets.len()
+    }
+
+    /// Hands out the next row: deletes it in bulk with those behind it, if that is possible.
+    pub fn next(&mut self, tables: &Tables) {
+        check_confirmed();
+        if self.at >= self.tried {
+            self.delete(tables);
+        }
+        let target = self.targets[self.at];
+        self.at += 1;
+        let Some(number) = target.row else { return };
+        if self.deleted.remove(&(target.table, number)) {
+            HANDED.set(Some(Row {
+                relid: tables.0[target.table].0,
+                cid: self.cid,
+                number,
+            }));
+        }
+    }
+
+    /// Tries the rows from the next one on: the segment rows of one table that follow each other.
+    fn delete(&mut self, tables: &Tables) {
+        let least = settings::bulk_delete_rows() as usize;
+        let rest = &self.targets[self.at..];
+        let table = rest[0].table;
+        let run = rest
+            .iter()
+            .take_while(|target| target.table == table && target.row.is_some())
+            .count();
+        if run < least.max(1) {
+            // What follows the run is tried by itself.
+            self.tried = self.at + run.max(1);
+            return;
+        }
+        let mut rows: Vec<(u64, usize)> = rest[..run]
+            .iter()
+            .zip(0..)
+            .filter_map(|(target, at)| target.row.map(|row| (row, at)))
+            .collect();
+        rows.sort_unstable();
+        // A join may give a row several times: the first counts.
+        rows.dedup_by_key(|row| row.0);
+        let (deleted, reached) = bury(tables.0[table].1, &rows, run, least, self.cid);
+        self.total += deleted.len() as u64;
+        self.deleted
+            .extend(deleted.into_iter().map(|row| (table, row)));
+        // Where much is in the way, single rows do as well.
+        self.tried = self.at + (reached + least).min(run);
+    }
+}
+
+/// Deletes those of some rows, ascending with their places, that come before the first which is in somebody's way;
+/// returns them and the place of that one.
+fn bury(
+    rel: pg_sys::Relation,
+    rows: &[(u64, usize)],
+    run: usize,
+    least: usize,
+    cid: pg_sys::CommandId,
+) -> (Vec<u64>, usize) {
+    let toast = modify::toast_for_write(rel);
+    let slice = |row: u64| row / u64::from(SLICE_ROWS);
+    let dense: Vec<(u64, usize)> = rows
+        .chunk_by(|a, b| slice(a.0) == slice(b.0))
+        .filter(|rows| rows.len() >= SLICE_MIN.min(least))
+        .flatten()
+        .copied()
+        .collect();
+    let numbers: Vec<u64> = dense.iter().map(|row| row.0).collect();
+    let gate = Gate::take(&toast, Mode::Bulk);
+    let refused = deletes::refused(rel, &toast, &numbers);
+    let place = |row: u64| {
+        dense
+            .binary_search_by_key(&row, |row| row.0)
+            .map(|at| dense[at].1)
+    };
+    let reached = refused
+        .iter()
+        .filter_map(|refused| place(refused.row.0).ok())
+        .min()
+        .unwrap_or(run);
+    let free: Vec<u64> = dense
+        .iter()
+        .filter(|row| row.1 < reached)
+        .map(|row| row.0)
+        .collect();
+    if raw::serializable() {
+        for row in &free {
+            raw::conflict_in(rel, Some(RowNumber(*row).to_tid()));
+        }
+    }
+    deletes::register_all(&gate, rel, &toast, &free, cid);
+    drop(gate);
+    crate::compact::pause::at("deleted_ahead");
+    (free, reached)
+}
+
+/// The columnar tables of a statement, open.
+pub struct Tables(Vec<(pg_sys::Oid, pg_sys::Relation, bool)>);
+
+impl Tables {
+    /// The targets of a statement, which the executor has opened; `None` when a row trigger could look at the tables
+    /// before a row is deleted.
+    ///
+    /// # Safety
+    /// Open relations that stay open.
+    pub unsafe fn of(rels: impl Iterator<Item = pg_sys::Relation>) -> Option<Self> {
+        let mut all = Vec::new();
+        for rel in rels {
+            // SAFETY: passed on to the caller.
+            unsafe {
+                let triggers = (*rel).trigdesc;
+                if !triggers.is_null() && (*triggers).trig_delete_before_row {
+                    return None;
+                }
+                all.push((pg::relation_id(rel), rel, is_doris(rel)));
+            }
+        }
+        Some(Self(all))
+    }
+
+    /// The target that a row of the input names.
+    pub fn target(&self, relid: Option<pg_sys::Oid>, tid: &pg_sys::ItemPointerData) -> Target {
+        let table = match relid {
+            Some(relid) => self.0.iter().position(|table| table.0 == relid),
+            None => Some(0),
+        };
+        let table = table.unwrap_or_else(|| pgrx::error!("a DELETE met a row of an unknown table"));
+        let row = match self.0[table].2 {
+            true => RowNumber::from_tid(tid).map(|row| row.0),
+            false => None,
+        };
+        Target { table, row }
+    }
+}

@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The plan node that reads ahead: its rows are those of its input.
+//!
+//! Within EvalPlanQual, and where a snapshot must be cross-checked, it passes rows on as they come.
+use super::ahead::{Batch, Tables};
+use crate::plan::node::Methods;
+use pgrx::{pg_guard, pg_sys, PgList, PgMemoryContexts};
+
+/// Name of the node in plans.
+const NAME: &std::ffi::CStr = c"DorisBulkDelete";
+
+/// Rows read ahead at most.
+const BATCH_ROWS: usize = 1 << 17;
+
+/// PostgreSQL's callbacks for plans.
+pub static SCAN_METHODS: Methods<pg_sys::CustomScanMethods> = Methods(pg_sys::CustomScanMethods {
+    CustomName: NAME.as_ptr(),
+    CreateCustomScanState: Some(create_state),
+});
+
+static EXEC_METHODS: Methods<pg_sys::CustomExecMethods> = Methods(pg_sys::CustomExecMethods {
+    CustomName: NAME.as_ptr(),
+    BeginCustomScan: Some(begin),
+    ExecCustomScan: Some(exec),
+    EndCustomScan: Some(end),
+    ReScanCustomScan: Some(rescan),
+    MarkPosCustomScan: None,
+    RestrPosCustomScan: None,
+    EstimateDSMCustomScan: None,
+    InitializeDSMCustomScan: None,
+    ReInitializeDSMCustomScan: None,
+    InitializeWorkerCustomScan: None,
+    ShutdownCustomScan: None,
+    ExplainCustomScan: Some(explain),
+});
+
+/// The node's state. PostgreSQL knows the first field.
+#[repr(C)]
+struct State {
+    css: pg_sys::CustomScanState,
+    /// In the query's memory context, which drops what it holds; `None` where rows pass.
+    run: *mut Option<Run>,
+    started: bool,
+}
+
+struct Run {
+    tables: Tables,
+    batch: Batch,
+    store: *mut pg_sys::Tuplestorestate,
+    /// Reads the store.
+    slot: *mut pg_sys::TupleTableSlot,
+    tid: i16,
+    /// Names the table, if there are several.
+    table: Option<i16>,
+    at_end: bool,
+}
+
+/// A node over a plan.
+///
+/// # Safety
+/// A finished plan.
+pub unsafe fn over(source: *mut pg_sys::Plan) -> *mut pg_sys::CustomScan {
+    // SAFETY: the new node has the source's costs and parameters, and a target list of its own.
+    unsafe {
+        let scan =
+            pg_sys::palloc0(std::mem::size_of::<pg_sys::CustomScan>()) as *mut pg_sys::CustomScan;
+        let plan = &raw mut (*scan).scan.plan;
+        *plan = *source;
+        (*plan).type_ = pg_sys::NodeTag::T_CustomScan;
+        (*plan).lefttree = source;
+        (*plan).righttree = std::ptr::null_mut();
+        (*plan).qual = std::ptr::null_mut();
+        (*plan).initPlan = std::ptr::null_mut();
+        (*plan).parallel_aware = false;
+        (*plan).parallel_safe = false;
+        let mut targets = PgList::<pg_sys::TargetEntry>::new();
+        for target in PgList::<pg_sys::TargetEntry>::from_pg((*source).targetlist).iter_ptr() {
+            let copy = pg_sys::palloc0(std::mem::size_of::<pg_sys::TargetEntry>())
+                as *mut pg_sys::TargetEntry;
+            *copy = *target;
+            (*copy).expr = pg_sys::makeVarFromTargetEntry(pg_sys::OUTER_VAR as _, target).cast();
+            targets.push(copy);
+        }
+        (*plan).targetlist = targets.into_pg();
+        (*scan).methods = &SCAN_METHODS.0;
+        scan
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn create_state(_scan: *mut pg_sys::CustomScan) -> *mut pg_sys::Node {
+    // SAFETY: zeroed memory of the state's size in the executor's context.
+    unsafe {
+        let state = pg_sys::palloc0(std::mem::size_of::<State>()) as *mut State;
+        (*state).css.ss.ps.type_ = pg_sys::NodeTag::T_CustomScanState;
+        (*state).css.methods = &EXEC_METHODS.0;
+        state.cast()
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn begin(
+    node: *mut pg_sys::CustomScanState,
+    estate: *mut pg_sys::EState,
+    eflags: i32,
+) {
+    let state = node as *mut State;
+    // SAFETY: a state of ours; the box of Rust state is dropped with the query's memory context.
+    unsafe {
+        let source = (*(*node).ss.ps.plan).lefttree;
+        (*node).ss.ps.lefttree = pg_sys::ExecInitNode(source, estate, eflags);
+        (*state).run = PgMemoryContexts::CurrentMemoryContext.leak_and_drop_on_delete(None);
+    }
+}
+
+/// The state for the first row; `None` where rows pass as they come.
+unsafe fn start(node: *mut pg_sys::CustomScanState) -> Option<Run> {
+    // SAFETY: a node that runs; ModifyTable has opened its targets.
+    unsafe {
+        let estate = (*node).ss.ps.state;
+        if !(*estate).es_epq_active.is_null() || !(*estate).es_crosscheck_snapshot.is_null() {
+            return None;
+        }
+        let modify = (*(*estate).es_plannedstmt).planTree as *mut pg_sys::ModifyTable;
+        let targets = PgList::<i32>::from_pg((*modify).resultRelations);
+        let several = targets.len() > 1;
+        let rels = targets
+            .iter_int()
+            .map(|rti| pg_sys::ExecGetRangeTableRelation(estate, rti as pg_sys::Index));
+        let tables = Tables::of(rels)?;
+        let list = (*(*(*node).ss.ps.plan).lefttree).targetlist;
+        let tid = pg_sys::ExecFindJunkAttributeInTlist(list, c"ctid".as_ptr());
+        let table = pg_sys::ExecFindJunkAttributeInTlist(list, c"tableoid".as_ptr());
+        if tid == 0 || (several && table == 0) {
+            return None;
+        }
+        let mut context = PgMemoryContexts::For((*estate).es_query_cxt);
+        let (store, slot) = context.switch_to(|_| {
+            let desc = (*(*node).ss.ps.ps_ResultTupleSlot).tts_tupleDescriptor;
+            (
+                pg_sys::tuplestore_begin_heap(false, false, pg_sys::work_mem),
+                pg_sys::MakeSingleTupleTableSlot(desc, &raw const pg_sys::TTSOpsMinimalTuple),
+            )
+        });
+        Some(Run {
+            tables,
+            batch: Batch::new((*estate).es_output_cid),
+            store,
+            slot,
+            tid,
+            table: several.then_some(table),
+            at_end: false,
+        })
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn exec(
+    node: *mut pg_sys::CustomScanState,
+) -> *mut pg_sys::TupleTableSlot {
+    let state = node as *mut State;
+    // SAFETY: a state of ours.
+    unsafe {
+        let result = (*node).ss.ps.ps_ResultTupleSlot;
+        if !(*state).started {
+            *(*state).run = start(node);
+            (*state).started = true;
+        }
+        let Some(run) = (*(*state).run).as_mut() else {
+            let slot = pg_sys::ExecProcNode((*node).ss.ps.lefttree);
+            return if slot.is_null() || is_empty(slot) {
+                pg_sys::ExecClearTuple(result)
+            } else {
+                pg_sys::ExecCopySlot(result, slot)
+            };
+        };
+        if run.batch.is_over() {
+            read_ahead(run, (*node).ss.ps.lefttree);
+        }
+        if run.batch.is_over() {
+            return pg_sys::ExecClearTuple(result);
+        }
+        if !pg_sys::tuplestore_gettupleslot(run.store, true, false, run.slot) {
+            pgrx::error!("a row that was read ahead is gone");
+        }
+        pg_sys::ExecCopySlot(result, run.slot);
+        run.batch.next(&run.tables);
+        result
+    }
+}
+
+unsafe fn is_empty(slot: *mut pg_sys::TupleTableSlot) -> bool {
+    // SAFETY: a valid slot.
+    unsafe { u32::from((*slot).tts_flags) & pg_sys::TTS_FLAG_EMPTY != 0 }
+}
+
+/// Reads the next rows.
+unsafe fn read_ahead(run: &mut Run, source: *mut pg_sys::PlanState) {
+    // SAFETY: the source of a running node; its slots hold the columns that were looked for.
+    unsafe {
+        run.batch.clear();
+        pg_sys::tuplestore_clear(run.store);
+        while !run.at_end && run.batch.len() < BATCH_ROWS {
+            let slot = pg_sys::ExecProcNode(source);
+            if slot.is_null() || is_empty(slot) {
+                run.at_end = true;
+                return;
+            }
+            let last = run.table.unwrap_or(0).max(run.tid);
+            pg_sys::slot_getsomeattrs(slot, i32::from(last));
+            let column = |number: i16| {
+                let at = number as usize - 1;
+                let null = *(*slot).tts_isnull.add(at);
+                (!null).then(|| *(*slot).tts_values.add(at))
+            };
+            let Some(tid) = column(run.tid) else {
+                pgrx::error!("ctid is NULL");
+            };
+            let tid = *tid.cast_mut_ptr::<pg_sys::ItemPointerData>();
+            let relid = run.table.and_then(column);
+            let relid = relid.map(|datum| pg_sys::Oid::from(datum.value() as u32));
+            run.batch.push(run.tables.target(relid, &tid));
+            pg_sys::tuplestore_puttupleslot(run.store, slot);
+        }
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn end(node: *mut pg_sys::CustomScanState) {
+    let state = node as *mut State;
+    // SAFETY: a state of ours.
+    unsafe {
+        if let Some(run) = (*(*state).run).take() {
+            pg_sys::ExecDropSingleTupleTableSlot(run.slot);
+            pg_sys::tuplestore_end(run.store);
+        }
+        pg_sys::ExecEndNode((*node).ss.ps.lefttree);
+    }
+}
+
+/// Only EvalPlanQual asks for it, whose rows pass as they come: ModifyTable reads its input once.
+#[pg_guard]
+unsafe extern "C-unwind" fn rescan(node: *mut pg_sys::CustomScanState) {
+    let state = node as *mut State;
+    // SAFETY: a state of ours.
+    unsafe {
+        if (*(*state).run).is_some() {
+            pgrx::error!("a DELETE cannot read its rows twice");
+        }
+        let source = (*node).ss.ps.lefttree;
+        let changed = (*node).ss.ps.chgParam;
+        if !changed.is_null() {
+            pg_sys::UpdateChangedParamSet(source, changed);
+        }
+        // With changed parameters it begins anew by itself.
+        if (*source).chgParam.is_null() {
+            pg_sys::ExecReScan(source);
+        }
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn explain(
+    node: *mut pg_sys::CustomScanState,
+    _ancestors: *mut pg_sys::List,
+    es: *mut pg_sys::ExplainState,
+) {
+    let state = node as *mut State;
+    // SAFETY: a state of ours.
+    unsafe {
+        if !(*es).analyze || (*state).run.is_null() {
+            return;
+        }
+        let total = (*(*state).run).as_ref().map_or(0, |run| run.batch.total);
+        let name = c"Rows Deleted in Bulk".as_ptr();
+        pg_sys::ExplainPropertyInteger(name, std::ptr::null(), total as i64, es);
+    }
+}
