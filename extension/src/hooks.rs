@@ -32,6 +32,7 @@ pub fn install() {
         crate::plan::hook::install();
         ddl::install();
         keys::model::install();
+        crate::types::agg_state::install();
         keys::plan::install();
         PREV_EXECUTOR_START = pg_sys::ExecutorStart_hook;
         pg_sys::ExecutorStart_hook = Some(executor_start);

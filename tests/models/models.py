@@ -20,16 +20,16 @@ COLUMNS = {
     "sequence": [("a", "int"), ("b", "text"), ("c", "numeric(12,2)"), ("seq", "int")],
     "sign": [("a", "int"), ("b", "text"), ("seq", "int"), ("gone", "bool")],
     "aggregate": [("s", "bigint"), ("d", "numeric(12,2)"), ("mn", "int"), ("mx", "text"), ("r", "int"), ("n", "text"),
-                  ("u", "doris.bitmap")],
+                  ("u", "doris.bitmap"), ("st", "doris.agg_state('sum(integer)')")],
 }
 OPTIONS = {
     "replace": "unique_key = '{key}'",
     "sequence": "unique_key = '{key}', sequence = 'seq'",
     "sign": "unique_key = '{key}', sequence = 'seq', delete_sign = 'gone'",
     "aggregate": "aggregate_key = '{key}', sum = 's, d', min = 'mn', max = 'mx', replace = 'r', "
-                 "replace_if_not_null = 'n', bitmap_union = 'u'",
+                 "replace_if_not_null = 'n', bitmap_union = 'u', agg_state = 'st'",
 }
-AGGREGATIONS = {"s": "sum", "d": "sum", "mn": "min", "mx": "max", "r": "replace", "n": "keep", "u": "union"}
+AGGREGATIONS = {"s": "sum", "d": "sum", "mn": "min", "mx": "max", "r": "replace", "n": "keep", "u": "union", "st": "sum"}
 
 
 class Model:
@@ -113,6 +113,11 @@ class Script:
         options = OPTIONS[self.rule].format(key=key)
         self.add(f"CREATE TABLE m (k int, t text, {columns}) USING doris WITH ({options}{extra});")
         self.add("CREATE TABLE e (LIKE m) USING heap;")
+        if self.rule == "aggregate":
+            self.add("ALTER TABLE e ALTER st TYPE bigint USING NULL;")
+        # States cannot be compared; what they come to can.
+        self.shown = ", ".join(["k", "t"] + ["doris.agg_final(st, 0::bigint)" if n == "st" else n for n, _ in self.columns])
+        self.add(f"SET doris.bulk_delete_rows = {r.choice([0, 1, 20, 1024])};")
         if r.random() < 0.3:
             self.add(f"CREATE INDEX ON m ({self.columns[0][0]});")
 
@@ -138,7 +143,12 @@ class Script:
             row["gone"] = None
         return row
 
-    def text(self, name, kind, value, copying):
+    def text(self, name, kind, value, copying, stored=True):
+        if name == "st" and stored and (value is not None or self.rng.random() < 0.5):
+            # The state of no row is another NULL.
+            digits = "" if value is None else f"\\x{value & (1 << 64) - 1:016x}"
+            text = "pg_catalog.sum(integer)=" + digits
+            return text.replace("\\", "\\\\") if copying else f"'{text}'"
         if value is None:
             return "\\N" if copying else "NULL"
         if name == "u":
@@ -226,7 +236,8 @@ class Script:
     def maintenance(self):
         kind = self.rng.choice(["VACUUM m;", "VACUUM FULL m;", "ANALYZE m;", "compact", "compact", "TRUNCATE m;"])
         if kind == "compact":
-            self.add("CALL doris.compact('m');")
+            kind = self.rng.choice(["full", "full", "cumulative", "base"])
+            self.add(f"CALL doris.compact('m', '{kind}');")
             return
         if kind.startswith("TRUNCATE"):
             if self.rng.random() < 0.7:
@@ -240,10 +251,10 @@ class Script:
         self.add("COPY e FROM stdin;")
         kinds = [("k", "int"), ("t", "text")] + self.columns
         for row in self.model.rows.values():
-            self.add("\t".join(self.text(n, kind, row[n], True) for n, kind in kinds))
+            self.add("\t".join(self.text(n, kind, row[n], True, stored=False) for n, kind in kinds))
         self.add("\\.")
-        self.add("SELECT count(*) AS extra FROM (TABLE m EXCEPT ALL TABLE e) x \\gset")
-        self.add("SELECT count(*) AS missing FROM (TABLE e EXCEPT ALL TABLE m) x \\gset")
+        self.add(f"SELECT count(*) AS extra FROM (SELECT {self.shown} FROM m EXCEPT ALL TABLE e) x \\gset")
+        self.add(f"SELECT count(*) AS missing FROM (TABLE e EXCEPT ALL SELECT {self.shown} FROM m) x \\gset")
         some = self.rng.randint(1, self.keys)
         self.add("SET enable_seqscan = off;")
         self.add(f"SELECT (SELECT count(*) FROM m WHERE k = {some} AND t = 'a') <> "

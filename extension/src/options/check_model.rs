@@ -154,7 +154,7 @@ fn aggregate(rel: pg_sys::Relation, names: &impl Fn(&str) -> Vec<String>) {
                 &column,
                 "has no aggregation",
                 "Name each column behind the key in one of the options sum, min, max, replace, \
-                 replace_if_not_null, hll_union, bitmap_union and quantile_union.",
+                 replace_if_not_null, hll_union, bitmap_union, quantile_union and agg_state.",
             ),
             [(option, what)] => value(rel, attribute, &column, option, what),
             [(first, _), (second, _), ..] => {
@@ -192,6 +192,14 @@ fn value(
         let found = pg::type_name(attribute.atttypid);
         let what = format!("has type {found}, which aggregation \"{option}\" does not support");
         refuse_column(rel, column, &what, hint(option));
+    }
+    if what == Aggregation::AggState && attribute.atttypmod < 0 {
+        refuse_column(
+            rel,
+            column,
+            "does not say which aggregate's states it holds",
+            "Give the type its aggregate, as in doris.agg_state('avg(numeric)').",
+        );
     }
     if what == Aggregation::ReplaceIfNotNull {
         if attribute.attnotnull {
@@ -231,6 +239,7 @@ fn supported(what: Aggregation, oid: pg_sys::Oid) -> bool {
         Aggregation::HllUnion => own(c"hll"),
         Aggregation::BitmapUnion => own(c"bitmap"),
         Aggregation::QuantileUnion => own(c"quantile_state"),
+        Aggregation::AggState => own(c"agg_state"),
     }
 }
 
@@ -240,6 +249,7 @@ fn hint(option: &str) -> &'static str {
         "min" | "max" => "The type must have an order.",
         "hll_union" => "The type must be doris.hll.",
         "bitmap_union" => "The type must be doris.bitmap.",
+        "agg_state" => "The type must be doris.agg_state.",
         _ => "The type must be doris.quantile_state.",
     }
 }

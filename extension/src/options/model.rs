@@ -6,7 +6,7 @@ use crate::pg::{self, compat};
 use pgrx::pg_sys;
 
 /// The options that name the columns of one aggregation, and what it does.
-pub const AGGREGATIONS: [(&str, Aggregation); 8] = [
+pub const AGGREGATIONS: [(&str, Aggregation); 9] = [
     ("sum", Aggregation::Sum),
     ("min", Aggregation::Min),
     ("max", Aggregation::Max),
@@ -15,6 +15,7 @@ pub const AGGREGATIONS: [(&str, Aggregation); 8] = [
     ("hll_union", Aggregation::HllUnion),
     ("bitmap_union", Aggregation::BitmapUnion),
     ("quantile_union", Aggregation::QuantileUnion),
+    ("agg_state", Aggregation::AggState),
 ];
 
 /// What a value column of the aggregate model does with a new value.
@@ -36,6 +37,8 @@ pub enum Aggregation {
     BitmapUnion,
     /// The union of two `quantile_state`.
     QuantileUnion,
+    /// What the combine function of an aggregate makes of two states.
+    AggState,
 }
 
 /// Which rows of a key a table keeps.

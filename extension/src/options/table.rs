@@ -14,7 +14,7 @@ pub const FIXED: [&str; 5] = [
     "delete_sign",
 ];
 /// All options that are ours.
-pub const OPTIONS: [&str; 14] = [
+pub const OPTIONS: [&str; 15] = [
     "duplicate_key",
     "unique_key",
     "aggregate_key",
@@ -28,6 +28,7 @@ pub const OPTIONS: [&str; 14] = [
     "hll_union",
     "bitmap_union",
     "quantile_union",
+    "agg_state",
     "bloom_filter",
 ];
 

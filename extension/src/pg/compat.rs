@@ -378,3 +378,17 @@ pub fn needs_no_entries(update: UpdateIndexes) -> bool {
     #[cfg(not(feature = "pg15"))]
     return update != pg_sys::TU_UpdateIndexes::TU_All;
 }
+
+/// Whether the user may call a function.
+pub fn may_execute(function: pg_sys::Oid) -> bool {
+    let mode = pg_sys::AclMode::from(pg_sys::ACL_EXECUTE);
+    // SAFETY: look-ups in the catalogue.
+    unsafe {
+        let user = pg_sys::GetUserId();
+        #[cfg(feature = "pg15")]
+        let result = pg_sys::pg_proc_aclcheck(function, user, mode);
+        #[cfg(not(feature = "pg15"))]
+        let result = pg_sys::object_aclcheck(pg_sys::ProcedureRelationId, function, user, mode);
+        result == pg_sys::AclResult::ACLCHECK_OK
+    }
+}

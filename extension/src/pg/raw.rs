@@ -43,6 +43,34 @@ extern "C-unwind" {
     fn get_partition_parent(relid: pg_sys::Oid, even_if_detached: bool) -> pg_sys::Oid;
 }
 
+extern "C-unwind" {
+    fn datumCopy(value: pg_sys::Datum, by_value: bool, length: i32) -> pg_sys::Datum;
+    fn get_func_signature(
+        function: pg_sys::Oid,
+        types: *mut *mut pg_sys::Oid,
+        count: *mut i32,
+    ) -> pg_sys::Oid;
+}
+
+/// A copy of a value of a type of this length, in the current memory context.
+pub fn copy_datum(value: pg_sys::Datum, by_value: bool, length: i16) -> pg_sys::Datum {
+    // SAFETY: a value of such a type.
+    guarded(|| unsafe { datumCopy(value, by_value, i32::from(length)) })
+}
+
+/// The result type of a function; its arguments' types are put into a palloc'd array.
+///
+/// # Safety
+/// A function that exists.
+pub unsafe fn function_signature(
+    function: pg_sys::Oid,
+    types: &mut *mut pg_sys::Oid,
+    count: &mut i32,
+) -> pg_sys::Oid {
+    // SAFETY: passed on to the caller.
+    guarded(|| unsafe { get_func_signature(function, types, count) })
+}
+
 /// Whether a table may have others that inherit from it.
 pub fn may_have_inheritors(relid: pg_sys::Oid) -> bool {
     // SAFETY: a catalogue look-up of a relation that exists.

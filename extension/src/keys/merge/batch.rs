@@ -14,6 +14,7 @@ use crate::pg;
 use crate::pg::raw;
 use crate::read::attrs::Attr;
 use crate::read::datum::{self, Arena};
+use crate::types::agg_state::Unions;
 use crate::types::values::Comparer;
 use crate::write::column::Column;
 use crate::write::kind::{has_natural_order, Kind};
@@ -497,6 +498,7 @@ fn floats<T: Copy + Default + std::ops::Add<Output = T>>(
 fn union_column(sketch: Sketch, values: &ColumnValues, groups: Groups) -> Vector {
     let mut out = BytesColumn::default();
     let mut validity = Bitmap::default();
+    let mut states = Unions::default();
     for rows in groups.iter() {
         let present = || rows.iter().filter(|row| !values.is_null(**row));
         let bytes = |row: &u32| values.vector.bytes(*row as usize).unwrap_or_default();
@@ -504,10 +506,11 @@ fn union_column(sketch: Sketch, values: &ColumnValues, groups: Groups) -> Vector
         match (first.next(), first.next()) {
             (None, _) => out.push(&[]),
             (Some(only), None) => out.push(only),
-            (Some(_), Some(_)) => out.push(&sketch.union(present().map(bytes))),
+            (Some(_), Some(_)) => out.push(&sketch.union(present().map(bytes), &mut states)),
         }
         validity.push(present().next().is_some());
     }
+    states.end();
     Vector {
         values: Values::Bytes(out),
         validity: values.vector.validity.is_some().then_some(validity),

@@ -9,6 +9,7 @@
 //! Values are those of the column's type, so a sum may leave its range: that is PostgreSQL's own error.
 use crate::options::model::Aggregation;
 use crate::pg;
+use crate::types::agg_state::Unions;
 use crate::types::shells::{fail, varlena_bytes, OrFail};
 use crate::types::values::{Comparer, TypeKey};
 use doris_engine::sketch::{BitmapUnion, Hll, Quantile, StoredBitmap};
@@ -39,6 +40,8 @@ pub enum Sketch {
     Hll,
     /// `quantile_state`
     Quantile,
+    /// `agg_state`
+    State,
 }
 
 /// Which value a column keeps.
@@ -88,6 +91,7 @@ impl Fold {
             Aggregation::HllUnion => Fold::Union(Sketch::Hll),
             Aggregation::BitmapUnion => Fold::Union(Sketch::Bitmap),
             Aggregation::QuantileUnion => Fold::Union(Sketch::Quantile),
+            Aggregation::AggState => Fold::Union(Sketch::State),
         }
     }
 
@@ -112,7 +116,10 @@ impl Fold {
             Fold::Union(sketch) => {
                 // SAFETY: both are values of a column of the sketch's type.
                 let (stored, new) = unsafe { (varlena_bytes(stored), varlena_bytes(new)) };
-                Choice::Value(pg::varlena(&sketch.union([stored, new])))
+                let mut unions = Unions::default();
+                let union = sketch.union([stored, new], &mut unions);
+                unions.end();
+                Choice::Value(pg::varlena(&union))
             }
         }
     }
@@ -154,9 +161,14 @@ impl Sum {
 }
 
 impl Sketch {
-    /// The union of stored sketches.
-    pub fn union<'a>(self, parts: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
+    /// The union of stored sketches. Unions of aggregates' states use what the caller keeps for them.
+    pub fn union<'a>(
+        self,
+        parts: impl IntoIterator<Item = &'a [u8]>,
+        states: &mut Unions,
+    ) -> Vec<u8> {
         match self {
+            Sketch::State => states.of(parts),
             Sketch::Bitmap => {
                 let mut union = BitmapUnion::default();
                 for part in parts {
