@@ -23,6 +23,8 @@ const NOTICE_ROWS: u64 = 4096;
 const MARKS: u64 = 16 * 1024;
 /// Fruitless looks after which a table has to be written to again.
 const LOOKS_MAX: u32 = 4;
+/// Longest time between two looks at a table that waits for its time.
+const POSTPONED_US: i64 = 60_000_000;
 
 /// What was written to a table since it was last compacted.
 #[derive(Clone, Copy, Default)]
@@ -33,6 +35,8 @@ pub struct Written {
     pub segments: u64,
     /// Segment rows that were deleted or updated.
     pub marks: u64,
+    /// When the first of them was, as far as the board knows.
+    pub since_us: i64,
 }
 
 /// A table that was written to.
@@ -227,6 +231,7 @@ pub fn say(db: u32, relid: u32, written: &Written) {
             relid,
             ..Table::default()
         };
+        table.written.since_us = now_us();
     }
     table.written.heap_rows += written.heap_rows;
     table.written.segments += written.segments;
@@ -334,10 +339,25 @@ pub fn settle(relid: pg_sys::Oid, done: &Written) {
         written.heap_rows = written.heap_rows.saturating_sub(done.heap_rows);
         written.segments = written.segments.saturating_sub(done.segments);
         written.marks = written.marks.saturating_sub(done.marks);
+        written.since_us = now_us();
         table.looks = 0;
         if written.heap_rows + written.segments + written.marks == 0 {
             *table = Table::default();
         }
+    }
+}
+
+/// A table of this database is not due before some time, nor forgotten until then; but it is looked at a few times
+/// meanwhile.
+pub fn postpone(relid: pg_sys::Oid, until_us: i64) {
+    let db = database();
+    let mut board = BOARD.exclusive();
+    let known = |t: &&mut Table| t.db == db && t.relid == relid.to_u32();
+    if let Some(table) = board.tables.iter_mut().find(known) {
+        let now = now_us();
+        table.looks = 0;
+        let latest = until_us.min(now + POSTPONED_US);
+        table.not_before_us = table.not_before_us.max(latest);
     }
 }
 

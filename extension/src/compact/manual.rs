@@ -109,7 +109,7 @@ unsafe fn run(table: pg_sys::Oid, kind: Kind) {
     loop {
         let mut group = None;
         let merged = step(table, number, |job| {
-            let (inputs, level) = pick::next(job, kind, &rows)?;
+            let (inputs, level) = pick::next(job, kind, &rows, i64::MAX)?;
             let end = inputs.iter().map(|f| f.entry.first_row + 1).max();
             group = end;
             merge::segments(job, &inputs, level)

@@ -4,6 +4,8 @@ use super::job::Job;
 use super::merge::{marks, Marks};
 use super::output::LEVEL_FULL;
 use super::settings;
+use crate::options::policy::{self, TimeSeries};
+use crate::pg;
 use crate::pg::toast::Fate;
 use crate::store::anchors;
 use crate::store::directory::{self, Found};
@@ -46,6 +48,11 @@ struct Candidate {
 }
 
 impl Candidate {
+    fn has_many_deleted(&self) -> bool {
+        let rows = f64::from(self.found.entry.rows);
+        1.0 - self.alive as f64 / rows.max(1.0) > DELETED_SHARE
+    }
+
     /// Its share of a full segment, in rows.
     fn weight(&self) -> u64 {
         match self.found.entry.level {
@@ -55,15 +62,20 @@ impl Candidate {
     }
 }
 
-/// The segments to merge next, of those that begin in a range of rows, and the level of what comes out.
-pub fn next(job: &Job, kind: Kind, rows: &Range<u64>) -> Option<(Vec<Found>, u8)> {
+/// The segments to merge next, of those that begin in a range of rows, and the level of what comes out. `waited_us`
+/// is for how long the table was written to since it was last compacted.
+pub fn next(job: &Job, kind: Kind, rows: &Range<u64>, waited_us: i64) -> Option<(Vec<Found>, u8)> {
     let candidates = candidates(job, rows);
-    let group = match kind {
-        Kind::Full => full(candidates),
-        Kind::Base => base(candidates),
-        Kind::Cumulative => cumulative(candidates),
+    let series = policy::time_series(pg::relation_id(job.rel));
+    let group = match (kind, &series) {
+        (Kind::Full, _) => full(candidates),
+        (Kind::Base, None) => base(candidates),
+        (Kind::Base, Some(_)) => with_deleted(candidates),
+        (Kind::Cumulative, None) => cumulative(candidates),
+        (Kind::Cumulative, Some(series)) => time_series(candidates, series, waited_us),
     };
-    let level = if kind == Kind::Cumulative { 1 } else { 2 };
+    let once = kind == Kind::Cumulative && series.is_none();
+    let level = if once { 1 } else { 2 };
     (!group.is_empty()).then(|| (group.into_iter().map(|c| c.found).collect(), level))
 }
 
@@ -123,12 +135,31 @@ fn worth_writing(group: &[Candidate]) -> bool {
 /// Segments with many deleted rows, and neighbours that fit one segment together.
 fn base(candidates: Vec<Candidate>) -> Vec<Candidate> {
     let mut candidates = candidates;
-    candidates.retain(|c| {
-        let rows = f64::from(c.found.entry.rows);
-        let deleted = 1.0 - c.alive as f64 / rows.max(1.0);
-        c.weight() <= u64::from(SEGMENT_ROWS) / 2 || deleted > DELETED_SHARE
-    });
+    candidates.retain(|c| c.weight() <= u64::from(SEGMENT_ROWS) / 2 || c.has_many_deleted());
     full(candidates)
+}
+
+/// A segment with many deleted rows.
+fn with_deleted(candidates: Vec<Candidate>) -> Vec<Candidate> {
+    let found = candidates.into_iter().find(Candidate::has_many_deleted);
+    found.into_iter().collect()
+}
+
+/// New segments, oldest first, once they are enough by size or number, or have waited.
+fn time_series(candidates: Vec<Candidate>, series: &TimeSeries, waited_us: i64) -> Vec<Candidate> {
+    let mut group = candidates;
+    group.retain(|c| c.found.entry.level < 2 && c.found.entry.stream_bytes < series.goal_bytes);
+    let mut bytes = 0;
+    let enough = group.iter().zip(1..).find_map(|(candidate, count)| {
+        bytes += candidate.found.entry.stream_bytes;
+        (bytes >= series.goal_bytes || count >= series.segments).then_some(count)
+    });
+    match enough {
+        Some(count) => group.truncate(count),
+        None if waited_us >= series.wait_us && group.len() > 1 => {}
+        None => group.clear(),
+    }
+    group
 }
 
 /// Small segments: the tail of the table in which none outweighs those behind it, so that no row is written anew for

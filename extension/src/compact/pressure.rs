@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Bulk loads wait when a table has too many segments, and fail if that does not help.
 use super::settings;
+use crate::options::policy;
 use crate::pg;
 use crate::pg::toast::{Fate, Toast};
 use crate::store::directory;
@@ -8,13 +9,18 @@ use pgrx::pg_sys;
 use pgrx::PgSqlErrorCode;
 
 const ATTEMPTS: u32 = 100;
+/// Segments of a time series wait longer for being merged.
+const TIME_SERIES_FACTOR: usize = 10;
 const PAUSE_US: i64 = 100_000;
 
 /// Waits until a table has room for another segment.
 pub fn wait(rel: pg_sys::Relation, toast: &Toast) {
-    let most = settings::versions_max();
+    let mut most = settings::versions_max();
     if most == 0 {
         return;
+    }
+    if policy::time_series(pg::relation_id(rel)).is_some() {
+        most = most.saturating_mul(TIME_SERIES_FACTOR);
     }
     let mut count = 0;
     for attempt in 0..=ATTEMPTS {

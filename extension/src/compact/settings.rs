@@ -13,6 +13,7 @@ static VERSIONS_MAX: GucSetting<i32> = GucSetting::<i32>::new(2000);
 
 /// Defines them.
 pub fn define() {
+    crate::options::policy::define();
     GucRegistry::define_bool_guc(
         c"doris.compaction",
         c"Compacts columnar tables in the background.",

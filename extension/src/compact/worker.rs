@@ -160,6 +160,7 @@ enum Outcome {
 /// Compacts a table, step by step.
 fn compact(table: pg_sys::Oid, written: &Written) {
     let mut useful = false;
+    let waited_us = now_us() - written.since_us;
     if written.heap_rows >= settings::heap_rows() {
         while let Outcome::Done(done) = step(table, 0, |job| {
             (!job.keeps_heap()).then(|| flush::heap_rows(job)).flatten()
@@ -174,7 +175,7 @@ fn compact(table: pg_sys::Oid, written: &Written) {
         loop {
             let outcome = step(table, number, |job| {
                 let all = 0..u64::MAX;
-                let (inputs, level) = pick::next(job, kind, &all)?;
+                let (inputs, level) = pick::next(job, kind, &all, waited_us)?;
                 merge::segments(job, &inputs, level)
             });
             match outcome {
@@ -188,6 +189,12 @@ fn compact(table: pg_sys::Oid, written: &Written) {
     });
     if useful {
         board::settle(table, written);
+    } else if let Ok(Some(series)) =
+        caught(|| transaction(|| crate::options::policy::time_series(table)))
+    {
+        if waited_us < series.wait_us {
+            board::postpone(table, written.since_us.saturating_add(series.wait_us));
+        }
     }
 }
 

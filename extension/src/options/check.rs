@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Whether a table's options fit its columns; every answer of no is one error that names table and column.
 use super::check_model;
-use super::table::{attribute_number, column_names};
+use super::policy;
+use super::table::{attribute_number, column_names, names_columns};
 use crate::pg::{self, compat};
 use pgrx::{pg_sys, PgSqlErrorCode};
 
@@ -13,6 +14,9 @@ pub fn options(rel: pg_sys::Relation, options: &[(String, String)]) -> Vec<(Stri
     let checked = options
         .iter()
         .map(|(name, value)| {
+            if !names_columns(name) {
+                return (name.clone(), policy::checked(rel, name, value));
+            }
             let names = column_names(value);
             if names.is_empty() {
                 refuse_value(rel, name, value);

@@ -577,7 +577,10 @@ fn follow_rename(relid: pg_sys::Oid, number: i16, old: &str, options: &mut Optio
             .to_string_lossy()
             .into_owned()
     };
-    for (_, value) in options.iter_mut() {
+    for (option, value) in options.iter_mut() {
+        if !table::names_columns(option) {
+            continue;
+        }
         let mut names = table::column_names(value);
         if let Some(name) = names.iter_mut().find(|name| *name == old) {
             name.clone_from(&new);
@@ -672,7 +675,7 @@ fn drop_column(relid: pg_sys::Oid, column: i16) {
     let mut kept = Options::new();
     for (option, value) in &options {
         let mut names = table::column_names(value);
-        if !names.contains(&column) {
+        if !table::names_columns(option) || !names.contains(&column) {
             kept.push((option.clone(), value.clone()));
             continue;
         }

@@ -13,7 +13,7 @@ pub const FIXED: [&str; 5] = [
     "sequence",
     "delete_sign",
 ];
-/// All options that are ours.
+/// The options that name columns.
 pub const OPTIONS: [&str; 15] = [
     "duplicate_key",
     "unique_key",
@@ -48,9 +48,14 @@ pub fn stored(relid: pg_sys::Oid) -> Vec<(String, String)> {
     options
 }
 
+/// Whether the value of an option of ours names columns.
+pub fn names_columns(name: &str) -> bool {
+    OPTIONS.contains(&name)
+}
+
 /// Whether an option's name is one of ours.
 pub fn is_ours(name: &str) -> bool {
-    OPTIONS.contains(&name)
+    OPTIONS.contains(&name) || super::policy::OPTIONS.contains(&name)
 }
 
 /// Stores our options of a relation in place of those it has; PostgreSQL's own options stay.
