@@ -2,6 +2,7 @@
 """Compaction under faults, as scenarios of the recovery suite: kills at every point of it, a standby that reads
 meanwhile, the workers of the background, loads that are too many.
 """
+import os
 import threading
 import time
 
@@ -188,3 +189,70 @@ def loads_of_a_table_with_too_many_segments_wait_and_then_fail(options, director
         for _ in range(12):
             session.query(load)
         check(session.value("SELECT count(*) FROM t") == "17000", "rows are missing")
+
+
+@scenario
+def a_database_is_dropped_while_compaction_runs_in_it(options, directory):
+    cluster = start(directory, options, "doris.compaction_naptime = 1\nmax_worker_processes = 12")
+
+    def worker(database):
+        return cluster.value("SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database "
+                             f"WHERE d.datname = '{database}' AND l.locktype = 'advisory' AND NOT l.granted") != "0"
+    for force in (True, False):
+        cluster.query("CREATE DATABASE doomed")
+        cluster.query("CREATE EXTENSION pg_doris", "doomed")
+        cluster.query("ALTER DATABASE doomed SET doris.debug_pause = 'written'")
+        with cluster.session("doomed") as session:
+            session.query("SET doris.debug_pause = ''; SELECT pg_advisory_lock(4711)")
+            session.query("CREATE TABLE t (id int, v int) USING doris; SET doris.rows_to_heap = 0")
+            for part in range(8):
+                session.query("INSERT INTO t SELECT g, 1 FROM generate_series(1, 5000) g")
+            until(lambda: worker("doomed"), "a worker's compaction")
+            if force:
+                cluster.query("DROP DATABASE doomed WITH (FORCE)")
+        if not force:
+            cluster.query("DROP DATABASE doomed")
+    check(cluster.value("SELECT count(*) FROM pg_database WHERE datname = 'doomed'") == "0", "the database is still there")
+    # Others are compacted as before.
+    with cluster.session() as session:
+        session.query("CREATE TABLE t (id int, v int) USING doris; SET doris.rows_to_heap = 0")
+        for part in range(8):
+            session.query("INSERT INTO t SELECT g, 1 FROM generate_series(1, 5000) g")
+    until(lambda: int(cluster.value("SELECT count(*) FROM doris.segments_of('t')")) < 8, "the compaction of another database")
+    check(not cluster.crash_messages(), f"a process died: {cluster.crash_messages()}")
+
+
+@scenario
+def empty_tables_cost_nothing(options, directory):
+    tables = 1000
+    cluster = start(directory, options, "doris.compaction_naptime = 1\nmax_locks_per_transaction = 1000\nautovacuum = off")
+
+    def cost():
+        found = cluster.query("SELECT pid FROM pg_stat_activity WHERE backend_type LIKE '%doris%' OR backend_type LIKE '%pg_doris%'")
+        ticks, pages = 0, 0
+        for (pid,) in found:
+            with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as stat:
+                fields = stat.read().rsplit(")", 1)[1].split()
+            ticks += int(fields[11]) + int(fields[12])
+            with open(f"/proc/{pid}/statm", encoding="ascii") as statm:
+                resident, shared = statm.read().split()[1:3]
+            pages += int(resident) - int(shared)
+        return len(found), ticks / os.sysconf("SC_CLK_TCK"), pages * os.sysconf("SC_PAGESIZE") // 1024
+
+    def over(seconds):
+        before = cost()
+        time.sleep(seconds)
+        after = cost()
+        check(before[0] >= 1 and after[0] == before[0], f"background processes came or went: {before}, {after}")
+        return after[1] - before[1], after[2]
+    until(lambda: cost()[0] >= 1, "the launcher")
+    time.sleep(3)
+    empty = over(6)
+    cluster.query(f"DO $$ BEGIN FOR i IN 1..{tables} LOOP EXECUTE format('CREATE TABLE e%s (id int PRIMARY KEY, note text) "
+                  "USING doris WITH (unique_key = ''id'')', i); END LOOP; END $$")
+    full = over(6)
+    check(full[0] <= empty[0] + 0.1, f"{tables} empty tables cost {full[0]:.2f} s of 6, none {empty[0]:.2f} s")
+    check(full[1] <= empty[1] + 1024, f"{tables} empty tables take {full[1]} kB of the background, none {empty[1]} kB")
+    check(cluster.value("SELECT sum(pg_relation_size(oid) + pg_relation_size(reltoastrelid)) FROM pg_class WHERE relname ~ '^e[0-9]+$'") == "0",
+          "empty tables have files that are not empty")
+    check(cluster.query("SELECT * FROM doris.compactions") == [], "empty tables were compacted")
