@@ -4,6 +4,7 @@ use crate::delete::ahead;
 use crate::keys::{self, merge, statement};
 use crate::options::ddl;
 use crate::pg::{heapam, raw};
+use crate::store::followed;
 use crate::write::builder;
 use pgrx::{pg_guard, pg_sys};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -52,9 +53,10 @@ unsafe extern "C-unwind" fn xact_callback(
             builder::flush_current();
         }
         XACT_EVENT_COMMIT | XACT_EVENT_ABORT | XACT_EVENT_PREPARE | XACT_EVENT_PARALLEL_ABORT => {
+            heapam::forget_views(None);
             builder::forget(None);
             ahead::forget();
-            crate::store::followed::forget();
+            followed::forget();
             ddl::forget(false);
             statement::forget(false);
             merge::forget();
@@ -76,6 +78,7 @@ unsafe extern "C-unwind" fn subxact_callback(
     match event {
         SUBXACT_EVENT_PRE_COMMIT_SUB => builder::flush_current(),
         SUBXACT_EVENT_ABORT_SUB => {
+            heapam::forget_views(Some(subid));
             builder::forget(Some(subid));
             ahead::forget();
             ddl::forget(true);
@@ -101,10 +104,19 @@ unsafe extern "C-unwind" fn executor_start(query: *mut pg_sys::QueryDesc, eflags
 
 #[pg_guard]
 unsafe extern "C-unwind" fn starting(query: *mut pg_sys::QueryDesc) {
-    // SAFETY: a valid query descriptor.
-    if unsafe { (*(*query).plannedstmt).parallelModeNeeded } {
-        // Workers cannot read this backend's memory.
-        builder::flush_current();
+    // SAFETY: a valid query descriptor; the statement may be a cached one, so that a copy is changed.
+    unsafe {
+        let stmt = (*query).plannedstmt;
+        if !(*stmt).parallelModeNeeded || !(builder::any() || followed::any()) {
+            return;
+        }
+        // Workers cannot read this backend's memory: its parallel nodes run in this process alone.
+        let size = std::mem::size_of::<pg_sys::PlannedStmt>();
+        let context = pg_sys::GetMemoryChunkContext(query.cast());
+        let alone = pg_sys::MemoryContextAlloc(context, size) as *mut pg_sys::PlannedStmt;
+        *alone = *stmt;
+        (*alone).parallelModeNeeded = false;
+        (*query).plannedstmt = alone;
     }
 }
 

@@ -2,8 +2,9 @@
 //! ANALYZE: the heap's blocks as ever, then a thinned-out sample of the segment rows.
 //!
 //! PostgreSQL samples blocks of the main relation and keeps a reservoir of their rows, each row counting the
-//! same. Behind the first block we hand out every n-th segment row; the heap's rows are thinned by the same
-//! factor, so that neither half weighs too much. The estimated row count is exact for segments.
+//! same. Behind the last block we hand out every n-th segment row, as a scan has them, so that a column's correlation is
+//! that of the table; the heap's rows are thinned by the same factor, so that neither half weighs too much. The estimated
+//! row count is exact for segments.
 use crate::am::scan::parts;
 use crate::heap_call;
 use pgrx::{pg_guard, pg_sys};
@@ -31,9 +32,12 @@ struct Sample {
 
 #[derive(PartialEq, Eq)]
 enum Phase {
-    FirstBlock,
+    /// Heap blocks, of which the last is not yet reached.
+    Blocks,
+    /// The last block, as far as is known.
+    LastBlock,
     Segments,
-    OtherBlocks,
+    Done,
 }
 
 thread_local! {
@@ -50,8 +54,26 @@ unsafe extern "C-unwind" fn scan_analyze_next_block(
     // SAFETY: a scan of ours.
     unsafe {
         let heap = parts(scan).0.heap;
-        next_block(scan);
+        next_block(scan, is_last_block());
         heap_call!(scan_analyze_next_block(heap, block, bstrategy))
+    }
+}
+
+/// Whether ANALYZE has come to the last block that it looks at. It tells so in its progress only; where activities are
+/// not tracked, each block may be the last.
+#[cfg(not(any(feature = "pg17", feature = "pg18")))]
+fn is_last_block() -> bool {
+    // SAFETY: this backend's own entry, which nobody else writes.
+    unsafe {
+        let entry = pg_sys::MyBEEntry;
+        if entry.is_null() || !pg_sys::pgstat_track_activities {
+            return true;
+        }
+        let analyzing = pg_sys::ProgressCommandType::PROGRESS_COMMAND_ANALYZE;
+        let params = &(*entry).st_progress_param;
+        (*entry).st_progress_command != analyzing
+            || params[pg_sys::PROGRESS_ANALYZE_BLOCKS_DONE as usize] + 1
+                >= params[pg_sys::PROGRESS_ANALYZE_BLOCKS_TOTAL as usize]
     }
 }
 
@@ -64,26 +86,46 @@ unsafe extern "C-unwind" fn scan_analyze_next_block(
     // SAFETY: a scan of ours.
     unsafe {
         let heap = parts(scan).0.heap;
-        next_block(scan);
-        heap_call!(scan_analyze_next_block(heap, stream))
+        next_block(scan, false);
+        if heap_call!(scan_analyze_next_block(heap, stream)) {
+            return true;
+        }
+        // One block more, which has no heap rows.
+        SAMPLE.with_borrow_mut(|sample| match sample {
+            Some(sample) if sample.phase == Phase::Blocks => {
+                sample.phase = Phase::LastBlock;
+                true
+            }
+            _ => false,
+        })
     }
 }
 
-unsafe fn next_block(scan: pg_sys::TableScanDesc) {
-    SAMPLE.with_borrow_mut(|sample| match sample {
-        Some(sample) if sample.scan == scan as usize => {}
-        _ => {
-            // SAFETY: a scan of ours.
-            let rel = unsafe { (*scan).rs_rd };
-            let snapshot = &raw mut pg_sys::SnapshotSelfData;
-            let rows = super::relation::segment_totals(rel, snapshot).0;
-            let every = rows.div_ceil(SAMPLE_ROWS).max(1);
-            *sample = Some(Sample {
-                scan: scan as usize,
-                every,
-                seen: 0,
-                phase: Phase::FirstBlock,
-            });
+/// Forgets the scan before: another may have its address.
+pub fn begin() {
+    SAMPLE.set(None);
+}
+
+/// ANALYZE goes on to a block, which may be the last.
+unsafe fn next_block(scan: pg_sys::TableScanDesc, last: bool) {
+    SAMPLE.with_borrow_mut(|sample| {
+        let sample = match sample {
+            Some(sample) if sample.scan == scan as usize => sample,
+            _ => {
+                // SAFETY: a scan of ours.
+                let rel = unsafe { (*scan).rs_rd };
+                let snapshot = &raw mut pg_sys::SnapshotSelfData;
+                let rows = super::relation::segment_totals(rel, snapshot).0;
+                sample.insert(Sample {
+                    scan: scan as usize,
+                    every: rows.div_ceil(SAMPLE_ROWS).max(1),
+                    seen: 0,
+                    phase: Phase::Blocks,
+                })
+            }
+        };
+        if last && sample.phase == Phase::Blocks {
+            sample.phase = Phase::LastBlock;
         }
     });
 }
@@ -104,32 +146,47 @@ unsafe extern "C-unwind" fn scan_analyze_next_tuple(
             if in_segments {
                 return next_segment_row(scan, live_rows, slot);
             }
-            let heap = parts(scan).0.heap;
-            if heap_call!(scan_analyze_next_tuple(
-                heap,
-                oldest_xmin,
-                live_rows,
-                dead_rows,
-                slot
-            )) {
-                if thin() {
-                    return true;
+            if in_block(scan) {
+                let heap = parts(scan).0.heap;
+                if heap_call!(scan_analyze_next_tuple(
+                    heap,
+                    oldest_xmin,
+                    live_rows,
+                    dead_rows,
+                    slot
+                )) {
+                    if thin() {
+                        return true;
+                    }
+                    continue;
                 }
-                continue;
             }
-            let first = SAMPLE.with_borrow_mut(|s| match s {
-                Some(s) if s.phase == Phase::FirstBlock => {
+            let behind_last = SAMPLE.with_borrow_mut(|s| match s {
+                Some(s) if s.phase == Phase::LastBlock => {
                     s.phase = Phase::Segments;
                     true
                 }
                 _ => false,
             });
-            if !first {
+            if !behind_last {
                 return false;
             }
             begin_segments(scan, live_rows);
         }
     }
+}
+
+/// Whether the heap's scan is in a block.
+#[cfg(not(any(feature = "pg17", feature = "pg18")))]
+unsafe fn in_block(_scan: pg_sys::TableScanDesc) -> bool {
+    true
+}
+
+/// Whether the heap's scan is in a block.
+#[cfg(any(feature = "pg17", feature = "pg18"))]
+unsafe fn in_block(scan: pg_sys::TableScanDesc) -> bool {
+    // SAFETY: a scan of ours; the heap's descriptor begins with the fields of a heap scan.
+    unsafe { (*(parts(scan).0.heap as *mut pg_sys::HeapScanDescData)).rs_cbuf != 0 }
 }
 
 /// Counts a row; whether it is one of those handed out.
@@ -167,7 +224,7 @@ unsafe fn next_segment_row(
     }
     SAMPLE.with_borrow_mut(|s| {
         if let Some(s) = s {
-            s.phase = Phase::OtherBlocks;
+            s.phase = Phase::Done;
         }
     });
     false

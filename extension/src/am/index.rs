@@ -2,7 +2,7 @@
 //! Building indexes: the heap's rows by the heap's own code (with the table passing for a heap), then the
 //! segment rows.
 use crate::heap_call;
-use crate::pg::heapam::HeapView;
+use crate::pg::heapam::{self, HeapView};
 use crate::pg::toast::{Fate, Toast};
 use crate::pg::{self, compat, raw};
 use crate::read::attrs;
@@ -120,7 +120,8 @@ impl Former {
     }
 }
 
-#[pg_guard]
+/// Not guarded: errors of an index's expressions pass through with their context, which a guard would lose. Nothing in
+/// this frame needs dropping.
 #[allow(clippy::too_many_arguments)]
 unsafe extern "C-unwind" fn index_build_range_scan(
     rel: pg_sys::Relation,
@@ -135,42 +136,89 @@ unsafe extern "C-unwind" fn index_build_range_scan(
     callback_state: *mut std::ffi::c_void,
     scan: pg_sys::TableScanDesc,
 ) -> f64 {
-    refuse_brin(rel, index);
     // SAFETY: valid arguments from the index access method.
     unsafe {
-        let mut heap_scan = scan;
-        let mut first_participant = true;
+        let mut part = Part::default();
+        begin_build(rel, index, scan, &mut part);
+        let heap_build = heapam::routine().index_build_range_scan.expect("set");
+        let heap_rows = heap_build(
+            rel,
+            index,
+            info,
+            allow_sync,
+            anyvisible,
+            progress,
+            start_block,
+            blocks,
+            callback,
+            callback_state,
+            part.heap_scan,
+        );
+        part.whole = start_block == 0 && blocks == pg_sys::InvalidBlockNumber;
+        heap_rows + end_build(rel, index, info, callback, callback_state, scan, &part)
+    }
+}
+
+/// What one participant of an index build has to do.
+struct Part {
+    heap_scan: pg_sys::TableScanDesc,
+    /// It indexes the segment rows.
+    first: bool,
+    /// All of the table is indexed.
+    whole: bool,
+}
+
+impl Default for Part {
+    fn default() -> Self {
+        Self {
+            heap_scan: std::ptr::null_mut(),
+            first: true,
+            whole: false,
+        }
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn begin_build(
+    rel: pg_sys::Relation,
+    index: pg_sys::Relation,
+    scan: pg_sys::TableScanDesc,
+    part: *mut Part,
+) {
+    refuse_brin(rel, index);
+    // SAFETY: as for the caller.
+    unsafe {
         if !scan.is_null() {
             // A parallel build's scan: its heap part goes to the heap, which ends it.
             let (ours, _) = super::scan::parts(scan);
-            heap_scan = std::mem::replace(&mut ours.heap, std::ptr::null_mut());
-            first_participant = super::scan::first_participant(scan);
+            (*part).heap_scan = std::mem::replace(&mut ours.heap, std::ptr::null_mut());
+            (*part).first = super::scan::first_participant(scan);
         }
-        let heap_rows = {
-            let _view = HeapView::of(rel);
-            heap_call!(index_build_range_scan(
-                rel,
-                index,
-                info,
-                allow_sync,
-                anyvisible,
-                progress,
-                start_block,
-                blocks,
-                callback,
-                callback_state,
-                heap_scan
-            ))
-        };
+    }
+    heapam::enter(rel);
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn end_build(
+    rel: pg_sys::Relation,
+    index: pg_sys::Relation,
+    info: *mut pg_sys::IndexInfo,
+    callback: pg_sys::IndexBuildCallback,
+    callback_state: *mut std::ffi::c_void,
+    scan: pg_sys::TableScanDesc,
+    part: *const Part,
+) -> f64 {
+    heapam::leave(rel);
+    // SAFETY: as for the caller.
+    unsafe {
         if !scan.is_null() {
             let end = super::routine().scan_end.expect("set");
             end(scan);
         }
-        let whole = start_block == 0 && blocks == pg_sys::InvalidBlockNumber;
-        if !whole || !first_participant || is_of_key(rel, index) {
-            return heap_rows;
+        if !(*part).whole || !(*part).first || is_of_key(rel, index) {
+            return 0.0;
         }
-        heap_rows + build_segments(rel, index, info, callback, callback_state)
+        build_segments(rel, index, info, callback, callback_state)
     }
 }
 

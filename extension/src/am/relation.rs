@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Whole relations: truncation, CLUSTER and VACUUM FULL, VACUUM, sizes and ANALYZE.
 use crate::heap_call;
+use crate::options::settings;
 use crate::pg::heapam::HeapView;
 use crate::pg::toast::Toast;
 use crate::pg::{self, compat};
@@ -128,23 +129,55 @@ unsafe extern "C-unwind" fn relation_estimate_size(
         if segments == 0 {
             return;
         }
-        // pg_class.reltuples counts segment rows too: what it has beyond those of today are heap rows. Where a
-        // load since then has made it too small for that, the heap's density is judged by the width of a row.
         let heap_pages =
             pg_sys::RelationGetNumberOfBlocksInFork(rel, pg_sys::ForkNumber::MAIN_FORKNUM);
-        let width = pg_sys::get_rel_data_width(rel, attr_widths).max(1) as f64 + 28.0;
-        let density = (f64::from(pg_sys::BLCKSZ) - 24.0) / width;
-        let segment_pages = bytes.div_ceil(u64::from(pg_sys::BLCKSZ)) as u32;
-        *pages = heap_pages + segment_pages;
-        let class = (*rel).rd_rel;
-        let known = f64::from((*class).reltuples) - rows as f64;
-        let heap_rows = if known > 0.0 && (*class).relpages > 0 {
-            known / f64::from((*class).relpages) * f64::from(heap_pages)
-        } else {
-            f64::from(heap_pages.saturating_sub(1)) * density
-        };
+        let (density, heap_rows) = heap_part(rel, attr_widths, heap_pages, rows);
         *tuples = heap_rows + rows as f64;
+        if !settings::vectorization() {
+            // PostgreSQL's nodes form rows one by one, which costs them what reading a heap does: the table is judged
+            // as a heap with the same rows, whose pages are as visible as those that there are.
+            *pages = heap_pages.max((*tuples / density).ceil() as u32);
+            return;
+        }
+        *pages = heap_pages + bytes.div_ceil(u64::from(pg_sys::BLCKSZ)) as u32;
         *allvisfrac = 0.0;
+    }
+}
+
+/// How many rows are in a page of the heap, and how many in all of it. pg_class.reltuples counts segment rows too: what
+/// it has beyond those of today are heap rows. Where a load since then has made it too small for that, the heap's
+/// density is judged by the width of a row.
+unsafe fn heap_part(
+    rel: pg_sys::Relation,
+    attr_widths: *mut i32,
+    heap_pages: pg_sys::BlockNumber,
+    segment_rows: u64,
+) -> (f64, f64) {
+    // SAFETY: an open relation and the planner's array of widths, or null.
+    unsafe {
+        let desc = (*rel).rd_att;
+        let fixed = (0..(*desc).natts as usize).all(|i| compat::attribute(desc, i).attlen > 0);
+        let width = pg_sys::get_rel_data_width(rel, attr_widths).max(1);
+        // As heapam's estimate: a header and a line pointer beside the row, whole rows in a page.
+        let room = f64::from(pg_sys::BLCKSZ) - 24.0;
+        let by_width = (room / f64::from((width + 24 + 7) / 8 * 8 + 4))
+            .floor()
+            .max(1.0);
+        let class = (*rel).rd_rel;
+        let known = f64::from((*class).reltuples) - segment_rows as f64;
+        let known_pages = f64::from((*class).relpages);
+        if known <= 0.0 || known_pages <= 0.0 {
+            let rows = f64::from(heap_pages.saturating_sub(1)) * by_width;
+            return (by_width, rows);
+        }
+        let rows = known / known_pages * f64::from(heap_pages);
+        // The last page is half full, more or less.
+        let density = if fixed {
+            by_width
+        } else {
+            known / (known_pages - 0.5)
+        };
+        (density, rows)
     }
 }
 
@@ -238,11 +271,9 @@ unsafe extern "C-unwind" fn relation_copy_for_cluster(
 ) {
     // SAFETY: valid arguments from CLUSTER, which holds the exclusive lock on both relations.
     unsafe {
-        if index.is_null() {
-            if let Some(rows) = super::repack::rewrite(old, new, oldest_xmin) {
-                *num_tuples = rows;
-                return;
-            }
+        if let Some(rows) = super::repack::rewrite(old, new, index, oldest_xmin) {
+            *num_tuples = rows;
+            return;
         }
         {
             let (index, use_sort) = order_of_copy(old, index, use_sort);

@@ -147,6 +147,9 @@ unsafe extern "C-unwind" fn scan_begin(
 ) -> pg_sys::TableScanDesc {
     // SAFETY: valid arguments from PostgreSQL; zeroed memory in the current context.
     unsafe {
+        if flags & pg_sys::ScanOptions::SO_TYPE_ANALYZE != 0 {
+            super::analyze::begin();
+        }
         let heap = heap_call!(scan_begin(rel, snapshot, nkeys, key, pscan, flags));
         let scan = pg_sys::palloc0(std::mem::size_of::<Scan>()) as *mut Scan;
         (*scan).base = *heap;

@@ -98,10 +98,16 @@ unsafe fn with_tuple<T>(
     }
 }
 
+/// A relation that currently passes for a heap, and the subtransaction that made it so.
+struct View {
+    oid: pg_sys::Oid,
+    rel: pg_sys::Relation,
+    routine: *const pg_sys::TableAmRoutine,
+    subid: pg_sys::SubTransactionId,
+}
+
 thread_local! {
-    /// Relations that currently pass for heaps: (oid, relation cache entry, our routine, nesting depth).
-    static VIEWS: RefCell<Vec<(pg_sys::Oid, pg_sys::Relation, *const pg_sys::TableAmRoutine)>> =
-        const { RefCell::new(Vec::new()) };
+    static VIEWS: RefCell<Vec<View>> = const { RefCell::new(Vec::new()) };
 }
 
 /// While it lives, a doris relation is a plain heap to this backend: only its main relation's rows are seen.
@@ -116,24 +122,57 @@ pub struct HeapView {
 impl HeapView {
     /// Makes `rel` pass for a heap until the view is dropped.
     pub fn of(rel: pg_sys::Relation) -> Self {
-        // SAFETY: an open relation; its cache entry stays at this address while it is open.
-        unsafe {
-            VIEWS.with_borrow_mut(|views| views.push(((*rel).rd_id, rel, (*rel).rd_tableam)));
-            (*rel).rd_tableam = GetHeapamTableAmRoutine();
-        }
+        enter(rel);
         Self { rel }
     }
 }
 
 impl Drop for HeapView {
     fn drop(&mut self) {
-        VIEWS.with_borrow_mut(|views| {
-            if let Some(at) = views.iter().rposition(|view| view.1 == self.rel) {
-                let (_, rel, routine) = views.remove(at);
-                // SAFETY: the relation is still open: the view is dropped before its caller closes it.
-                unsafe { (*rel).rd_tableam = routine };
-            }
-        });
+        leave(self.rel);
+    }
+}
+
+/// Makes `rel` pass for a heap until [`leave`], or until the (sub)transaction fails: for code that errors jump out of.
+pub fn enter(rel: pg_sys::Relation) {
+    // SAFETY: an open relation; its cache entry stays at this address while it is open.
+    unsafe {
+        let view = View {
+            oid: (*rel).rd_id,
+            rel,
+            routine: (*rel).rd_tableam,
+            subid: pg_sys::GetCurrentSubTransactionId(),
+        };
+        VIEWS.with_borrow_mut(|views| views.push(view));
+        (*rel).rd_tableam = GetHeapamTableAmRoutine();
+    }
+}
+
+/// Ends what [`enter`] began.
+pub fn leave(rel: pg_sys::Relation) {
+    VIEWS.with_borrow_mut(|views| {
+        if let Some(at) = views.iter().rposition(|view| view.rel == rel) {
+            views.remove(at).end();
+        }
+    });
+}
+
+/// Ends the views of a subtransaction that failed; of all, if the transaction has. The relations are still open.
+pub fn forget_views(subid: Option<pg_sys::SubTransactionId>) {
+    VIEWS.with_borrow_mut(|views| {
+        while let Some(at) = views
+            .iter()
+            .rposition(|view| subid.is_none_or(|subid| view.subid == subid))
+        {
+            views.remove(at).end();
+        }
+    });
+}
+
+impl View {
+    fn end(self) {
+        // SAFETY: the relation is still open: a view is ended before its relation is closed.
+        unsafe { (*self.rel).rd_tableam = self.routine };
     }
 }
 
@@ -141,10 +180,10 @@ impl Drop for HeapView {
 #[pg_guard]
 pub unsafe extern "C-unwind" fn reapply(_arg: pg_sys::Datum, relid: pg_sys::Oid) {
     VIEWS.with_borrow(|views| {
-        for (oid, rel, _) in views {
-            if relid == pg_sys::InvalidOid || relid == *oid {
+        for view in views {
+            if relid == pg_sys::InvalidOid || relid == view.oid {
                 // SAFETY: see HeapView: the relation is open while its view is registered.
-                unsafe { (**rel).rd_tableam = GetHeapamTableAmRoutine() };
+                unsafe { (*view.rel).rd_tableam = GetHeapamTableAmRoutine() };
             }
         }
     });

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The planner hooks: no parallel plans over doris tables, and custom scans put into finished plans.
+//! The planner hooks: which doris tables take part in parallel plans, and custom scans put into finished plans.
 use super::convert::{repeats_input, Converter, Rows, Top};
 use super::expr::Unbound;
 use super::need::{self, Need, Wish};
@@ -55,7 +55,7 @@ pub fn is_doris_table(relid: pg_sys::Oid) -> bool {
     }
 }
 
-/// Our threads are our own: PostgreSQL's parallel plans leave doris tables alone.
+/// PostgreSQL's parallel plans leave tables alone that the engine reads with threads of its own.
 #[pg_guard]
 unsafe extern "C-unwind" fn pathlist(
     root: *mut pg_sys::PlannerInfo,
@@ -71,10 +71,28 @@ unsafe extern "C-unwind" fn pathlist(
         if (*rte).rtekind == pg_sys::RTEKind::RTE_RELATION
             && (*rel).consider_parallel
             && is_doris_table((*rte).relid)
+            && !takes_part((*rte).relid)
         {
             (*rel).consider_parallel = false;
             (*rel).partial_pathlist = std::ptr::null_mut();
+            // An Append would still take these whole.
+            for path in PgList::<pg_sys::Path>::from_pg((*rel).pathlist).iter_ptr() {
+                (*path).parallel_safe = false;
+            }
         }
+    }
+}
+
+/// Whether PostgreSQL's parallel plans may scan a doris table: where the engine would not read it. Index scans of keyed
+/// tables are partly ours, and are not shared between processes.
+unsafe fn takes_part(relid: pg_sys::Oid) -> bool {
+    // SAFETY: the planner holds a lock on every table of the range table.
+    unsafe {
+        let rel = pg_sys::table_open(relid, pg_sys::NoLock as i32);
+        let keyed = !crate::options::table::merge_key(rel).is_empty();
+        pg_sys::table_close(rel, pg_sys::NoLock as i32);
+        let by_engine = settings::vectorization() && has_segments(relid);
+        !keyed && !by_engine
     }
 }
 
@@ -210,6 +228,10 @@ unsafe fn convert_statement(stmt: *mut pg_sys::PlannedStmt, sorted: bool) {
         for i in 0..PgList::<pg_sys::Plan>::from_pg(subplans).len() {
             let cell = pg_sys::list_nth_cell(subplans, i as i32);
             let mut plan = (*cell).ptr_value as *mut pg_sys::Plan;
+            if !plan.is_null() && (*plan).parallel_safe && (*stmt).parallelModeNeeded {
+                // Workers may run it.
+                continue;
+            }
             visit(&mut plan, stmt, &all);
             (*cell).ptr_value = plan.cast();
         }

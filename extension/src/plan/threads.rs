@@ -5,16 +5,29 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use std::cell::RefCell;
 use std::sync::Arc;
 
+type Pool = RefCell<Option<(usize, Arc<ThreadPool>)>>;
+
 thread_local! {
-    static POOL: RefCell<Option<(usize, Arc<ThreadPool>)>> = const { RefCell::new(None) };
+    static POOL: Pool = const { RefCell::new(None) };
+    static LOADERS: Pool = const { RefCell::new(None) };
+}
+
+/// As [`pool`], for work that goes on while the main thread does something else: a query of this backend that wants its
+/// workers meanwhile must not wait for it.
+pub fn loaders(threads: usize) -> Option<Arc<ThreadPool>> {
+    pool_in(&LOADERS, threads)
 }
 
 /// A pool of `threads` workers besides the main thread; `None` for none, or when threads cannot be had.
 pub fn pool(threads: usize) -> Option<Arc<ThreadPool>> {
+    pool_in(&POOL, threads)
+}
+
+fn pool_in(place: &'static std::thread::LocalKey<Pool>, threads: usize) -> Option<Arc<ThreadPool>> {
     if threads == 0 {
         return None;
     }
-    POOL.with_borrow_mut(|pool| {
+    place.with_borrow_mut(|pool| {
         if let Some((size, pool)) = pool {
             if *size == threads {
                 return Some(pool.clone());

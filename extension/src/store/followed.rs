@@ -26,6 +26,11 @@ fn place(rel: pg_sys::Relation, at: &pg_sys::ItemPointerData) -> Place {
     (compat::file_number(rel), block_of(at), at.ip_posid)
 }
 
+/// Whether there are such rows.
+pub fn any() -> bool {
+    FOLLOWED.with_borrow(|followed| !followed.is_empty())
+}
+
 /// Forgets everything: the transaction has ended.
 pub fn forget() {
     FOLLOWED.with_borrow_mut(HashMap::clear);

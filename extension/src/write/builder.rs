@@ -7,9 +7,13 @@
 //! savepoints and cursors see what they must (schedule 6). Scans of this backend read it from memory. It is
 //! written out, and its entry completed in place, only while its own subtransaction is the current one: when
 //! it is full, when its load or its subtransaction ends, before the transaction commits or is prepared.
+//!
+//! A full segment of a plain table is encoded by worker threads while rows of the next one are collected, and is written
+//! when that is done. Until then it is read as it was collected; who reads it may keep TIDs, so that the rows of a table
+//! with a key are then encoded once more, in the order they came in.
 use super::column::Column;
 use super::kind::{self, Kind};
-use super::parallel::encode_columns;
+use super::parallel::{encode_columns, Encoding};
 use crate::compact::board as compaction;
 use crate::keys::bulk::{self, Batch};
 use crate::keys::meet;
@@ -23,7 +27,7 @@ use crate::store::entry::{Entry, State};
 use crate::store::tid::RowNumber;
 use crate::store::{chunks, directory, keys, segment};
 use doris_storage::key::SortKey;
-use doris_storage::segment::{assemble, ColumnSpec, Order, SortOrder, WriteOptions};
+use doris_storage::segment::{assemble, ColumnSpec, EncodedColumn, Order, SortOrder};
 use doris_storage::sort::{permutation, Direction};
 use doris_storage::vector::Vector;
 use pgrx::pg_sys;
@@ -40,11 +44,19 @@ struct Builder {
     entry: Entry,
     /// Where the entry is. A segment of a keyed table whose TIDs nobody asks for has none until it is written.
     entry_tid: Option<pg_sys::ItemPointerData>,
-    columns: Vec<Column>,
+    columns: Columns,
     rows: u32,
     bytes: usize,
     /// Nobody has seen a TID of it: rows may be sorted by the key.
     unobserved: bool,
+}
+
+/// The rows of a segment.
+enum Columns {
+    /// They are being collected.
+    Growing(Vec<Column>),
+    /// All are there, and are being encoded.
+    Encoding(Encoding),
 }
 
 /// Rows a command has put into a relation so far.
@@ -160,9 +172,9 @@ fn find(builders: &mut [Builder], rel: pg_sys::Relation, cid: pg_sys::CommandId)
     // SAFETY: plain call.
     let subid = unsafe { pg_sys::GetCurrentSubTransactionId() };
     let (relid, file) = (pg::relation_id(rel), compat::file_number(rel));
-    builders
-        .iter()
-        .position(|b| b.relid == relid && b.file == file && b.subid == subid && b.cid == cid)
+    builders.iter().position(|b| {
+        b.grows() && b.relid == relid && b.file == file && b.subid == subid && b.cid == cid
+    })
 }
 
 /// Appends rows to the segment under construction, giving each its TID.
@@ -187,7 +199,7 @@ pub unsafe fn append(
         match full {
             Some(usize::MAX) => begin(rel, cid, bulk),
             Some(_) => {
-                flush_where(|b| b.relid == pg::relation_id(rel) && b.cid == cid);
+                pass_on(rel, cid);
                 begin(rel, cid, bulk);
             }
             None => {}
@@ -204,7 +216,25 @@ pub unsafe fn append(
     }
     // SAFETY: an open relation.
     unsafe { pg_sys::pgstat_count_heap_insert(rel, slots.len() as i64) };
+    flush_where(Builder::is_encoded);
     shed(rel);
+}
+
+/// Has a full segment encoded by the workers, once they are done with the one before, or writes it at once.
+fn pass_on(rel: pg_sys::Relation, cid: pg_sys::CommandId) {
+    flush_where(|b| !b.grows());
+    let relid = pg::relation_id(rel);
+    if key_model::of(rel).is_none() && !BUILDERS.with_borrow(|all| all.iter().any(|b| !b.grows())) {
+        let full = BUILDERS.with_borrow_mut(|builders| {
+            let at = find(builders, rel, cid)?;
+            Some(builders.remove(at))
+        });
+        if let Some(mut builder) = full {
+            builder.encode(rel);
+            BUILDERS.with_borrow_mut(|builders| builders.push(builder));
+        }
+    }
+    flush_where(|b| b.grows() && b.relid == relid && b.cid == cid);
 }
 
 /// Gives the row in a slot the system columns of an inserted row, as the heap does: RETURNING may name them.
@@ -232,6 +262,54 @@ unsafe fn stamp(rel: pg_sys::Relation, slot: *mut pg_sys::TupleTableSlot, cid: p
 }
 
 impl Builder {
+    /// Whether rows may be added.
+    fn grows(&self) -> bool {
+        matches!(self.columns, Columns::Growing(_))
+    }
+
+    /// Whether the workers are done with it.
+    fn is_encoded(&self) -> bool {
+        matches!(&self.columns, Columns::Encoding(encoding) if encoding.is_done())
+    }
+
+    /// Hands the columns to the workers, if there are any.
+    fn encode(&mut self, rel: pg_sys::Relation) {
+        let Columns::Growing(columns) = &mut self.columns else {
+            return;
+        };
+        let kinds: Vec<Kind> = columns.iter().map(Column::kind).collect();
+        let sort_key = match self.unobserved {
+            true => options::sort_key(rel),
+            false => Vec::new(),
+        };
+        let finished = std::mem::take(columns)
+            .into_iter()
+            .map(|c| (c.kind(), c.finish()))
+            .collect();
+        let specified = specify(rel, &attrs::of(rel), finished);
+        let place = |id: &u16| specified.iter().position(|(spec, _)| spec.id == *id);
+        let sort = sort_key.iter().filter_map(place).collect();
+        match Encoding::begin(specified, sort) {
+            Ok(encoding) => self.columns = Columns::Encoding(encoding),
+            Err(specified) => self.columns = Columns::Growing(collected(&kinds, specified)),
+        }
+    }
+
+    /// One of the columns, by its attribute's place, with its decimal scale.
+    fn column(&self, attribute: usize) -> Option<(&Vector, u16)> {
+        match &self.columns {
+            Columns::Growing(columns) => {
+                let column = columns.get(attribute)?;
+                Some((column.vector(), column.kind().scale()))
+            }
+            Columns::Encoding(encoding) => encoding
+                .columns()
+                .iter()
+                .find(|(spec, _)| usize::from(spec.id) == attribute + 1)
+                .map(|(spec, vector)| (vector, spec.scale as u16)),
+        }
+    }
+
     fn is_full(&self) -> bool {
         u64::from(self.rows) >= self.entry.capacity.min(u64::from(SEGMENT_ROWS))
             || self.bytes >= options::load_memory_bytes() / 2
@@ -240,7 +318,10 @@ impl Builder {
     unsafe fn push(&mut self, slot: *mut pg_sys::TupleTableSlot) {
         // SAFETY: the slot's arrays hold all attributes.
         unsafe {
-            for (i, column) in self.columns.iter_mut().enumerate() {
+            let Columns::Growing(columns) = &mut self.columns else {
+                unreachable!("rows go to segments that grow");
+            };
+            for (i, column) in columns.iter_mut().enumerate() {
                 let (value, null) = (*(*slot).tts_values.add(i), *(*slot).tts_isnull.add(i));
                 self.bytes += column.push(value, null);
             }
@@ -327,7 +408,7 @@ fn begin(rel: pg_sys::Relation, cid: pg_sys::CommandId, bulk: bool) {
         cid,
         entry,
         entry_tid,
-        columns,
+        columns: Columns::Growing(columns),
         rows: 0,
         bytes: 0,
         unobserved,
@@ -339,10 +420,19 @@ fn begin(rel: pg_sys::Relation, cid: pg_sys::CommandId, bulk: bool) {
 fn shed(rel: pg_sys::Relation) {
     let total: usize = BUILDERS.with_borrow(|builders| builders.iter().map(|b| b.bytes).sum());
     if total > options::load_memory_bytes() {
+        if BUILDERS.with_borrow(|builders| builders.iter().any(|b| !b.grows())) {
+            flush_where(|b| !b.grows());
+            return;
+        }
         let relid = pg::relation_id(rel);
         flush_where(|b| b.relid != relid);
         flush_where(|_| true);
     }
+}
+
+/// Whether this backend is building any segment.
+pub fn any() -> bool {
+    BUILDERS.with_borrow(|builders| !builders.is_empty())
 }
 
 /// Ends a bulk insert into a relation.
@@ -433,10 +523,21 @@ fn write_segment(rel: pg_sys::Relation, toast: &Toast, builder: Builder) {
         ..
     } = builder;
     let attrs = attrs::of(rel);
-    let columns: Vec<(Kind, Vector)> = columns
-        .into_iter()
-        .map(|c| (c.kind(), c.finish()))
-        .collect();
+    let columns: Vec<(Kind, Vector)> = match columns {
+        Columns::Growing(columns) => columns
+            .into_iter()
+            .map(|c| (c.kind(), c.finish()))
+            .collect(),
+        Columns::Encoding(encoding) => {
+            let stream = encoded_stream(rel, &encoding, unobserved);
+            drop(encoding);
+            let reserved = fill(rel, toast, &mut entry, rows, cid, stream);
+            let entry_tid =
+                entry_tid.unwrap_or_else(|| pg::report_corrupt(rel, "no directory entry"));
+            complete(rel, toast, entry, entry_tid, reserved);
+            return;
+        }
+    };
     let sort_key = if unobserved {
         options::sort_key(rel)
     } else {
@@ -586,12 +687,47 @@ pub fn encode_as_is(
     columns: Vec<(Kind, Vector)>,
     sort: SortOrder,
 ) -> (Vec<u8>, u64) {
-    let fail = |e: doris_storage::Error| -> ! {
-        pgrx::error!(
-            "could not encode a segment of \"{}\": {e}",
-            pg::relation_name(rel)
-        )
+    let specified = specify(rel, attrs, columns);
+    let encoded = encode_columns(specified).unwrap_or_else(|e| fail(rel, e));
+    stream_of(rel, sort, encoded)
+}
+
+fn fail(rel: pg_sys::Relation, error: doris_storage::Error) -> ! {
+    let table = pg::relation_name(rel);
+    pgrx::error!("could not encode a segment of \"{table}\": {error}")
+}
+
+fn stream_of(
+    rel: pg_sys::Relation,
+    sort: SortOrder,
+    encoded: Vec<EncodedColumn>,
+) -> (Vec<u8>, u64) {
+    let segment = assemble(sort, encoded).unwrap_or_else(|e| fail(rel, e));
+    (segment.bytes, segment.footer_offset)
+}
+
+/// The stream of a segment that the workers have encoded.
+fn encoded_stream(rel: pg_sys::Relation, encoding: &Encoding, unobserved: bool) -> (Vec<u8>, u64) {
+    if encoding.sorts() && !unobserved {
+        // Somebody has read it meanwhile.
+        let columns = encoding.columns().to_vec();
+        let encoded = encode_columns(columns).unwrap_or_else(|e| fail(rel, e));
+        return stream_of(rel, sort_order(&[]), encoded);
+    }
+    let encoded = encoding.finish().unwrap_or_else(|e| fail(rel, e));
+    let sort_key = match encoding.sorts() {
+        true => options::sort_key(rel),
+        false => Vec::new(),
     };
+    stream_of(rel, sort_order(&sort_key), encoded)
+}
+
+/// How the columns that are not dropped are stored.
+fn specify(
+    rel: pg_sys::Relation,
+    attrs: &[attrs::Attr],
+    columns: Vec<(Kind, Vector)>,
+) -> Vec<(ColumnSpec, Vector)> {
     let bloom = options::bloom_columns(rel);
     let mut specified = Vec::with_capacity(columns.len());
     for (attr, (kind, vector)) in attrs.iter().zip(columns) {
@@ -613,10 +749,21 @@ pub fn encode_as_is(
         };
         specified.push((spec, vector));
     }
-    let encoded = encode_columns(&specified, &WriteOptions::default()).unwrap_or_else(|e| fail(e));
-    drop(specified);
-    let segment = assemble(sort, encoded).unwrap_or_else(|e| fail(e));
-    (segment.bytes, segment.footer_offset)
+    specified
+}
+
+/// Columns as they were collected, of what [`specify`] made of them; those of dropped attributes are empty.
+fn collected(kinds: &[Kind], specified: Vec<(ColumnSpec, Vector)>) -> Vec<Column> {
+    let mut specified = specified.into_iter().peekable();
+    let mut columns = Vec::with_capacity(kinds.len());
+    for (i, kind) in kinds.iter().enumerate() {
+        let vector = match specified.next_if(|(spec, _)| usize::from(spec.id) == i + 1) {
+            Some((_, vector)) => vector,
+            None => Vector::empty(kind.physical()),
+        };
+        columns.push(Column::of(*kind, vector));
+    }
+    columns
 }
 
 /// The rows of a segment that this backend is building: the vectors of the needed attributes and the number
@@ -632,12 +779,11 @@ pub fn copy(
             .iter_mut()
             .find(|b| b.entry.first_row == first_row && b.file == file)?;
         builder.unobserved = false;
-        let vectors = builder
-            .columns
-            .iter()
-            .zip(needed)
-            .map(|(c, needed)| needed.then(|| (c.vector().clone(), c.kind().scale())))
-            .collect();
+        let vector = |(i, needed): (usize, &bool)| {
+            let column = if *needed { builder.column(i) } else { None };
+            column.map(|(vector, scale)| (vector.clone(), scale))
+        };
+        let vectors = needed.iter().enumerate().map(vector).collect();
         Some((vectors, builder.rows))
     })
 }
@@ -660,8 +806,8 @@ pub fn value(file: u32, first_row: u64, attribute: usize, position: u32) -> Opti
         if position >= builder.rows {
             return None;
         }
-        let column = builder.columns.get(attribute)?;
+        let (vector, scale) = builder.column(attribute)?;
         let at = position as usize;
-        Some((column.vector().slice(at..at + 1), column.kind().scale()))
+        Some((vector.slice(at..at + 1), scale))
     })
 }

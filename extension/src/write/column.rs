@@ -22,6 +22,12 @@ impl Column {
         }
     }
 
+    /// A column of what was collected before.
+    pub fn of(kind: Kind, vector: Vector) -> Self {
+        let rows = vector.len();
+        Self { kind, vector, rows }
+    }
+
     /// The kind its values have: a decimal column that met a value it cannot hold is `Varlena` from then on.
     pub fn kind(&self) -> Kind {
         self.kind
