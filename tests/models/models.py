@@ -111,6 +111,8 @@ class Script:
         key, extra = r.choice([("k, t", ""), ("k, t", ", bloom_filter = 'k'")])
         # A key that is one column of two is tested with a constant second one.
         options = OPTIONS[self.rule].format(key=key)
+        if self.rule != "aggregate":
+            extra += r.choice(["", ", merge_on_write = true", ", merge_on_write = false"])
         self.add(f"CREATE TABLE m (k int, t text, {columns}) USING doris WITH ({options}{extra});")
         self.add("CREATE TABLE e (LIKE m) USING heap;")
         if self.rule == "aggregate":

@@ -16,6 +16,7 @@ use crate::store::directory::Found;
 use crate::store::entry::Anchor;
 use crate::store::gate::{Gate, Mode};
 use crate::store::keys;
+use crate::store::known;
 use crate::store::moves::{Filer, PLACE_ROWS};
 use pgrx::pg_sys;
 
@@ -210,6 +211,7 @@ fn gate_when_free(job: &Job, inputs: &[Found], mut since: impl FnMut(u64)) -> Op
 /// Retires the inputs and registers the outputs.
 fn publish(job: &Job, gate: &Gate, inputs: &[Found], outputs: &mut [Output]) {
     let cid = job.cid();
+    known::changes(gate, job.rel, &job.toast);
     for input in inputs {
         if !job.toast.delete(input.at, cid) {
             pg::report_corrupt(job.rel, "a segment was retired by two compactions");

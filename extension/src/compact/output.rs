@@ -7,7 +7,7 @@ use crate::pg::{self, toast::Fate};
 use crate::store::directory::{self, Found};
 use crate::store::entry::{Entry, State};
 use crate::store::gate::Gate;
-use crate::store::{chunks, deletes, keys, segment};
+use crate::store::{chunks, deletes, keys, known, segment};
 use crate::write::builder;
 use crate::write::column::Column;
 use doris_storage::key::SortKey;
@@ -165,6 +165,7 @@ impl Output {
 
     /// Registers it: from now on it is there, as this transaction's.
     pub fn register(&mut self, job: &Job, gate: &Gate) {
+        known::changes(gate, job.rel, &job.toast);
         let key = (keys::DIRECTORY, self.entry.key());
         let (payload, null) = (self.entry.encode(), std::ptr::null_mut());
         job.toast.insert(key, &payload, job.cid(), 0, null);

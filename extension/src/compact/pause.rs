@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Named points at which a test stops a compaction or a bulk delete: `doris.debug_pause` names the point, and the
-//! session waits there for the advisory lock 4711.
+//! Named points at which a test stops a compaction, a bulk delete or a load of a keyed table: `doris.debug_pause` names
+//! the point, and whoever gets there waits for the advisory lock 4711.
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 use pgrx::pg_sys;
 use std::ffi::CString;

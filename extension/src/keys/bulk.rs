@@ -3,22 +3,23 @@
 //! replace are marked dead.
 //!
 //! The column data is in the chunks before, and its directory entry says that the segment is still being built,
-//! so that nobody looks for keys in it. Inside the gate, alone, the segments and the heap are searched at the
-//! latest state. If an open transaction is at work on one of the keys, the gate is given up, that transaction
+//! so that nobody looks for keys in it. Segments are searched first: they never change, so what is found in them holds
+//! ([`Candidates`]). Then, inside the gate and alone, segments that came since and the heap are searched, and all that
+//! was found is judged at the latest state. If an open transaction is at work on one of the keys, the gate is given up, that transaction
 //! waited for, and the search begins anew: until it succeeds, nobody waits for this transaction because of this
 //! segment. Then the replaced rows are marked and the entry is completed.
 use super::code::{self, Keys};
 use super::heap::{self, Holder, Live, Open, Search};
 use super::merge::{Groups, Part, Rule};
 use super::model::Model;
-use super::probe;
+use super::probe::{self, Candidates};
 use super::single;
 use crate::pg::raw;
 use crate::pg::toast::Toast;
 use crate::read::datum::{datum, Arena};
 use crate::store::deletes::{self, Refused, Why};
 use crate::store::followed;
-use crate::store::gate::{Gate, Mode};
+use crate::store::gate::Gate;
 use crate::store::tid::RowNumber;
 use crate::write::builder;
 use crate::write::kind::Kind;
@@ -228,13 +229,15 @@ pub fn publish(
     toast: &Toast,
     model: &Model,
     segment: &Segment,
-    complete: impl FnOnce(),
+    complete: impl FnOnce(&Gate),
 ) {
+    let mut candidates = Candidates::default();
+    let table = (rel, toast, model);
     loop {
-        let gate = Gate::take(toast, Mode::Bulk);
-        match replace(&gate, rel, toast, model, segment) {
+        let gate = candidates.gate(table, &segment.batch.keys, segment.first_row);
+        match replace(&gate, table, segment, &mut candidates) {
             Ok(()) => {
-                complete();
+                complete(&gate);
                 drop(gate);
                 return;
             }
@@ -263,10 +266,9 @@ pub fn wait(rel: pg_sys::Relation, toast: &Toast, cid: pg_sys::CommandId, busy: 
 /// Finds and marks what a segment's rows replace.
 fn replace(
     gate: &Gate,
-    rel: pg_sys::Relation,
-    toast: &Toast,
-    model: &Model,
+    table: (pg_sys::Relation, &Toast, &Model),
     segment: &Segment,
+    candidates: &mut Candidates,
 ) -> Result<(), Busy> {
     let Segment {
         batch,
@@ -274,7 +276,8 @@ fn replace(
         cid,
         ..
     } = *segment;
-    bury_keys(gate, rel, toast, model, (batch, first_row), cid, &mut 0)?;
+    bury_keys(gate, table, (batch, first_row), cid, candidates, &mut 0)?;
+    let (rel, toast, _) = table;
     let losers = batch.losers.iter();
     let losers: Vec<u64> = losers.map(|p| first_row + u64::from(*p)).collect();
     bury(gate, rel, toast, &losers, cid)
@@ -285,15 +288,15 @@ fn replace(
 /// in segments. `in_heap` counts the others, also when somebody is in the way.
 fn bury_keys(
     gate: &Gate,
-    rel: pg_sys::Relation,
-    toast: &Toast,
-    model: &Model,
+    (rel, toast, model): (pg_sys::Relation, &Toast, &Model),
     (batch, except): (&Batch, u64),
     cid: pg_sys::CommandId,
+    candidates: &mut Candidates,
     in_heap: &mut usize,
 ) -> Result<usize, Busy> {
     let open = |xid| Busy::Open(Open { xid, token: 0 });
-    let in_segments = probe::hits(rel, toast, model, &batch.keys, except).map_err(open)?;
+    let in_segments = probe::hits(gate, (rel, toast, model), &batch.keys, except, candidates);
+    let in_segments = in_segments.map_err(open)?;
     let heap_rows = heap_rows(rel, model, batch)?;
     for (_, live) in &heap_rows {
         single::check_replaceable(rel, model, live.seen);
@@ -331,7 +334,13 @@ pub fn heap_rows(
         return Ok(rows);
     }
     let mut arena = Arena::default();
-    for key in 0..batch.len() {
+    // The smaller of the two is walked.
+    let few = search.entries_at_most() < batch.len() as u64;
+    let keys: Vec<usize> = match few {
+        true => search.present(model, &batch.keys),
+        false => (0..batch.len()).collect(),
+    };
+    for key in keys {
         arena.reset();
         let values = batch.values(model, key, &mut arena);
         // SAFETY: values of the key columns' types, which live in the arena.
@@ -436,18 +445,14 @@ pub fn delete_keys(
     builder::publish_pending(rel);
     let toast = crate::am::modify::toast_for_write(rel);
     let mut deleted = 0;
+    let mut candidates = Candidates::default();
+    let table = (rel, &toast, model);
     loop {
-        let gate = Gate::take(&toast, Mode::Bulk);
         // No segment begins at this row.
-        match bury_keys(
-            &gate,
-            rel,
-            &toast,
-            model,
-            (batch, u64::MAX),
-            cid,
-            &mut deleted,
-        ) {
+        let none = u64::MAX;
+        let gate = candidates.gate(table, &batch.keys, none);
+        let of = (batch, none);
+        match bury_keys(&gate, table, of, cid, &mut candidates, &mut deleted) {
             Ok(in_segments) => {
                 // SAFETY: an open relation.
                 (0..in_segments).for_each(|_| unsafe { pg_sys::pgstat_count_heap_delete(rel) });

@@ -200,6 +200,27 @@ impl Keys {
         }
     }
 
+    /// Compares a row with a key, both of one model whose keys are words; each of the row's key columns is given, in
+    /// their order, and none is NULL. `None` when keys are not words.
+    pub fn compare_integers(
+        &self,
+        i: usize,
+        model: &Model,
+        row: impl Iterator<Item = i128>,
+    ) -> Option<Ordering> {
+        let Keys::Words(words, _) = self else {
+            return None;
+        };
+        let mut word = 0;
+        for (column, value) in model.columns.iter().zip(row) {
+            let bits = 8 * (column.form.width()? - 1);
+            let flip = u128::from(column.form != Form::Int(Physical::Bool, 0)) << (bits - 1);
+            let value = (value as u128 & ((1 << bits) - 1)) ^ flip;
+            word = word << (bits + 8) | 1 << bits | value;
+        }
+        Some(word.cmp(&words[i]))
+    }
+
     /// Where a key is among these, which are sorted and unique.
     pub fn find(&self, range: std::ops::Range<usize>, other: &Keys, j: usize) -> Option<usize> {
         let (mut low, mut high) = (range.start, range.end);

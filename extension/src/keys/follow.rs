@@ -67,7 +67,7 @@ unsafe fn find(
         let open = match in_heap {
             Holder::Row(live) => return Some(live.tid),
             Holder::Open(open) => Some(open),
-            Holder::None => match probe::holder(rel, toast, model, key) {
+            Holder::None => match probe::holder(&gate, rel, toast, model, key) {
                 probe::Holder::Row(_, row) => return Some(row.to_tid()),
                 probe::Holder::Open(xid) => Some(Open { xid, token: 0 }),
                 probe::Holder::None => None,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Rows of a key in the heap: found by the key index at the latest state, open transactions included, and
 //! replaced or deleted without waiting, since that is done inside the gate.
+use super::code::Keys;
 use super::index_shell::{self, HeapOnly};
 use super::model::Model;
 use super::probe::dirty_snapshot;
@@ -104,6 +105,41 @@ impl Search {
         let fork = pg_sys::ForkNumber::MAIN_FORKNUM;
         // SAFETY: an open index; a btree without entries has its meta page only.
         unsafe { pg_sys::RelationGetNumberOfBlocksInFork(self.index, fork) <= 1 }
+    }
+
+    /// Entries that the key index has at most, about.
+    pub fn entries_at_most(&self) -> u64 {
+        const ENTRIES: u64 = 400;
+        let fork = pg_sys::ForkNumber::MAIN_FORKNUM;
+        // SAFETY: an open index.
+        let blocks = unsafe { pg_sys::RelationGetNumberOfBlocksInFork(self.index, fork) };
+        u64::from(blocks) * ENTRIES
+    }
+
+    /// Which of some keys, sorted and unique, somebody may have in the heap now; ascending.
+    pub fn present(&mut self, model: &Model, keys: &Keys) -> Vec<usize> {
+        let _heap_only = HeapOnly::begin();
+        let mut present = Vec::new();
+        // SAFETY: a scan of the whole index of its own, ended here; the slot is deformed before its arrays are read.
+        unsafe {
+            *self.snapshot = dirty_snapshot();
+            let scan = compat::index_beginscan(self.rel, self.index, &mut *self.snapshot, 0);
+            let none = std::ptr::null_mut();
+            pg_sys::index_rescan(scan, none, 0, none, 0);
+            let forward = pg_sys::ScanDirection::ForwardScanDirection;
+            while pg_sys::index_getnext_slot(scan, forward, self.slot) {
+                pg_sys::slot_getallattrs(self.slot);
+                let values = model.key_values((*self.slot).tts_values, (*self.slot).tts_isnull);
+                let key = Keys::of_row(model, &values);
+                present.extend(keys.find(0..keys.len(), &key, 0));
+                pgrx::check_for_interrupts!();
+            }
+            pg_sys::ExecClearTuple(self.slot);
+            pg_sys::index_endscan(scan);
+        }
+        present.sort_unstable();
+        present.dedup();
+        present
     }
 
     /// Who has a key in the heap now.

@@ -280,7 +280,7 @@ unsafe fn free_in_segments(
     let key = unsafe { Keys::of_row(model, values) };
     loop {
         let gate = Gate::take(&toast, Mode::Single);
-        let holder = probe::holder(rel, &toast, model, &key);
+        let holder = probe::holder(&gate, rel, &toast, model, &key);
         drop(gate);
         match holder {
             probe::Holder::None => return true,

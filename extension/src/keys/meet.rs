@@ -2,7 +2,7 @@
 //! Publishing a batch whose rule looks at the stored rows.
 //!
 //! Inside the gate, alone:
-//! 1. the stored rows of the batch's keys are found and read,
+//! 1. the stored rows of the batch's keys are found (segments are searched before, see [`Candidates`]) and read,
 //! 2. the rule folds each with the batch's row of its key,
 //! 3. the stored rows that give way are marked dead,
 //! 4. what is to be stored is written as a segment.
@@ -14,12 +14,12 @@ use super::bulk::{self, Batch, Busy};
 use super::heap::{self, Live, Open};
 use super::merge::{Folded, Groups, Part, Rule};
 use super::model::Model;
-use super::probe;
+use super::probe::{self, Candidates};
 use super::single;
 use super::stored::{self, Columns, Reader};
 use crate::pg::toast::Toast;
 use crate::read::attrs::{self, Attr};
-use crate::store::gate::{Gate, Mode};
+use crate::store::gate::Gate;
 use crate::store::tid::RowNumber;
 use crate::write::kind::Kind;
 use doris_storage::vector::Vector;
@@ -59,14 +59,16 @@ pub struct Load<'a> {
 
 /// Publishes a batch; `store` writes the rows that are to be stored, in the order of their keys, and completes
 /// their entry.
-pub fn publish(load: Load, mut batch: Batch, store: impl FnOnce(Rows)) {
+pub fn publish(load: Load, mut batch: Batch, store: impl FnOnce(&Gate, Rows)) {
     let attrs = attrs::of(load.rel);
+    let mut candidates = Candidates::default();
     loop {
-        let gate = Gate::take(load.toast, Mode::Bulk);
-        match attempt(&gate, load, &attrs, &mut batch) {
+        let table = (load.rel, load.toast, load.model);
+        let gate = candidates.gate(table, batch.keys(), u64::MAX);
+        match attempt(&gate, load, &attrs, &mut batch, &mut candidates) {
             Ok(rows) => {
                 if rows.first().is_some_and(|column| !column.1.is_empty()) {
-                    store(rows);
+                    store(&gate, rows);
                 }
                 drop(gate);
                 return;
@@ -80,8 +82,14 @@ pub fn publish(load: Load, mut batch: Batch, store: impl FnOnce(Rows)) {
     }
 }
 
-fn attempt(gate: &Gate, load: Load, attrs: &[Attr], batch: &mut Batch) -> Result<Rows, Busy> {
-    let stored = find(load, batch)?;
+fn attempt(
+    gate: &Gate,
+    load: Load,
+    attrs: &[Attr],
+    batch: &mut Batch,
+    candidates: &mut Candidates,
+) -> Result<Rows, Busy> {
+    let stored = find(gate, load, batch, candidates)?;
     let Some(met) = meet(load, attrs, batch, &stored) else {
         return Err(Busy::Again);
     };
@@ -102,12 +110,18 @@ fn attempt(gate: &Gate, load: Load, attrs: &[Attr], batch: &mut Batch) -> Result
 }
 
 /// The stored rows of the batch's keys.
-fn find(load: Load, batch: &Batch) -> Result<StoredRows, Busy> {
+fn find(
+    gate: &Gate,
+    load: Load,
+    batch: &Batch,
+    candidates: &mut Candidates,
+) -> Result<StoredRows, Busy> {
     let Load {
         rel, toast, model, ..
     } = load;
     let open = |xid| Busy::Open(Open { xid, token: 0 });
-    let segments = probe::hits(rel, toast, model, batch.keys(), u64::MAX).map_err(open)?;
+    let table = (rel, toast, model);
+    let segments = probe::hits(gate, table, batch.keys(), u64::MAX, candidates).map_err(open)?;
     let heap = bulk::heap_rows(rel, model, batch)?;
     for (_, live) in &heap {
         single::check_replaceable(rel, model, live.seen);

@@ -49,7 +49,11 @@ pub unsafe fn insert(
     let Some(model) = model::of(rel) else {
         return false;
     };
-    let rule = merge::Rule::of(rel, cid).filter(|rule| !rule.replaces());
+    let plain = model.replaces && !statement::leaves_out_columns(rel, cid);
+    let rule = match plain {
+        true => None,
+        false => merge::Rule::of(rel, cid).filter(|rule| !rule.replaces()),
+    };
     let loader = !bistate.is_null();
     let quiet = loader || builder::is_quiet(cid);
     // Under such a rule rows of a segment may become others when it is published.

@@ -5,9 +5,10 @@
 //! the table's PRIMARY KEY, or one that the DDL hook made. It holds heap rows only. All indexes of that shape
 //! are treated alike, so that one that is being built or replaced is right when it becomes the key index.
 use super::code::Form;
-use crate::options::{ddl, table};
+use crate::options::{ddl, model as options, table};
 use crate::pg::{self, compat};
 use crate::read::attrs::{self, Attr};
+use crate::store::known;
 use pgrx::pg_sys;
 use pgrx::{pg_guard, PgSqlErrorCode};
 use std::cell::{Cell, RefCell};
@@ -41,6 +42,8 @@ pub struct Model {
     pub row_triggers: bool,
     /// A foreign key refers to columns that a new row of the same key may change.
     pub referenced_values: bool,
+    /// A whole new row replaces the stored one unseen.
+    pub replaces: bool,
 }
 
 impl Model {
@@ -88,6 +91,7 @@ pub unsafe fn install() {
 #[pg_guard]
 unsafe extern "C-unwind" fn invalidate(_arg: pg_sys::Datum, relid: pg_sys::Oid) {
     GENERATION.set(GENERATION.get() + 1);
+    known::forget(relid);
     let dropped = MODELS.with_borrow_mut(|models| {
         if relid == pg_sys::InvalidOid {
             models.drain().map(|(_, model)| model).collect::<Vec<_>>()
@@ -112,6 +116,12 @@ pub fn of(rel: pg_sys::Relation) -> Option<Rc<Model>> {
         MODELS.with_borrow_mut(|models| models.insert(relid, model.clone()));
     }
     model
+}
+
+/// Whether a table keeps one row a key.
+pub fn is_keyed(relid: pg_sys::Oid) -> bool {
+    let known = MODELS.with_borrow(|models| models.get(&relid).map(Option::is_some));
+    known.unwrap_or_else(|| table::has_key_model(relid))
 }
 
 fn table_options_settled(rel: pg_sys::Relation) -> bool {
@@ -141,6 +151,7 @@ fn make(rel: pg_sys::Relation) -> Option<Model> {
         other_indexes: Vec::new(),
         row_triggers: has_row_triggers(rel),
         referenced_values: false,
+        replaces: options::of(rel).is_some_and(|keyed| keyed.replaces()),
     };
     find_indexes(rel, &numbers, &mut model);
     if model.index.is_none() && !index_may_lack(rel) {

@@ -5,17 +5,23 @@
 //! of all blocks are read. What was found is then judged by the latest state, open transactions included.
 use super::code::{self, Keys};
 use super::model::Model;
+use crate::compact::pause;
 use crate::pg::toast::{Fate, Toast};
 use crate::pg::{self};
 use crate::store::anchors;
 use crate::store::directory::{self, Found};
 use crate::store::entry::{Entry, State};
+use crate::store::gate::{Gate, Mode};
+use crate::store::known;
 use crate::store::segment::{self, Segment};
 use crate::store::tid::RowNumber;
+use doris_storage::segment::Block;
 use doris_storage::vector::Vector;
 use pgrx::pg_sys;
 use std::cmp::Ordering;
+use std::collections::HashMap;
 use std::ops::Range;
+use std::rc::Rc;
 
 /// A snapshot that sees what open transactions have done, and tells of them in its xmin and xmax.
 pub fn dirty_snapshot() -> pg_sys::SnapshotData {
@@ -35,51 +41,56 @@ pub enum Holder {
     Row(Box<Found>, RowNumber),
 }
 
-/// A key column of an opened segment.
+/// The key columns of an opened segment.
 struct Columns<'a> {
     rel: pg_sys::Relation,
     toast: &'a Toast,
     model: &'a Model,
     segment: &'a Segment,
-    at: Vec<usize>,
+    at: &'a [usize],
     /// The segment's order is that of `Keys`.
     sorted: bool,
 }
 
-impl<'a> Columns<'a> {
-    fn of(rel: pg_sys::Relation, toast: &'a Toast, model: &'a Model, segment: &'a Segment) -> Self {
-        let at: Vec<usize> = model
+/// Where the key columns of a segment are, and whether its order is that of `Keys`.
+fn shape(rel: pg_sys::Relation, model: &Model, segment: &Segment) -> (Vec<usize>, bool) {
+    let at: Vec<usize> = model
+        .columns
+        .iter()
+        .map(|c| {
+            segment.column(c.attr.number).unwrap_or_else(|| {
+                pg::report_corrupt(rel, "a segment lacks a column of the table's key")
+            })
+        })
+        .collect();
+    let footer = &segment.footer;
+    let by_key = footer.sort.sorted
+        && footer.sort.keys.len() >= model.columns.len()
+        && !footer.key_index.firsts.is_empty()
+        && model
             .columns
             .iter()
-            .map(|c| {
-                segment.column(c.attr.number).unwrap_or_else(|| {
-                    pg::report_corrupt(rel, "a segment lacks a column of the table's key")
-                })
-            })
-            .collect();
-        let footer = &segment.footer;
-        let by_key = footer.sort.sorted
-            && footer.sort.keys.len() >= model.columns.len()
-            && !footer.key_index.firsts.is_empty()
-            && model
-                .columns
-                .iter()
-                .zip(&footer.sort.keys)
-                .all(|(c, k)| c.attr.number == k.column && !k.descending && !k.nulls_first);
-        let words = matches!(Keys::empty(model), Keys::Words(..));
-        let alike = model.columns.iter().zip(&at).all(|(column, at)| {
-            let meta = &footer.columns[*at];
-            // A NULL takes one byte in a key index, but as many as a value in a word.
-            code::orders_as_stored(column, meta.spec.physical)
-                && !(words && meta.zone.null_count > 0)
-        });
+            .zip(&footer.sort.keys)
+            .all(|(c, k)| c.attr.number == k.column && !k.descending && !k.nulls_first);
+    let words = matches!(Keys::empty(model), Keys::Words(..));
+    let alike = model.columns.iter().zip(&at).all(|(column, at)| {
+        let meta = &footer.columns[*at];
+        // A NULL takes one byte in a key index, but as many as a value in a word.
+        code::orders_as_stored(column, meta.spec.physical) && !(words && meta.zone.null_count > 0)
+    });
+    (at, by_key && alike)
+}
+
+impl<'a> Columns<'a> {
+    fn of(rel: pg_sys::Relation, toast: &'a Toast, model: &'a Model, segment: &'a Segment) -> Self {
+        let (at, sorted) = segment.key.get_or_init(|| shape(rel, model, segment));
         Self {
             rel,
             toast,
             model,
             segment,
             at,
-            sorted: by_key && alike,
+            sorted: *sorted,
         }
     }
 
@@ -97,18 +108,48 @@ impl<'a> Columns<'a> {
         Keys::of(self.model, &columns)
     }
 
-    /// The key of one row.
-    fn row(&self, position: u32) -> Keys {
-        let vectors: Vec<(Vector, u16)> = self
-            .at
-            .iter()
-            .map(|at| {
-                let vector = self.segment.value(self.rel, self.toast, *at, position);
-                (vector, self.segment.scale(*at))
-            })
-            .collect();
+    /// Where the key `key` of `Keys` is in a block of a sorted segment.
+    fn find_in(&self, block: usize, key: &Keys) -> Option<u32> {
+        let rows = self.rows_of(block);
+        let open = |at: &usize| {
+            self.segment
+                .cached_block(self.rel, self.toast, *at, block as u32)
+        };
+        let blocks: Vec<Rc<Block<Vec<u8>>>> = self.at.iter().map(open).collect();
+        let (mut low, mut high) = (0, (rows.end - rows.start) as usize);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match self.compare(&blocks, middle, key) {
+                Ordering::Less => low = middle + 1,
+                Ordering::Equal => return Some(rows.start + middle as u32),
+                Ordering::Greater => high = middle,
+            }
+        }
+        None
+    }
+
+    /// Compares a row of opened blocks with the first of some keys.
+    fn compare(&self, blocks: &[Rc<Block<Vec<u8>>>], row: usize, key: &Keys) -> Ordering {
+        let integer = |block: &Rc<Block<Vec<u8>>>| {
+            // Neither is in a sorted segment of a model whose keys are words.
+            let value = block.integer(row);
+            let value = value.unwrap_or_else(|e| pg::report_corrupt(self.rel, e));
+            value.unwrap_or_else(|| pg::report_corrupt(self.rel, "a key without a value"))
+        };
+        if matches!(key, Keys::Words(..)) {
+            let order = key.compare_integers(0, self.model, blocks.iter().map(integer));
+            return order.unwrap_or(Ordering::Equal);
+        }
+        let value = |(at, block): (&usize, &Rc<Block<Vec<u8>>>)| {
+            let mut out = Vector::empty(self.segment.footer.columns[*at].spec.physical);
+            if let Err(error) = block.get(row, &mut out) {
+                pg::report_corrupt(self.rel, error);
+            }
+            (out, self.segment.scale(*at))
+        };
+        let vectors: Vec<(Vector, u16)> = self.at.iter().zip(blocks).map(value).collect();
         let columns: Vec<(&Vector, u16)> = vectors.iter().map(|(v, s)| (v, *s)).collect();
-        Keys::of(self.model, &columns)
+        Keys::of(self.model, &columns).compare(0, key, 0)
     }
 
     fn rows_of(&self, block: usize) -> Range<u32> {
@@ -118,36 +159,24 @@ impl<'a> Columns<'a> {
     }
 }
 
-/// The positions of rows of one key in a sealed segment, whatever became of them. `key` holds one key.
+/// The positions of rows of one key in a sealed segment, whatever became of them. `key` holds one key, `bytes` are
+/// those of it.
 fn find_one(
     rel: pg_sys::Relation,
     toast: &Toast,
     model: &Model,
     entry: &Entry,
-    key: &Keys,
+    (key, bytes): (&Keys, &[u8]),
 ) -> Vec<u32> {
     let segment = segment::open(rel, toast, entry);
     let columns = Columns::of(rel, toast, model, &segment);
-    let mut positions = Vec::new();
     if columns.sorted {
-        let bytes = key.bytes(0);
-        for block in segment.footer.key_index.blocks(&bytes, &bytes) {
-            let rows = columns.rows_of(block);
-            let (mut low, mut high) = (rows.start, rows.end);
-            while low < high {
-                let middle = low + (high - low) / 2;
-                match columns.row(middle).compare(0, key, 0) {
-                    Ordering::Less => low = middle + 1,
-                    Ordering::Equal => {
-                        positions.push(middle);
-                        break;
-                    }
-                    Ordering::Greater => high = middle,
-                }
-            }
-        }
-        return positions;
+        let blocks = segment.footer.key_index.blocks(bytes, bytes);
+        return blocks
+            .filter_map(|block| columns.find_in(block, key))
+            .collect();
     }
+    let mut positions = Vec::new();
     for block in 0..segment.footer.block_count() {
         let keys = columns.block(block);
         let first = columns.rows_of(block).start;
@@ -156,19 +185,6 @@ fn find_one(
         pgrx::check_for_interrupts!();
     }
     positions
-}
-
-/// The segments in which rows may be: of this transaction, of committed and of open ones. Those still being built
-/// by others are not published: who publishes them will find what is there by then.
-fn segments(rel: pg_sys::Relation, toast: &Toast) -> Vec<Found> {
-    let mut all = directory::all(rel, toast, &raw mut pg_sys::SnapshotAnyData);
-    all.retain(|found| {
-        let retired = found
-            .deleter
-            .is_some_and(|(_, fate)| matches!(fate, Fate::Own | Fate::Committed));
-        found.writer != Fate::Aborted && found.entry.state == State::Sealed && !retired
-    });
-    all
 }
 
 /// All segment rows of one key that any snapshot may see.
@@ -181,8 +197,9 @@ pub fn rows_of_key(
     let mut all = directory::all(rel, toast, &raw mut pg_sys::SnapshotAnyData);
     all.retain(|f| f.writer != Fate::Aborted && f.entry.state == State::Sealed && !f.is_gone(rel));
     let mut rows = Vec::new();
+    let bytes = key.bytes(0);
     for found in &all {
-        let positions = find_one(rel, toast, model, &found.entry, key);
+        let positions = find_one(rel, toast, model, &found.entry, (key, &bytes));
         let numbers = positions
             .iter()
             .map(|p| found.entry.first_row + u64::from(*p));
@@ -191,25 +208,58 @@ pub fn rows_of_key(
     rows
 }
 
-/// Who holds a key in the segments now.
-pub fn holder(rel: pg_sys::Relation, toast: &Toast, model: &Model, key: &Keys) -> Holder {
-    for found in segments(rel, toast) {
-        for position in find_one(rel, toast, model, &found.entry, key) {
+/// Calls `visit` with the segment rows of a key, the newest segment's first, until it answers.
+pub fn first<T>(
+    gate: &Gate,
+    (rel, toast, model): (pg_sys::Relation, &Toast, &Model),
+    key: &Keys,
+    mut visit: impl FnMut(&Found, RowNumber) -> Option<T>,
+) -> Option<T> {
+    let bytes = key.bytes(0);
+    for found in known::segments(gate, rel, toast).iter().rev() {
+        for position in find_one(rel, toast, model, &found.entry, (key, &bytes)) {
             let row = RowNumber(found.entry.first_row + u64::from(position));
-            let mut dirty = dirty_snapshot();
-            if !anchors::alive(rel, toast, row, &mut dirty) {
-                continue;
+            let answer = visit(found, row);
+            if answer.is_some() {
+                return answer;
             }
-            if let Some(xid) = open_writer(&found) {
-                return Holder::Open(xid);
-            }
-            if dirty.xmax != pg_sys::InvalidTransactionId {
-                return Holder::Open(dirty.xmax);
-            }
-            return Holder::Row(Box::new(found), row);
         }
     }
-    Holder::None
+    None
+}
+
+/// Who holds a key in the segments now.
+pub fn holder(
+    gate: &Gate,
+    rel: pg_sys::Relation,
+    toast: &Toast,
+    model: &Model,
+    key: &Keys,
+) -> Holder {
+    let holder = first(gate, (rel, toast, model), key, |found, row| {
+        judge(rel, toast, found, row)
+    });
+    holder.unwrap_or(Holder::None)
+}
+
+/// Who holds the key of a segment row, if the row is not dead.
+pub fn judge(
+    rel: pg_sys::Relation,
+    toast: &Toast,
+    found: &Found,
+    row: RowNumber,
+) -> Option<Holder> {
+    let mut dirty = dirty_snapshot();
+    if !anchors::alive(rel, toast, row, &mut dirty) {
+        return None;
+    }
+    if let Some(xid) = open_writer(found) {
+        return Some(Holder::Open(xid));
+    }
+    if dirty.xmax != pg_sys::InvalidTransactionId {
+        return Some(Holder::Open(dirty.xmax));
+    }
+    Some(Holder::Row(Box::new(*found), row))
 }
 
 /// The open transaction that made or retired a segment.
@@ -225,32 +275,88 @@ fn open_writer(found: &Found) -> Option<pg_sys::TransactionId> {
 /// Rows of a segment, in their order, each with the position of its key.
 pub type Hits = (Found, Vec<(u32, RowNumber)>);
 
+/// Where the keys of a batch are in segments, whatever became of the rows. A segment never changes, so that is found
+/// out before the gate is taken; with it, only segments that came since are searched.
+#[derive(Default)]
+pub struct Candidates {
+    /// Positions of keys and of rows, by the segment's first row and checksum.
+    of: HashMap<(u64, u32), Vec<(u32, u32)>>,
+    /// Segments have been searched without the gate.
+    searched: bool,
+}
+
+/// Rows of segments that are searched with the gate held, rather than giving it up once more.
+const ROWS_IN_GATE: u64 = 1 << 17;
+/// How often it is given up for that.
+const SEARCHES: u32 = 4;
+
+fn identity(found: &Found) -> (u64, u32) {
+    (found.entry.first_row, found.entry.checksum)
+}
+
+impl Candidates {
+    /// Takes the gate for a bulk change, with most segments searched. `except` is the batch's own segment, by its
+    /// first row.
+    pub fn gate(
+        &mut self,
+        (rel, toast, model): (pg_sys::Relation, &Toast, &Model),
+        keys: &Keys,
+        except: u64,
+    ) -> Gate {
+        // SAFETY: plain call. Chunks that are deleted from now on are kept from VACUUM by this transaction's id.
+        unsafe { pg_sys::GetCurrentTransactionId() };
+        for _ in 0..SEARCHES {
+            let gate = Gate::take(toast, Mode::Bulk);
+            let segments = known::segments(&gate, rel, toast);
+            let new = segments.iter().filter(|found| {
+                found.entry.first_row != except && !self.of.contains_key(&identity(found))
+            });
+            let new: Vec<&Found> = new.collect();
+            let rows: u64 = new.iter().map(|f| u64::from(f.entry.rows)).sum();
+            if rows <= if self.searched { ROWS_IN_GATE } else { 0 } {
+                return gate;
+            }
+            drop(gate);
+            self.searched = true;
+            for found in new {
+                let rows = find_many(rel, toast, model, &found.entry, keys);
+                self.of.insert(identity(found), rows);
+            }
+            pause::at("searched");
+        }
+        Gate::take(toast, Mode::Bulk)
+    }
+}
+
 /// The live rows of a batch's keys, which are sorted and unique; or the open transaction that has one of them.
 /// `except` is the batch's own segment, by its first row.
 pub fn hits(
-    rel: pg_sys::Relation,
-    toast: &Toast,
-    model: &Model,
+    gate: &Gate,
+    (rel, toast, model): (pg_sys::Relation, &Toast, &Model),
     keys: &Keys,
     except: u64,
+    candidates: &mut Candidates,
 ) -> Result<Vec<Hits>, pg_sys::TransactionId> {
     let mut result = Vec::new();
-    for found in segments(rel, toast) {
+    for found in known::segments(gate, rel, toast).iter() {
         if found.entry.first_row == except {
             continue;
         }
-        let candidates = find_many(rel, toast, model, &found.entry, keys);
+        let candidates = candidates
+            .of
+            .entry(identity(found))
+            .or_insert_with(|| find_many(rel, toast, model, &found.entry, keys));
         if candidates.is_empty() {
             continue;
         }
-        let live = live_of(rel, toast, &found, candidates)?;
+        let live = live_of(rel, toast, found, candidates)?;
         if live.is_empty() {
             continue;
         }
-        if let Some(xid) = open_writer(&found) {
+        if let Some(xid) = open_writer(found) {
             return Err(xid);
         }
-        result.push((found, live));
+        result.push((*found, live));
     }
     Ok(result)
 }
@@ -263,7 +369,7 @@ fn live_of(
     rel: pg_sys::Relation,
     toast: &Toast,
     found: &Found,
-    candidates: Vec<(u32, u32)>,
+    candidates: &[(u32, u32)],
 ) -> Result<Vec<(u32, RowNumber)>, pg_sys::TransactionId> {
     let entry = &found.entry;
     let number = |position: u32| RowNumber(entry.first_row + u64::from(position));
@@ -286,7 +392,7 @@ fn live_of(
         (Vec::new(), Vec::new())
     };
     let mut live = Vec::with_capacity(candidates.len());
-    for (key, position) in candidates {
+    for &(key, position) in candidates {
         if dead.binary_search(&position).is_ok() {
             continue;
         }

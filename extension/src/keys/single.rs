@@ -15,11 +15,12 @@ use crate::compact::board as compaction;
 use crate::heap_call;
 use crate::pg::toast::{Fate, Toast};
 use crate::pg::{self, compat, raw};
-use crate::store::anchors::{self, Request};
+use crate::store::anchors::{self, Claim, Request, Sight};
 use crate::store::directory::Found;
 use crate::store::entry::Anchor;
 use crate::store::followed;
 use crate::store::gate::{Gate, Mode};
+use crate::store::known;
 use crate::store::tid::{block_of, RowNumber};
 use crate::write::builder;
 use pg_sys::TM_Result::{TM_BeingModified, TM_Ok, TM_WouldBlock};
@@ -69,8 +70,8 @@ enum Attempt {
     Again,
     /// Wait for a transaction, then look again.
     Wait(Open),
-    /// Claim a segment row, then write: whoever has claimed the row has the key.
-    Claim(Box<Found>, RowNumber),
+    /// Write in place of a segment row, once that is claimed: whoever has claimed the row has the key.
+    Claim(Box<Found>, RowNumber, Option<Claim>),
     /// Wait for the lockers of a heap row.
     WaitForHeapRow(Live),
     /// Wait for who has locked or deleted a segment row.
@@ -283,14 +284,12 @@ unsafe fn insert_one(
             let gate = Gate::take(toast, Mode::Single);
             let merge = merging.as_deref_mut();
             let attempt = attempt(
-                rel, model, toast, search, slot, &values, &key, merge, insert,
+                gate, rel, model, toast, search, slot, &values, &key, merge, insert,
             );
-            drop(gate);
             let attempt = match attempt {
-                // A claim takes the gate itself, after a lock of the row.
-                Attempt::Claim(found, row) => {
+                Attempt::Claim(found, row, claim) => {
                     let merge = merging.as_deref_mut();
-                    let of = (&*found, row);
+                    let of = (&*found, row, claim);
                     replace_segment_row(rel, toast, search, of, slot, &values, merge, insert)
                 }
                 other => other,
@@ -325,6 +324,7 @@ fn lock_mode(model: &Model) -> pg_sys::LockTupleMode::Type {
 
 #[allow(clippy::too_many_arguments, non_upper_case_globals)] // PostgreSQL's names
 unsafe fn attempt(
+    gate: Gate,
     rel: pg_sys::Relation,
     model: &Model,
     toast: &Toast,
@@ -361,17 +361,19 @@ unsafe fn attempt(
             }
             Holder::None => {}
         }
-        match probe::holder(rel, toast, model, key) {
-            probe::Holder::Open(xid) => Attempt::Wait(Open { xid, token: 0 }),
-            probe::Holder::Row(found, row) => {
-                check_replaceable(
-                    rel,
-                    model,
-                    is_seen(rel, toast, &found, std::iter::once(row)),
-                );
-                Attempt::Claim(found, row)
+        let seen = probe::first(&gate, (rel, toast, model), key, |found, row| {
+            seen(&gate, rel, toast, found, row)
+        });
+        match seen.unwrap_or(Seen::None) {
+            Seen::Open(xid) => Attempt::Wait(Open { xid, token: 0 }),
+            Seen::Row(found, row, free) => {
+                let rows = std::iter::once(row);
+                check_replaceable(rel, model, is_seen(rel, toast, &found, rows));
+                // Without a claim, one is made outside the gate.
+                let claim = free.then(|| Claim::Free(gate));
+                Attempt::Claim(found, row, claim)
             }
-            probe::Holder::None => {
+            Seen::None => {
                 let Insert {
                     cid,
                     options,
@@ -391,6 +393,38 @@ unsafe fn attempt(
                 }
             }
         }
+    }
+}
+
+/// Who has a key in the segments.
+enum Seen {
+    None,
+    /// An open transaction.
+    Open(pg_sys::TransactionId),
+    /// A row; whether it can be claimed at once, the lock on its TID being held.
+    Row(Box<Found>, RowNumber, bool),
+}
+
+/// What a segment row of the key says of who has the key; `None` when it is dead.
+fn seen(
+    gate: &Gate,
+    rel: pg_sys::Relation,
+    toast: &Toast,
+    found: &Found,
+    row: RowNumber,
+) -> Option<Seen> {
+    if known::is_settled(found) {
+        return match anchors::sight(gate, rel, toast, row) {
+            Sight::Free => Some(Seen::Row(Box::new(*found), row, true)),
+            Sight::Dead => None,
+            Sight::Open(xid) => Some(Seen::Open(xid)),
+            Sight::Held => Some(Seen::Row(Box::new(*found), row, false)),
+        };
+    }
+    match probe::judge(rel, toast, found, row)? {
+        probe::Holder::None => None,
+        probe::Holder::Open(xid) => Some(Seen::Open(xid)),
+        probe::Holder::Row(found, row) => Some(Seen::Row(found, row, false)),
     }
 }
 
@@ -447,7 +481,7 @@ unsafe fn replace_segment_row(
     rel: pg_sys::Relation,
     toast: &Toast,
     search: &Search,
-    (found, origin): (&Found, RowNumber),
+    (found, origin, claim): (&Found, RowNumber, Option<Claim>),
     slot: *mut pg_sys::TupleTableSlot,
     values: &[(pg_sys::Datum, bool)],
     merging: Option<&mut Merging>,
@@ -457,7 +491,8 @@ unsafe fn replace_segment_row(
     let skip = request(insert.cid, pg_sys::LockWaitPolicy::LockWaitSkip);
     let known = origin.to_tid();
     let mut row = origin;
-    let claim = match anchors::claim(rel, toast, &mut row, skip, &mut tmfd) {
+    let claim = claim.map_or_else(|| anchors::claim(rel, toast, &mut row, skip, &mut tmfd), Ok);
+    let claim = match claim {
         Ok(claim) => claim,
         Err(TM_WouldBlock | TM_BeingModified) => return Attempt::WaitForSegmentRow(row),
         Err(_) => return Attempt::Again,

@@ -5,7 +5,8 @@
 //! one target of a name: so an INSERT or COPY that leaves out columns notes its columns under (table, command id)
 //! when it starts, and [`named`] finds them. A partitioned table's columns are noted by name and found by its
 //! partitions.
-use crate::options::{model, settings, table};
+use super::model as key_model;
+use crate::options::{model, settings};
 use crate::pg::{self, compat, raw};
 use crate::plan::hook::is_doris_table;
 use pgrx::pg_sys::{self, NodeTag};
@@ -88,6 +89,11 @@ pub fn named(rel: pg_sys::Relation, cid: pg_sys::CommandId) -> Option<Named> {
         named.columns[at] = columns.names.contains(&name_of(attribute));
     }
     Some(named)
+}
+
+/// Whether a command leaves out columns of a table.
+pub fn leaves_out_columns(rel: pg_sys::Relation, cid: pg_sys::CommandId) -> bool {
+    noted(pg::relation_id(rel), cid).is_some()
 }
 
 fn noted(mut relid: pg_sys::Oid, cid: pg_sys::CommandId) -> Option<Rc<Columns>> {
@@ -238,17 +244,18 @@ unsafe fn insertion(
     // SAFETY: the statement has locked the relation.
     unsafe {
         let partitioned = pg_sys::get_rel_relkind(relid) as u8 == pg_sys::RELKIND_PARTITIONED_TABLE;
-        let keyed = || is_doris_table(relid) && table::has_key_model(relid);
+        let keyed = || is_doris_table(relid) && key_model::is_keyed(relid);
         if !partitioned && !keyed() {
             return;
         }
         let rel = pg_sys::table_open(relid, pg_sys::NoLock as i32);
         let wanted = |a: &&pg_sys::FormData_pg_attribute| a.attgenerated == 0;
-        let names: BTreeSet<String> = model::live_attributes(rel)
-            .filter(|attribute| is_named(attribute))
-            .map(name_of)
-            .collect();
-        let whole = names.len() >= model::live_attributes(rel).filter(wanted).count();
+        let whole = model::live_attributes(rel).filter(wanted).all(&is_named);
+        let mut names = BTreeSet::new();
+        if !whole {
+            let named = model::live_attributes(rel).filter(|attribute| is_named(attribute));
+            names.extend(named.map(name_of));
+        }
         pg_sys::table_close(rel, pg_sys::NoLock as i32);
         if !whole {
             let partial = settings::partial_update();

@@ -2,7 +2,7 @@
 //! Whether a table's options fit its columns; every answer of no is one error that names table and column.
 use super::check_model;
 use super::policy;
-use super::table::{attribute_number, column_names, names_columns};
+use super::table::{attribute_number, column_names, names_columns, MERGE_ON_WRITE};
 use crate::pg::{self, compat};
 use pgrx::{pg_sys, PgSqlErrorCode};
 
@@ -14,6 +14,9 @@ pub fn options(rel: pg_sys::Relation, options: &[(String, String)]) -> Vec<(Stri
     let checked = options
         .iter()
         .map(|(name, value)| {
+            if name == MERGE_ON_WRITE {
+                return (name.clone(), switch(rel, name, value));
+            }
             if !names_columns(name) {
                 return (name.clone(), policy::checked(rel, name, value));
             }
@@ -32,6 +35,22 @@ pub fn options(rel: pg_sys::Relation, options: &[(String, String)]) -> Vec<(Stri
         .collect::<Vec<_>>();
     check_model::options(rel, &checked);
     checked
+}
+
+/// The value of an option that is on or off, written one way.
+fn switch(rel: pg_sys::Relation, option: &str, value: &str) -> String {
+    let mut on = false;
+    let text = std::ffi::CString::new(value).unwrap_or_default();
+    // SAFETY: a string and an out parameter.
+    if !unsafe { pg_sys::parse_bool(text.as_ptr(), &mut on) } {
+        let table = pg::relation_name(rel);
+        pg::refuse(
+            PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+            format!("invalid value for option \"{option}\" of table \"{table}\": \"{value}\""),
+            "It is true or false.",
+        );
+    }
+    on.to_string()
 }
 
 /// Column names as the value of an option.

@@ -2,7 +2,7 @@
 //! Whether a table's options make one key model: one key, options that belong to it, and in the aggregate model one
 //! aggregation for each value column, of a type that it can aggregate.
 use super::model::{self, Aggregation, AGGREGATIONS};
-use super::table::{self, column_names, KEY_OPTIONS};
+use super::table::{self, column_names, KEY_OPTIONS, MERGE_ON_WRITE};
 use crate::keys::merge::can_be_summed;
 use crate::keys::statement::name_of;
 use crate::pg;
@@ -27,7 +27,7 @@ pub fn options(rel: pg_sys::Relation, options: &[(String, String)]) {
     let key = keys.first().copied().unwrap_or("");
     for (option, _) in options {
         let owner = match option.as_str() {
-            "sequence" | "delete_sign" => "unique_key",
+            "sequence" | "delete_sign" | MERGE_ON_WRITE => "unique_key",
             name if AGGREGATIONS.iter().any(|(of, _)| *of == name) => "aggregate_key",
             _ => continue,
         };

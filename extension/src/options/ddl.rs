@@ -549,6 +549,13 @@ fn settle_one(frame: &Frame, relid: pg_sys::Oid, new: bool) {
     if checked != before {
         table::store(relid, &checked);
     }
+    let late =
+        |(option, value): &(String, String)| option == table::MERGE_ON_WRITE && value == "false";
+    if new && frame.created.contains(&relid) && checked.iter().any(late) {
+        pgrx::notice!(
+            "rows of equal keys are merged when they are written, also without merge_on_write: answers are the same"
+        );
+    }
     settle_key(relid);
 }
 
@@ -577,10 +584,10 @@ fn follow_rename(relid: pg_sys::Oid, number: i16, old: &str, options: &mut Optio
             .to_string_lossy()
             .into_owned()
     };
-    for (option, value) in options.iter_mut() {
-        if !table::names_columns(option) {
-            continue;
-        }
+    let lists = options
+        .iter_mut()
+        .filter(|(option, _)| table::names_columns(option));
+    for (_, value) in lists {
         let mut names = table::column_names(value);
         if let Some(name) = names.iter_mut().find(|name| *name == old) {
             name.clone_from(&new);

@@ -65,6 +65,14 @@ pub struct Keyed {
     pub aggregations: Vec<(u16, Aggregation)>,
 }
 
+impl Keyed {
+    /// Whether a whole new row replaces the stored one, whatever is in either.
+    pub fn replaces(&self) -> bool {
+        let plain = self.sequence.is_none() && self.delete_sign.is_none();
+        self.model == Model::Unique && plain
+    }
+}
+
 /// The options of a keyed table; `None` where rows of equal keys all stay.
 pub fn of(rel: pg_sys::Relation) -> Option<Keyed> {
     resolve(rel, &table::of(pg::relation_id(rel)))

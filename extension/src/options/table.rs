@@ -6,13 +6,16 @@ use pgrx::pg_sys;
 /// A table's model and its key.
 pub const KEY_OPTIONS: [&str; 3] = ["duplicate_key", "unique_key", "aggregate_key"];
 /// What is fixed for a table's life; its columns cannot be dropped.
-pub const FIXED: [&str; 5] = [
+pub const FIXED: [&str; 6] = [
     "duplicate_key",
     "unique_key",
     "aggregate_key",
     "sequence",
     "delete_sign",
+    MERGE_ON_WRITE,
 ];
+/// Doris's choice of when rows of a unique key are merged: on or off. Here they are merged when they are written.
+pub const MERGE_ON_WRITE: &str = "merge_on_write";
 /// The options that name columns.
 pub const OPTIONS: [&str; 15] = [
     "duplicate_key",
@@ -55,7 +58,7 @@ pub fn names_columns(name: &str) -> bool {
 
 /// Whether an option's name is one of ours.
 pub fn is_ours(name: &str) -> bool {
-    OPTIONS.contains(&name) || super::policy::OPTIONS.contains(&name)
+    names_columns(name) || name == MERGE_ON_WRITE || super::policy::OPTIONS.contains(&name)
 }
 
 /// Stores our options of a relation in place of those it has; PostgreSQL's own options stay.

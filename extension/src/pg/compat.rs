@@ -280,6 +280,24 @@ pub unsafe fn try_wait_for_transaction(xid: pg_sys::TransactionId) -> bool {
     }
 }
 
+/// Takes the heavyweight lock of a row if that is free.
+///
+/// # Safety
+/// An open relation and a valid TID.
+pub unsafe fn try_lock_tuple(
+    rel: pg_sys::Relation,
+    tid: pg_sys::ItemPointer,
+    mode: pg_sys::LOCKMODE,
+) -> bool {
+    // SAFETY: passed on to the caller.
+    unsafe {
+        #[cfg(feature = "pg18")]
+        return pg_sys::ConditionalLockTuple(rel, tid, mode, false);
+        #[cfg(not(feature = "pg18"))]
+        pg_sys::ConditionalLockTuple(rel, tid, mode)
+    }
+}
+
 /// The index behind a relation's primary key, unless that is deferrable.
 ///
 /// # Safety

@@ -295,18 +295,27 @@ impl Toast {
         unsafe {
             let buffer = pg_sys::ReadBuffer(self.rel, block);
             let page = pg_sys::BufferGetPage(buffer);
-            let result = match page_payload(page.cast(), tid.ip_posid) {
-                Some(payload) => {
-                    let keys = payload.as_ptr().sub(PAYLOAD_OFFSET);
-                    let found = (
-                        u32::from_ne_bytes(*(keys as *const [u8; 4])),
-                        i32::from_ne_bytes(*(keys.add(4) as *const [u8; 4])),
-                    );
-                    (found == key).then(|| visit(payload))
-                }
-                None => None,
-            };
+            let result = keyed_payload(page.cast(), tid.ip_posid, key).map(visit);
             pg_sys::ReleaseBuffer(buffer);
+            result
+        }
+    }
+
+    /// As [`Toast::read_at`], for what is changed in place.
+    pub fn read_locked<T>(
+        &self,
+        tid: pg_sys::ItemPointerData,
+        key: (u32, i32),
+        visit: impl FnOnce(&[u8]) -> T,
+    ) -> Option<T> {
+        let block = crate::store::tid::block_of(&tid);
+        // SAFETY: as for `read_at`; the content lock keeps the payload as it is.
+        unsafe {
+            let buffer = pg_sys::ReadBuffer(self.rel, block);
+            pg_sys::LockBuffer(buffer, pg_sys::BUFFER_LOCK_SHARE as i32);
+            let page = pg_sys::BufferGetPage(buffer);
+            let result = keyed_payload(page.cast(), tid.ip_posid, key).map(visit);
+            pg_sys::UnlockReleaseBuffer(buffer);
             result
         }
     }
@@ -385,6 +394,20 @@ unsafe fn page_payload<'a>(page: *mut u8, offset: u16) -> Option<&'a mut [u8]> {
             return None;
         }
         Some(std::slice::from_raw_parts_mut(start, payload))
+    }
+}
+
+/// The payload of a normal tuple of ours on a page that carries a key.
+unsafe fn keyed_payload<'a>(page: *mut u8, offset: u16, key: (u32, i32)) -> Option<&'a [u8]> {
+    // SAFETY: passed on to the caller; two four-byte keys are in front of a payload.
+    unsafe {
+        let payload = page_payload(page, offset)?;
+        let keys = payload.as_ptr().sub(PAYLOAD_OFFSET);
+        let found = (
+            u32::from_ne_bytes(*(keys as *const [u8; 4])),
+            i32::from_ne_bytes(*(keys.add(4) as *const [u8; 4])),
+        );
+        (found == key).then_some(&*payload)
     }
 }
 

@@ -22,7 +22,7 @@ use super::deletes::{self, Deleter};
 use super::entry::Anchor;
 use super::gate::{Gate, Mode};
 use super::tid::RowNumber;
-use super::{directory, followed, keys, moves};
+use super::{directory, followed, keys, known, moves};
 use crate::pg::toast::{self, Fate, Toast, INSERT_FROZEN};
 use crate::pg::{self, compat, heapam, raw};
 use pg_sys::TM_Result::{
@@ -42,6 +42,18 @@ enum State {
 }
 
 fn look(main: pg_sys::Relation, toast: &Toast, row: RowNumber) -> State {
+    let state = look_at_anchor(main, toast, row);
+    if matches!(state, State::Gone(..)) {
+        return state;
+    }
+    match deletes::latest(main, toast, row) {
+        Some(deleter) => State::Gone(deleter, Anchor::Deleted),
+        None => state,
+    }
+}
+
+/// The state of a row but for bulk deletes.
+fn look_at_anchor(main: pg_sys::Relation, toast: &Toast, row: RowNumber) -> State {
     let (chunk_id, seq) = keys::anchor(row.0);
     let mut state = State::Free;
     toast.scan(chunk_id, seq, seq, false, |version| {
@@ -59,13 +71,7 @@ fn look(main: pg_sys::Relation, toast: &Toast, row: RowNumber) -> State {
             None => true,
         }
     });
-    if matches!(state, State::Gone(..)) {
-        return state;
-    }
-    match deletes::latest(main, toast, row) {
-        Some(deleter) => State::Gone(deleter, Anchor::Deleted),
-        None => state,
-    }
+    state
 }
 
 /// A writer's or locker's request for a row.
@@ -121,6 +127,48 @@ pub fn claim(
                 tuple_lock(main, *row, false);
             }
         }
+    }
+}
+
+/// What the holder of the gate finds of a row.
+pub enum Sight {
+    /// Nobody has touched it: it can be claimed with [`Claim::Free`], and the tuple lock on its TID is held.
+    Free,
+    /// It is deleted or updated.
+    Dead,
+    /// An open transaction has deleted or updated it.
+    Open(pg_sys::TransactionId),
+    /// Somebody is at it, or it may be locked: [`claim`] knows more, without the gate.
+    Held,
+}
+
+/// Looks at a row of a settled segment, to claim it. Never waits.
+pub fn sight(gate: &Gate, main: pg_sys::Relation, toast: &Toast, row: RowNumber) -> Sight {
+    match known::buried(gate, main, toast, row) {
+        Some(true) => return Sight::Dead,
+        Some(false) => {}
+        None => {
+            if let Some(deleter) = deletes::latest(main, toast, row) {
+                return sight_of(deleter);
+            }
+        }
+    }
+    if !try_tuple_lock(main, row) {
+        return Sight::Held;
+    }
+    let sight = match look_at_anchor(main, toast, row) {
+        State::Free => return Sight::Free,
+        State::Anchored(_) => Sight::Held,
+        State::Gone(deleter, _) => sight_of(deleter),
+    };
+    tuple_lock(main, row, false);
+    sight
+}
+
+fn sight_of(deleter: Deleter) -> Sight {
+    match deleter.fate {
+        Fate::InProgress => Sight::Open(deleter.xid),
+        _ => Sight::Dead,
     }
 }
 
@@ -433,6 +481,13 @@ fn tuple_lock(main: pg_sys::Relation, row: RowNumber, take: bool) {
             pg_sys::UnlockTuple(main, &mut tid, mode);
         }
     }
+}
+
+fn try_tuple_lock(main: pg_sys::Relation, row: RowNumber) -> bool {
+    let mut tid = row.to_tid();
+    let mode = pg_sys::ExclusiveLock as i32;
+    // SAFETY: open relation; the TID is on our stack.
+    unsafe { compat::try_lock_tuple(main, &mut tid, mode) }
 }
 
 /// Whether a snapshot sees a row of a segment that it sees. A dirty snapshot gets the xmax of a deleter that

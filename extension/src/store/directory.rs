@@ -190,6 +190,32 @@ fn find_allocator(toast: &Toast) -> Option<pg_sys::ItemPointerData> {
     at
 }
 
+/// The allocator and where it is; `None` as long as nobody has needed one.
+pub fn allocator(
+    main: pg_sys::Relation,
+    toast: &Toast,
+) -> Option<(pg_sys::ItemPointerData, Allocator)> {
+    let mut found = None;
+    toast.scan(keys::ALLOCATOR, 0, 0, false, |version| {
+        found = Some(version.tid());
+        false
+    });
+    let at = found?;
+    let state = allocator_at(toast, at);
+    let state = state.unwrap_or_else(|| pg::report_corrupt(main, "corrupt row number allocator"));
+    Some((at, state))
+}
+
+/// The allocator at a place; `None` when it is not there.
+pub fn allocator_at(toast: &Toast, at: pg_sys::ItemPointerData) -> Option<Allocator> {
+    if crate::store::tid::block_of(&at) >= toast.blocks() {
+        return None;
+    }
+    toast.read_locked(at, (keys::ALLOCATOR, 0), |bytes| {
+        Allocator::decode(bytes).ok()
+    })?
+}
+
 /// The allocator tuple; made, frozen, by the first who needs it.
 fn allocator_tid(main: pg_sys::Relation, toast: &Toast) -> pg_sys::ItemPointerData {
     if let Some(at) = find_allocator(toast) {

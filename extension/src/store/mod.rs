@@ -12,6 +12,7 @@ pub mod entry;
 pub mod followed;
 pub mod gate;
 pub mod keys;
+pub mod known;
 pub mod moves;
 pub mod segment;
 pub mod tid;

@@ -7,7 +7,7 @@ use crate::pg::{self, compat};
 use doris_storage::segment::{Block, ColumnReader, Footer, Verify};
 use doris_storage::vector::Vector;
 use pgrx::pg_sys;
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -18,6 +18,9 @@ pub struct Segment {
     pub entry: Entry,
     /// What it holds.
     pub footer: Footer,
+    /// Where the columns of the table's key are, and whether the rows are in the order of `keys::code::Keys`; filled in
+    /// by the first search.
+    pub key: OnceCell<(Vec<usize>, bool)>,
     by_id: HashMap<u16, usize>,
     readers: RefCell<Vec<Option<Arc<ColumnReader>>>>,
 }
@@ -142,6 +145,7 @@ pub fn load_checked(
     Ok(Segment {
         entry: *entry,
         footer,
+        key: OnceCell::new(),
         by_id,
         readers,
     })
@@ -256,7 +260,7 @@ impl Segment {
     }
 
     /// A row block that stays open for the next look-ups.
-    fn cached_block(
+    pub fn cached_block(
         &self,
         main: pg_sys::Relation,
         toast: &Toast,

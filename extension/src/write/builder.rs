@@ -25,7 +25,7 @@ use crate::pg::{self, compat, raw};
 use crate::read::attrs;
 use crate::store::entry::{Entry, State};
 use crate::store::tid::RowNumber;
-use crate::store::{chunks, directory, keys, segment};
+use crate::store::{chunks, directory, keys, known, segment};
 use doris_storage::key::SortKey;
 use doris_storage::segment::{assemble, ColumnSpec, EncodedColumn, Order, SortOrder};
 use doris_storage::sort::{permutation, Direction};
@@ -567,11 +567,12 @@ fn write_segment(rel: pg_sys::Relation, toast: &Toast, builder: Builder) {
             cid,
         };
         let sorted = batch.sorted;
-        meet::publish(load, batch, |columns| {
+        meet::publish(load, batch, |gate, columns| {
             let rows = columns.first().map_or(0, |c| c.1.len() as u32);
             let stream = encode_keyed(rel, &attrs, columns, &sort_key, sorted);
             let (mut entry, entry_tid) = register(rel, rows, cid);
             let reserved = fill(rel, toast, &mut entry, rows, cid, stream);
+            known::changes(gate, rel, toast);
             complete(rel, toast, entry, entry_tid, reserved);
         });
         return;
@@ -591,7 +592,8 @@ fn write_segment(rel: pg_sys::Relation, toast: &Toast, builder: Builder) {
         first_row: entry.first_row,
         cid,
     };
-    bulk::publish(rel, toast, &model, &segment, || {
+    bulk::publish(rel, toast, &model, &segment, |gate| {
+        known::changes(gate, rel, toast);
         complete(rel, toast, entry, entry_tid, reserved);
     });
 }

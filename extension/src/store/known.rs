@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What this backend knows of a table's directory and bulk deletes, for single rows that are searched by key: reading
+//! them costs more than all else of a search.
+//!
+//! Only what is settled is kept: entries and bulk deletes of transactions that have ended. Whatever changes either of
+//! them does so with the gate to itself, and counts the allocator's serial up ([`directory::serial`]). So what was read
+//! under one state of the allocator holds as long as whoever has the gate finds the allocator in that state.
+use super::deletes;
+use super::directory::{self, Found};
+use super::entry::{Allocator, State};
+use super::gate::Gate;
+use super::tid::RowNumber;
+use crate::pg::toast::{Fate, Toast};
+use crate::pg::{self, compat};
+use doris_storage::slice::SLICE_ROWS;
+use pgrx::pg_sys;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+/// The rows of a slice that are deleted in bulk, a bit each; `None` when none is.
+type Dead = Option<Rc<[u64; SLICE_ROWS as usize / 64]>>;
+
+/// Slices kept for a table: 16 MiB.
+const SLICES_MAX: usize = 4096;
+/// Tables kept.
+const TABLES_MAX: usize = 64;
+
+struct Known {
+    file: u32,
+    allocator: pg_sys::ItemPointerData,
+    state: Allocator,
+    segments: Option<Rc<Vec<Found>>>,
+    slices: HashMap<u64, Dead>,
+}
+
+thread_local! {
+    static KNOWN: RefCell<HashMap<pg_sys::Oid, Known>> = RefCell::default();
+}
+
+/// Forgets a table, or all of them when the OID is invalid.
+pub fn forget(relid: pg_sys::Oid) {
+    let dropped = KNOWN.with_borrow_mut(|known| {
+        if relid == pg_sys::InvalidOid {
+            known.drain().map(|(_, known)| known).collect::<Vec<_>>()
+        } else {
+            known.remove(&relid).into_iter().collect()
+        }
+    });
+    drop(dropped);
+}
+
+/// Whether what is known of a table holds; what does not is forgotten.
+fn holds(main: pg_sys::Relation, toast: &Toast) -> bool {
+    let relid = pg::relation_id(main);
+    let file = compat::file_number(toast.rel);
+    let known = KNOWN.with_borrow(|known| {
+        let known = known.get(&relid).filter(|known| known.file == file)?;
+        Some((known.allocator, known.state))
+    });
+    if let Some((at, state)) = known {
+        if directory::allocator_at(toast, at) == Some(state) {
+            return true;
+        }
+    }
+    let Some((allocator, state)) = directory::allocator(main, toast) else {
+        forget(relid);
+        return false;
+    };
+    let fresh = Known {
+        file,
+        allocator,
+        state,
+        segments: None,
+        slices: HashMap::new(),
+    };
+    let dropped = KNOWN.with_borrow_mut(|known| {
+        let full = known.len() >= TABLES_MAX && !known.contains_key(&relid);
+        let others = full.then(|| std::mem::take(known));
+        (others, known.insert(relid, fresh))
+    });
+    drop(dropped);
+    true
+}
+
+/// The segments in which rows may be now: of this transaction, of committed and of open ones, in row order. Those
+/// still being built by others are not published: who publishes them will find what is there by then.
+pub fn segments(_gate: &Gate, main: pg_sys::Relation, toast: &Toast) -> Rc<Vec<Found>> {
+    let relid = pg::relation_id(main);
+    let holds = holds(main, toast);
+    let known = KNOWN.with_borrow(|known| known.get(&relid)?.segments.clone());
+    if let (true, Some(segments)) = (holds, known) {
+        return segments;
+    }
+    let mut all = directory::all(main, toast, &raw mut pg_sys::SnapshotAnyData);
+    all.retain(|found| {
+        let retired = found
+            .deleter
+            .is_some_and(|(_, fate)| matches!(fate, Fate::Own | Fate::Committed));
+        found.writer != Fate::Aborted && found.entry.state == State::Sealed && !retired
+    });
+    let settled = all.iter().all(is_settled);
+    let segments = Rc::new(all);
+    if holds && settled {
+        KNOWN.with_borrow_mut(|known| {
+            if let Some(known) = known.get_mut(&relid) {
+                known.segments = Some(Rc::clone(&segments));
+            }
+        });
+    }
+    segments
+}
+
+/// Whether a segment is there for good, as far as open transactions are concerned.
+pub fn is_settled(found: &Found) -> bool {
+    let stays = found.deleter.is_none_or(|(_, fate)| fate == Fate::Aborted);
+    found.writer == Fate::Committed && stays
+}
+
+/// Whether a row was deleted in bulk; `None` when a transaction has not ended that may have done so.
+pub fn buried(_gate: &Gate, main: pg_sys::Relation, toast: &Toast, row: RowNumber) -> Option<bool> {
+    if !holds(main, toast) {
+        return None;
+    }
+    let relid = pg::relation_id(main);
+    let slice = row.0 / u64::from(SLICE_ROWS);
+    let at = (row.0 % u64::from(SLICE_ROWS)) as usize;
+    let is_dead = |dead: &Dead| {
+        dead.as_ref()
+            .is_some_and(|bits| bits[at / 64] >> (at % 64) & 1 == 1)
+    };
+    let known = KNOWN.with_borrow(|known| known.get(&relid)?.slices.get(&slice).map(is_dead));
+    if known.is_some() {
+        return known;
+    }
+    let dead = read(main, toast, slice)?;
+    let answer = is_dead(&dead);
+    let dropped = KNOWN.with_borrow_mut(|known| {
+        let known = known.get_mut(&relid)?;
+        let full = known.slices.len() >= SLICES_MAX;
+        let others = full.then(|| std::mem::take(&mut known.slices));
+        known.slices.insert(slice, dead);
+        others
+    });
+    drop(dropped);
+    Some(answer)
+}
+
+/// The rows of a slice that are deleted in bulk; `None` when a transaction that deletes some has not ended.
+fn read(main: pg_sys::Relation, toast: &Toast, slice: u64) -> Option<Dead> {
+    let first = slice * u64::from(SLICE_ROWS);
+    let mut bits: Option<[u64; SLICE_ROWS as usize / 64]> = None;
+    let mut settled = true;
+    let end = first + u64::from(SLICE_ROWS);
+    deletes::each(main, toast, first, end, |version, slice| {
+        match version.writer_fate() {
+            Fate::Aborted => {}
+            Fate::Committed => {
+                let bits = bits.get_or_insert([0; SLICE_ROWS as usize / 64]);
+                slice.each(|row| {
+                    let at = (row - first) as usize;
+                    bits[at / 64] |= 1 << (at % 64);
+                });
+            }
+            Fate::Own | Fate::InProgress => settled = false,
+        }
+        settled
+    });
+    settled.then(|| bits.map(Rc::new))
+}
+
+/// Says that segments are about to be published or retired; the caller has the gate to itself.
+pub fn changes(gate: &Gate, main: pg_sys::Relation, toast: &Toast) {
+    debug_assert!(gate.is_bulk());
+    directory::serial(main, toast);
+}
