@@ -59,3 +59,7 @@ sql -c "
       (TABLE shop_columns.order_line EXCEPT ALL TABLE shop.order_line)) d),
     pg_size_pretty(pg_total_relation_size('shop.order_line')),
     pg_size_pretty(pg_total_relation_size('shop_columns.order_line'))"
+
+echo "the report on the heap tables with doris.use_mirrors = on: who answers, and how fast (ms, the second run)"
+sql -q -c 'SET search_path = shop' -c 'SET doris.use_mirrors = on' -c "EXPLAIN (COSTS OFF) $(cat "$HERE/report.sql")" | sed -n 3,4p
+PGOPTIONS="$PGOPTIONS -c doris.use_mirrors=on" milliseconds shop

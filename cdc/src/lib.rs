@@ -6,6 +6,7 @@
 //! copied   rows of a binary COPY
 //! stream   the envelope of a replication connection
 //! frame    what travels between the decoding and the applying process
+//! streamed parts of transactions that have not committed yet
 //! pgoutput one protocol message: begin, commit, relation, insert, update, delete, truncate
 //! snapshot which transactions the initial copy already holds
 //! fold     the changes of one table in a batch, the changes of a key reduced to their net effect
@@ -21,6 +22,7 @@ pub mod pgoutput;
 pub mod shape;
 pub mod snapshot;
 pub mod stream;
+pub mod streamed;
 
 /// A position in the source's WAL.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -52,19 +52,26 @@ unsafe extern "C-unwind" fn xact_callback(
         XACT_EVENT_PRE_COMMIT | XACT_EVENT_PARALLEL_PRE_COMMIT | XACT_EVENT_PRE_PREPARE => {
             builder::flush_current();
         }
-        XACT_EVENT_COMMIT | XACT_EVENT_ABORT | XACT_EVENT_PREPARE | XACT_EVENT_PARALLEL_ABORT => {
-            heapam::forget_views(None);
-            builder::forget(None);
-            ahead::forget();
-            followed::forget();
-            ddl::forget(false);
-            statement::forget(false);
-            merge::forget();
-            keys::index_shell::forget();
-            keys::heap::forget();
+        XACT_EVENT_COMMIT => {
+            crate::cdc::answer::committed();
+            forget();
         }
+        XACT_EVENT_ABORT | XACT_EVENT_PREPARE | XACT_EVENT_PARALLEL_ABORT => forget(),
         _ => {}
     }
+}
+
+/// Drops what was kept for the transaction that has ended.
+fn forget() {
+    heapam::forget_views(None);
+    builder::forget(None);
+    ahead::forget();
+    followed::forget();
+    ddl::forget(false);
+    statement::forget(false);
+    merge::forget();
+    keys::index_shell::forget();
+    keys::heap::forget();
 }
 
 #[pg_guard]
@@ -96,10 +103,18 @@ unsafe extern "C-unwind" fn subxact_callback(
 unsafe extern "C-unwind" fn executor_start(query: *mut pg_sys::QueryDesc, eflags: i32) {
     // SAFETY: hooks are only changed while libraries load; the query descriptor is valid.
     unsafe {
+        choose(query);
         starting(query);
         PREV_EXECUTOR_START.unwrap_or(raw::standard_ExecutorStart)(query, eflags);
         started(query);
     }
+}
+
+/// A query on heap tables may be answered by their mirrors.
+#[pg_guard]
+unsafe extern "C-unwind" fn choose(query: *mut pg_sys::QueryDesc) {
+    // SAFETY: a valid query descriptor.
+    unsafe { crate::cdc::answer::choose(query) }
 }
 
 #[pg_guard]

@@ -33,7 +33,7 @@ CREATE TABLE doris.sync_table (
     source_name text NOT NULL,
     -- 0 for a table that was refused.
     target oid NOT NULL,
-    state text NOT NULL DEFAULT 'init' CHECK (state IN ('init', 'streaming', 'paused', 'refused', 'gone')),
+    state text NOT NULL DEFAULT 'init' CHECK (state IN ('init', 'copied', 'streaming', 'paused', 'refused', 'gone')),
     -- The rows a copy holds: those of transactions this snapshot saw, all of them before this position.
     snapshot text,
     snapshot_lsn pg_lsn,
@@ -46,6 +46,8 @@ CREATE TABLE doris.sync_table (
     copy_started_at timestamptz,
     copy_finished_at timestamptz,
     copies int NOT NULL DEFAULT 0,
+    -- Copies begun: one that is not the last may not end.
+    copy_number int NOT NULL DEFAULT 0,
     last_error text,
     error_at timestamptz,
     PRIMARY KEY (sync, source)

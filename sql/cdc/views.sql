@@ -17,14 +17,14 @@ SELECT s.name, s.owner::regrole AS owner, s.connection IS NULL AS local, s.wante
                   WHERE r.slot_name = 'pg_doris_' || (SELECT oid FROM pg_database WHERE datname = current_database())
                       || '_' || s.id) END AS retained_bytes,
        s.tables, s.schemas, s.publication, s.target_schema,
-       s.last_error, s.error_at, s.retries, s.options, s.created_at
+       COALESCE(p.problem, s.last_error) AS last_error, s.error_at, s.retries, s.options, s.created_at
 FROM doris.sync s LEFT JOIN doris.sync_progress() p ON p.sync = s.id
 WHERE pg_has_role(s.owner, 'USAGE');
 
 CREATE VIEW doris.sync_tables AS
 SELECT s.name AS sync, t.source_name AS source, nullif(t.target, 0)::regclass AS target,
        CASE WHEN t.state = 'init' AND t.copy_started_at IS NOT NULL AND t.copy_finished_at IS NULL THEN 'copying'
-            ELSE t.state END AS state,
+            WHEN t.state = 'copied' THEN 'copying' ELSE t.state END AS state,
        CASE WHEN t.state = 'init' AND c.source IS NOT NULL THEN c.rows ELSE t.rows_copied END AS rows_copied,
        t.copy_started_at, t.copy_finished_at, t.copies, t.snapshot_lsn, t.key_columns,
        t.last_error, t.error_at

@@ -52,7 +52,8 @@ def change(rng):
         f"INSERT INTO parts VALUES ({key}, {other % 2}, {text}) ON CONFLICT (id, day) DO UPDATE SET v = excluded.v",
         f"UPDATE parts SET day = 1 - day WHERE id = {key}",
         f"TRUNCATE {rng.choice(['pairs', 'nokey', 'items'])}",
-    ], [8, 8, 4, 4, 4, 2, 6, 4, 2, 3, 2, 2, 6, 4, 3, 0.3])[0]
+        f"UPDATE items SET txt = {text}, big = {BIG} WHERE id < {key}",
+    ], [8, 8, 4, 4, 4, 2, 6, 4, 2, 3, 2, 2, 6, 4, 3, 0.3, 0.5])[0]
 
 
 def transaction(rng):
@@ -112,7 +113,7 @@ def wait_for_mirrors(cluster):
 
 def round_of_faults(directory, port, options, seed):
     rng = random.Random(seed)
-    cluster = Cluster(directory, port).init("max_worker_processes = 16\n").start()
+    cluster = Cluster(directory, port).init("max_worker_processes = 16\n" + getattr(options, "settings", "")).start()
     getattr(options, "clusters", []).append(cluster)
     try:
         cluster.query("CREATE EXTENSION pg_doris;" + TABLES)

@@ -7,7 +7,7 @@ import time
 import types
 
 import cdc
-from harness import Cluster, Refused, Writer, check, scenario, until
+from harness import Cluster, Refused, Skipped, Writer, check, scenario, until
 
 
 def start(directory, options, name, port, settings=""):
@@ -45,6 +45,86 @@ def same(source, mirror, pairs):
 def mirrors_equal_their_sources_after_workers_and_servers_are_killed(options, directory):
     settings = types.SimpleNamespace(am=options.am, writers=3, seconds=options.seconds * 4, clusters=options.clusters)
     cdc.round_of_faults(directory / "primary", options.port, settings, options.random.randrange(10**6))
+
+
+@scenario
+def mirrors_equal_their_sources_where_transactions_are_streamed(options, directory):
+    settings = types.SimpleNamespace(am=options.am, writers=3, seconds=options.seconds * 4, clusters=options.clusters,
+                                     settings="logical_decoding_work_mem = 64kB\n")
+    cdc.round_of_faults(directory / "primary", options.port, settings, options.random.randrange(10**6))
+
+
+@scenario
+def open_transactions_larger_than_memory_arrive_once(options, directory):
+    """Streamed while they are open: with subtransactions that are rolled back, sessions that die, and workers that do."""
+    cluster = start(directory, options, "primary", options.port, "logical_decoding_work_mem = 64kB")
+    cluster.query("CREATE TABLE t (id int PRIMARY KEY, v text, n int); CREATE TABLE u (id int PRIMARY KEY, v text)")
+    for table in ("t", "u"):
+        cluster.query(f"SELECT doris.sync_table('{table}', options => '{{\"access_method\": \"{options.am}\"}}')")
+    wait_for(cluster, "main")
+    sessions = [cluster.session() for _ in range(4)]
+    for n, session in enumerate(sessions):
+        session.query("BEGIN")
+        for part in range(4):
+            first = n * 100000 + part * 5000
+            session.query(f"INSERT INTO t SELECT {first} + i, repeat('x', 50), 0 FROM generate_series(1, 3000) i")
+            session.query("SAVEPOINT a")
+            session.query(f"UPDATE t SET v = 'rolled back', n = -1 WHERE id BETWEEN {first} AND {first + 1500}")
+            session.query(f"INSERT INTO u SELECT {first} + i, 'lost' FROM generate_series(1, 2000) i")
+            session.query("SAVEPOINT b; DELETE FROM t WHERE n = -1; RELEASE b; ROLLBACK TO a")
+            session.query(f"UPDATE t SET n = n + {part} WHERE id BETWEEN {first} AND {first + 700}; RELEASE a")
+    until(lambda: cluster.value("SELECT stream_count > 0 FROM pg_stat_replication_slots") == "t", "streaming")
+    check(cluster.value("SELECT count(*) FROM t_mirror") == "0", "something is visible before its commit")
+    cluster.query("INSERT INTO u VALUES (1, 'beside them')")
+    wait_for(cluster, "main")
+    check(cluster.value("SELECT count(*) FROM u_mirror") == "1", "small transactions wait for large ones")
+    sessions[0].query("COMMIT")
+    wait_for(cluster, "main")
+    same(cluster, cluster, [("t", "t_mirror"), ("u", "u_mirror")])
+    cdc.stop_worker(cluster, options.random)
+    sessions[1].query("ROLLBACK")
+    pid = sessions[2].value("SELECT pg_backend_pid()")
+    cluster.query(f"SELECT pg_terminate_backend({pid})")
+    sessions[3].query("ALTER TABLE t ADD COLUMN late int DEFAULT 3; UPDATE t SET late = 4 WHERE id % 2 = 0; COMMIT")
+    wait_for(cluster, "main")
+    same(cluster, cluster, [("t", "t_mirror"), ("u", "u_mirror")])
+    for session in sessions:
+        session.close()
+
+
+@scenario
+def mirrors_are_filled_beside_the_stream(options, directory):
+    """An open transaction holds the copies up: what is live goes on, what is being copied misses nothing."""
+    cluster = start(directory, options, "primary", options.port)
+    cluster.query("CREATE TABLE live (id int PRIMARY KEY); CREATE TABLE other (id int)")
+    cluster.query(f"SELECT doris.sync_table('live', options => '{{\"access_method\": \"{options.am}\"}}')")
+    wait_for(cluster, "main")
+    tables = ["big", "wide", "third"]
+    for table in tables:
+        cluster.query(f"CREATE TABLE {table} (id int PRIMARY KEY, v text, n int);"
+                      f" INSERT INTO {table} SELECT i, 'first', 0 FROM generate_series(1, 20000) i")
+    holder = cluster.session()
+    holder.query("BEGIN; INSERT INTO other VALUES (1); INSERT INTO big VALUES (-1, 'open', 0)")
+    for table in tables:
+        cluster.query(f"SELECT doris.sync_table('{table}', options => '{{\"access_method\": \"{options.am}\"}}')")
+    until(lambda: cluster.value("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'doris copy'") == "2", "two copies at once")
+    for n in range(1, 6):
+        cluster.query(f"INSERT INTO live VALUES ({n})")
+        for table in tables:
+            cluster.query(f"UPDATE {table} SET n = {n}, v = 'changed' WHERE id % 10 = {n}; DELETE FROM {table} WHERE id BETWEEN {n * 100} AND {n * 100 + 9};"
+                          f" INSERT INTO {table} VALUES ({n} + 100000, 'new', {n})")
+    until(lambda: cluster.value("SELECT count(*) FROM live_mirror") == "5", "changes of a live table beside copies")
+    cluster.query("TRUNCATE third; INSERT INTO third VALUES (7, 'after', 7)")
+    cluster.query("ALTER TABLE wide ADD COLUMN added int DEFAULT 5; UPDATE wide SET added = 6 WHERE id < 50")
+    cdc.stop_worker(cluster, options.random)
+    until(lambda: cluster.value("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'doris copy'") == "2", "new copies")
+    cluster.query("UPDATE big SET v = 'put aside' WHERE id % 3 = 0; UPDATE big SET id = id + 500000 WHERE id % 5 = 0")
+    holder.query("COMMIT")
+    wait_for(cluster, "main")
+    same(cluster, cluster, [(t, f"{t}_mirror") for t in tables + ["live"]])
+    check(cluster.query("SELECT DISTINCT state FROM doris.sync_tables") == [["streaming"]], "a table does not stream")
+    check(cluster.value("SELECT state FROM doris.syncs") == "streaming", "the sync does not stream")
+    holder.close()
 
 
 @scenario
@@ -146,6 +226,33 @@ def native_subscriptions_fill_and_follow_tables(options, directory):
     until(lambda: source.value(f"SELECT bool_and(confirmed_flush_lsn >= '{lsn}') FROM pg_replication_slots") == "t", "catching up")
     same(source, target, [("keyed", "keyed"), ("logged", "logged")])
     target.query("DROP SUBSCRIPTION s")
+
+
+@scenario
+def native_subscriptions_write_by_the_rules_of_key_models(options, directory):
+    if options.am != "doris":
+        raise Skipped("only doris tables have models")
+    source = start(directory, options, "source", options.port)
+    target = start(directory, options, "target", options.port + 1)
+    source.query("CREATE TABLE latest (id int PRIMARY KEY, v text, n int); CREATE TABLE totals (k int, n bigint, seq serial PRIMARY KEY)")
+    source.query("INSERT INTO latest SELECT i, repeat('x', 3000), i FROM generate_series(1, 3000) i;"
+                 " INSERT INTO totals (k, n) SELECT i % 10, i FROM generate_series(1, 3000) i")
+    target.query("CREATE TABLE latest (id int PRIMARY KEY, v text, n int) USING doris WITH (unique_key = 'id')")
+    target.query("CREATE TABLE totals (k int, n bigint) USING doris WITH (aggregate_key = 'k', sum = 'n')")
+    source.query("CREATE PUBLICATION latest FOR TABLE latest; CREATE PUBLICATION totals FOR TABLE totals (k, n) WITH (publish = 'insert')")
+    for name in ("latest", "totals"):
+        target.query(f"CREATE SUBSCRIPTION {name} CONNECTION '{conninfo(source)}' PUBLICATION {name}")
+    source.query("UPDATE latest SET n = -n WHERE id % 3 = 0; DELETE FROM latest WHERE id % 7 = 0;"
+                 " UPDATE latest SET id = id + 100000 WHERE id % 11 = 0; INSERT INTO latest SELECT i, 'new', 0 FROM generate_series(200000, 203000) i;"
+                 " INSERT INTO totals (k, n) SELECT i % 20, i FROM generate_series(1, 3000) i")
+    lsn = source.value("SELECT pg_current_wal_lsn()")
+    until(lambda: target.value("SELECT count(*) FROM pg_subscription_rel WHERE srsubstate <> 'r'") == "0", "the copy")
+    until(lambda: source.value(f"SELECT bool_and(confirmed_flush_lsn >= '{lsn}') FROM pg_replication_slots") == "t", "catching up")
+    same(source, target, [("latest", "latest")])
+    sums = "SELECT k, sum(n) FROM totals GROUP BY k ORDER BY k"
+    check(source.query(sums) == target.query(sums), "the totals differ")
+    for name in ("latest", "totals"):
+        target.query(f"DROP SUBSCRIPTION {name}")
 
 
 @scenario

@@ -156,6 +156,29 @@ impl From<Short> for DecodeError {
     }
 }
 
+impl Message<'_> {
+    /// The tables that the message is about.
+    pub fn tables(&self) -> Vec<u32> {
+        match self {
+            Message::Relation(relation) => vec![relation.id],
+            Message::Insert { relation, .. }
+            | Message::Update { relation, .. }
+            | Message::Delete { relation, .. } => vec![*relation],
+            Message::Truncate { relations, .. } => relations.clone(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// A message that begins a transaction.
+pub fn put_begin(begin: &Begin) -> Vec<u8> {
+    let mut bytes = vec![b'B'];
+    bytes.extend_from_slice(&begin.commit_lsn.0.to_be_bytes());
+    bytes.extend_from_slice(&begin.commit_us.to_be_bytes());
+    bytes.extend_from_slice(&begin.xid.to_be_bytes());
+    bytes
+}
+
 /// Reads one message.
 pub fn decode(bytes: &[u8]) -> Result<Message<'_>, DecodeError> {
     let mut r = Reader(bytes);

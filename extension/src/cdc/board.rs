@@ -17,9 +17,11 @@ pub(crate) struct Entry {
     pub(crate) worker_pid: i32,
     /// The decoding process, or 0.
     pub(crate) decoder_pid: i32,
-    /// Not to be started before this time (microseconds since 2000).
+    /// Not to be started before this moment of the monotonic clock: setting the time delays nothing.
     pub(crate) not_before_us: i64,
     pub(crate) retries: i32,
+    /// No background worker was free when it was to be started.
+    pub(crate) no_worker: bool,
     /// The sync has been removed; the entry can go.
     pub(crate) gone: bool,
     /// Bumped when the catalogue says something new about the sync.
@@ -44,6 +46,39 @@ pub(crate) struct Entry {
     /// Source commit time of the newest transaction applied, and when that happened.
     pub(crate) commit_us: i64,
     pub(crate) applied_us: i64,
+    /// The batch being committed: if its worker dies in between, the next one finds out what became of it.
+    pub(crate) committing: Batch,
+    /// The newest batches, in a ring, and how many there have been.
+    pub(crate) noted: [Batch; BATCHES_KEPT],
+    pub(crate) batches_noted: u64,
+    /// The mirrors are at one position from here on: the end of the newest copy. For sources of this server only.
+    pub(crate) copied: u64,
+    /// All that was committed at this moment of the monotonic clock is applied; 0 is not known.
+    pub(crate) fresh_us: i64,
+}
+
+/// What is shown of a sync that waits for a background worker.
+pub(crate) const NO_WORKER: &str = "no background worker is free; raise max_worker_processes";
+
+/// Batches that an entry remembers.
+pub(crate) const BATCHES_KEPT: usize = 8;
+
+/// A committed batch.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Batch {
+    /// The whole transaction id; 0 is none.
+    pub(crate) xid: u64,
+    /// The position of the source that the mirrors show with it.
+    pub(crate) lsn: u64,
+}
+
+impl Entry {
+    /// Notes a batch that has committed.
+    pub(crate) fn note(&mut self, batch: Batch) {
+        self.noted[self.batches_noted as usize % BATCHES_KEPT] = batch;
+        self.batches_noted += 1;
+        self.committing = Batch::default();
+    }
 }
 
 /// Copies that can be shown at once.
@@ -213,6 +248,26 @@ pub(crate) fn terminate(pid: i32) {
 
 extern "C" {
     fn kill(pid: i32, signal: i32) -> i32;
+}
+
+/// A clock of the machine that is the same for all processes and that nobody sets, in microseconds.
+pub(crate) fn monotonic_us() -> i64 {
+    #[repr(C)]
+    struct Time {
+        seconds: i64,
+        nanoseconds: i64,
+    }
+    extern "C" {
+        fn clock_gettime(clock: i32, time: *mut Time) -> i32;
+    }
+    const CLOCK_MONOTONIC: i32 = 1;
+    let mut time = Time {
+        seconds: 0,
+        nanoseconds: 0,
+    };
+    // SAFETY: writes the struct, which is that of 64-bit Linux.
+    unsafe { clock_gettime(CLOCK_MONOTONIC, &mut time) };
+    time.seconds * 1_000_000 + time.nanoseconds / 1000
 }
 
 /// Now, in microseconds since 2000-01-01.

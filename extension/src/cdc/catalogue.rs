@@ -164,7 +164,8 @@ pub(crate) fn tables(sync: i32) -> Vec<SyncTable> {
     })
 }
 
-fn columns_from_json(json: &serde_json::Value) -> Vec<Known> {
+/// The columns a mirror is in step with, as they are recorded.
+pub(super) fn columns_from_json(json: &serde_json::Value) -> Vec<Known> {
     let number = |v: &serde_json::Value, name: &str| v[name].as_i64().unwrap_or(0);
     json.as_array()
         .into_iter()
@@ -266,6 +267,14 @@ pub(crate) fn insert_table(sync: i32, table: &NewTable<'_>) {
         table.refused.map(str::to_owned).into(),
     ];
     elevated(|| execute(sql, &arguments));
+}
+
+/// When the stream begins at `from`: tables that were copied go on with it if it has not passed their copies, and are
+/// copied again otherwise, as nothing was put aside for them.
+pub(crate) fn settle_copied(sync: i32, from: Lsn) {
+    let sql = "UPDATE doris.sync_table SET state = CASE WHEN snapshot_lsn >= $2::pg_catalog.pg_lsn THEN 'streaming' \
+               ELSE 'init' END WHERE sync = $1 AND state = 'copied'";
+    elevated(|| execute(sql, &[sync.into(), from.to_string().into()]));
 }
 
 /// Marks every table that is not paused as one to be filled.

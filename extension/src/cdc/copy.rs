@@ -16,30 +16,53 @@ use super::follow;
 use super::load_shell::{self, Load};
 use super::remote_shell::{wait_for_socket, Arrived, Connection};
 use super::session::{
-    as_role, begin, check_interrupts, commit, elevated, execute, transaction, value, wait,
-    with_snapshot,
+    as_role, begin, changed_value, check_interrupts, commit, elevated, execute, transaction, value,
+    wait, with_snapshot,
 };
 use super::source::{quoted, Source, SourceColumn};
 use doris_cdc::copied::Rows;
 use doris_cdc::pgoutput::Tuple;
 use pgrx::prelude::*;
 
-/// Fills the mirror of `table`. The stream stands still meanwhile; no transaction is open.
-pub(crate) fn fill(sync: &Sync, source: &mut Source, table: &SyncTable) {
+/// A copy beside the running stream, by a process of its own.
+pub(crate) struct Job {
+    pub(crate) db: u32,
+    /// The apply worker that waits for it.
+    pub(crate) worker: i32,
+    /// The copy's number: the table has another one when this copy is nobody's any more.
+    pub(crate) number: i32,
+}
+
+impl Job {
+    fn check(&self, sync: i32) {
+        if board::get(self.db, sync).map_or(0, |e| e.worker_pid) != self.worker {
+            error!("the apply worker has ended");
+        }
+    }
+}
+
+/// Fills the mirror of `table`; without a job, the stream stands still meanwhile. No transaction is open.
+pub(crate) fn fill(sync: &Sync, source: &mut Source, table: &SyncTable, job: Option<&Job>) {
     let mark =
         "copy_started_at = pg_catalog.clock_timestamp(), copy_finished_at = NULL, last_error = $3";
     let name = transaction(|| {
         catalogue::update_table(sync.id, table.source, mark, None::<String>);
         current_name(sync, source, table)
     });
-    wait_for_running(source);
+    wait_for_running(source, &|| {
+        job.inspect(|j| j.check(sync.id));
+    });
     let progress = board::Copying::begin(sync.id, table.source);
     if let Source::Remote(connection) = source {
         connection.run("BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY");
     }
     begin();
     lock(source, table.source, &name);
-    with_snapshot(|| copy_rows(sync, source, table, &name, &progress));
+    let show = |rows| {
+        progress.show(rows);
+        job.inspect(|j| j.check(sync.id));
+    };
+    with_snapshot(|| copy_rows(sync, source, table, &name, &show, job));
     commit();
     if let Source::Remote(connection) = source {
         connection.run("COMMIT");
@@ -71,11 +94,12 @@ fn current_name(sync: &Sync, source: &mut Source, table: &SyncTable) -> String {
     name
 }
 
-fn wait_for_running(source: &mut Source) {
+fn wait_for_running(source: &mut Source, check: &dyn Fn()) {
     let begun = transaction(|| source.running()).xmax();
     let pause = if source.is_local() { 5 } else { 50 };
     while transaction(|| source.running()).xmin() < begun {
         wait(pause);
+        check();
     }
 }
 
@@ -84,7 +108,8 @@ fn copy_rows(
     source: &mut Source,
     table: &SyncTable,
     name: &str,
-    progress: &board::Copying,
+    progress: &dyn Fn(u64),
+    job: Option<&Job>,
 ) {
     let (snapshot, lsn) = source.snapshot();
     // On another server the lock is on whatever has the name.
@@ -111,28 +136,31 @@ fn copy_rows(
     // SAFETY: a transaction is open.
     unsafe { pg_sys::CommandCounterIncrement() };
     let rows = as_role(sync.owner, || match source {
-        Source::Local => {
-            load_shell::load_query(table.target, &attributes, &sql, &|n| progress.show(n))
-        }
+        Source::Local => load_shell::load_query(table.target, &attributes, &sql, progress),
         Source::Remote(connection) => {
             let text: Vec<bool> = columns_now.iter().map(|c| c.by_text).collect();
             connection.copy_out(&format!("COPY ({sql}) TO STDOUT (FORMAT binary)"));
-            load_shell::load(table.target, &attributes, &|n| progress.show(n), |load| {
+            load_shell::load(table.target, &attributes, progress, |load| {
                 receive_rows(connection, load, &text);
             })
         }
     });
-    let done = "UPDATE doris.sync_table SET state = 'streaming', snapshot = $3, snapshot_lsn = $4::pg_catalog.pg_lsn, \
+    let done = "UPDATE doris.sync_table SET state = $6, snapshot = $3, snapshot_lsn = $4::pg_catalog.pg_lsn, \
                 rows_copied = $5, copy_finished_at = pg_catalog.clock_timestamp(), copies = copies + 1, \
-                last_error = NULL, error_at = NULL WHERE sync = $1 AND source = $2";
+                last_error = NULL, error_at = NULL WHERE sync = $1 AND source = $2 AND ($7 IS NULL OR copy_number = $7) \
+                RETURNING 1";
     let arguments = [
         sync.id.into(),
         pg_sys::Oid::from(table.source).into(),
         snapshot.into(),
         lsn.into(),
         (rows as i64).into(),
+        job.map_or("streaming", |_| "copied").into(),
+        job.map(|j| j.number).into(),
     ];
-    elevated(|| execute(done, &arguments));
+    if elevated(|| changed_value::<i32>(done, &arguments)).is_none() {
+        error!("the copy of {name} is not wanted any more");
+    }
 }
 
 /// A name as PostgreSQL quotes it, to compare with what it shows.

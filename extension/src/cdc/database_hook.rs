@@ -55,6 +55,15 @@ unsafe extern "C-unwind" fn process_utility(
 /// Clears the database that a statement needs to itself.
 #[pg_guard]
 unsafe extern "C-unwind" fn before(statement: *mut pg_sys::Node) {
+    // SAFETY: nodes of the kind their tag says.
+    unsafe {
+        if (*statement).type_ == pg_sys::NodeTag::T_TransactionStmt {
+            let kind = (*statement.cast::<pg_sys::TransactionStmt>()).kind;
+            if kind == pg_sys::TransactionStmtKind::TRANS_STMT_COMMIT_PREPARED {
+                super::answer::commits_prepared();
+            }
+        }
+    }
     // SAFETY: a statement's node.
     let database = unsafe { claimed_database(statement) };
     if database != pg_sys::InvalidOid {
@@ -132,7 +141,7 @@ fn clear(db: u32) {
         let mut pids = compaction::send_away(db, now_us() + AWAY_US);
         board::write(|b| {
             for entry in b.entries.iter_mut().filter(|e| e.sync != 0 && e.db == db) {
-                entry.not_before_us = entry.not_before_us.max(now_us() + AWAY_US);
+                entry.not_before_us = entry.not_before_us.max(board::monotonic_us() + AWAY_US);
                 pids.extend(
                     [entry.worker_pid, entry.decoder_pid]
                         .into_iter()

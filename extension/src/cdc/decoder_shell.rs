@@ -8,6 +8,7 @@
 use super::board;
 use super::catalogue::{self, slot_name};
 use super::channel::{Channel, Tried};
+use super::copier::NOT_DECODED;
 use super::session::{caught, check_interrupts, start_worker, transaction, wait};
 use doris_cdc::{frame, Lsn};
 use pgrx::prelude::*;
@@ -212,7 +213,8 @@ fn start(arguments: &Arguments) -> *mut pg_sys::LogicalDecodingContext {
     let sync = transaction(|| catalogue::sync(arguments.sync));
     let publication = sync.map_or_else(|| error!("the sync is gone"), |s| s.publication());
     let options = [
-        ("proto_version", "1".to_owned()),
+        ("proto_version", "2".to_owned()),
+        ("streaming", "on".to_owned()),
         ("publication_names", super::source::quoted(&publication)),
         ("binary", arguments.binary.to_string()),
     ];
@@ -368,5 +370,5 @@ unsafe extern "C-unwind" fn is_own_change(
     origin: pg_sys::RepOriginId,
 ) -> bool {
     // SAFETY: set once, before decoding starts.
-    unsafe { OWN_ORIGIN != 0 && origin == OWN_ORIGIN }
+    unsafe { (OWN_ORIGIN != 0 && origin == OWN_ORIGIN) || origin == NOT_DECODED }
 }

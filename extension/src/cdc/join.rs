@@ -133,18 +133,23 @@ fn publish(sync: &Sync, source: &mut Source, table: &SourceTable) {
         refuse_partial(sync, source, table);
         return;
     }
+    add_to_publication(sync, source, table.oid, &table.name());
+}
+
+/// Adds a table to the sync's own publication if it is not in it.
+pub(crate) fn add_to_publication(sync: &Sync, source: &mut Source, table: u32, name: &str) {
     let publication = sync.publication();
     let published = format!(
         "SELECT 'yes' FROM pg_catalog.pg_publication_rel r JOIN pg_catalog.pg_publication p ON p.oid = r.prpubid \
          WHERE p.pubname = {} AND r.prrelid = {}",
         literal(&publication),
-        table.oid
+        table
     );
     if source.value(&published).is_none() {
         source.run(&format!(
             "ALTER PUBLICATION {} ADD TABLE ONLY {}",
             quoted(&publication),
-            table.name()
+            name
         ));
     }
 }

@@ -5,7 +5,7 @@
 //! server a short-lived process (the census) fills the board from pg_replication_origin, where each sync has an
 //! origin named after its database and id: origins are shared by all databases and transactional. The launcher itself
 //! is connected to no database, which would block CREATE and DROP DATABASE, and so cannot read that catalogue.
-use super::board::{self, now_us};
+use super::board::{self, monotonic_us};
 use super::catalogue::parse_origin;
 use super::retention_shell;
 use super::session::{begin, column, commit, execute, rows, start_worker, transaction, wait};
@@ -54,8 +54,8 @@ pub extern "C-unwind" fn doris_sync_launcher_main(_argument: pg_sys::Datum) {
             {
                 start_if_due(entry.db, entry.sync);
             }
-        } else if census_not_before <= now_us() {
-            census_not_before = now_us() + 5_000_000;
+        } else if census_not_before <= monotonic_us() {
+            census_not_before = monotonic_us() + 5_000_000;
             start_census();
         }
         retention_shell::look(&mut warned);
@@ -158,11 +158,12 @@ fn drop_origin(name: &str) {
     );
 }
 
-fn start(name: &str, function: &str, extra: &str) {
-    start_as("doris sync", name, function, extra);
+fn start(name: &str, function: &str, extra: &str) -> bool {
+    start_as("doris sync", name, function, extra)
 }
 
-fn start_as(kind: &str, name: &str, function: &str, extra: &str) {
+/// Starts a background worker; false if none is free.
+fn start_as(kind: &str, name: &str, function: &str, extra: &str) -> bool {
     let started = BackgroundWorkerBuilder::new(name)
         .set_type(kind)
         .set_library("pg_doris")
@@ -177,6 +178,7 @@ fn start_as(kind: &str, name: &str, function: &str, extra: &str) {
     if started.is_err() {
         warning!("no background worker is free for \"{name}\"; raise max_worker_processes");
     }
+    started.is_ok()
 }
 
 /// Starts the sync's worker unless it runs, is paused, or waits after a failure.
@@ -190,15 +192,16 @@ fn start_if_due(db: u32, sync: i32) {
             *entry = Default::default();
             return false;
         }
-        let due = entry.worker_pid == 0 && entry.not_before_us <= now_us();
+        let due = entry.worker_pid == 0 && entry.not_before_us <= monotonic_us();
         if due {
             // If it does not come up, it is tried again after this.
-            entry.not_before_us = now_us() + 5_000_000;
+            entry.not_before_us = monotonic_us() + 5_000_000;
         }
         due
     });
     if due {
         let name = format!("doris sync {sync} of database {db}");
-        start(&name, "doris_sync_worker_main", &format!("{db} {sync}"));
+        let started = start(&name, "doris_sync_worker_main", &format!("{db} {sync}"));
+        board::update(db, sync, |e| e.no_worker = !started);
     }
 }

@@ -7,18 +7,24 @@
 //! launcher   sees from pg_replication_origin which syncs exist and keeps a worker running for each
 //! source     where the tables are: this database, or another server (remote); questions to its catalogue
 //! join       tables that match a sync's patterns join it; mirror makes their targets
+//! copier     processes that fill mirrors (copy) while the stream goes on
 //! decoder    a process that decodes the WAL of this server with pgoutput and sends parcels of changes
 //! receiver   the same for another server: it reads the stream of a replication connection
 //! channel    the queue between the two
-//! worker     fills new mirrors (copy), folds the changes of whole transactions (doris_cdc), applies them (apply),
+//! worker     folds the changes of whole transactions (doris_cdc), applies them (applier, apply_shell),
 //!            follows the source's DDL (follow), and commits rows and position together
+//! streams    transactions that come before they have committed wait in temporary files (spool)
 //! database_hook  sends the workers of a database away when DROP DATABASE and its like need it to themselves
+//! answer     lets mirrors answer queries on their originals
 //! board      shared memory: which worker runs, how far it is
 //! ```
+pub(crate) mod answer;
+mod applier;
 mod apply_shell;
 pub(crate) mod board;
 mod catalogue;
 mod channel;
+mod copier;
 mod copy;
 mod create;
 mod database_hook;
@@ -33,6 +39,8 @@ mod remote_shell;
 mod retention_shell;
 pub(crate) mod session;
 mod source;
+mod spool;
+mod streams;
 mod surface;
 mod target;
 mod worker;
@@ -45,6 +53,9 @@ pub(crate) static BATCH_ROWS: GucSetting<i32> = GucSetting::<i32>::new(50_000);
 pub(crate) static BATCH_KB: GucSetting<i32> = GucSetting::<i32>::new(16 * 1024);
 /// Milliseconds after which a batch is committed at the end of the source's transaction.
 pub(crate) static BATCH_MS: GucSetting<i32> = GucSetting::<i32>::new(100);
+
+/// Processes that fill mirrors of one sync at once, beside the stream.
+pub(crate) static COPY_WORKERS: GucSetting<i32> = GucSetting::<i32>::new(2);
 
 /// Megabytes of WAL that a sync's slot may hold back before it is dropped; 0 is no bound.
 pub(crate) static RETAINED_MB: GucSetting<i32> = GucSetting::<i32>::new(64 * 1024);
@@ -93,6 +104,17 @@ pub fn init() {
         GucContext::Sighup,
         GucFlags::UNIT_MB,
     );
+    GucRegistry::define_int_guc(
+        c"doris.max_copy_workers",
+        c"Tables of a sync that are filled at once, each by a background worker, while its stream goes on.",
+        c"With 0, or without a free worker, the apply worker fills them itself and the stream waits.",
+        &COPY_WORKERS,
+        0,
+        64,
+        GucContext::Sighup,
+        GucFlags::empty(),
+    );
+    answer::init();
     // SAFETY: a flag of the postmaster.
     if unsafe { pgrx::pg_sys::process_shared_preload_libraries_in_progress } {
         board::init();

@@ -64,7 +64,7 @@ fn connect(arguments: &Arguments, sync: &Sync) -> Connection {
         .unwrap_or_else(|| error!("the sync has no connection"));
     let mut connection = Connection::open(conninfo, &format!("pg_doris {}", sync.name));
     connection.start_replication(&format!(
-        "START_REPLICATION SLOT {} LOGICAL {} (proto_version '1', publication_names {}, binary '{}')",
+        "START_REPLICATION SLOT {} LOGICAL {} (proto_version '2', streaming 'on', publication_names {}, binary '{}')",
         quoted(&sync.slot()),
         arguments.from,
         // The protocol's own grammar has no escapes but doubled quotes.

@@ -9,8 +9,48 @@ use std::ffi::{CStr, CString};
 
 use crate::pg::raw::guarded;
 
+extern "C-unwind" {
+    fn enable_timeout_after(id: i32, delay_ms: i32);
+    fn disable_timeout(id: i32, keep_indicator: bool);
+}
+
+/// STATEMENT_TIMEOUT of utils/timeout.h.
+const STATEMENT_TIMEOUT: i32 = 3;
+
 /// A connection, closed when it goes out of scope.
-pub(crate) struct Connection(*mut pg_sys::WalReceiverConn);
+pub(crate) struct Connection {
+    conn: *mut pg_sys::WalReceiverConn,
+    /// Answers may take as long as they take.
+    patient: bool,
+}
+
+/// While it lives, a worker that waits for the source gives up after `wal_receiver_timeout`: a network that was cut
+/// without a word would hold it for hours.
+struct Patience(bool);
+
+impl Patience {
+    fn begin(limited: bool) -> Self {
+        // SAFETY: variables of this process; workers have registered the timeout, and answer it as a cancellation.
+        unsafe {
+            let limit = pg_sys::wal_receiver_timeout;
+            let worker = pg_sys::MyBackendType == pg_sys::BackendType::B_BG_WORKER;
+            let limited = limited && worker && limit > 0;
+            if limited {
+                enable_timeout_after(STATEMENT_TIMEOUT, limit);
+            }
+            Patience(limited)
+        }
+    }
+}
+
+impl Drop for Patience {
+    fn drop(&mut self) {
+        if self.0 {
+            // SAFETY: ends what `begin` began.
+            unsafe { disable_timeout(STATEMENT_TIMEOUT, false) };
+        }
+    }
+}
 
 /// What a look at a COPY or a stream found.
 pub(crate) enum Arrived<'a> {
@@ -70,6 +110,7 @@ impl Connection {
         let info = CString::new(conninfo).unwrap_or_default();
         let name = CString::new(application).unwrap_or_default();
         let mut why = std::ptr::null_mut();
+        let _patience = Patience::begin(true);
         // SAFETY: C strings that outlive the call; the connection's memory has to outlive every transaction.
         let conn = lasting(|| unsafe {
             #[cfg(feature = "pg15")]
@@ -100,7 +141,18 @@ impl Connection {
                 None,
             );
         }
-        Connection(conn)
+        Connection {
+            conn,
+            patient: false,
+        }
+    }
+
+    /// Lets the statements of `f` take as long as they take: they wait for transactions of the source.
+    pub(crate) fn patiently<R>(&mut self, f: impl FnOnce(&mut Self) -> R) -> R {
+        self.patient = true;
+        let result = f(self);
+        self.patient = false;
+        result
     }
 
     /// The rows of a statement, all columns as text. A transaction is open.
@@ -151,6 +203,9 @@ impl Connection {
         f: impl FnOnce(*mut pg_sys::WalRcvExecResult) -> R,
     ) -> R {
         let command = CString::new(sql).unwrap_or_default();
+        let commands = wanted == pg_sys::WalRcvExecStatus::WALRCV_OK_COMMAND;
+        // Commands lock tables.
+        let _patience = Patience::begin(!self.patient && !commands);
         // SAFETY: everything is allocated in a context of its own, which goes at the end, or with its parent.
         unsafe {
             let context = pg_sys::AllocSetContextCreateInternal(
@@ -161,7 +216,7 @@ impl Connection {
                 pg_sys::ALLOCSET_DEFAULT_MAXSIZE as usize,
             );
             let before = pg_sys::MemoryContextSwitchTo(context);
-            let conn = self.0;
+            let conn = self.conn;
             let (count, types) = (types.len() as i32, types.as_ptr());
             let result = call!(walrcv_exec(conn, command.as_ptr(), count, types));
             if (*result).status != wanted {
@@ -180,7 +235,7 @@ impl Connection {
     /// Looks for the next message of a COPY or a stream.
     pub(crate) fn receive(&mut self) -> Arrived<'_> {
         let (mut buffer, mut socket) = (std::ptr::null_mut(), pg_sys::PGINVALID_SOCKET);
-        let conn = self.0;
+        let conn = self.conn;
         // SAFETY: the bytes belong to the connection until the next call, which needs `self` again.
         unsafe {
             let length = call!(walrcv_receive(conn, &mut buffer, &mut socket));
@@ -196,7 +251,7 @@ impl Connection {
 
     /// Sends a message to the stream.
     pub(crate) fn send(&mut self, message: &[u8]) {
-        let conn = self.0;
+        let conn = self.conn;
         let (bytes, length) = (message.as_ptr().cast(), message.len() as i32);
         // SAFETY: the bytes outlive the call.
         unsafe { call!(walrcv_send(conn, bytes, length)) };
@@ -208,7 +263,7 @@ impl Drop for Connection {
         // SAFETY: closes the socket; raises nothing.
         unsafe {
             if let Some(disconnect) = functions().walrcv_disconnect {
-                disconnect(self.0);
+                disconnect(self.conn);
             }
         }
     }

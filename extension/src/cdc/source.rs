@@ -137,6 +137,19 @@ impl Source {
             .and_then(|row| row.into_iter().next().flatten())
     }
 
+    /// As `value`, for a question that waits for transactions of the source.
+    pub(crate) fn awaited_value(&mut self, sql: &str) -> Option<String> {
+        match self {
+            Source::Remote(connection) => {
+                let rows = connection.patiently(|c| c.query(sql, 1));
+                rows.into_iter()
+                    .next()
+                    .and_then(|row| row.into_iter().next().flatten())
+            }
+            Source::Local => self.value(sql),
+        }
+    }
+
     /// Runs a command.
     pub(crate) fn run(&mut self, sql: &str) {
         match self {

@@ -167,7 +167,7 @@ fn step_aside(id: i32) {
     let db = unsafe { u32::from(pg_sys::MyDatabaseId) };
     for _ in 0..500 {
         board::update(db, id, |e| {
-            e.not_before_us = e.not_before_us.max(board::now_us() + AWAY_US)
+            e.not_before_us = e.not_before_us.max(board::monotonic_us() + AWAY_US)
         });
         match board::get(db, id).map_or(0, |e| e.worker_pid) {
             0 => return,
@@ -254,20 +254,27 @@ fn wait_for_sync(name: Option<String>, lsn: Option<i64>, timeout: Option<Interva
         board::wake(board::get(db, id).map_or(0, |e| e.worker_pid));
     }
     let limit = timeout.map_or(30_000_000, |t| t.as_micros() as i64);
-    let until = board::now_us().saturating_add(limit);
+    let until = board::monotonic_us().saturating_add(limit);
     let mut pause = 1;
     loop {
         let entry = board::get(db, id).unwrap_or_default();
+        // An answer across mirrors needs them at one position, beyond the newest copy.
+        let wanted = wanted.max(entry.copied);
         if entry.seen == entry.generation + 1 && entry.to_fill == 0 && entry.applied >= wanted {
             return;
         }
-        if board::now_us() >= until {
+        if board::monotonic_us() >= until {
             let why = elevated(|| {
                 value::<String>(
                     "SELECT last_error FROM doris.sync WHERE id = $1",
                     &[id.into()],
                 )
             });
+            let why = if entry.no_worker {
+                Some(board::NO_WORKER.to_owned())
+            } else {
+                why
+            };
             refuse!(
                 ERRCODE_QUERY_CANCELED,
                 format!(
@@ -327,7 +334,8 @@ fn sync_copies() -> TableIterator<
 #[pg_extern(sql = r#"
 CREATE FUNCTION doris."sync_progress"(OUT sync int, OUT worker_pid int, OUT received_lsn pg_lsn,
     OUT applied_lsn pg_lsn, OUT flushed_lsn pg_lsn, OUT last_commit_at timestamptz, OUT applied_at timestamptz,
-    OUT rows_applied bigint, OUT transactions_applied bigint, OUT batches_applied bigint, OUT source_lsn pg_lsn)
+    OUT rows_applied bigint, OUT transactions_applied bigint, OUT batches_applied bigint, OUT source_lsn pg_lsn,
+    OUT problem text)
 RETURNS SETOF record LANGUAGE c STRICT AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
 "#)]
 #[allow(clippy::type_complexity)]
@@ -345,6 +353,7 @@ fn sync_progress() -> TableIterator<
         name!(transactions_applied, i64),
         name!(batches_applied, i64),
         name!(source_lsn, Option<i64>),
+        name!(problem, Option<&'static str>),
     ),
 > {
     let mut out = Vec::new();
@@ -369,6 +378,7 @@ fn sync_progress() -> TableIterator<
                 e.transactions,
                 e.batches,
                 positive(e.source_lsn),
+                e.no_worker.then_some(board::NO_WORKER),
             ));
         }
     }

@@ -410,3 +410,69 @@ pub fn may_execute(function: pg_sys::Oid) -> bool {
         result == pg_sys::AclResult::ACLCHECK_OK
     }
 }
+
+/// Checks the rights of the current user on the tables of a statement; an error if some are missing.
+///
+/// # Safety
+/// A finished statement.
+pub unsafe fn check_read_permissions(stmt: *mut pg_sys::PlannedStmt) {
+    // SAFETY: passed on to the caller.
+    unsafe {
+        #[cfg(feature = "pg15")]
+        pg_sys::ExecCheckRTPerms((*stmt).rtable, true);
+        #[cfg(not(feature = "pg15"))]
+        pg_sys::ExecCheckPermissions((*stmt).rtable, (*stmt).permInfos, true);
+    }
+}
+
+/// Makes a query ask for no rights on the table that takes an entry's place: those on the original are checked.
+///
+/// # Safety
+/// A query that may be changed, and an entry of its range table.
+pub unsafe fn waive_permissions(
+    query: *mut pg_sys::Query,
+    entry: *mut pg_sys::RangeTblEntry,
+    table: pg_sys::Oid,
+) {
+    // SAFETY: passed on to the caller.
+    unsafe {
+        #[cfg(feature = "pg15")]
+        {
+            let _ = (query, table);
+            (*entry).requiredPerms = 0;
+        }
+        #[cfg(not(feature = "pg15"))]
+        {
+            let list = (*query).rteperminfos;
+            if (*entry).perminfoindex > 0 {
+                let info = pg_sys::list_nth(list, (*entry).perminfoindex as i32 - 1)
+                    .cast::<pg_sys::RTEPermissionInfo>();
+                (*info).relid = table;
+                (*info).requiredPerms = 0;
+            }
+        }
+    }
+}
+
+/// Whether this transaction holds a lock on a table that writing takes, or a stronger one.
+pub fn may_have_written(relid: pg_sys::Oid) -> bool {
+    let writes = pg_sys::RowExclusiveLock as i32..=pg_sys::AccessExclusiveLock as i32;
+    let tag = pg_sys::LOCKTAG {
+        // SAFETY: the database this process is connected to.
+        locktag_field1: unsafe { pg_sys::MyDatabaseId.to_u32() },
+        locktag_field2: relid.to_u32(),
+        locktag_field3: 0,
+        locktag_field4: 0,
+        locktag_type: pg_sys::LockTagType::LOCKTAG_RELATION as u8,
+        locktag_lockmethodid: pg_sys::DEFAULT_LOCKMETHOD as u8,
+    };
+    writes.into_iter().any(|mode| {
+        // SAFETY: a tag on our stack; the function only looks.
+        unsafe {
+            #[cfg(any(feature = "pg15", feature = "pg16"))]
+            return pg_sys::LockHeldByMe(&tag, mode);
+            #[cfg(not(any(feature = "pg15", feature = "pg16")))]
+            pg_sys::LockHeldByMe(&tag, mode, false)
+        }
+    })
+}

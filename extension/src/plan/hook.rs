@@ -107,12 +107,30 @@ unsafe extern "C-unwind" fn planner(
     // SAFETY: valid arguments from PostgreSQL; hooks change only while libraries load.
     unsafe {
         let sorted = asks_for_order(parse);
+        let captured = capture(parse);
         let ahead = before_planning(parse);
         let next = PREV_PLANNER.unwrap_or(raw::standard_planner);
         let stmt = next(parse, query, options, params);
         after_planning(stmt, options, sorted, ahead);
+        wrap(stmt, captured, options);
         stmt
     }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn capture(parse: *mut pg_sys::Query) -> *mut pg_sys::Query {
+    // SAFETY: an analysed query.
+    unsafe { crate::cdc::answer::capture(parse) }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn wrap(
+    stmt: *mut pg_sys::PlannedStmt,
+    captured: *mut pg_sys::Query,
+    options: i32,
+) {
+    // SAFETY: a finished statement and the copy of its query.
+    unsafe { crate::cdc::answer::wrap(stmt, captured, options) }
 }
 
 /// Whether a query or a subquery of it has an ORDER BY: without one, the order of the statement's rows is nobody's

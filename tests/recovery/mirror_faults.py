@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What can go wrong around a mirror, one scenario each: a full disk, a promoted standby, a cut network, a bad row, a
+dropped target, nothing left to run with. No change is lost or comes twice, the view tells why, and it goes on when it can.
+"""
+import os
+import socket
+import subprocess
+import threading
+import time
+
+from harness import Skipped, check, run, scenario, server_owned, until
+from mirrors import conninfo, same, start, wait_for
+
+
+def options_of(options):
+    return f'{{"access_method": "{options.am}"}}'
+
+
+def state(cluster):
+    # psql says the same of its own connection when that is lost.
+    return cluster.query("SELECT state, replace(regexp_replace(last_error, '\\s+', ' ', 'g'), 'server closed', 'source closed'),"
+                         " retries FROM doris.syncs")[0]
+
+
+class Proxy:
+    """A server's socket in another place, which can be cut, or stay connected and silent."""
+
+    def __init__(self, cluster, directory):
+        self.target = str(cluster.socket / f".s.PGSQL.{cluster.port}")
+        self.directory, self.port = server_owned(directory), cluster.port
+        self.silent = threading.Event()
+        self.listener = socket.socket(socket.AF_UNIX)
+        path = directory / f".s.PGSQL.{cluster.port}"
+        self.listener.bind(str(path))
+        os.chmod(path, 0o777)
+        self.listener.listen()
+        self.pairs = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        while True:
+            client, _ = self.listener.accept()
+            server = socket.socket(socket.AF_UNIX)
+            server.connect(self.target)
+            self.pairs.append((client, server))
+            for one, other in ((client, server), (server, client)):
+                threading.Thread(target=self._forward, args=(one, other), daemon=True).start()
+
+    def _forward(self, one, other):
+        try:
+            while data := one.recv(1 << 16):
+                while self.silent.is_set():
+                    time.sleep(0.05)
+                other.sendall(data)
+        except OSError:
+            pass
+        for end in (one, other):
+            try:
+                end.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    def cut(self):
+        pairs, self.pairs = self.pairs, []
+        for end in sum(pairs, ()):
+            try:
+                end.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    def conninfo(self):
+        return f"host={self.directory} port={self.port} user=postgres dbname=postgres"
+
+
+@scenario
+def a_network_that_is_cut_or_silent_loses_nothing(options, directory):
+    source = start(directory, options, "source", options.port)
+    mirror = start(directory, options, "mirror", options.port + 1, "wal_receiver_timeout = 3s")
+    source.query("CREATE TABLE t (id int PRIMARY KEY, v int)")
+    proxy = Proxy(source, directory / "wire")
+    mirror.query(f"SELECT doris.create_sync('far', '{proxy.conninfo()}', options => '{options_of(options)}')")
+    wait_for(mirror, "far")
+    for n in range(30):
+        source.query(f"INSERT INTO t SELECT {n} * 100 + i, i FROM generate_series(1, 100) i; UPDATE t SET v = v + 1 WHERE id % 7 = {n % 7}")
+        if n % 6 == 2:
+            proxy.cut()
+    proxy.silent.set()
+    source.query("UPDATE t SET v = v + 1; DELETE FROM t WHERE id % 5 = 0")
+    until(lambda: state(mirror)[0] == "failing" and any(why in state(mirror)[1] for why in ("nothing heard", "timeout")), "giving up a silent source")
+    proxy.silent.clear()
+    proxy.cut()
+    wait_for(mirror, "far", 90)
+    same(source, mirror, [("t", "t")])
+
+
+@scenario
+def a_full_disk_is_waited_for(options, directory):
+    room = server_owned(directory / "room")
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=32m,mode=777", "tmpfs", str(room)], check=False).returncode:
+        raise Skipped("a small file system cannot be mounted")
+    try:
+        cluster = start(directory, options, "primary", options.port)
+        space = server_owned(room / "space")
+        ballast = room / "ballast"
+        ballast.write_bytes(b"x" * (26 << 20))
+        cluster.query(f"CREATE TABLESPACE small LOCATION '{space}'")
+        cluster.query("CREATE TABLE t (id int PRIMARY KEY, v text)")
+        cluster.query(f"CREATE TABLE t_mirror (id int PRIMARY KEY, v text) USING {options.am} TABLESPACE small")
+        cluster.query("CREATE TABLE other (id int PRIMARY KEY)")
+        cluster.query(f"SELECT doris.sync_table('t', options => '{options_of(options)}');"
+                      f" SELECT doris.sync_table('other', options => '{options_of(options)}')")
+        wait_for(cluster, "main")
+        cluster.query("INSERT INTO t SELECT i, (SELECT string_agg(md5(random()::text), '') FROM generate_series(1, 10 + i % 2))"
+                      " FROM generate_series(1, 60000) i; INSERT INTO other VALUES (1)")
+        until(lambda: "No space left" in state(cluster)[1], "the full disk", 60)
+        time.sleep(3)
+        shown = state(cluster)
+        check(shown[0] == "failing" and int(shown[2]) < 8, f"no back-off: {shown}")
+        check(cluster.value("SELECT state FROM doris.sync_tables WHERE target = 't_mirror'::regclass") == "streaming", "the table was given up")
+        ballast.unlink()
+        wait_for(cluster, "main", 90)
+        same(cluster, cluster, [("t", "t_mirror"), ("other", "other_mirror")])
+        cluster.stop("immediate")
+    finally:
+        subprocess.run(["umount", "-l", str(room)], check=False)
+
+
+@scenario
+def a_promoted_standby_is_told_from_its_primary(options, directory):
+    """The standby misses what the mirror has seen: what it commits instead, at positions already passed, must arrive."""
+    source = start(directory, options, "source", options.port)
+    mirror = start(directory, options, "mirror", options.port + 1)
+    source.query("CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t SELECT i, 'a' FROM generate_series(1, 100) i")
+    standby = source.backup(directory / "standby", options.port, "-R", "-X", "stream")
+    options.clusters.append(standby)
+    mirror.query(f"SELECT doris.create_sync('far', '{conninfo(source)}', options => '{options_of(options)}')")
+    wait_for(mirror, "far")
+    # Megabytes that the standby never sees.
+    source.query("INSERT INTO t SELECT i, repeat('x', 1000) FROM generate_series(1000, 6000) i")
+    wait_for(mirror, "far")
+    source.stop("immediate")
+    standby.socket = source.socket
+    standby.configure("primary_conninfo = ''")
+    standby.start()
+    run(standby.bin / "pg_ctl", "-D", standby.data, "-w", "promote")
+    standby.query("INSERT INTO t SELECT i, 'other history' FROM generate_series(200, 300) i")
+    until(lambda: state(mirror)[0] == "lost", "the state lost")
+    check("is gone" in state(mirror)[1], f"the reason is not told: {state(mirror)}")
+    mirror.query("SELECT doris.resync('far')")
+    wait_for(mirror, "far")
+    same(standby, mirror, [("t", "t")])
+    standby.query("UPDATE t SET v = 'later' WHERE id < 50; DELETE FROM t WHERE id = 250")
+    wait_for(mirror, "far")
+    same(standby, mirror, [("t", "t")])
+
+
+@scenario
+def bad_rows_and_dropped_targets_stop_their_table_only(options, directory):
+    cluster = start(directory, options, "primary", options.port)
+    cluster.query("CREATE TABLE bad (id int PRIMARY KEY, v int); CREATE TABLE gone (id int PRIMARY KEY); CREATE TABLE good (id int PRIMARY KEY)")
+    cluster.query(f"CREATE TABLE bad_mirror (id int PRIMARY KEY, v int CHECK (v < 100)) USING {options.am}")
+    for table in ("bad", "gone", "good"):
+        cluster.query(f"SELECT doris.sync_table('{table}', options => '{options_of(options)}')")
+    wait_for(cluster, "main")
+    cluster.query("BEGIN; INSERT INTO good VALUES (1); INSERT INTO bad VALUES (1, 1), (2, 1000); COMMIT")
+    wait_for(cluster, "main", 60)
+    cluster.query("DROP TABLE gone_mirror")
+    cluster.query("BEGIN; INSERT INTO good VALUES (2); INSERT INTO gone VALUES (1); COMMIT")
+    wait_for(cluster, "main", 60)
+    tables = dict((row[0], row[1:]) for row in cluster.query("SELECT replace(source, '\"', ''), state, last_error FROM doris.sync_tables"))
+    check(tables["public.bad"][0] == "paused" and "check constraint" in tables["public.bad"][1], f"not told: {tables}")
+    check(tables["public.gone"][0] == "paused" and "dropped" in tables["public.gone"][1], f"not told: {tables}")
+    check(tables["public.good"][0] == "streaming", f"the good one stopped: {tables}")
+    same(cluster, cluster, [("good", "good_mirror")])
+    cluster.query("ALTER TABLE bad_mirror DROP CONSTRAINT bad_mirror_v_check; SELECT doris.resync('main', 'bad')")
+    wait_for(cluster, "main")
+    same(cluster, cluster, [("bad", "bad_mirror")])
+
+
+@scenario
+def what_is_missing_to_run_is_told_and_waited_for(options, directory):
+    cluster = start(directory, options, "primary", options.port, "max_replication_slots = 1")
+    cluster.query("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)")
+    cluster.query("SELECT pg_create_physical_replication_slot('taken')")
+    cluster.query(f"SELECT doris.sync_table('t', options => '{options_of(options)}')")
+    until(lambda: "replication slots are in use" in state(cluster)[1], "the reason")
+    time.sleep(3)
+    check(int(state(cluster)[2]) < 6, f"no back-off: {state(cluster)}")
+    cluster.query("SELECT pg_drop_replication_slot('taken')")
+    wait_for(cluster, "main", 60)
+    same(cluster, cluster, [("t", "t_mirror")])
+    # One for the logical replication launcher, one for ours, and one, for a sync that needs two.
+    cluster.configure("max_worker_processes = 3")
+    cluster.stop()
+    cluster.start()
+    cluster.query("INSERT INTO t VALUES (2)")
+    until(lambda: "no background worker is free" in state(cluster)[1], "the reason")
+    cluster.configure("max_worker_processes = 16")
+    cluster.stop()
+    cluster.start()
+    wait_for(cluster, "main", 60)
+    same(cluster, cluster, [("t", "t_mirror")])
+
+
+@scenario
+def a_source_without_logical_wal_is_told(options, directory):
+    source = start(directory, options, "source", options.port)
+    mirror = start(directory, options, "mirror", options.port + 1)
+    source.query("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)")
+    mirror.query(f"SELECT doris.create_sync('far', '{conninfo(source)}', options => '{options_of(options)}')")
+    wait_for(mirror, "far")
+    mirror.query("SELECT doris.pause_sync('far')")
+    until(lambda: source.value("SELECT count(*) FROM pg_replication_slots WHERE active") == "0", "the slot's release")
+    source.query("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots")
+    source.configure("wal_level = replica")
+    source.stop()
+    source.start()
+    source.query("INSERT INTO t VALUES (2)")
+    mirror.query("SELECT doris.resume_sync('far')")
+    until(lambda: "wal_level = replica" in state(mirror)[1], "the reason")
+    source.configure("wal_level = logical")
+    source.stop()
+    source.start()
+    mirror.query("SELECT doris.pause_sync('far'); SELECT doris.resync('far'); SELECT doris.resume_sync('far')")
+    wait_for(mirror, "far", 60)
+    same(source, mirror, [("t", "t")])
+
+
+@scenario
+def prepared_transactions_arrive_when_they_are_committed(options, directory):
+    cluster = start(directory, options, "primary", options.port)
+    cluster.query("CREATE TABLE t (id int PRIMARY KEY, v text)")
+    cluster.query(f"SELECT doris.sync_table('t', options => '{options_of(options)}')")
+    wait_for(cluster, "main")
+    cluster.query("BEGIN; INSERT INTO t SELECT i, 'kept' FROM generate_series(1, 5000) i; PREPARE TRANSACTION 'kept'")
+    cluster.query("BEGIN; INSERT INTO t SELECT i, 'lost' FROM generate_series(6000, 6100) i; PREPARE TRANSACTION 'lost'")
+    cluster.query("INSERT INTO t VALUES (5500, 'beside')")
+    wait_for(cluster, "main")
+    check(cluster.value("SELECT count(*) FROM t_mirror") == "1", "what is prepared is visible")
+    cluster.kill()
+    cluster.start()
+    cluster.query("COMMIT PREPARED 'kept'")
+    cluster.query("ROLLBACK PREPARED 'lost'")
+    wait_for(cluster, "main")
+    check(cluster.value("SELECT count(*) FROM t_mirror") == "5001", "what was committed is not there")
+    same(cluster, cluster, [("t", "t_mirror")])
