@@ -20,12 +20,14 @@ CREATE TABLE pairs (a int, v float8, b text, PRIMARY KEY (b, a));
 CREATE TABLE nokey (id int, v text);
 ALTER TABLE nokey REPLICA IDENTITY FULL;
 CREATE TABLE accounts (id int PRIMARY KEY, balance int NOT NULL);
+CREATE TABLE beat (id int PRIMARY KEY, n int);
+INSERT INTO beat VALUES (1, 0);
 INSERT INTO accounts SELECT i, 100 FROM generate_series(1, 50) i;
 CREATE TABLE parts (id int, day int, v text, PRIMARY KEY (id, day)) PARTITION BY LIST (day);
 CREATE TABLE parts_0 PARTITION OF parts FOR VALUES IN (0);
 CREATE TABLE parts_1 PARTITION OF parts FOR VALUES IN (1);
 """
-SOURCES = ["items", "pairs", "nokey", "accounts", "parts"]
+SOURCES = ["items", "pairs", "nokey", "accounts", "parts", "beat"]
 BIG = "(SELECT string_agg(md5(random()::text || i), '') FROM generate_series(1, 120) i)"
 
 
@@ -85,6 +87,27 @@ def watch(session, _n):
     time.sleep(0.01)
 
 
+ANSWERS = {"mirrors": 0, "heap": 0}
+
+
+def read_own(session, n):
+    """With mirrors that answer for their originals: a session sees what it wrote, and sums hold, whoever answers."""
+    if n == 0:
+        session.query("SET doris.use_mirrors = on")
+    value = session.value("UPDATE beat SET n = n + 1 RETURNING n")
+    seen = session.value("SELECT n FROM beat")
+    if seen != value:
+        raise AssertionError(f"a session wrote {value} and read {seen}")
+    time.sleep(0.001 * (n % 50))
+    value, total = session.query("SELECT n, (SELECT sum(balance) FROM accounts) FROM beat")[0]
+    if value != seen or total != "5000":
+        raise AssertionError(f"a session wrote {seen} and read {value}, with a sum of {total}")
+    if n % 10 == 0:
+        plan = session.query("EXPLAIN (COSTS OFF) SELECT n FROM beat")
+        ANSWERS["mirrors" if "Answered by: mirrors" in plan[1][0] else "heap"] += 1
+    time.sleep(0.02)
+
+
 def stop_worker(cluster, rng):
     kind = rng.choice(["doris sync", "doris decoder"])
     cluster.query(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = '{kind}'")
@@ -123,9 +146,12 @@ def round_of_faults(directory, port, options, seed):
             cluster.query(f"SELECT doris.sync_table('{source}', options => '{{\"access_method\": \"{options.am}\"}}')")
         kills = stops = written = 0
         until = time.monotonic() + options.seconds
-        readers = [Writer(cluster, watch)]
+        readers = [Writer(cluster, watch), Writer(cluster, read_own)]
         while time.monotonic() < until:
             time.sleep(rng.uniform(0.2, 1.5))
+            if rng.random() < 0.2:
+                cluster.query(f"SELECT doris.resync('main', '{rng.choice(SOURCES)}')")
+                continue
             if rng.random() < 0.75:
                 stop_worker(cluster, rng)
                 stops += 1
@@ -136,7 +162,7 @@ def round_of_faults(directory, port, options, seed):
             written += sum(len(w.acknowledged) for w in writers)
             cluster.start()
             writers = [Writer(cluster, write(rng.randrange(10**9))) for _ in range(options.writers)]
-            readers = [Writer(cluster, watch)]
+            readers = [Writer(cluster, watch), Writer(cluster, read_own)]
         written += sum(len(w.acknowledged) for w in writers)
         finish(writers + readers)
         wait_for_mirrors(cluster)
@@ -146,6 +172,9 @@ def round_of_faults(directory, port, options, seed):
         if cluster.crash_messages() and not kills:
             raise AssertionError(f"crashed: {cluster.crash_messages()[:3]}")
         applied = cluster.query("SELECT rows_applied, retries FROM doris.syncs")
+        if not ANSWERS["mirrors"]:
+            raise AssertionError("mirrors have answered nothing")
+        print(f"# answers: {ANSWERS}")
         print(f"# seed {seed}: {stops} workers stopped, {kills} servers killed, {written} transactions, {applied}")
     finally:
         cluster.stop("immediate")
