@@ -7,7 +7,9 @@
 
 mod window;
 
-pub use self::window::{Bound, Exclude, Frame, FrameUnit, Window, WindowCall, WindowFunction};
+pub use self::window::{
+    Bound, Exclude, Frame, FrameUnit, RangeOffsets, Window, WindowCall, WindowFunction,
+};
 
 use crate::batch::Batch;
 use crate::expr::Expr;
@@ -263,6 +265,12 @@ pub enum AggregateFunction {
     PercentileDisc(u64),
     /// `mode`: the first of the most frequent values.
     Mode,
+    /// `PercentileCont` over values that fall.
+    PercentileContDesc(u64),
+    /// `PercentileDisc` over values that fall.
+    PercentileDiscDesc(u64),
+    /// `Mode` over values that fall.
+    ModeDesc,
     /// Some value of the group (the first one met, NULL included): for columns that the keys determine.
     Any,
 }
@@ -298,6 +306,7 @@ impl AggregateFunction {
             (VarPop | VarSamp | StddevPop | StddevSamp, None) => vec![DataType::Float8],
             (BoolAnd | BoolOr, _) => vec![DataType::Bool],
             (PercentileCont(_) | PercentileDisc(_) | Mode, _) => vec![argument],
+            (PercentileContDesc(_) | PercentileDiscDesc(_) | ModeDesc, _) => vec![argument],
             (Min | Max | BitAnd | BitOr | BitXor | Any, _) => vec![argument],
         }
     }

@@ -30,6 +30,9 @@ pub fn install() {
         pg_sys::RegisterXactCallback(Some(xact_callback), std::ptr::null_mut());
         pg_sys::RegisterSubXactCallback(Some(subxact_callback), std::ptr::null_mut());
         pg_sys::CacheRegisterRelcacheCallback(Some(heapam::reapply), pg_sys::Datum::from(0));
+        if preloaded() {
+            crate::plan::pool::init();
+        }
         crate::plan::hook::install();
         ddl::install();
         keys::model::install();

@@ -13,6 +13,8 @@ mkdir -p "$WORK"
 cd "$WORK"
 status=0
 for seed in 1 "$(date +%Y%m%d)"; do
-  python3 "$REPO/tests/queries/queries.py" --seed "$seed" --count "$COUNT" || status=1
+  for kind in plain hostile; do
+    python3 "$REPO/tests/queries/queries.py" --kind "$kind" --seed "$seed" --count "$COUNT" || status=1
+  done
 done
 exit $status

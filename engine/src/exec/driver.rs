@@ -65,7 +65,8 @@ impl Driver {
         work: &Work<'_, T>,
     ) -> Result<()> {
         let mine = self.worker();
-        let helpers = self.query.threads.saturating_sub(1);
+        let threads = self.query.threads_now.load(Ordering::Relaxed);
+        let helpers = threads.min(self.query.threads).saturating_sub(1);
         let (Some(pool), true) = (&self.pool, helpers > 0) else {
             while let Some(item) = next()? {
                 self.idle()?;

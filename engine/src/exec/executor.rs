@@ -6,6 +6,7 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
 
 use super::driver::Driver;
@@ -50,10 +51,12 @@ impl Executor {
             .collect();
         let query = Query {
             threads: options.threads.max(1),
+            threads_now: AtomicUsize::new(options.threads.max(1)),
             budget: options.budget,
             batch_rows: options.batch_rows.max(1),
             local_groups: options.local_groups.max(1),
             cancel: options.cancel,
+            stop: options.stop,
             spill: options.spill,
             params: options.params,
             counters,
@@ -87,6 +90,12 @@ impl Executor {
             self.ready.clear();
         }
         outcome
+    }
+
+    /// How many threads may work from the next batch on, at most those of the options.
+    pub fn set_threads(&self, threads: usize) {
+        let now = &self.driver.query.threads_now;
+        now.store(threads.max(1), Ordering::Relaxed);
     }
 
     /// What EXPLAIN ANALYZE shows of node `id`.

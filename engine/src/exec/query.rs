@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What one execution is given, and what its threads share.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -31,6 +31,8 @@ pub struct Options {
     pub local_groups: usize,
     /// Set by anyone to stop the query with [`Error::Cancelled`].
     pub cancel: Arc<AtomicBool>,
+    /// Asked on any thread, and often: whether to stop with [`Error::Cancelled`].
+    pub stop: Option<fn() -> bool>,
     /// Where operators put what the budget can't hold; `None`: [`Error::OutOfMemory`] instead.
     pub spill: Option<Box<dyn SpillStore>>,
     /// The values of the plan's parameters.
@@ -50,6 +52,7 @@ impl Default for Options {
             batch_rows: 4096,
             local_groups: 16 * 1024,
             cancel: Arc::new(AtomicBool::new(false)),
+            stop: None,
             spill: None,
             params: Vec::new(),
             external: None,
@@ -103,6 +106,8 @@ impl NodeCounters {
 pub struct Query {
     /// Threads that may work, the driving thread included.
     pub threads: usize,
+    /// Threads that may work at the moment, the driving thread included.
+    pub threads_now: AtomicUsize,
     /// Memory for all operators together.
     pub budget: Arc<MemoryBudget>,
     /// Rows that operators aim to put in a batch.
@@ -111,6 +116,8 @@ pub struct Query {
     pub local_groups: usize,
     /// Stops the query.
     pub cancel: Arc<AtomicBool>,
+    /// Whether to stop the query.
+    pub stop: Option<fn() -> bool>,
     /// Where to spill.
     pub spill: Option<Box<dyn SpillStore>>,
     /// The values of the plan's parameters.
@@ -122,7 +129,7 @@ pub struct Query {
 impl Query {
     /// Raises [`Error::Cancelled`] once the query is to stop.
     pub fn check(&self) -> Result<()> {
-        if self.cancel.load(Ordering::Relaxed) {
+        if self.cancel.load(Ordering::Relaxed) || self.stop.is_some_and(|stop| stop()) {
             return Err(Error::Cancelled);
         }
         Ok(())

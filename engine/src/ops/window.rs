@@ -10,7 +10,7 @@
 //! error comes up: it computes row by row, and may never reach the row that fails here.
 //!
 //! In the order data travels: `piece` looks at batches, `section` at partitions, `frame` finds a row's frame;
-//! `rank`, `pick` and `aggregate` are the functions.
+//! `range` frames by values; `rank`, `pick` and `aggregate` are the functions.
 
 mod aggregate;
 
@@ -19,6 +19,8 @@ mod frame;
 mod piece;
 
 mod pick;
+
+mod range;
 
 mod rank;
 
@@ -129,15 +131,20 @@ fn compute(
     slices: &[Slice],
     window: &Window,
 ) -> Result<Vec<Arc<Vector>>> {
-    let section = Section::new(pieces, slices)?;
+    let section = Section::new(pieces, slices, window.range.as_ref())?;
     let mut out = Vec::new();
     for (number, call) in window.calls.iter().enumerate() {
         worker.query.check()?;
         let inputs = section::inputs(pieces, slices, number, call)?;
         let vectors = match call.function {
-            WindowFunction::Aggregate(function) => {
-                aggregate::compute(function, &section, &window.frame, &inputs, call)?
-            }
+            WindowFunction::Aggregate(function) => aggregate::compute(
+                function,
+                &section,
+                &window.frame,
+                &inputs,
+                call,
+                worker.query,
+            )?,
             WindowFunction::Offset(_)
             | WindowFunction::First
             | WindowFunction::Last
@@ -225,8 +232,23 @@ pub fn check(window: &Window) -> Result<()> {
             crate::plan::Bound::Preceding(_) | crate::plan::Bound::Following(_)
         )
     };
-    if frame.unit == FrameUnit::Range && (counted(frame.start) || counted(frame.end)) {
+    let range = window.range.as_ref();
+    let missing = |bound, expr: Option<&crate::expr::Expr>| counted(bound) && expr.is_none();
+    if frame.unit == FrameUnit::Range
+        && (missing(frame.start, range.and_then(|r| r.start.as_ref()))
+            || missing(frame.end, range.and_then(|r| r.end.as_ref())))
+    {
         return Err(Error::not_native("RANGE with an offset"));
+    }
+    let integer = |expr: &crate::expr::Expr| {
+        use doris_storage::vector::Physical;
+        matches!(
+            expr.data_type().physical(),
+            Physical::I16 | Physical::I32 | Physical::I64 | Physical::I128
+        )
+    };
+    if !range.into_iter().flat_map(|r| r.exprs()).all(integer) {
+        return Err(Error::not_native("RANGE over values that are no integers"));
     }
     for expr in window.partition.iter().chain(&window.order) {
         piece::key_column(expr)?;

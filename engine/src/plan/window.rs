@@ -17,6 +17,8 @@ pub struct Window {
     pub order: Vec<Expr>,
     /// The rows around each row that frame functions look at.
     pub frame: Frame,
+    /// For a frame of `RANGE` with offsets: where it starts and ends.
+    pub range: Option<RangeOffsets>,
     /// What to compute.
     pub calls: Vec<WindowCall>,
 }
@@ -26,7 +28,7 @@ pub struct Window {
 pub enum FrameUnit {
     /// Rows; the current row is a row.
     Rows,
-    /// Nothing: the current row is all of its peers.
+    /// Values of the window's one order column; the current row is all of its peers. See [`RangeOffsets`].
     Range,
     /// Groups of peers.
     Groups,
@@ -81,6 +83,32 @@ impl Frame {
         end: Bound::CurrentRow,
         exclude: Exclude::Nothing,
     };
+}
+
+/// The ends of a frame of `RANGE` with offsets, as expressions over the input's columns, all of integers, dates, times or
+/// numerics of one scale: the frame is the rows whose key is not before `start` and not after `end` in the window's order.
+/// Rows whose key is NULL have each other for a frame, as far as offsets go.
+#[derive(Clone, Debug)]
+pub struct RangeOffsets {
+    /// The order column.
+    pub key: Expr,
+    /// The key less or plus the start's offset, where it has one.
+    pub start: Option<Expr>,
+    /// The same for the end.
+    pub end: Option<Expr>,
+    /// Whether keys fall.
+    pub descending: bool,
+    /// Whether NULLs come first.
+    pub nulls_first: bool,
+}
+
+impl RangeOffsets {
+    /// Its expressions: the key, the start's and the end's.
+    pub fn exprs(&self) -> impl Iterator<Item = &Expr> {
+        [Some(&self.key), self.start.as_ref(), self.end.as_ref()]
+            .into_iter()
+            .flatten()
+    }
 }
 
 /// A window function and what it is applied to.

@@ -2,9 +2,9 @@
 //! ANALYZE: the heap's blocks as ever, then a thinned-out sample of the segment rows.
 //!
 //! PostgreSQL samples blocks of the main relation and keeps a reservoir of their rows, each row counting the
-//! same. Behind the last block we hand out every n-th segment row, as a scan has them, so that a column's correlation is
-//! that of the table; the heap's rows are thinned by the same factor, so that neither half weighs too much. The estimated
-//! row count is exact for segments.
+//! same. Behind the last block we hand out one of every n segment rows, picked at random and in the order of a scan, so
+//! that a column's correlation is that of the table; the heap's rows are thinned by the same factor, so that neither
+//! half weighs too much. The estimated row count is exact for segments.
 use crate::am::scan::parts;
 use crate::heap_call;
 use pgrx::{pg_guard, pg_sys};
@@ -24,9 +24,12 @@ pub fn install(table: &mut pg_sys::TableAmRoutine) {
 /// The state of the ANALYZE scan that runs.
 struct Sample {
     scan: usize,
-    /// Every n-th row is handed out.
+    /// Of so many rows, one is handed out.
     every: u64,
     seen: u64,
+    /// Which of them. A fixed one would see a column with a period only in part.
+    pick: u64,
+    random: u64,
     phase: Phase,
 }
 
@@ -120,6 +123,8 @@ unsafe fn next_block(scan: pg_sys::TableScanDesc, last: bool) {
                     scan: scan as usize,
                     every: rows.div_ceil(SAMPLE_ROWS).max(1),
                     seen: 0,
+                    pick: 0,
+                    random: rows | 1,
                     phase: Phase::Blocks,
                 })
             }
@@ -193,8 +198,16 @@ unsafe fn in_block(scan: pg_sys::TableScanDesc) -> bool {
 fn thin() -> bool {
     SAMPLE.with_borrow_mut(|s| {
         let Some(s) = s else { return true };
+        let place = s.seen % s.every;
+        if place == 0 {
+            // Marsaglia's xorshift: the same table gives the same sample.
+            s.random ^= s.random << 13;
+            s.random ^= s.random >> 7;
+            s.random ^= s.random << 17;
+            s.pick = s.random % s.every;
+        }
         s.seen += 1;
-        s.seen % s.every == 0 || s.every == 1
+        place == s.pick
     })
 }
 

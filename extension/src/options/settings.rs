@@ -7,6 +7,9 @@ static BULK_LOAD: GucSetting<bool> = GucSetting::<bool>::new(true);
 static ROWS_TO_HEAP: GucSetting<i32> = GucSetting::<i32>::new(2048);
 static THREADS: GucSetting<i32> = GucSetting::<i32>::new(0);
 static WORK_MEM: GucSetting<i32> = GucSetting::<i32>::new(1024 * 1024);
+static MAX_THREADS: GucSetting<i32> = GucSetting::<i32>::new(0);
+static MAX_MEMORY: GucSetting<i32> = GucSetting::<i32>::new(0);
+static BATCH_ROWS: GucSetting<i32> = GucSetting::<i32>::new(4096);
 static PARTIAL_UPDATE: GucSetting<bool> = GucSetting::<bool>::new(false);
 static NEW_KEYS: GucSetting<NewKeys> = GucSetting::<NewKeys>::new(NewKeys::Append);
 static REQUIRE_SEQUENCE: GucSetting<bool> = GucSetting::<bool>::new(true);
@@ -126,6 +129,58 @@ fn define_engine() {
         GucContext::Userset,
         GucFlags::UNIT_KB,
     );
+    GucRegistry::define_int_guc(
+        c"doris.max_threads",
+        c"Worker threads of all sessions together; 0 means four a processor.",
+        c"A query that finds none left works on its own thread.",
+        &MAX_THREADS,
+        0,
+        4096,
+        GucContext::Sighup,
+        GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"doris.max_memory",
+        c"Memory of the vectorised parts of all queries together; 0 means no bound.",
+        c"A query that finds none left goes to temporary files.",
+        &MAX_MEMORY,
+        0,
+        i32::MAX,
+        GucContext::Sighup,
+        GucFlags::UNIT_MB,
+    );
+    GucRegistry::define_int_guc(
+        c"doris.batch_rows",
+        c"Rows that operators aim to hand on at once.",
+        c"Small values are for tests of the engine.",
+        &BATCH_ROWS,
+        1,
+        1 << 20,
+        GucContext::Userset,
+        GucFlags::default(),
+    );
+}
+
+/// `doris.max_threads`: worker threads of the server.
+pub fn max_threads() -> usize {
+    const THREADS_A_PROCESSOR: usize = 4;
+    match MAX_THREADS.get() {
+        0 => std::thread::available_parallelism().map_or(1, |n| n.get()) * THREADS_A_PROCESSOR,
+        n => n as usize,
+    }
+}
+
+/// `doris.max_memory`, in bytes, if there is a bound.
+pub fn max_memory_bytes() -> Option<usize> {
+    match MAX_MEMORY.get() {
+        0 => None,
+        megabytes => Some((megabytes as usize) << 20),
+    }
+}
+
+/// `doris.batch_rows`.
+pub fn batch_rows() -> usize {
+    BATCH_ROWS.get() as usize
 }
 
 /// `doris.threads`, at least 1.

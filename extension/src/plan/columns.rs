@@ -285,6 +285,7 @@ fn narrow_window(id: u32, window: Window, need: &[bool]) -> (Node, Map) {
         .partition
         .iter()
         .chain(&window.order)
+        .chain(window.range.iter().flat_map(|range| range.exprs()))
         .for_each(|key| mark(&mut below, key));
     let (mut calls, mut used) = (Vec::new(), Vec::new());
     let mut at = width;
@@ -308,7 +309,14 @@ fn narrow_window(id: u32, window: Window, need: &[bool]) -> (Node, Map) {
         }
     }
     let keys = |keys: &[Expr]| keys.iter().map(|key| moved(key, &map)).collect();
+    let range = window.range.map(|mut range| {
+        range.key = moved(&range.key, &map);
+        range.start = range.start.map(|e| moved(&e, &map));
+        range.end = range.end.map(|e| moved(&e, &map));
+        range
+    });
     let window = Window {
+        range,
         partition: keys(&window.partition),
         order: keys(&window.order),
         frame: window.frame,

@@ -7,7 +7,7 @@
 use super::expr::{Params, Translator};
 use super::need::Wish;
 use super::scope::{Column, Item, Scope};
-use super::{no, types, Converted, Reason};
+use super::{no, Converted, Reason};
 use doris_engine::expr::Expr;
 use doris_engine::plan::Node;
 use pgrx::pg_sys::{self, NodeTag};
@@ -15,32 +15,35 @@ use pgrx::PgList;
 
 mod aggregate;
 mod append;
-mod fed;
 mod first;
 mod join;
 mod merge;
 mod ordered;
+mod scan;
 mod sort;
 mod window;
 
-/// Where the rows of a source come from.
-#[derive(Clone, Copy, Debug)]
-pub enum Rows {
-    /// A doris table, by its place in the range table.
-    Table(u32),
-    /// A plan that PostgreSQL runs.
-    Plan(*mut pg_sys::Plan),
-}
-
-/// What an engine plan reads.
+/// A table that an engine plan reads.
 #[derive(Clone, Debug)]
 pub struct Source {
-    /// Where its rows come from.
-    pub rows: Rows,
-    /// The attributes (or entries of the targetlist) read, in the order of the source's columns.
+    /// Its place in the range table.
+    pub rti: u32,
+    /// The attributes read, in the order of the source's columns.
     pub attributes: Vec<u16>,
     /// The filters applied to it, for pruning: over the source's columns.
     pub filters: Vec<Expr>,
+    /// Instead of a table: the subplan whose output columns it reads.
+    pub fed: Option<*mut pg_sys::Plan>,
+}
+
+impl Source {
+    /// Whether it is worth an engine plan: a table of ours, or a CTE over one.
+    fn is_ours(&self, stmt: *mut pg_sys::PlannedStmt) -> bool {
+        // SAFETY: a plan of the finished statement.
+        self.fed.is_none_or(|plan| unsafe {
+            (*plan).type_ == NodeTag::T_CteScan && super::hook::reads_segments(plan, stmt)
+        })
+    }
 }
 
 /// A converted subtree.
@@ -96,17 +99,25 @@ impl<'a> Converter<'a> {
     /// # Safety
     /// A finished plan of the statement.
     pub unsafe fn top(self, plan: *mut pg_sys::Plan, wish: &Wish) -> Converted<Top> {
+        let stmt = self.stmt;
         // SAFETY: passed on to the caller.
         let mut top = unsafe { self.whole(plan, wish) }?;
+        if !top.sources.iter().any(|source| source.is_ours(stmt)) {
+            return no("only inputs that PostgreSQL reads");
+        }
         top.node = super::columns::prune(top.node, &mut top.sources);
         // SAFETY: as above.
-        unsafe { fed::check_streamed(&top) }?;
+        unsafe { super::feed::check_streamed(&top) }?;
         Ok(top)
     }
 
     unsafe fn whole(mut self, plan: *mut pg_sys::Plan, wish: &Wish) -> Converted<Top> {
         // SAFETY: as for `top`.
         unsafe {
+            let wish = &Wish {
+                ordered: wish.ordered && super::order::may_matter(plan),
+                ..wish.clone()
+            };
             match (*plan).type_ {
                 _ if repeats_input(plan) => {
                     let output = self.output(plan, wish.ordered)?;
@@ -143,10 +154,14 @@ impl<'a> Converter<'a> {
                     continue;
                 }
                 let node = (*target).expr as *mut pg_sys::Node;
-                match self
+                let native = self
                     .translate(&core.scope, node)
-                    .and_then(super::expr::one_scale)
-                {
+                    .and_then(super::expr::one_scale);
+                match native {
+                    // Before PostgreSQL's quals, it might fail for rows that they drop.
+                    Ok(expr) if !quals.is_empty() && expr.can_raise() => {
+                        take_pieces(&core.scope, &mut items, &mut exprs, node)?
+                    }
                     Ok(expr) => push_native(&core.scope, &mut items, &mut exprs, node, expr),
                     Err(_) => take_pieces(&core.scope, &mut items, &mut exprs, node)?,
                 }
@@ -206,6 +221,17 @@ impl<'a> Converter<'a> {
         }
     }
 
+    unsafe fn carried(&mut self, scope: &Scope, node: *mut pg_sys::Node) -> Converted<Expr> {
+        // SAFETY: as for `top`.
+        unsafe {
+            Translator {
+                scope,
+                params: &mut *self.params,
+            }
+            .carried(node)
+        }
+    }
+
     /// Applies the longest native prefix of a qual list; returns the rest.
     unsafe fn filter(
         &mut self,
@@ -258,23 +284,8 @@ impl<'a> Converter<'a> {
         Ok(core)
     }
 
-    /// Converts a subtree whole; a scan may be left to PostgreSQL, and gives its rows to the engine.
+    /// Converts a subtree whole, or takes its rows from PostgreSQL.
     unsafe fn output(&mut self, plan: *mut pg_sys::Plan, ordered: bool) -> Converted<Output> {
-        let sources = self.sources.len();
-        // SAFETY: as for `top`.
-        unsafe {
-            self.native(plan, ordered).or_else(|why| {
-                self.sources.truncate(sources);
-                match plan.is_null() || super::hook::reads_segments(plan, (*self.stmt).rtable) {
-                    true => Err(why),
-                    false => self.fed(plan, ordered).or(Err(why)),
-                }
-            })
-        }
-    }
-
-    /// Converts a subtree whole: nothing of it is left to PostgreSQL but scans further down.
-    unsafe fn native(&mut self, plan: *mut pg_sys::Plan, ordered: bool) -> Converted<Output> {
         // SAFETY: as for `top`.
         unsafe {
             if plan.is_null() {
@@ -283,6 +294,26 @@ impl<'a> Converter<'a> {
             if super::node::is_ours(plan) {
                 return self.output(super::node::original(plan.cast()), ordered);
             }
+            let ordered = ordered && super::order::may_matter(plan);
+            let known = self.sources.len();
+            self.native_output(plan, ordered).or_else(|why| {
+                self.sources.truncate(known);
+                match !ordered && super::feed::may_feed(plan) {
+                    true => Ok(self.fed(plan, &why)),
+                    false => Err(why),
+                }
+            })
+        }
+    }
+
+    /// Converts a subtree whole: the node is the engine's.
+    unsafe fn native_output(
+        &mut self,
+        plan: *mut pg_sys::Plan,
+        ordered: bool,
+    ) -> Converted<Output> {
+        // SAFETY: as for `top`.
+        unsafe {
             match (*plan).type_ {
                 NodeTag::T_Hash | NodeTag::T_Material => {
                     let input = self.output((*plan).lefttree, ordered)?;
@@ -354,10 +385,12 @@ impl<'a> Converter<'a> {
             let mut entries = Vec::new();
             for target in PgList::<pg_sys::TargetEntry>::from_pg((*plan).targetlist).iter_ptr() {
                 let node = (*target).expr as *mut pg_sys::Node;
-                if (*node).type_ != NodeTag::T_Var {
-                    return no("an expression where a column was expected");
-                }
-                let at = (*(node as *mut pg_sys::Var)).varattno as usize;
+                let at = match (*node).type_ {
+                    NodeTag::T_Var => (*(node as *mut pg_sys::Var)).varattno as usize,
+                    // Such nodes compute nothing: the input's column is that constant.
+                    NodeTag::T_Const => (*target).resno as usize,
+                    _ => return no("an expression where a column was expected"),
+                };
                 match at.checked_sub(1).and_then(|at| input.entries.get(at)) {
                     Some(item) => entries.push(Item {
                         node,
@@ -408,95 +441,6 @@ impl<'a> Converter<'a> {
                 }
                 tag => no(format!("plan node {tag:?}")),
             }
-        }
-    }
-
-    unsafe fn scan(&mut self, scan: *mut pg_sys::SeqScan) -> Converted<Core> {
-        // SAFETY: as for `top`.
-        unsafe {
-            #[cfg(feature = "pg15")]
-            let rti = (*scan).scan.scanrelid;
-            #[cfg(not(feature = "pg15"))]
-            let rti = (*scan).scan.scanrelid;
-            let rte = pg_sys::rt_fetch(rti, (*self.stmt).rtable);
-            if !super::hook::is_doris_table((*rte).relid) {
-                return no(format!(
-                    "table {} is not a doris table",
-                    table_name((*rte).relid)
-                ));
-            }
-            let plan = &raw mut (*scan).scan.plan;
-            let mut used: *mut pg_sys::Bitmapset = std::ptr::null_mut();
-            pg_sys::pull_varattnos((*plan).targetlist.cast(), rti, &mut used);
-            pg_sys::pull_varattnos((*plan).qual.cast(), rti, &mut used);
-            let mut attributes = Vec::new();
-            let mut items = Vec::new();
-            let mut data_types = Vec::new();
-            let mut member = -1;
-            loop {
-                member = pg_sys::bms_next_member(used, member);
-                if member < 0 {
-                    break;
-                }
-                let number = member + pg_sys::FirstLowInvalidHeapAttributeNumber;
-                let Ok(number) = u16::try_from(number) else {
-                    return no("a system column");
-                };
-                if number == 0 {
-                    return no("a whole row");
-                }
-                let (mut oid, mut typmod, mut collation) = Default::default();
-                pg_sys::get_atttypetypmodcoll(
-                    (*rte).relid,
-                    number as i16,
-                    &mut oid,
-                    &mut typmod,
-                    &mut collation,
-                );
-                let data_type = types::column_type(oid, typmod, collation)?;
-                let var = pg_sys::makeVar(rti as _, number as i16, oid, typmod, collation, 0);
-                let column = Column::Native(attributes.len(), data_type);
-                items.push(Item::new(var.cast(), column));
-                attributes.push(number);
-                data_types.push(data_type);
-            }
-            let source = self.sources.len();
-            let columns = (0..attributes.len()).collect();
-            self.sources.push(Source {
-                rows: Rows::Table(rti),
-                attributes,
-                filters: Vec::new(),
-            });
-            let id = self.id();
-            let node = Node::scan(id, source, columns, data_types, Vec::new());
-            Ok(Core {
-                node,
-                scope: Scope { items },
-            })
-        }
-    }
-
-    unsafe fn subquery(
-        &mut self,
-        scan: *mut pg_sys::SubqueryScan,
-        ordered: bool,
-    ) -> Converted<Core> {
-        // SAFETY: as for `top`.
-        unsafe {
-            let input = self.output((*scan).subplan, ordered)?;
-            let rti = (*scan).scan.scanrelid as i32;
-            Ok(renamed(input, rti))
-        }
-    }
-
-    unsafe fn result(&mut self, result: *mut pg_sys::Result, ordered: bool) -> Converted<Core> {
-        // SAFETY: as for `top`.
-        unsafe {
-            if !(*result).resconstantqual.is_null() {
-                return no("a one-time filter");
-            }
-            let input = self.output((*result).plan.lefttree, ordered)?;
-            Ok(renamed(input, pg_sys::OUTER_VAR))
         }
     }
 }

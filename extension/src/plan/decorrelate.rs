@@ -47,6 +47,11 @@ pub unsafe fn query(query: *mut pg_sys::Query, depth: usize) {
                 self::query((*rte).subquery, depth + 1);
             }
         }
+        for cte in PgList::<pg_sys::CommonTableExpr>::from_pg((*query).cteList).iter_ptr() {
+            if (*(*cte).ctequery).type_ == NodeTag::T_Query {
+                self::query((*cte).ctequery.cast(), depth + 1);
+            }
+        }
         let tree = (*query).jointree;
         if tree.is_null() || (*tree).quals.is_null() {
             return;
@@ -117,7 +122,8 @@ unsafe fn rewrite(
             return;
         }
         for at in 0..2 {
-            let Some(link) = args.get_ptr(at).and_then(|arg| scalar_sublink(arg)) else {
+            let cell = pg_sys::list_nth_cell((*op).args, at);
+            let Some((cell, link)) = scalar_sublink(outer, cell) else {
                 continue;
             };
             let subquery = (*link).subselect as *mut pg_sys::Query;
@@ -125,17 +131,39 @@ unsafe fn rewrite(
                 return;
             };
             let value = join(outer, subquery, &links, rest, added);
-            let cell = pg_sys::list_nth_cell((*op).args, at as i32);
             (*cell).ptr_value = value.cast();
             return;
         }
     }
 }
 
-/// The sublink behind an operand, if it is a scalar subquery of the right shape.
-unsafe fn scalar_sublink(node: *mut pg_sys::Node) -> Option<*mut pg_sys::SubLink> {
+/// The sublink that is an operand, or a numeric operand's factor beside a constant, if it is a scalar subquery of the
+/// right shape; and the list cell that holds it.
+unsafe fn scalar_sublink(
+    outer: *mut pg_sys::Query,
+    cell: *mut pg_sys::ListCell,
+) -> Option<(*mut pg_sys::ListCell, *mut pg_sys::SubLink)> {
     // SAFETY: an operand of a qual.
     unsafe {
+        let node = (*cell).ptr_value as *mut pg_sys::Node;
+        if (*node).type_ == NodeTag::T_OpExpr {
+            let product = node as *mut pg_sys::OpExpr;
+            let args = PgList::<pg_sys::Node>::from_pg((*product).args);
+            let constant = |at| {
+                args.get_ptr(at)
+                    .is_some_and(|arg: *mut pg_sys::Node| (*arg).type_ == NodeTag::T_Const)
+            };
+            let factor = match (args.len(), constant(0), constant(1)) {
+                (2, true, false) => 1,
+                (2, false, true) => 0,
+                _ => return None,
+            };
+            let numeric = (*product).opresulttype == pg_sys::NUMERICOID;
+            if !numeric || comparison_name((*product).opno).ok()? != "*" {
+                return None;
+            }
+            return scalar_sublink(outer, pg_sys::list_nth_cell((*product).args, factor));
+        }
         if (*node).type_ != NodeTag::T_SubLink {
             return None;
         }
@@ -165,8 +193,8 @@ unsafe fn scalar_sublink(node: *mut pg_sys::Node) -> Option<*mut pg_sys::SubLink
         }
         let targets = PgList::<pg_sys::TargetEntry>::from_pg((*query).targetList);
         let target = targets.get_ptr(0)?;
-        (targets.len() == 1 && null_of_nothing((*target).expr.cast()) && all_doris(query))
-            .then_some(link)
+        let known = null_of_nothing((*target).expr.cast()) && all_doris(query, outer);
+        (targets.len() == 1 && known).then_some((cell, link))
     }
 }
 
@@ -246,18 +274,57 @@ unsafe fn harmless(qual: *mut pg_sys::Node) -> bool {
     }
 }
 
-/// Whether all tables of a subquery are doris tables without row security of their own.
-unsafe fn all_doris(query: *mut pg_sys::Query) -> bool {
+/// Whether all tables of a subquery are doris tables without row security of their own, or CTEs of the outer query
+/// over some.
+unsafe fn all_doris(query: *mut pg_sys::Query, outer: *mut pg_sys::Query) -> bool {
     // SAFETY: a query's range table.
     unsafe {
         PgList::<pg_sys::RangeTblEntry>::from_pg((*query).rtable)
             .iter_ptr()
             .all(|rte| {
                 (*rte).securityQuals.is_null()
-                    && ((*rte).rtekind == pg_sys::RTEKind::RTE_JOIN
-                        || ((*rte).rtekind == pg_sys::RTEKind::RTE_RELATION
-                            && super::hook::is_doris_table((*rte).relid)))
+                    && match (*rte).rtekind {
+                        pg_sys::RTEKind::RTE_JOIN => true,
+                        pg_sys::RTEKind::RTE_RELATION => super::hook::is_doris_table((*rte).relid),
+                        pg_sys::RTEKind::RTE_CTE => cte_reads_doris(rte, outer),
+                        _ => false,
+                    }
             })
+    }
+}
+
+/// Whether a reference is to a CTE of `outer` that is not recursive and reads a doris table.
+unsafe fn cte_reads_doris(rte: *mut pg_sys::RangeTblEntry, outer: *mut pg_sys::Query) -> bool {
+    // SAFETY: a range table entry of a subquery of `outer`; names are C strings.
+    unsafe {
+        let name = std::ffi::CStr::from_ptr((*rte).ctename);
+        (*rte).ctelevelsup == 1
+            && !(*rte).self_reference
+            && PgList::<pg_sys::CommonTableExpr>::from_pg((*outer).cteList)
+                .iter_ptr()
+                .any(|cte| {
+                    std::ffi::CStr::from_ptr((*cte).ctename) == name
+                        && !(*cte).cterecursive
+                        && (*(*cte).ctequery).type_ == NodeTag::T_Query
+                        && reads_doris((*cte).ctequery.cast())
+                })
+    }
+}
+
+/// Whether a query or one of its subqueries in FROM reads a doris table.
+unsafe fn reads_doris(query: *mut pg_sys::Query) -> bool {
+    // SAFETY: an analysed query.
+    unsafe {
+        (*query).commandType == pg_sys::CmdType::CMD_SELECT
+            && PgList::<pg_sys::RangeTblEntry>::from_pg((*query).rtable)
+                .iter_ptr()
+                .any(|rte| match (*rte).rtekind {
+                    pg_sys::RTEKind::RTE_RELATION => super::hook::is_doris_table((*rte).relid),
+                    pg_sys::RTEKind::RTE_SUBQUERY => {
+                        !(*rte).subquery.is_null() && reads_doris((*rte).subquery)
+                    }
+                    _ => false,
+                })
     }
 }
 

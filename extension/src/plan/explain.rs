@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //! EXPLAIN of the custom scan node: the engine's plan, and with ANALYZE what its operators did.
-use super::convert::{Converter, Rows};
+//!
+//! Text output has a line for each operator; the other formats have nested objects.
+use super::convert::{Converter, Top};
 use super::expr::Unbound;
 use super::node::{self, Run};
+use super::source::Counters;
+use doris_engine::expr::{Expr, ExprKind};
 use doris_engine::plan::{Node, Op};
-use pgrx::pg_sys::{self, NodeTag};
-use pgrx::{pg_guard, PgList};
-use std::ffi::CString;
+use pgrx::{pg_guard, pg_sys, PgList};
+use std::ffi::{CStr, CString};
 use std::sync::atomic::Ordering;
 
 #[pg_guard]
@@ -20,189 +23,407 @@ pub unsafe extern "C-unwind" fn explain(
     unsafe {
         let scan = (*state).ss.ps.plan as *mut pg_sys::CustomScan;
         let (run, original) = node::inspect(state);
+        let out = Out { es };
         if original {
-            text(es, "Engine", "not used: PostgreSQL's plan ran instead");
+            out.text("Engine", "not used: PostgreSQL's plan ran instead");
             return;
         }
         let stmt = (*(*state).ss.ps.state).es_plannedstmt;
-        let rtable = (*stmt).rtable;
         let mut params = Unbound;
         let wish = node::wish(scan);
         let Ok(top) = Converter::new(stmt, &mut params).top(node::original(scan), &wish) else {
             return;
         };
-        let labels: Vec<String> = top
-            .sources
-            .iter()
-            .map(|source| label(rtable, source.rows))
-            .collect();
+        let shown = Shown {
+            names: names((*stmt).rtable, &top),
+            run: run.filter(|_| (*es).analyze),
+            out,
+        };
         let plan = run.map_or(&top.node, |run| &run.plan);
-        let mut lines = Vec::new();
-        tree(es, plan, 0, &labels, run, &mut lines);
-        show(es, "Engine", &lines);
-        if let Some(run) = run {
-            for ((label, counters), source) in labels.iter().zip(&run.counters).zip(&top.sources) {
-                if matches!(source.rows, Rows::Plan(_)) {
-                    let line = format!("{} from PostgreSQL", counters.heap_rows.get());
-                    text(es, label, &line);
-                    continue;
-                }
-                let line = format!(
-                    "{} segments, {} row blocks read, {} pruned by zone map, {} by runtime filter, \
-                     {} rows deleted, {} rows from the row store",
-                    counters.segments.get(),
-                    counters.blocks_read.get(),
-                    counters.blocks_pruned.get(),
-                    counters.blocks_filtered.get(),
-                    counters.deleted_rows.get(),
-                    counters.heap_rows.get(),
-                );
-                text(es, label, &line);
-            }
+        let left = PgList::<pg_sys::Node>::from_pg((*scan).scan.plan.qual).len();
+        match (*es).format == pg_sys::ExplainFormat::EXPLAIN_FORMAT_TEXT {
+            true => shown.as_text(plan, left),
+            false => shown.as_objects(plan, left),
         }
     }
 }
 
-/// What a source is called: the name by which the query knows its table, function or CTE, and who reads it.
-unsafe fn label(rtable: *mut pg_sys::List, rows: Rows) -> String {
-    // SAFETY: passed on to the caller: a plan that feeds is a scan, or a Gather over one.
-    unsafe {
-        match rows {
-            Rows::Table(rti) => format!("Scan {}", table(rtable, rti)),
-            Rows::Plan(plan) if (*plan).type_ == NodeTag::T_Gather => {
-                label(rtable, Rows::Plan((*plan).lefttree))
-            }
-            Rows::Plan(plan) => {
-                let rti = (*(plan as *mut pg_sys::Scan)).scanrelid;
-                format!("Rows of {}", table(rtable, rti))
-            }
-        }
-    }
+/// The names by which a query knows its sources.
+unsafe fn names(rtable: *mut pg_sys::List, top: &Top) -> Vec<String> {
+    let name = |source: &super::convert::Source| match source.fed {
+        // SAFETY: a range table index of the query.
+        None => unsafe { table(rtable, source.rti) },
+        Some(_) => "subplan".into(),
+    };
+    top.sources.iter().map(name).collect()
 }
 
 /// The name by which a query knows a table.
-fn table(rtable: *mut pg_sys::List, rti: u32) -> String {
-    // SAFETY: a range table index of the query.
+unsafe fn table(rtable: *mut pg_sys::List, rti: u32) -> String {
+    // SAFETY: passed on to the caller; an alias is a C string.
     unsafe {
         let rte = PgList::<pg_sys::RangeTblEntry>::from_pg(rtable).get_ptr(rti as usize - 1);
         let Some(rte) = rte else { return String::new() };
         let alias = (*rte).eref;
-        std::ffi::CStr::from_ptr((*alias).aliasname)
+        CStr::from_ptr((*alias).aliasname)
             .to_string_lossy()
             .into_owned()
     }
 }
 
-fn tree(
-    es: *mut pg_sys::ExplainState,
-    node: &Node,
-    depth: usize,
-    tables: &[String],
-    run: Option<&Run>,
-    lines: &mut Vec<String>,
-) {
-    let (name, children) = describe(node, tables);
-    if !matches!(node.op, Op::Project { .. }) {
-        let mut line = format!("{}{name}", "  ".repeat(depth));
-        // SAFETY: the state of a running EXPLAIN.
-        let (analyze, timing) = unsafe { ((*es).analyze, (*es).timing) };
-        if let (Some(run), true) = (run, analyze) {
-            let counters = run.node(node.id);
-            let rows = counters.rows_out.load(Ordering::Relaxed);
-            line.push_str(&format!(" (rows={rows}"));
-            if timing {
-                let nanos = counters.nanos.load(Ordering::Relaxed);
-                line.push_str(&format!(" cpu={:.3} ms", nanos as f64 / 1e6));
-            }
-            line.push(')');
-        }
-        lines.push(line);
+/// What is shown of a node.
+struct Shown<'r> {
+    names: Vec<String>,
+    /// With ANALYZE, if it ran.
+    run: Option<&'r Run>,
+    out: Out,
+}
+
+/// What an operator did.
+struct Did {
+    rows: u64,
+    batches: u64,
+    milliseconds: f64,
+    memory_kb: u64,
+    spilled_kb: u64,
+    filtered: u64,
+}
+
+impl Shown<'_> {
+    fn did(&self, node: &Node) -> Option<Did> {
+        let counters = self.run?.node(node.id);
+        let read = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+        Some(Did {
+            rows: read(&counters.rows_out),
+            batches: read(&counters.batches),
+            milliseconds: read(&counters.nanos) as f64 / 1e6,
+            memory_kb: read(&counters.memory_bytes).div_ceil(1024),
+            spilled_kb: read(&counters.spilled_bytes).div_ceil(1024),
+            filtered: read(&counters.runtime_filtered),
+        })
     }
-    let deeper = depth + usize::from(!matches!(node.op, Op::Project { .. }));
-    for child in children {
-        tree(es, child, deeper, tables, run, lines);
+
+    fn as_text(&self, plan: &Node, left: usize) {
+        self.line(plan, 0);
+        if left > 0 && self.out.verbose() {
+            let text = format!("{left} conditions and what depends on them, row by row");
+            self.out.text("PostgreSQL", &text);
+        }
+        let Some(run) = self.run else { return };
+        for (name, counters) in self.names.iter().zip(&run.counters) {
+            let text = match name.as_str() {
+                "subplan" => format!("{} rows from PostgreSQL", counters.heap_rows.get()),
+                _ => format!(
+                    "{} segments, {} row blocks read, {} pruned by zone map, {} by runtime filter, \
+                     {} by delete marks, {} rows deleted, {} rows from the row store",
+                    counters.segments.get(),
+                    counters.blocks_read.get(),
+                    counters.blocks_pruned.get(),
+                    counters.blocks_filtered.get(),
+                    counters.blocks_deleted.get(),
+                    counters.deleted_rows.get(),
+                    counters.heap_rows.get(),
+                ),
+            };
+            self.out.text(&format!("Scan of {name}"), &text);
+        }
+        if self.out.timing() {
+            let text = format!(
+                "{} threads, {} kB of memory",
+                run.threads_used,
+                run.budget.peak_bytes().div_ceil(1024)
+            );
+            self.out.text("Engine used", &text);
+        }
+    }
+
+    fn line(&self, node: &Node, depth: usize) {
+        let projection = matches!(node.op, Op::Project { .. });
+        // Projections are listed where they compute something and somebody wants to see expressions.
+        let hidden = projection && !(self.out.verbose() && computes(node));
+        let indent = "  ".repeat(depth);
+        if !hidden {
+            let mut line = format!("{indent}{}", describe(node, &self.names));
+            if let (Some(did), false) = (self.did(node), projection) {
+                line.push_str(&format!(" (rows={}", did.rows));
+                if self.out.timing() {
+                    line.push_str(&format!(" cpu={:.3} ms", did.milliseconds));
+                    if did.memory_kb > 0 {
+                        line.push_str(&format!(" memory={} kB", did.memory_kb));
+                    }
+                    if did.spilled_kb > 0 {
+                        line.push_str(&format!(" spilled={} kB", did.spilled_kb));
+                    }
+                }
+                line.push(')');
+            }
+            self.out.text("Engine", &line);
+            if self.out.verbose() {
+                for (role, expr) in expressions(node) {
+                    let text = format!("{indent}  {role}: {expr} [{}]", mark(expr));
+                    self.out.text("Engine", &text);
+                }
+            }
+        }
+        let deeper = depth + usize::from(!hidden);
+        for child in children(node) {
+            self.line(child, deeper);
+        }
+    }
+
+    fn as_objects(&self, plan: &Node, left: usize) {
+        let out = &self.out;
+        out.group("Engine", true, || {
+            if let Some(run) = self.run {
+                out.number("Threads", run.threads_used as u64);
+                out.number(
+                    "Peak Memory (kB)",
+                    (run.budget.peak_bytes() as u64).div_ceil(1024),
+                );
+            }
+            out.number("Conditions Left to PostgreSQL", left as u64);
+            self.object(plan);
+        });
+    }
+
+    /// The properties of a node, and its inputs.
+    fn object(&self, node: &Node) {
+        let out = &self.out;
+        out.text("Operator", &describe(node, &self.names));
+        if let Some(did) = self.did(node) {
+            out.number("Rows", did.rows);
+            out.number("Batches", did.batches);
+            out.float("CPU Time", did.milliseconds);
+            out.number("Memory (kB)", did.memory_kb);
+            out.number("Spilled (kB)", did.spilled_kb);
+            out.number("Rows Removed by Runtime Filter", did.filtered);
+        }
+        if let (Op::Scan(scan), Some(run)) = (&node.op, self.run) {
+            if let Some(counters) = run.counters.get(scan.source) {
+                self.scanned(counters);
+            }
+        }
+        if out.verbose() {
+            let list: Vec<String> = expressions(node)
+                .iter()
+                .map(|(role, expr)| format!("{role}: {expr} [{}]", mark(expr)))
+                .collect();
+            if !list.is_empty() {
+                out.list("Expressions", &list);
+            }
+        }
+        let children = children(node);
+        if !children.is_empty() {
+            out.group("Inputs", false, || {
+                for child in children {
+                    out.item("Input", || self.object(child));
+                }
+            });
+        }
+    }
+
+    fn scanned(&self, counters: &Counters) {
+        let out = &self.out;
+        out.number("Segments", counters.segments.get());
+        out.number("Row Blocks Read", counters.blocks_read.get());
+        out.number(
+            "Row Blocks Pruned by Zone Map",
+            counters.blocks_pruned.get(),
+        );
+        out.number(
+            "Row Blocks Pruned by Runtime Filter",
+            counters.blocks_filtered.get(),
+        );
+        out.number(
+            "Row Blocks Pruned by Delete Marks",
+            counters.blocks_deleted.get(),
+        );
+        out.number("Rows Deleted", counters.deleted_rows.get());
+        out.number("Rows from the Row Store", counters.heap_rows.get());
     }
 }
 
-fn describe<'a>(node: &'a Node, tables: &[String]) -> (String, Vec<&'a Node>) {
+/// Who evaluates an expression.
+fn mark(expr: &Expr) -> &'static str {
+    match expr.is_native() {
+        true => "native",
+        false => "postgres",
+    }
+}
+
+/// Whether a node's expressions are more than columns of its input.
+fn computes(node: &Node) -> bool {
+    let column = |expr: &Expr| matches!(expr.kind(), ExprKind::Column(_));
+    !expressions(node).iter().all(|(_, expr)| column(expr))
+}
+
+/// A node's expressions over its input's columns.
+fn expressions(node: &Node) -> Vec<(&'static str, &Expr)> {
+    match &node.op {
+        Op::Scan(scan) => scan.filters.iter().map(|e| ("Filter", e)).collect(),
+        Op::Filter { predicate, .. } => vec![("Filter", predicate)],
+        Op::Project { exprs, .. } => exprs.iter().map(|e| ("Output", e)).collect(),
+        Op::Join(join) => {
+            let keys = join.keys.iter();
+            let keys = keys.flat_map(|k| [("Probe Key", &k.probe), ("Build Key", &k.build)]);
+            let residual = join.residual.iter().map(|e| ("Condition", e));
+            keys.chain(residual).collect()
+        }
+        Op::Aggregate(aggregate) => {
+            let keys = aggregate.keys.iter().map(|key| ("Group Key", &key.expr));
+            let calls = aggregate.calls.iter().flat_map(|call| {
+                let argument = call.argument.iter().map(|e| ("Argument", e));
+                argument.chain(call.filter.iter().map(|e| ("Argument Filter", e)))
+            });
+            keys.chain(calls).collect()
+        }
+        Op::Window(window) => {
+            let partition = window.partition.iter().map(|e| ("Partition Key", e));
+            let order = window.order.iter().map(|e| ("Order Key", e));
+            let calls = window.calls.iter().flat_map(|call| call.exprs());
+            partition
+                .chain(order)
+                .chain(calls.map(|e| ("Argument", e)))
+                .collect()
+        }
+        Op::Sort { keys, .. } | Op::TopN { keys, .. } => {
+            keys.iter().map(|key| ("Sort Key", &key.expr)).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn children(node: &Node) -> Vec<&Node> {
+    match &node.op {
+        Op::Scan(_) | Op::Values { .. } => vec![],
+        Op::Filter { input, .. }
+        | Op::Project { input, .. }
+        | Op::Sort { input, .. }
+        | Op::TopN { input, .. }
+        | Op::Limit { input, .. }
+        | Op::Distinct { input } => vec![input],
+        Op::Join(join) => vec![&join.probe, &join.build],
+        Op::Aggregate(aggregate) => vec![&aggregate.input],
+        Op::Window(window) => vec![&window.input],
+        Op::UnionAll { inputs } => inputs.iter().collect(),
+        Op::SetOp { left, right, .. } => vec![left, right],
+    }
+}
+
+fn describe(node: &Node, names: &[String]) -> String {
     match &node.op {
         Op::Scan(scan) => {
-            let empty = String::new();
-            let table = tables.get(scan.source).unwrap_or(&empty);
+            let name = names.get(scan.source).map_or("", String::as_str);
             let filters = match scan.filters.len() {
                 0 => String::new(),
                 n => format!(", {n} filters native"),
             };
-            (
-                format!("{table}: {} columns{filters}", scan.columns.len()),
-                vec![],
-            )
+            format!("Scan {name}: {} columns{filters}", scan.columns.len())
         }
-        Op::Filter { input, .. } => ("Filter".into(), vec![input]),
-        Op::Project { input, .. } => ("Project".into(), vec![input]),
+        Op::Filter { .. } => "Filter".into(),
+        Op::Project { .. } => "Project".into(),
         Op::Join(join) => {
-            let how = if join.keys.is_empty() {
-                "Nested Loop"
-            } else {
-                "Hash Join"
+            let how = match join.keys.is_empty() {
+                true => "Nested Loop",
+                false => "Hash Join",
             };
-            (
-                format!("{how} {:?}", join.kind),
-                vec![&join.probe, &join.build],
-            )
+            format!("{how} {:?}", join.kind)
         }
         Op::Aggregate(aggregate) => {
             let (keys, calls) = (aggregate.keys.len(), aggregate.calls.len());
-            (
-                format!("Aggregate: {keys} keys, {calls} aggregates native"),
-                vec![&aggregate.input],
-            )
+            format!("Aggregate: {keys} keys, {calls} aggregates native")
         }
         Op::Window(window) => {
             let (keys, calls) = (window.partition.len(), window.calls.len());
-            (
-                format!("Window: {keys} partition keys, {calls} functions native"),
-                vec![&window.input],
-            )
+            format!("Window: {keys} partition keys, {calls} functions native")
         }
-        Op::Sort { input, keys } => (format!("Sort: {} keys", keys.len()), vec![input]),
-        Op::TopN {
-            input, keys, limit, ..
-        } => (format!("Top {limit}: {} keys", keys.len()), vec![input]),
-        Op::Limit { input, .. } => ("Limit".into(), vec![input]),
-        Op::Distinct { input } => ("Distinct".into(), vec![input]),
-        Op::UnionAll { inputs } => ("Append".into(), inputs.iter().collect()),
-        Op::SetOp {
-            left, right, kind, ..
-        } => (format!("{kind:?}"), vec![left, right]),
-        Op::Values { .. } => ("Values".into(), vec![]),
+        Op::Sort { keys, .. } => format!("Sort: {} keys", keys.len()),
+        Op::TopN { keys, limit, .. } => format!("Top {limit}: {} keys", keys.len()),
+        Op::Limit { .. } => "Limit".into(),
+        Op::Distinct { .. } => "Distinct".into(),
+        Op::UnionAll { .. } => "Append".into(),
+        Op::SetOp { kind, .. } => format!("{kind:?}"),
+        Op::Values { .. } => "Values".into(),
     }
 }
 
-/// Text output gets a line each; the other formats a list, so that no key repeats.
-fn show(es: *mut pg_sys::ExplainState, label: &str, lines: &[String]) {
-    // SAFETY: the state of a running EXPLAIN; strings are copied into the output.
-    unsafe {
-        if (*es).format == pg_sys::ExplainFormat::EXPLAIN_FORMAT_TEXT {
-            lines.iter().for_each(|line| text(es, label, line));
+/// The output of a running EXPLAIN.
+struct Out {
+    es: *mut pg_sys::ExplainState,
+}
+
+impl Out {
+    fn verbose(&self) -> bool {
+        // SAFETY: the state of a running EXPLAIN.
+        unsafe { (*self.es).verbose }
+    }
+
+    fn timing(&self) -> bool {
+        // SAFETY: as above.
+        unsafe { (*self.es).analyze && (*self.es).timing }
+    }
+
+    fn text(&self, label: &str, value: &str) {
+        let (Ok(label), Ok(value)) = (CString::new(label), CString::new(value)) else {
             return;
-        }
+        };
+        // SAFETY: both strings are copied into the output.
+        unsafe { pg_sys::ExplainPropertyText(label.as_ptr(), value.as_ptr(), self.es) };
+    }
+
+    fn number(&self, label: &str, value: u64) {
+        let Ok(label) = CString::new(label) else {
+            return;
+        };
+        let none = std::ptr::null();
+        // SAFETY: the label is copied into the output.
+        unsafe { pg_sys::ExplainPropertyUInteger(label.as_ptr(), none, value, self.es) };
+    }
+
+    fn float(&self, label: &str, value: f64) {
+        let Ok(label) = CString::new(label) else {
+            return;
+        };
+        // SAFETY: both strings are copied into the output.
+        unsafe { pg_sys::ExplainPropertyFloat(label.as_ptr(), c"ms".as_ptr(), value, 3, self.es) };
+    }
+
+    fn list(&self, label: &str, values: &[String]) {
         let mut list = PgList::<std::ffi::c_char>::new();
-        for line in lines {
-            if let Ok(line) = CString::new(line.as_str()) {
-                list.push(pg_sys::pstrdup(line.as_ptr()));
+        for value in values {
+            if let Ok(value) = CString::new(value.as_str()) {
+                // SAFETY: the string is copied.
+                list.push(unsafe { pg_sys::pstrdup(value.as_ptr()) });
             }
         }
         if let Ok(label) = CString::new(label) {
-            pg_sys::ExplainPropertyList(label.as_ptr(), list.into_pg(), es);
+            // SAFETY: a list of C strings, copied into the output.
+            unsafe { pg_sys::ExplainPropertyList(label.as_ptr(), list.into_pg(), self.es) };
         }
     }
-}
 
-fn text(es: *mut pg_sys::ExplainState, label: &str, value: &str) {
-    let (Ok(label), Ok(value)) = (CString::new(label), CString::new(value)) else {
-        return;
-    };
-    // SAFETY: both strings are copied into the output.
-    unsafe { pg_sys::ExplainPropertyText(label.as_ptr(), value.as_ptr(), es) };
+    /// An object (or with `labelled` off, a list) of its own.
+    fn group(&self, name: &str, labelled: bool, inside: impl FnOnce()) {
+        self.between(name, name, labelled, inside);
+    }
+
+    /// An object in a list.
+    fn item(&self, name: &str, inside: impl FnOnce()) {
+        self.between(name, "", true, inside);
+    }
+
+    fn between(&self, name: &str, label: &str, labelled: bool, inside: impl FnOnce()) {
+        let (Ok(name), Ok(label)) = (CString::new(name), CString::new(label)) else {
+            return;
+        };
+        let label = match label.is_empty() {
+            true => std::ptr::null(),
+            false => label.as_ptr(),
+        };
+        // SAFETY: strings that outlive the group; it is closed as it was opened.
+        unsafe { pg_sys::ExplainOpenGroup(name.as_ptr(), label, labelled, self.es) };
+        inside();
+        // SAFETY: as above.
+        unsafe { pg_sys::ExplainCloseGroup(name.as_ptr(), label, labelled, self.es) };
+    }
 }

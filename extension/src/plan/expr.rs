@@ -63,6 +63,10 @@ impl Translator<'_> {
             }
             if let Some(at) = self.scope.find(node) {
                 return match self.scope.items[at].column {
+                    Column::Native(_, DataType::Opaque { .. }) => {
+                        let name = crate::pg::type_name(self.scope.items[at].type_oid);
+                        no(format!("type {name} is not vectorised"))
+                    }
                     Column::Native(index, data_type) => Ok(Expr::column(index, data_type)),
                     Column::Unshown(index, data_type) => {
                         Ok(Expr::unshown(Expr::column(index, data_type)))
@@ -109,11 +113,25 @@ impl Translator<'_> {
                         Ok(Expr::least(args)?)
                     }
                 }
+                NodeTag::T_RowCompareExpr => self.row_compare(node.cast()),
                 NodeTag::T_ScalarArrayOpExpr => self.array_op(node.cast()),
                 NodeTag::T_SubPlan | NodeTag::T_AlternativeSubPlan => no("a correlated subquery"),
                 NodeTag::T_Aggref => no("an aggregate that is not vectorised"),
                 tag => no(format!("expression node {tag:?}")),
             }
+        }
+    }
+
+    /// An expression of which only counts whether it is NULL, or that is handed on as it is.
+    ///
+    /// # Safety
+    /// An expression of a finished plan.
+    pub unsafe fn carried(&mut self, node: *mut pg_sys::Node) -> Converted<Expr> {
+        let at = self.scope.find(node);
+        match at.map(|at| self.scope.items[at].column) {
+            Some(Column::Native(index, data_type)) => Ok(Expr::column(index, data_type)),
+            // SAFETY: passed on to the caller.
+            _ => unsafe { self.expr(node) },
         }
     }
 
@@ -214,7 +232,7 @@ impl Translator<'_> {
             if (*test).argisrow {
                 return no("IS NULL of a row");
             }
-            let arg = self.expr((*test).arg.cast())?;
+            let arg = self.carried((*test).arg.cast())?;
             Ok(match (*test).nulltesttype {
                 pg_sys::NullTestType::IS_NULL => Expr::is_null(arg),
                 _ => Expr::is_not_null(arg),
@@ -255,6 +273,51 @@ impl Translator<'_> {
                 false => Some(self.expr((*case).defresult.cast())?),
             };
             Ok(Expr::case(branches, otherwise)?)
+        }
+    }
+
+    /// `(a, b) < (c, d)`: `a < c OR (a = c AND b < d)`.
+    unsafe fn row_compare(&mut self, row: *mut pg_sys::RowCompareExpr) -> Converted<Expr> {
+        use doris_engine::expr::ExprKind;
+        // SAFETY: a RowCompareExpr; its lists are equally long.
+        unsafe {
+            let operators = PgList::<pg_sys::Oid>::from_pg((*row).opnos);
+            let collations = PgList::<pg_sys::Oid>::from_pg((*row).inputcollids);
+            let lefts = self.args((*row).largs)?;
+            let rights = self.args((*row).rargs)?;
+            let mut pairs: Vec<_> = lefts.into_iter().zip(rights).collect();
+            let mut result: Option<Expr> = None;
+            while let Some((left, right)) = pairs.pop() {
+                let at = pairs.len();
+                let plain = |e: &Expr| matches!(e.kind(), ExprKind::Column(_) | ExprKind::Const(_));
+                if at > 0 && !(plain(&left) && plain(&right)) {
+                    return no("a comparison of rows of expressions");
+                }
+                if left.data_type().is_text() {
+                    let collation = collations.get_oid(at).unwrap_or(pg_sys::InvalidOid);
+                    check_collation(&[left.clone(), right.clone()], collation)?;
+                }
+                let name = operator_name(operators.get_oid(at).unwrap_or(pg_sys::InvalidOid))?;
+                let (strict, last) = match name.as_str() {
+                    "<" => (CompareOp::Lt, CompareOp::Lt),
+                    "<=" => (CompareOp::Lt, CompareOp::Le),
+                    ">" => (CompareOp::Gt, CompareOp::Gt),
+                    ">=" => (CompareOp::Gt, CompareOp::Ge),
+                    _ => return no(format!("rows compared by {name}")),
+                };
+                result = Some(match result {
+                    None => Expr::compare(last, left, right)?,
+                    Some(rest) => {
+                        let equal = Expr::compare(CompareOp::Eq, left.clone(), right.clone())?;
+                        let first = Expr::compare(strict, left, right)?;
+                        Expr::or(vec![first, Expr::and(vec![equal, rest])?])?
+                    }
+                });
+            }
+            match result {
+                Some(result) => Ok(result),
+                None => no("a comparison of empty rows"),
+            }
         }
     }
 
@@ -587,7 +650,11 @@ pub fn is_equality(oid: pg_sys::Oid) -> bool {
 /// Brings the two sides of a join key to one type, as the comparison operator would.
 pub fn same_type(left: Expr, right: Expr) -> Converted<(Expr, Expr)> {
     use doris_engine::expr::ExprKind;
-    if left.data_type() == right.data_type() {
+    let by_bytes = !matches!(
+        left.data_type(),
+        DataType::Interval | DataType::Opaque { .. }
+    );
+    if left.data_type() == right.data_type() && by_bytes {
         return Ok((left, right));
     }
     let comparison = Expr::compare(CompareOp::Eq, left, right)?;

@@ -1,82 +1,250 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Rows of a plan that PostgreSQL runs, as a source of morsels.
-use super::source::{add, Counters};
-use super::{threads, types};
+//! Subplans that PostgreSQL runs, as sources of the engine.
+//!
+//! What the engine cannot run itself (a heap table, a function scan, a CTE, a join with parameters) hands its rows to
+//! the engine in batches, so that the joins, sorts and aggregates above are vectorised all the same. Such a subplan is
+//! a child of the custom scan node, which EXPLAIN shows below it.
+use super::convert::Top;
+use super::source::Counters;
+use super::{no, node, types, Converted};
 use crate::read::attrs::Attr;
 use crate::write::column::Column;
+use crate::write::kind::Kind;
 use doris_engine::batch::Batch;
 use doris_engine::error::{Error, Result};
 use doris_engine::source::{MemorySource, Morsel, MorselSource};
-use pgrx::{pg_sys, PgList};
+use pgrx::pg_sys::{self, NodeTag};
+use pgrx::{pg_guard, PgList};
+use std::ffi::c_void;
 use std::rc::Rc;
 use std::sync::Arc;
 
 /// Rows in a morsel.
 const ROWS: usize = 4096;
 
-/// The source. Runs on the main thread.
-pub struct FeedSource {
-    state: *mut pg_sys::PlanState,
-    /// In which the plan's nodes keep what they need: the query's.
-    context: pg_sys::MemoryContext,
-    /// The output columns read: `number` counts the plan's targetlist.
-    attrs: Vec<Attr>,
-    counters: Rc<Counters>,
-    done: bool,
+/// Whether a subplan may feed the engine.
+///
+/// # Safety
+/// A finished plan.
+pub unsafe fn may_feed(plan: *mut pg_sys::Plan) -> bool {
+    // SAFETY: the tag says what the node is.
+    let tag = unsafe { (*plan).type_ };
+    // Orders are not kept, and a recursive query would start the engine for each of its rounds.
+    let fit = !matches!(
+        tag,
+        NodeTag::T_Sort
+            | NodeTag::T_IncrementalSort
+            | NodeTag::T_MergeAppend
+            | NodeTag::T_Hash
+            | NodeTag::T_Material
+            | NodeTag::T_Memoize
+            | NodeTag::T_WorkTableScan
+            | NodeTag::T_ModifyTable
+            | NodeTag::T_LockRows
+            | NodeTag::T_Gather
+            | NodeTag::T_GatherMerge
+    );
+    // SAFETY: passed on to the caller.
+    fit && unsafe { !reads_work_table(plan) && !is_volatile(plan) }
 }
 
-impl FeedSource {
-    /// A source over an initialised plan of the running query.
-    pub fn new(
-        state: *mut pg_sys::PlanState,
-        context: pg_sys::MemoryContext,
-        attrs: Vec<Attr>,
+/// Refuses engine plans that hand out rows of a subplan with decimals as they come: a NaN among them needs PostgreSQL's
+/// plan, which cannot take over after the first rows.
+///
+/// # Safety
+/// The subplans of finished plans.
+pub unsafe fn check_streamed(top: &Top) -> Converted<()> {
+    for number in super::columns::streamed(&top.node) {
+        let source = &top.sources[number];
+        let Some(plan) = source.fed else { continue };
+        // SAFETY: passed on to the caller.
+        let is_decimal = |number: &u16| unsafe { attribute(plan, *number) }.kind.is_decimal();
+        if source.attributes.iter().any(is_decimal) {
+            return no("numerics of another table that are handed on as they come");
+        }
+    }
+    Ok(())
+}
+
+/// Whether a subplan calls volatile functions: it is run twice when the engine gives up.
+unsafe fn is_volatile(plan: *mut pg_sys::Plan) -> bool {
+    // SAFETY: a finished plan; tags are checked before casts.
+    unsafe {
+        if plan.is_null() {
+            return false;
+        }
+        let mut expressions: Vec<*mut pg_sys::List> = vec![(*plan).targetlist, (*plan).qual];
+        match (*plan).type_ {
+            NodeTag::T_FunctionScan => {
+                expressions.push((*(plan as *mut pg_sys::FunctionScan)).functions);
+            }
+            NodeTag::T_ValuesScan => {
+                expressions.push((*(plan as *mut pg_sys::ValuesScan)).values_lists);
+            }
+            NodeTag::T_NestLoop | NodeTag::T_HashJoin | NodeTag::T_MergeJoin => {
+                expressions.push((*(plan as *mut pg_sys::Join)).joinqual);
+            }
+            NodeTag::T_Result => {
+                expressions.push((*(plan as *mut pg_sys::Result)).resconstantqual.cast());
+            }
+            NodeTag::T_SubqueryScan
+                if is_volatile((*(plan as *mut pg_sys::SubqueryScan)).subplan) =>
+            {
+                return true;
+            }
+            _ => {}
+        }
+        if node::is_ours(plan) {
+            return is_volatile(node::original(plan.cast()));
+        }
+        expressions
+            .into_iter()
+            .any(|list| pg_sys::contain_volatile_functions(list.cast()))
+            || super::hook::appended(plan)
+                .iter_ptr()
+                .any(|child| is_volatile(child))
+            || is_volatile((*plan).lefttree)
+            || is_volatile((*plan).righttree)
+    }
+}
+
+/// Whether a subplan reads the rows of the last round of a recursive query that is not its own.
+unsafe fn reads_work_table(plan: *mut pg_sys::Plan) -> bool {
+    // SAFETY: a finished plan; tags are checked before casts.
+    unsafe {
+        if plan.is_null() || (*plan).type_ == NodeTag::T_RecursiveUnion {
+            return false;
+        }
+        if (*plan).type_ == NodeTag::T_WorkTableScan {
+            return true;
+        }
+        if (*plan).type_ == NodeTag::T_SubqueryScan {
+            return reads_work_table((*(plan as *mut pg_sys::SubqueryScan)).subplan);
+        }
+        if node::is_ours(plan) {
+            return reads_work_table(node::original(plan.cast()));
+        }
+        super::hook::appended(plan)
+            .iter_ptr()
+            .any(|child| reads_work_table(child))
+            || reads_work_table((*plan).lefttree)
+            || reads_work_table((*plan).righttree)
+    }
+}
+
+/// The column of a subplan's output with this number, as a source reads it.
+///
+/// # Safety
+/// A finished plan.
+pub unsafe fn attribute(plan: *mut pg_sys::Plan, number: u16) -> Attr {
+    // SAFETY: passed on to the caller.
+    unsafe {
+        let targets = PgList::<pg_sys::TargetEntry>::from_pg((*plan).targetlist);
+        let (mut type_oid, mut typmod, mut collation) =
+            (pg_sys::InvalidOid, -1, pg_sys::InvalidOid);
+        if let Some(target) = targets.get_ptr(usize::from(number) - 1) {
+            let expr = (*target).expr.cast();
+            type_oid = pg_sys::exprType(expr);
+            typmod = pg_sys::exprTypmod(expr);
+            collation = pg_sys::exprCollation(expr);
+        }
+        let kind = match types::column_type(type_oid, typmod, collation) {
+            Ok(data_type) => types::kind_of(data_type),
+            Err(_) => Kind::Varlena,
+        };
+        Attr {
+            number,
+            kind,
+            type_oid,
+            dropped: false,
+        }
+    }
+}
+
+/// The rows of a subplan.
+pub struct PlanSource {
+    state: *mut pg_sys::PlanState,
+    attrs: Vec<Attr>,
+    query: pg_sys::MemoryContext,
+    /// For what detoasting leaves behind.
+    scratch: pg_sys::MemoryContext,
+    done: bool,
+    counters: Rc<Counters>,
+}
+
+impl PlanSource {
+    /// A source over a subplan's state, which is at its start, with the plan that it was made of.
+    ///
+    /// # Safety
+    /// The state outlives the source; `scratch` is nobody else's.
+    pub unsafe fn new(
+        (state, plan): (*mut pg_sys::PlanState, *mut pg_sys::Plan),
+        attributes: &[u16],
+        scratch: pg_sys::MemoryContext,
         counters: Rc<Counters>,
     ) -> Self {
-        Self {
-            state,
-            context,
-            attrs,
-            counters,
-            done: false,
+        // SAFETY: passed on to the caller.
+        unsafe {
+            Self {
+                attrs: attributes
+                    .iter()
+                    .map(|number| attribute(plan, *number))
+                    .collect(),
+                query: (*(*state).state).es_query_cxt,
+                state,
+                scratch,
+                done: false,
+                counters,
+            }
         }
     }
 
-    /// Appends the next row to the columns; false after the last.
-    fn row(&mut self, columns: &mut [Column]) -> bool {
-        // SAFETY: the plan state belongs to the running query, as its context does; a slot that is not empty has as
-        // many values as the plan's targetlist entries.
+    /// Appends the subplan's next rows.
+    unsafe fn fill(&mut self, columns: &mut [Column]) -> usize {
+        let last = self.attrs.iter().map(|a| i32::from(a.number)).max();
+        let last = last.unwrap_or(0);
+        let mut rows = 0;
+        // SAFETY: an initialised state, run in the context in which PostgreSQL would run it.
         unsafe {
-            let before = pg_sys::MemoryContextSwitchTo(self.context);
-            let slot = pg_sys::ExecProcNode(self.state);
-            pg_sys::MemoryContextSwitchTo(before);
-            if slot.is_null() || (*slot).tts_flags & pg_sys::TTS_FLAG_EMPTY as u16 != 0 {
-                return false;
-            }
-            pg_sys::slot_getallattrs(slot);
-            for (attr, column) in self.attrs.iter().zip(columns) {
-                let at = usize::from(attr.number) - 1;
-                column.push(*(*slot).tts_values.add(at), *(*slot).tts_isnull.add(at));
+            pg_sys::MemoryContextReset(self.scratch);
+            while rows < ROWS {
+                pg_sys::CurrentMemoryContext = self.query;
+                let slot = pg_sys::ExecProcNode(self.state);
+                if slot.is_null() || (*slot).tts_flags & pg_sys::TTS_FLAG_EMPTY as u16 != 0 {
+                    self.done = true;
+                    break;
+                }
+                if i32::from((*slot).tts_nvalid) < last {
+                    pg_sys::slot_getsomeattrs_int(slot, last);
+                }
+                pg_sys::CurrentMemoryContext = self.scratch;
+                for (attr, column) in self.attrs.iter().zip(columns.iter_mut()) {
+                    let at = usize::from(attr.number) - 1;
+                    column.push(*(*slot).tts_values.add(at), *(*slot).tts_isnull.add(at));
+                }
+                rows += 1;
             }
         }
-        true
+        rows
     }
 }
 
-impl MorselSource for FeedSource {
+impl MorselSource for PlanSource {
     fn next(&mut self) -> Result<Option<Box<dyn Morsel>>> {
-        if threads::interrupted() {
-            return Err(Error::Cancelled);
+        if self.done {
+            return Ok(None);
         }
         let mut columns: Vec<Column> = self.attrs.iter().map(|a| Column::new(a.kind)).collect();
-        let mut rows = 0;
-        while !self.done && rows < ROWS {
-            match self.row(&mut columns) {
-                true => rows += 1,
-                false => self.done = true,
-            }
-        }
-        add(&self.counters.heap_rows, rows as u64);
+        // SAFETY: the driving thread is the backend's own.
+        let rows = unsafe {
+            let previous = pg_sys::CurrentMemoryContext;
+            let rows = self.fill(&mut columns);
+            pg_sys::CurrentMemoryContext = previous;
+            rows
+        };
+        self.counters
+            .heap_rows
+            .set(self.counters.heap_rows.get() + rows as u64);
         if rows == 0 {
             return Ok(None);
         }
@@ -92,87 +260,69 @@ impl MorselSource for FeedSource {
     }
 }
 
-/// How the wanted entries of a plan's targetlist (from 1) are laid out.
+/// An output expression of a plan node with references to base tables only, for EXPLAIN.
 ///
 /// # Safety
-/// A finished plan, all of whose entries have types that the engine can carry.
-pub unsafe fn attrs(plan: *mut pg_sys::Plan, wanted: &[u16]) -> Vec<Attr> {
-    // SAFETY: passed on to the caller.
+/// An expression of `plan`'s targetlist.
+pub unsafe fn shown(node: *mut pg_sys::Node, plan: *mut pg_sys::Plan) -> *mut pg_sys::Node {
+    // SAFETY: the context outlives the walk; the mutator copies what it changes.
+    unsafe { resolve(node, plan.cast()) }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn resolve(
+    node: *mut pg_sys::Node,
+    context: *mut c_void,
+) -> *mut pg_sys::Node {
+    // SAFETY: the context is a plan node, alive for the walk; tags are checked before casts.
     unsafe {
-        let targets = PgList::<pg_sys::TargetEntry>::from_pg((*plan).targetlist);
-        let attr = |number: &u16| {
-            let target = targets.get_ptr(usize::from(*number) - 1)?;
-            let node = (*target).expr as *mut pg_sys::Node;
-            let (type_oid, typmod) = (pg_sys::exprType(node), pg_sys::exprTypmod(node));
-            let collation = pg_sys::exprCollation(node);
-            Some(Attr {
-                number: *number,
-                kind: types::kind_of(types::column_type(type_oid, typmod, collation).ok()?),
-                type_oid,
-                dropped: false,
-            })
+        if node.is_null() || (*node).type_ != NodeTag::T_Var {
+            return crate::pg::raw::tree_mutator(node, resolve, context);
+        }
+        let var = &*(node as *mut pg_sys::Var);
+        let mut plan = context as *mut pg_sys::Plan;
+        if node::is_ours(plan) {
+            plan = node::original(plan.cast());
+        }
+        let (below, list) = match var.varno {
+            pg_sys::OUTER_VAR => {
+                let first = super::hook::appended(plan).get_ptr(0);
+                let below = first.unwrap_or((*plan).lefttree);
+                (below, targets_of(below))
+            }
+            pg_sys::INNER_VAR => ((*plan).righttree, targets_of((*plan).righttree)),
+            pg_sys::INDEX_VAR => (std::ptr::null_mut(), scanned(plan)),
+            _ => return pg_sys::copyObjectImpl(node.cast()).cast(),
         };
-        let attrs = wanted.iter().map(attr);
-        attrs
-            .collect::<Option<_>>()
-            .expect("checked by the conversion")
-    }
-}
-
-/// Initialises the plans that feed a node, as its children.
-///
-/// # Safety
-/// A node that begins.
-pub unsafe fn begin(node: *mut pg_sys::CustomScanState, eflags: i32) {
-    // SAFETY: passed on to the caller; a finished plan's children are plans.
-    unsafe {
-        let scan = (*node).ss.ps.plan as *mut pg_sys::CustomScan;
-        for plan in PgList::<pg_sys::Plan>::from_pg((*scan).custom_plans).iter_ptr() {
-            let state = pg_sys::ExecInitNode(plan, (*node).ss.ps.state, eflags);
-            (*node).custom_ps = pg_sys::lappend((*node).custom_ps, state.cast());
+        let targets = PgList::<pg_sys::TargetEntry>::from_pg(list);
+        let at = (var.varattno as usize).wrapping_sub(1);
+        match targets.get_ptr(at) {
+            Some(target) if !below.is_null() => resolve((*target).expr.cast(), below.cast()),
+            Some(target) => pg_sys::copyObjectImpl((*target).expr.cast()).cast(),
+            None => pg_sys::makeNullConst(var.vartype, var.vartypmod, var.varcollid).cast(),
         }
     }
 }
 
-/// The children.
-///
-/// # Safety
-/// A node that has begun.
-pub unsafe fn children(node: *mut pg_sys::CustomScanState) -> Vec<*mut pg_sys::PlanState> {
-    // SAFETY: passed on to the caller.
-    unsafe { PgList::from_pg((*node).custom_ps) }
-        .iter_ptr()
-        .collect()
-}
-
-/// Lets them start over, with parameters that have changed.
-///
-/// # Safety
-/// A node that has begun.
-pub unsafe fn rescan(node: *mut pg_sys::CustomScanState) {
-    // SAFETY: passed on to the caller.
+unsafe fn targets_of(plan: *mut pg_sys::Plan) -> *mut pg_sys::List {
+    // SAFETY: a plan node or null.
     unsafe {
-        for child in children(node) {
-            if !(*node).ss.ps.chgParam.is_null() {
-                pg_sys::UpdateChangedParamSet(child, (*node).ss.ps.chgParam);
-            }
-            // Otherwise it starts over by itself, when it is asked for a row.
-            if (*child).chgParam.is_null() {
-                pg_sys::ExecReScan(child);
-            }
+        match plan.is_null() {
+            true => std::ptr::null_mut(),
+            false => (*plan).targetlist,
         }
     }
 }
 
-/// Ends them.
-///
-/// # Safety
-/// A node that has begun; its sources are gone.
-pub unsafe fn end(node: *mut pg_sys::CustomScanState) {
-    // SAFETY: passed on to the caller.
+/// What a scan's own tuples hold, where that is not the table's columns.
+unsafe fn scanned(plan: *mut pg_sys::Plan) -> *mut pg_sys::List {
+    // SAFETY: the tag says what the node is.
     unsafe {
-        for child in children(node) {
-            pg_sys::ExecEndNode(child);
+        match (*plan).type_ {
+            NodeTag::T_IndexOnlyScan => (*(plan as *mut pg_sys::IndexOnlyScan)).indextlist,
+            NodeTag::T_ForeignScan => (*(plan as *mut pg_sys::ForeignScan)).fdw_scan_tlist,
+            NodeTag::T_CustomScan => (*(plan as *mut pg_sys::CustomScan)).custom_scan_tlist,
+            _ => std::ptr::null_mut(),
         }
     }
 }

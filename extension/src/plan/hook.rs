@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The planner hooks: which doris tables take part in parallel plans, and custom scans put into finished plans.
-use super::convert::{repeats_input, Converter, Rows, Top};
+use super::convert::{repeats_input, Converter, Top};
 use super::expr::Unbound;
 use super::need::{self, Need, Wish};
 use super::node;
@@ -268,7 +268,7 @@ unsafe fn visit(slot: &mut *mut pg_sys::Plan, stmt: *mut pg_sys::PlannedStmt, wi
         if !matches!(
             (*plan).type_,
             NodeTag::T_Material | NodeTag::T_Hash | NodeTag::T_ModifyTable
-        ) && reads_segments(plan, (*stmt).rtable)
+        ) && reads_segments(plan, stmt)
         {
             if let Some(node) = convert(plan, stmt, wish) {
                 *slot = node.cast();
@@ -294,7 +294,7 @@ unsafe fn convert(
     // SAFETY: a finished plan.
     match unsafe { Converter::new(stmt, &mut params).top(plan, wish) } {
         // SAFETY: as above.
-        Ok(top) => Some(unsafe { make_node(plan, top, wish) }),
+        Ok(top) => Some(unsafe { make_node(plan, stmt, top, wish) }),
         Err(Reason(why)) => {
             pgrx::debug1!("not vectorised: {why}");
             None
@@ -343,7 +343,10 @@ unsafe fn descend(plan: *mut pg_sys::Plan, stmt: *mut pg_sys::PlannedStmt, wish:
 }
 
 /// The inputs of an Append or a MergeAppend; none of other nodes.
-unsafe fn appended(plan: *mut pg_sys::Plan) -> PgList<pg_sys::Plan> {
+///
+/// # Safety
+/// A plan node.
+pub unsafe fn appended(plan: *mut pg_sys::Plan) -> PgList<pg_sys::Plan> {
     // SAFETY: the tag says what a node is.
     unsafe {
         PgList::from_pg(match (*plan).type_ {
@@ -354,35 +357,50 @@ unsafe fn appended(plan: *mut pg_sys::Plan) -> PgList<pg_sys::Plan> {
     }
 }
 
-/// Whether a subtree scans a table that has segments.
+/// Whether a subtree scans a table that has segments, or a CTE that does.
 ///
 /// # Safety
-/// A finished plan or null, and its statement's range table.
-pub unsafe fn reads_segments(plan: *mut pg_sys::Plan, rtable: *mut pg_sys::List) -> bool {
-    // SAFETY: a finished plan.
+/// A plan of the finished statement.
+pub unsafe fn reads_segments(plan: *mut pg_sys::Plan, stmt: *mut pg_sys::PlannedStmt) -> bool {
+    // SAFETY: passed on to the caller; tags are checked before casts.
     unsafe {
         if plan.is_null() {
             return false;
         }
         if (*plan).type_ == NodeTag::T_SeqScan {
             let rti = (*(plan as *mut pg_sys::SeqScan)).scan.scanrelid;
-            return has_segments((*pg_sys::rt_fetch(rti, rtable)).relid);
+            return has_segments((*pg_sys::rt_fetch(rti, (*stmt).rtable)).relid);
+        }
+        if (*plan).type_ == NodeTag::T_CteScan {
+            let plans = PgList::<pg_sys::Plan>::from_pg((*stmt).subplans);
+            let number = (*(plan as *mut pg_sys::CteScan)).ctePlanId as usize;
+            return plans
+                .get_ptr(number - 1)
+                .is_some_and(|plan| reads_segments(plan, stmt));
+        }
+        if node::is_ours(plan) {
+            return reads_segments(node::original(plan.cast()), stmt);
         }
         if (*plan).type_ == NodeTag::T_SubqueryScan {
-            return reads_segments((*(plan as *mut pg_sys::SubqueryScan)).subplan, rtable);
+            return reads_segments((*(plan as *mut pg_sys::SubqueryScan)).subplan, stmt);
         }
         if appended(plan)
             .iter_ptr()
-            .any(|child| reads_segments(child, rtable))
+            .any(|child| reads_segments(child, stmt))
         {
             return true;
         }
-        reads_segments((*plan).lefttree, rtable) || reads_segments((*plan).righttree, rtable)
+        reads_segments((*plan).lefttree, stmt) || reads_segments((*plan).righttree, stmt)
     }
 }
 
 /// Builds the custom scan that stands for a subtree.
-unsafe fn make_node(plan: *mut pg_sys::Plan, top: Top, wish: &Wish) -> *mut pg_sys::CustomScan {
+unsafe fn make_node(
+    plan: *mut pg_sys::Plan,
+    stmt: *mut pg_sys::PlannedStmt,
+    top: Top,
+    wish: &Wish,
+) -> *mut pg_sys::CustomScan {
     // SAFETY: a finished plan; the new node shares its lists.
     unsafe {
         let scan =
@@ -438,17 +456,22 @@ unsafe fn make_node(plan: *mut pg_sys::Plan, top: Top, wish: &Wish) -> *mut pg_s
         private.push(plan);
         private.push(wish.encode().cast());
         (*scan).custom_private = private.into_pg();
+        let mut feeding = PgList::<pg_sys::Plan>::new();
         for source in &top.sources {
-            match source.rows {
-                Rows::Table(rti) => {
+            match source.fed {
+                None => {
                     (*scan).custom_relids =
-                        pg_sys::bms_add_member((*scan).custom_relids, rti as i32);
+                        pg_sys::bms_add_member((*scan).custom_relids, source.rti as i32);
                 }
-                Rows::Plan(plan) => {
-                    (*scan).custom_plans = pg_sys::lappend((*scan).custom_plans, plan.cast());
+                Some(plan) => {
+                    let mut plan = plan;
+                    let all = Wish::default();
+                    visit(&mut plan, stmt, &all);
+                    feeding.push(plan);
                 }
             }
         }
+        (*scan).custom_plans = feeding.into_pg();
         (*scan).methods = &node::SCAN_METHODS.0;
         scan
     }

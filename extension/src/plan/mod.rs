@@ -3,10 +3,10 @@
 //! custom scan node.
 //!
 //! `decorrelate` turns correlated subqueries into joins before planning; `hook` walks finished plans and puts in the
-//! nodes; `need` says what their parents use of them and `resort` sorts groups that PostgreSQL wants in an order of
-//! its own; `convert` turns a plan subtree into an engine plan; `columns` leaves out unused columns; `expr` and `types` convert expressions; `source` feeds the engine with segments and heap rows; `spill` gives it
-//! temporary files; `node` is
-//! the custom scan's execution; `feed` gives it the rows of plans that PostgreSQL runs; `explain` shows it.
+//! nodes; `need` says what their parents use of them, `order` whether the order of their rows may matter, and `resort` sorts groups that PostgreSQL wants in an order of
+//! its own; `convert` turns a plan subtree into an engine plan; `columns` leaves out unused columns; `expr` and `types` convert expressions; `source` feeds the engine with segments and heap rows, `feed` with the rows of other subplans; `spill` gives it
+//! temporary files, `threads` workers, and `pool` a share of the server's; `node` is
+//! the custom scan's execution; `explain` shows it.
 
 pub mod columns;
 pub mod convert;
@@ -17,7 +17,9 @@ pub mod feed;
 pub mod hook;
 pub mod need;
 pub mod node;
+pub mod order;
 pub mod output;
+pub mod pool;
 pub mod prune;
 pub mod resort;
 pub mod scope;

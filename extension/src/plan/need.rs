@@ -67,6 +67,10 @@ pub unsafe fn of_children(plan: *mut pg_sys::Plan, need: &Need) -> (Need, Need) 
         for target in PgList::<pg_sys::TargetEntry>::from_pg((*plan).targetlist).iter_ptr() {
             if own.uses((*target).resno) {
                 used.take((*target).expr.cast());
+                if hands_on(plan) {
+                    // A constant of its targetlist stands for the child's column all the same.
+                    used.outer.insert((*target).resno);
+                }
             }
         }
         used.take((*plan).qual.cast());
@@ -117,6 +121,16 @@ pub unsafe fn of_children(plan: *mut pg_sys::Plan, need: &Need) -> (Need, Need) 
             false => (Some(used.outer), Some(used.inner)),
         }
     }
+}
+
+/// Whether a node hands on its child's rows as they are, and computes nothing.
+unsafe fn hands_on(plan: *mut pg_sys::Plan) -> bool {
+    // SAFETY: the tag says what the node is.
+    let tag = unsafe { (*plan).type_ };
+    matches!(
+        tag,
+        NodeTag::T_Material | NodeTag::T_Limit | NodeTag::T_Hash | NodeTag::T_Sort
+    )
 }
 
 /// Columns of the children that expressions refer to.

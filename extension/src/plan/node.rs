@@ -4,24 +4,32 @@
 //! The original subtree stays in the node's private part. It is converted again when the node first runs,
 //! with the values of the parameters at hand; should the engine meet something it cannot do exactly before it
 //! has handed out a row, the original runs instead.
-use super::convert::{Converter, Rows, Top};
+use super::convert::{Converter, Top};
 use super::expr::Params;
-use super::feed::{self, FeedSource};
+use super::feed::PlanSource;
 use super::need::Wish;
 use super::output::Output;
 use super::source::{Counters, TableSource};
 use super::spill::TempFiles;
-use super::{no, threads, types, Converted};
+use super::{no, pool, threads, types, Converted};
 use crate::options::settings;
 use crate::pg::{compat, raw};
+use doris_engine::batch::Batch;
 use doris_engine::error::Error;
 use doris_engine::exec::{Executor, Options};
 use doris_engine::expr::Expr;
+use doris_engine::gather::memory_bytes;
 use doris_engine::memory::MemoryBudget;
-use doris_engine::plan::Node;
+use doris_engine::plan::{Node, Op};
 use doris_engine::source::MorselSource;
+use doris_engine::types::DataType;
 use pgrx::{pg_guard, pg_sys, PgList, PgMemoryContexts};
+use std::collections::VecDeque;
 use std::rc::Rc;
+use std::sync::Arc;
+
+/// Output that is kept back until it is known that the engine can finish.
+const AHEAD_BYTES: usize = 16 << 20;
 
 /// Name of the node in plans.
 pub const NAME: &std::ffi::CStr = c"DorisVectorized";
@@ -62,6 +70,10 @@ pub struct State {
     run: *mut Option<Run>,
     /// The original plan's state, when it runs instead of the engine.
     original: *mut pg_sys::PlanState,
+    /// It has run before.
+    again: bool,
+    /// Memory for what its subplans' rows leave behind.
+    scratch: pg_sys::MemoryContext,
 }
 
 /// A running engine plan.
@@ -70,6 +82,13 @@ pub struct Run {
     output: Output,
     spill: TempFiles,
     started: bool,
+    /// Threads that it may use, and the most that it got.
+    threads: usize,
+    pub threads_used: usize,
+    /// What its operators have reserved.
+    pub budget: Arc<MemoryBudget>,
+    /// Batches that came before the first row was handed out.
+    ahead: VecDeque<Batch>,
     /// The plan, for EXPLAIN.
     pub plan: Node,
     /// Each source's counters, for EXPLAIN.
@@ -77,6 +96,15 @@ pub struct Run {
 }
 
 impl Run {
+    /// The next rows, on as many threads as the server has left.
+    fn next_batch(&mut self) -> Result<Option<Batch>, Error> {
+        let workers = pool::Workers::take(self.threads - 1);
+        let threads = 1 + workers.count();
+        self.threads_used = self.threads_used.max(threads);
+        self.executor.set_threads(threads);
+        self.executor.next_batch()
+    }
+
     /// The engine's counters of a plan node.
     pub fn node(&self, id: u32) -> &doris_engine::exec::NodeCounters {
         self.executor.counters(id)
@@ -154,15 +182,38 @@ unsafe extern "C-unwind" fn create_state(_scan: *mut pg_sys::CustomScan) -> *mut
 #[pg_guard]
 unsafe extern "C-unwind" fn begin(
     node: *mut pg_sys::CustomScanState,
-    _estate: *mut pg_sys::EState,
+    estate: *mut pg_sys::EState,
     eflags: i32,
 ) {
     // SAFETY: a state of ours; the box of Rust state is dropped with the query's memory context.
     unsafe {
         let state = node as *mut State;
         (*state).run = PgMemoryContexts::CurrentMemoryContext.leak_and_drop_on_delete(None);
-        feed::begin(node, eflags);
+        let scan = (*node).ss.ps.plan as *mut pg_sys::CustomScan;
+        let plans = PgList::<pg_sys::Plan>::from_pg((*scan).custom_plans);
+        if plans.is_empty() {
+            return;
+        }
+        (*state).scratch = pg_sys::AllocSetContextCreateExtended(
+            (*estate).es_query_cxt,
+            c"doris subplans".as_ptr(),
+            pg_sys::ALLOCSET_DEFAULT_MINSIZE as usize,
+            pg_sys::ALLOCSET_DEFAULT_INITSIZE as usize,
+            pg_sys::ALLOCSET_DEFAULT_MAXSIZE as usize,
+        );
+        let only_forward = !(pg_sys::EXEC_FLAG_BACKWARD | pg_sys::EXEC_FLAG_MARK) as i32;
+        let mut states = PgList::<pg_sys::PlanState>::new();
+        for plan in plans.iter_ptr() {
+            states.push(pg_sys::ExecInitNode(plan, estate, eflags & only_forward));
+        }
+        (*node).custom_ps = states.into_pg();
     }
+}
+
+/// The states of the subplans that feed a node.
+unsafe fn subplans(node: *mut pg_sys::CustomScanState) -> PgList<pg_sys::PlanState> {
+    // SAFETY: a state of ours, begun.
+    unsafe { PgList::from_pg((*node).custom_ps) }
 }
 
 #[pg_guard]
@@ -175,7 +226,9 @@ unsafe extern "C-unwind" fn end(node: *mut pg_sys::CustomScanState) {
                 run.spill.report();
             }
         }
-        feed::end(node);
+        for subplan in subplans(node).iter_ptr() {
+            pg_sys::ExecEndNode(subplan);
+        }
         if !(*state).original.is_null() {
             pg_sys::ExecEndNode((*state).original);
         }
@@ -187,8 +240,18 @@ unsafe extern "C-unwind" fn rescan(node: *mut pg_sys::CustomScanState) {
     let state = node as *mut State;
     // SAFETY: a state of ours.
     unsafe {
+        (*state).again = true;
         (*(*state).run).take();
-        feed::rescan(node);
+        for subplan in subplans(node).iter_ptr() {
+            let changed = (*state).css.ss.ps.chgParam;
+            if !changed.is_null() {
+                pg_sys::UpdateChangedParamSet(subplan, changed);
+            }
+            // With changed parameters, it starts anew by itself.
+            if (*subplan).chgParam.is_null() {
+                pg_sys::ExecReScan(subplan);
+            }
+        }
         if !(*state).original.is_null() {
             let changed = (*state).css.ss.ps.chgParam;
             if !changed.is_null() {
@@ -232,9 +295,8 @@ unsafe fn first_batch(state: *mut State) {
         let Some(run) = (*(*state).run).as_mut() else {
             return;
         };
-        match run.executor.next_batch() {
-            Ok(Some(batch)) => run.output.set(batch),
-            Ok(None) => {}
+        match look_ahead(run, !(*state).again) {
+            Ok(()) => {}
             // PostgreSQL's plan can spill where the engine cannot.
             Err(error) if error.needs_postgres() || matches!(error, Error::OutOfMemory) => {
                 (*(*state).run).take();
@@ -244,6 +306,45 @@ unsafe fn first_batch(state: *mut State) {
             Err(error) => report(error),
         }
         run.started = true;
+    }
+}
+
+/// Gets the first batch, and where a later row might need PostgreSQL's plan, as many as are reasonable.
+/// A subplan that runs again and again may be asked for a single row each time.
+fn look_ahead(run: &mut Run, first_time: bool) -> Result<(), Error> {
+    let wanted = match first_time && needs_care(&run.plan) {
+        true => AHEAD_BYTES,
+        false => 0,
+    };
+    let mut bytes = 0;
+    while let Some(batch) = run.next_batch()? {
+        bytes += batch.columns.iter().map(|c| memory_bytes(c)).sum::<usize>();
+        run.ahead.push_back(batch);
+        if bytes >= wanted {
+            break;
+        }
+    }
+    if let Some(batch) = run.ahead.pop_front() {
+        run.output.set(batch);
+    }
+    Ok(())
+}
+
+/// Whether rows that stream out might meet what the engine cannot do. Blocking operators meet it before their first row.
+fn needs_care(node: &Node) -> bool {
+    let numeric = |t: &DataType| matches!(t, DataType::Numeric { .. });
+    match &node.op {
+        Op::Scan(scan) => {
+            node.types.iter().any(numeric) || scan.filters.iter().any(Expr::can_raise)
+        }
+        Op::Filter { input, predicate } => predicate.can_raise() || needs_care(input),
+        Op::Project { input, exprs } => exprs.iter().any(Expr::can_raise) || needs_care(input),
+        Op::Join(join) => {
+            join.residual.as_ref().is_some_and(Expr::can_raise) || needs_care(&join.probe)
+        }
+        Op::UnionAll { inputs } => inputs.iter().any(needs_care),
+        Op::Limit { input, .. } => needs_care(input),
+        _ => false,
     }
 }
 
@@ -261,7 +362,11 @@ unsafe extern "C-unwind" fn next(scan: *mut pg_sys::ScanState) -> *mut pg_sys::T
         let previous = pg_sys::MemoryContextSwitchTo(context);
         let mut found = run.output.next(slot);
         while !found {
-            match run.executor.next_batch() {
+            let batch = match run.ahead.pop_front() {
+                Some(batch) => Ok(Some(batch)),
+                None => run.next_batch(),
+            };
+            match batch {
                 Ok(Some(batch)) => run.output.set(batch),
                 Ok(None) => break,
                 Err(error) => report(error),
@@ -349,9 +454,16 @@ unsafe fn same_shape(scan: *mut pg_sys::CustomScan, top: &Top) -> bool {
     // SAFETY: a plan node of ours.
     unsafe {
         let planned = PgList::<pg_sys::TargetEntry>::from_pg((*scan).custom_scan_tlist);
-        planned.len() == top.scope.items.len()
+        let subplans = PgList::<pg_sys::Plan>::from_pg((*scan).custom_plans);
+        let fed: Vec<_> = top.sources.iter().filter_map(|source| source.fed).collect();
+        let same_subplans = subplans.len() == fed.len()
+            && subplans
+                .iter_ptr()
+                .zip(fed)
+                .all(|(a, b)| (*a).plan_node_id == (*b).plan_node_id);
+        same_subplans
+            && planned.len() == top.scope.items.len()
             && PgList::<pg_sys::Node>::from_pg((*scan).scan.plan.qual).len() == top.quals.len()
-            && same_feeds(scan, top)
             && planned
                 .iter_ptr()
                 .zip(&top.scope.items)
@@ -359,57 +471,50 @@ unsafe fn same_shape(scan: *mut pg_sys::CustomScan, top: &Top) -> bool {
     }
 }
 
-/// Whether a conversion takes its rows from the plans that the node has as children, in this order.
-unsafe fn same_feeds(scan: *mut pg_sys::CustomScan, top: &Top) -> bool {
-    let fed = top.sources.iter().filter_map(|source| match source.rows {
-        Rows::Plan(plan) => Some(plan),
-        Rows::Table(_) => None,
-    });
-    // SAFETY: plans of the query. A plan and its copy have the same number.
-    unsafe {
-        let planned = PgList::<pg_sys::Plan>::from_pg((*scan).custom_plans);
-        let numbers = planned.iter_ptr().map(|plan| (*plan).plan_node_id);
-        numbers.eq(fed.map(|plan| (*plan).plan_node_id))
-    }
-}
-
 unsafe fn make_run(state: *mut State, top: Top) -> doris_engine::error::Result<Run> {
-    // SAFETY: the sources' tables are in the query's range table and locked; its plans are the node's children.
+    // SAFETY: the sources' tables are in the query's range table and locked; subplans live as long as the state.
     unsafe {
         let estate = (*state).css.ss.ps.state;
+        let subplans = subplans(&raw mut (*state).css);
+        let mut subplans = subplans.iter_ptr();
         let mut counters = Vec::new();
         let mut sources: Vec<Box<dyn MorselSource>> = Vec::new();
-        let mut children = feed::children(&raw mut (*state).css).into_iter();
         let streamed = super::columns::streamed(&top.node);
         for (number, source) in top.sources.iter().enumerate() {
+            if let Some(plan) = source.fed {
+                let counter = Rc::new(Counters::default());
+                let subplan = subplans.next().expect("a subplan for each source");
+                let scratch = (*state).scratch;
+                let fed = PlanSource::new(
+                    (subplan, plan),
+                    &source.attributes,
+                    scratch,
+                    counter.clone(),
+                );
+                sources.push(Box::new(fed));
+                counters.push(counter);
+                continue;
+            }
+            let rel = compat::range_table_relation(estate, source.rti);
+            raw::predicate_lock_relation(rel, (*estate).es_snapshot);
             let counter = Rc::new(Counters::default());
             counters.push(counter.clone());
-            match source.rows {
-                Rows::Table(rti) => {
-                    let rel = compat::range_table_relation(estate, rti);
-                    raw::predicate_lock_relation(rel, (*estate).es_snapshot);
-                    let snapshot = (*estate).es_snapshot;
-                    let mut table = TableSource::new(rel, snapshot, source, counter);
-                    if streamed.contains(&number) {
-                        table.settle()?;
-                    }
-                    sources.push(Box::new(table));
-                }
-                Rows::Plan(plan) => {
-                    let child = children.next().expect("a child for each plan that feeds");
-                    let attrs = feed::attrs(plan, &source.attributes);
-                    let context = (*estate).es_query_cxt;
-                    sources.push(Box::new(FeedSource::new(child, context, attrs, counter)));
-                }
+            let mut table = TableSource::new(rel, (*estate).es_snapshot, source, counter);
+            if streamed.contains(&number) {
+                table.settle()?;
             }
+            sources.push(Box::new(table));
         }
         let threads = settings::threads();
         let spill = TempFiles::new();
         threads::keep_freed_memory();
+        let budget = MemoryBudget::with_parent(settings::work_mem_bytes(), pool::memory());
         let options = Options {
             threads,
+            batch_rows: settings::batch_rows(),
             pool: threads::pool(threads - 1),
-            budget: MemoryBudget::new(settings::work_mem_bytes()),
+            budget: budget.clone(),
+            stop: Some(threads::cancelled),
             spill: Some(Box::new(spill.clone())),
             on_idle: Some(Box::new(|| match threads::interrupted() {
                 true => Err(Error::Cancelled),
@@ -424,6 +529,10 @@ unsafe fn make_run(state: *mut State, top: Top) -> doris_engine::error::Result<R
             executor,
             output,
             started: false,
+            threads,
+            threads_used: 1,
+            budget,
+            ahead: VecDeque::new(),
             plan,
             counters,
             spill,

@@ -45,6 +45,8 @@ pub struct Counters {
     pub blocks_pruned: Cell<u64>,
     /// Row blocks skipped by runtime filters.
     pub blocks_filtered: Cell<u64>,
+    /// Row blocks skipped because all of their rows are deleted.
+    pub blocks_deleted: Cell<u64>,
     /// Rows from the heap.
     pub heap_rows: Cell<u64>,
     /// Deleted rows met in segments.
@@ -289,6 +291,7 @@ impl TableSource {
             let high = open.dead.partition_point(|p| (*p as usize) < first + rows);
             if high - low == rows {
                 // All deleted: loads that replace what earlier ones brought leave such blocks until compaction.
+                add(&self.counters.blocks_deleted, 1);
                 continue;
             }
             add(&self.counters.blocks_read, 1);

@@ -3,6 +3,7 @@
 use pgrx::pg_sys;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use std::cell::RefCell;
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::Arc;
 
 type Pool = RefCell<Option<(usize, Arc<ThreadPool>)>>;
@@ -79,8 +80,25 @@ pub fn keep_freed_memory() {
 #[cfg(not(target_env = "gnu"))]
 pub fn keep_freed_memory() {}
 
-/// Whether somebody wants this backend to stop what it does.
+/// Whether this backend was asked to cancel its query or to end; for any thread.
+pub fn cancelled() -> bool {
+    let set = |flag: *mut pg_sys::sig_atomic_t| {
+        // SAFETY: an aligned flag of the process that lives as long as it does, set by signal handlers.
+        unsafe { AtomicI32::from_ptr(flag).load(Ordering::Relaxed) != 0 }
+    };
+    set(&raw mut pg_sys::QueryCancelPending) || set(&raw mut pg_sys::ProcDiePending)
+}
+
+/// Whether somebody wants this backend to stop what it does. What else is asked of it (a barrier, statistics that are due)
+/// is done at once, and may raise an error.
 pub fn interrupted() -> bool {
     // SAFETY: a flag set by signal handlers; read as volatile.
-    unsafe { std::ptr::read_volatile(&raw const pg_sys::InterruptPending) != 0 }
+    if unsafe { std::ptr::read_volatile(&raw const pg_sys::InterruptPending) } == 0 {
+        return false;
+    }
+    if cancelled() {
+        return true;
+    }
+    pgrx::check_for_interrupts!();
+    false
 }

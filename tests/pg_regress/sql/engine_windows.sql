@@ -59,8 +59,20 @@ SELECT id, sum(b) OVER w, count(*) OVER w, first_value(b) OVER w FROM win_doris 
   WINDOW w AS (ORDER BY id ROWS BETWEEN 2 FOLLOWING AND 3 FOLLOWING) ORDER BY id;
 SELECT id, row_number() OVER (ORDER BY id) FROM win_doris WHERE id < 0;
 
--- What stays with PostgreSQL.
+-- RANGE with offsets: by the values of the order column.
 EXPLAIN (COSTS OFF) SELECT sum(b) OVER (ORDER BY id RANGE BETWEEN 1 PRECEDING AND CURRENT ROW) FROM win_doris;
+SELECT win_differ('SELECT id, sum(n) OVER w, count(*) OVER w, max(b) OVER w, first_value(o) OVER w
+  FROM %s WINDOW w AS (PARTITION BY k ORDER BY o RANGE BETWEEN 1 PRECEDING AND 2 FOLLOWING)');
+SELECT win_differ('SELECT id, sum(o) OVER w, count(*) OVER w, min(f) OVER w
+  FROM %s WINDOW w AS (PARTITION BY k ORDER BY n DESC NULLS FIRST RANGE BETWEEN 2.5 PRECEDING AND 0.125 PRECEDING EXCLUDE TIES)');
+SELECT win_differ('SELECT id, sum(n) OVER w, count(*) OVER w, bool_or(t) OVER w
+  FROM %s WINDOW w AS (PARTITION BY k ORDER BY b RANGE BETWEEN 5000000000 FOLLOWING AND UNBOUNDED FOLLOWING EXCLUDE CURRENT ROW)');
+SELECT win_differ('SELECT id, sum(n) OVER w, count(*) OVER w
+  FROM %s WINDOW w AS (PARTITION BY s ORDER BY d DESC RANGE BETWEEN interval ''3 days'' PRECEDING AND interval ''1 mon'' FOLLOWING)');
+SELECT sum(b) OVER (ORDER BY id RANGE BETWEEN -1 PRECEDING AND CURRENT ROW) FROM win_doris;
+
+-- What stays with PostgreSQL.
+EXPLAIN (COSTS OFF) SELECT sum(b) OVER (ORDER BY f RANGE BETWEEN 1 PRECEDING AND CURRENT ROW) FROM win_doris;
 EXPLAIN (COSTS OFF) SELECT string_agg(s, ',') OVER (ORDER BY id) FROM win_doris;
 
 -- PostgreSQL stops before the row that overflows, and says so where it does not.

@@ -153,7 +153,12 @@ fn plain_accumulator(function: AggregateFunction, t: DataType) -> Result<Box<dyn
         }
         BoolAnd | BoolOr if t == DataType::Bool => bits::bits(function, Physical::Bool)?,
         BitAnd | BitOr | BitXor if integer => bits::bits(function, t.physical())?,
-        PercentileCont(_) | PercentileDisc(_) | Mode => percentile::percentile(function, t)?,
+        PercentileCont(_)
+        | PercentileDisc(_)
+        | Mode
+        | PercentileContDesc(_)
+        | PercentileDiscDesc(_)
+        | ModeDesc => percentile::percentile(function, t)?,
         Min | Max if is_ordered(t) => extreme::extreme(function == Max, t)?,
         Any => Box::new(any::Any::new(t.physical())),
         _ => return Err(Error::not_native(format!("{function:?} of {t}"))),

@@ -276,8 +276,17 @@ impl<K: KeyColumn> MergeTask<K> {
         let grouping = &self.all.grouping;
         let counters = worker.query.node(grouping.id);
         let mut memory = Reservation::new(&worker.query.budget);
-        let (table, states) =
-            counters.timed(|| self.merge_pass(worker, rows, (pass, bits), &mut memory))?;
+        let merged = counters.timed(|| self.merge_pass(worker, rows, (pass, bits), &mut memory));
+        let (table, states) = match merged {
+            // The states are larger than their number says: two passes of half the groups each.
+            Err(Error::OutOfMemory) if bits < PASS_BITS_MAX => {
+                drop(memory);
+                return (0..2).try_for_each(|half| {
+                    self.merge(worker, rows / 2, (pass * 2 + half, bits + 1), emit)
+                });
+            }
+            other => other?,
+        };
         NodeCounters::add(&counters.rows_out, table.len() as u64);
         let batch_rows = worker.query.batch_rows.max(1);
         for from in (0..table.len()).step_by(batch_rows) {

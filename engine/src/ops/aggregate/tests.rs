@@ -367,13 +367,22 @@ fn ordered_sets_match_the_model() {
     for rows in [0, 1, 700, 5000] {
         let table = random_batches(&mut Rng::new(31 + rows as u64), &specs, rows, 300);
         for keys in [vec![], vec![0]] {
-            for fraction in [0.0, 0.1, 0.5, 0.75, 1.0] {
+            let fractions = [0.0, 0.1, 0.5, 0.75, 1.0];
+            for (fraction, falling) in fractions.into_iter().flat_map(|f| [(f, false), (f, true)]) {
                 let disc = PercentileDisc(f64::to_bits(fraction));
                 let cont = PercentileCont(f64::to_bits(fraction));
+                let asked = match falling {
+                    false => [disc, cont, Mode],
+                    true => [
+                        PercentileDiscDesc(f64::to_bits(fraction)),
+                        PercentileContDesc(f64::to_bits(fraction)),
+                        ModeDesc,
+                    ],
+                };
                 let float = Expr::cast(Expr::column(3, DataType::Int2), DataType::Float8).unwrap();
-                let mut calls = vec![call(disc, 1, &specs), call(Mode, 2, &specs)];
+                let mut calls = vec![call(asked[0], 1, &specs), call(asked[2], 2, &specs)];
                 calls.push(AggregateCall {
-                    function: cont,
+                    function: asked[1],
                     argument: Some(float),
                     distinct: false,
                     filter: None,
@@ -384,6 +393,9 @@ fn ordered_sets_match_the_model() {
                     let sorted = |column: usize| {
                         let mut values = integers(&rows, column);
                         values.sort_unstable();
+                        if falling {
+                            values.reverse();
+                        }
                         values.iter().map(|x| *x as f64).collect::<Vec<_>>()
                     };
                     let mut row = key;

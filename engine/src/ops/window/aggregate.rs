@@ -14,6 +14,7 @@ use doris_storage::vector::{Bitmap, Values, Vector};
 use super::frame::{self, Rows};
 use super::section::{Inputs, Partition, Section};
 use crate::error::{Error, OutOfRange, Result};
+use crate::exec::query::Query;
 use crate::gather::{gather_or_null, NO_ROW};
 use crate::ops::aggregate::accumulate::moments::Moments;
 use crate::plan::{AggregateFunction, Exclude, Frame, WindowCall};
@@ -50,9 +51,11 @@ pub fn compute(
     frame: &Frame,
     inputs: &Inputs,
     call: &WindowCall,
+    query: &Query,
 ) -> Result<Vec<Vector>> {
     use AggregateFunction::*;
     let frames = Frames {
+        query,
         section,
         frame,
         seen: inputs.seen.as_ref(),
@@ -91,6 +94,7 @@ fn wrong_layout() -> Error {
 
 /// The frames of a section's rows.
 struct Frames<'s> {
+    query: &'s Query,
     section: &'s Section,
     frame: &'s Frame,
     /// The rows that count; `None`: all.
@@ -105,6 +109,8 @@ impl Frames<'_> {
     fn each(&self, mut take: impl FnMut(&Partition, usize) -> Result<()>) -> Result<()> {
         for partition in &self.section.partitions {
             for row in partition.rows.clone() {
+                // A row's frame may hold many.
+                self.query.check()?;
                 take(partition, row)?;
             }
         }

@@ -81,6 +81,9 @@ impl Ends<'_> {
             (Bound::UnboundedFollowing, _) => all.end,
             (Bound::CurrentRow, FrameUnit::Rows) => self.row,
             (Bound::CurrentRow, _) => self.section.peers(self.row).start,
+            (Bound::Preceding(_) | Bound::Following(_), FrameUnit::Range) => {
+                self.section.range_start(self.row)
+            }
             (Bound::Preceding(n), FrameUnit::Groups) => self.group_before(n).start,
             (Bound::Following(n), FrameUnit::Groups) => self.group_after(n).start,
             (Bound::Preceding(n), _) => self.row.saturating_sub(size(n)).max(all.start),
@@ -96,6 +99,9 @@ impl Ends<'_> {
             (Bound::UnboundedFollowing, _) => all.end,
             (Bound::CurrentRow, FrameUnit::Rows) => self.row + 1,
             (Bound::CurrentRow, _) => self.section.peers(self.row).end,
+            (Bound::Preceding(_) | Bound::Following(_), FrameUnit::Range) => {
+                self.section.range_end(self.row)
+            }
             (Bound::Preceding(n), FrameUnit::Groups) => match self.group().checked_sub(size(n)) {
                 Some(group) if group >= self.partition.groups.start => {
                     self.section.group(group).end

@@ -32,6 +32,13 @@ pub struct Evaluated {
     pub filter: Option<Arc<Vector>>,
 }
 
+/// The evaluated ends of frames by value.
+pub struct RangeValues {
+    pub key: Arc<Vector>,
+    pub start: Option<Arc<Vector>>,
+    pub end: Option<Arc<Vector>>,
+}
+
 /// A batch, looked at.
 pub struct Piece {
     pub batch: Batch,
@@ -39,6 +46,8 @@ pub struct Piece {
     pub calls: Vec<Evaluated>,
     /// By row.
     pub starts: Vec<Start>,
+    /// For RANGE with offsets: the key, and the values at which the frame starts and ends.
+    pub range: Option<RangeValues>,
     first: Keys,
     last: Keys,
 }
@@ -93,8 +102,18 @@ impl Piece {
             .calls
             .iter()
             .map(|call| evaluated(worker, &chunk, call));
+        let value = |expr: &Option<Expr>| expr.as_ref().map(|e| worker.eval(e, &chunk)).transpose();
+        let range = match &window.range {
+            Some(range) => Some(RangeValues {
+                key: worker.eval(&range.key, &chunk)?,
+                start: value(&range.start)?,
+                end: value(&range.end)?,
+            }),
+            None => None,
+        };
         Ok(Self {
             starts,
+            range,
             first: keys(0),
             last: keys(rows - 1),
             calls: calls.collect::<Result<_>>()?,
@@ -108,7 +127,11 @@ impl Piece {
             let found = [&call.argument, &call.default, &call.filter];
             found.into_iter().flatten()
         });
-        vectors.map(|v| memory_bytes(v)).sum::<usize>() + self.starts.len()
+        let range = self.range.iter().flat_map(|range| {
+            let found = [Some(&range.key), range.start.as_ref(), range.end.as_ref()];
+            found.into_iter().flatten()
+        });
+        vectors.chain(range).map(|v| memory_bytes(v)).sum::<usize>() + self.starts.len()
     }
 }
 

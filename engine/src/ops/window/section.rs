@@ -7,9 +7,10 @@ use std::sync::Arc;
 use doris_storage::vector::{Bitmap, Values, Vector};
 
 use super::piece::{Evaluated, Piece, Start};
+use super::range::{self, Ends};
 use crate::error::{Error, Result};
 use crate::gather::{concat, slice};
-use crate::plan::WindowCall;
+use crate::plan::{RangeOffsets, WindowCall};
 
 /// Rows of a piece.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,11 +73,13 @@ pub struct Section {
     /// The first row of each group, and the number of rows.
     group_starts: Vec<u32>,
     group_of: Vec<u32>,
+    /// For RANGE with offsets.
+    range: Ends,
 }
 
 impl Section {
     /// The section of these slices.
-    pub fn new(pieces: &[Piece], slices: &[Slice]) -> Result<Self> {
+    pub fn new(pieces: &[Piece], slices: &[Slice], range: Option<&RangeOffsets>) -> Result<Self> {
         let rows: usize = slices.iter().map(|slice| slice.rows.len()).sum();
         if rows >= u32::MAX as usize {
             return Err(Error::OutOfMemory);
@@ -89,6 +92,7 @@ impl Section {
             partitions: Vec::new(),
             group_starts: Vec::new(),
             group_of: Vec::with_capacity(rows),
+            range: Ends::default(),
         };
         for row in 0..rows {
             let start = starts.next().copied().unwrap_or(Start::Nothing);
@@ -109,7 +113,20 @@ impl Section {
             }
         }
         section.group_starts.push(rows as u32);
+        if let Some(range) = range {
+            section.range = range::ends(pieces, slices, &section.partitions, range)?;
+        }
         Ok(section)
+    }
+
+    /// The first row of a row's frame by values.
+    pub fn range_start(&self, row: usize) -> usize {
+        self.range.start[row] as usize
+    }
+
+    /// The row behind the last of a row's frame by values.
+    pub fn range_end(&self, row: usize) -> usize {
+        self.range.end[row] as usize
     }
 
     /// The group of a row, counted within the section.

@@ -7,11 +7,11 @@ use doris_storage::vector::{Values, Vector};
 use crate::batch::Batch;
 use crate::error::Error;
 use crate::exec::{Executor, Options};
-use crate::expr::Expr;
+use crate::expr::{ArithOp, Expr};
 use crate::memory::MemoryBudget;
 use crate::plan::{
-    AggregateFunction, Bound, Exclude, Frame, FrameUnit, Node, SortKey, Window, WindowCall,
-    WindowFunction,
+    AggregateFunction, Bound, Exclude, Frame, FrameUnit, Node, RangeOffsets, SortKey, Window,
+    WindowCall, WindowFunction,
 };
 use crate::source::MemorySource;
 use crate::testing::{canonical, random_batches, rows_of, run, ways, Rng, Row};
@@ -93,10 +93,32 @@ fn plan(frame: Frame, calls: Vec<WindowCall>) -> Node {
         partition: vec![column(PARTITION)],
         order: vec![column(ORDER)],
         frame,
+        range: range_of(&frame),
         calls,
     };
     super::check(&window).unwrap();
     Node::window(2, window)
+}
+
+/// The ends of a frame of RANGE with offsets.
+fn range_of(frame: &Frame) -> Option<RangeOffsets> {
+    let key = || Expr::to_numeric(column(ORDER)).unwrap();
+    let limit = |bound| {
+        let (op, n) = match bound {
+            Bound::Preceding(n) => (ArithOp::Sub, n),
+            Bound::Following(n) => (ArithOp::Add, n),
+            _ => return None,
+        };
+        let offset = Expr::numeric(n.into(), 0).unwrap();
+        Some(Expr::arith_checked(op, key(), offset).unwrap())
+    };
+    (frame.unit == FrameUnit::Range).then(|| RangeOffsets {
+        key: key(),
+        start: limit(frame.start),
+        end: limit(frame.end),
+        descending: false,
+        nulls_first: false,
+    })
 }
 
 fn number(cell: &Option<Scalar>) -> Option<i128> {
@@ -109,17 +131,34 @@ fn frame_of(frame: &Frame, rows: &[Row], groups: &[i64], i: usize) -> Vec<usize>
         FrameUnit::Rows => j as i64,
         FrameUnit::Range | FrameUnit::Groups => groups[j],
     };
-    let after = |bound: Bound, distance: i64| match bound {
-        Bound::UnboundedPreceding => Ordering::Greater,
-        Bound::Preceding(n) => distance.cmp(&-(n as i64)),
-        Bound::CurrentRow => distance.cmp(&0),
-        Bound::Following(n) => distance.cmp(&(n as i64)),
-        Bound::UnboundedFollowing => Ordering::Less,
+    let by_value = frame.unit == FrameUnit::Range;
+    // By offsets, NULLs are as far from each other as anyone asks, and come last.
+    let difference = |j: usize| match (number(&rows[j][ORDER]), number(&rows[i][ORDER])) {
+        (Some(a), Some(b)) => Some(a - b),
+        (None, None) => None,
+        (None, Some(_)) => Some(i128::MAX),
+        (Some(_), None) => Some(i128::MIN),
+    };
+    let after = |bound: Bound, j: usize| {
+        let distance = match bound {
+            Bound::Preceding(_) | Bound::Following(_) if by_value => difference(j),
+            _ => Some(i128::from(place(j) - place(i))),
+        };
+        let Some(distance) = distance else {
+            return Ordering::Equal;
+        };
+        match bound {
+            Bound::UnboundedPreceding => Ordering::Greater,
+            Bound::Preceding(n) => distance.cmp(&-i128::from(n)),
+            Bound::CurrentRow => distance.cmp(&0),
+            Bound::Following(n) => distance.cmp(&n.into()),
+            Bound::UnboundedFollowing => Ordering::Less,
+        }
     };
     let inside = |&j: &usize| {
         rows[j][PARTITION] == rows[i][PARTITION]
-            && after(frame.start, place(j) - place(i)) != Ordering::Less
-            && after(frame.end, place(j) - place(i)) != Ordering::Greater
+            && after(frame.start, j) != Ordering::Less
+            && after(frame.end, j) != Ordering::Greater
             && match frame.exclude {
                 Exclude::Nothing => true,
                 Exclude::CurrentRow => j != i,
@@ -311,10 +350,6 @@ fn frames_hold_the_rows_of_their_definition() {
     let mut seed = 0;
     for unit in [FrameUnit::Rows, FrameUnit::Groups, FrameUnit::Range] {
         for (start, end) in bounds {
-            let counted = |b| matches!(b, Preceding(_) | Following(_));
-            if unit == FrameUnit::Range && (counted(start) || counted(end)) {
-                continue;
-            }
             for exclude in [
                 Exclude::Nothing,
                 Exclude::CurrentRow,
@@ -492,6 +527,7 @@ fn what_is_not_computed_here_is_said() {
             partition: vec![],
             order: vec![],
             frame: Frame::DEFAULT,
+            range: None,
             calls: vec![call],
         };
         assert!(super::check(&window).unwrap_err().needs_postgres());

@@ -200,7 +200,7 @@ impl Converter<'_> {
         unsafe {
             let shown = super::super::hook::flatten(node, input);
             if (*node).type_ == NodeTag::T_Var {
-                let argument = self.translate(input, node)?;
+                let argument = self.carried(input, node)?;
                 let column = Column::Native(at, argument.data_type());
                 let call = AggregateCall {
                     function: AggregateFunction::Any,
@@ -271,6 +271,9 @@ impl Converter<'_> {
             let args = PgList::<pg_sys::TargetEntry>::from_pg((*aggref).args);
             let mut argument = match (args.len(), args.get_ptr(0)) {
                 (0, _) => None,
+                (1, Some(arg)) if name == "count" && !distinct => {
+                    Some(self.carried(input, (*arg).expr.cast())?)
+                }
                 (1, Some(arg)) => Some(self.translate(input, (*arg).expr.cast())?),
                 _ => return no(format!("aggregate {name} of several arguments")),
             };
@@ -294,12 +297,14 @@ impl Converter<'_> {
                 true => None,
                 false => Some(self.translate(input, (*aggref).aggfilter.cast())?),
             };
-            Ok(AggregateCall {
+            let call = AggregateCall {
                 function,
                 argument,
                 distinct,
                 filter,
-            })
+            };
+            doris_engine::ops::aggregate::check(&call)?;
+            Ok(call)
         }
     }
 }

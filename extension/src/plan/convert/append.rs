@@ -14,7 +14,7 @@ impl Converter<'_> {
         // SAFETY: as for `top`.
         unsafe {
             #[cfg(not(feature = "pg18"))]
-            let pruned = !(*append).part_prune_info.is_null();
+            let pruned = pruned_while_running((*append).part_prune_info);
             #[cfg(feature = "pg18")]
             let pruned = (*append).part_prune_index >= 0;
             if pruned {
@@ -116,6 +116,23 @@ impl Converter<'_> {
                 scope: Scope { items },
             })
         }
+    }
+}
+
+/// Whether partitions are chosen by values that come up while the query runs. By parameters of the statement, all of them
+/// are scanned with these as constants, and zone maps leave out what does not fit. (18 does not let pruned ones be opened.)
+#[cfg(not(feature = "pg18"))]
+unsafe fn pruned_while_running(info: *mut pg_sys::PartitionPruneInfo) -> bool {
+    // SAFETY: null, or the pruning of an Append of a finished plan: a list of lists.
+    unsafe {
+        !info.is_null()
+            && PgList::<pg_sys::List>::from_pg((*info).prune_infos)
+                .iter_ptr()
+                .any(|hierarchy| {
+                    PgList::<pg_sys::PartitionedRelPruneInfo>::from_pg(hierarchy)
+                        .iter_ptr()
+                        .any(|rel| !(*rel).exec_pruning_steps.is_null())
+                })
     }
 }
 

@@ -25,6 +25,7 @@ impl Converter<'_> {
                 partition: keys.collect::<Converted<_>>()?,
                 order: Vec::new(),
                 frame: Frame::DEFAULT,
+                range: None,
                 calls: vec![WindowCall::new(WindowFunction::RowNumber, None)],
                 input: Box::new(input.node),
             };

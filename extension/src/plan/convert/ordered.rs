@@ -20,21 +20,23 @@ impl Converter<'_> {
             let name = function_name((*aggref).aggfnoid);
             let direct = PgList::<pg_sys::Node>::from_pg((*aggref).aggdirectargs);
             let fraction = direct.get_ptr(0).and_then(|node| fraction(node));
-            let function = match (name.as_str(), fraction) {
-                ("mode", _) => AggregateFunction::Mode,
-                ("percentile_cont", Some(bits)) => AggregateFunction::PercentileCont(bits),
-                ("percentile_disc", Some(bits)) => AggregateFunction::PercentileDisc(bits),
-                _ => return no(format!("aggregate {name}")),
-            };
             let args = PgList::<pg_sys::TargetEntry>::from_pg((*aggref).args);
             let order = PgList::<pg_sys::SortGroupClause>::from_pg((*aggref).aggorder);
             let (Some(arg), Some(order), 1) = (args.get_ptr(0), order.get_ptr(0), args.len())
             else {
                 return no(format!("aggregate {name} of several arguments"));
             };
-            if comparison_name((*order).sortop)? != "<" {
-                return no(format!("aggregate {name} in a descending order"));
-            }
+            let falling = comparison_name((*order).sortop)? == ">";
+            use AggregateFunction::*;
+            let function = match (name.as_str(), fraction, falling) {
+                ("mode", _, false) => Mode,
+                ("mode", _, true) => ModeDesc,
+                ("percentile_cont", Some(bits), false) => PercentileCont(bits),
+                ("percentile_cont", Some(bits), true) => PercentileContDesc(bits),
+                ("percentile_disc", Some(bits), false) => PercentileDisc(bits),
+                ("percentile_disc", Some(bits), true) => PercentileDiscDesc(bits),
+                _ => return no(format!("aggregate {name}")),
+            };
             let argument = one_scale(self.translate(input, (*arg).expr.cast())?)?;
             check_groupable(argument.data_type())?;
             let filter = match (*aggref).aggfilter.is_null() {

@@ -87,13 +87,33 @@ pub(super) unsafe fn sort_keys(sort: *mut pg_sys::Sort, input: &Output) -> Conve
             let Some(item) = input.entries.get(at - 1) else {
                 return no("a sort column beyond the input's");
             };
-            let Column::Native(index, data_type) = item.column else {
-                return no("a sort by an average");
+            let (expr, data_type) = match item.column {
+                Column::Native(index, data_type) => (Expr::column(index, data_type), data_type),
+                // Divided as PostgreSQL does, which gives the same order.
+                Column::Average { sum, count, scale } => {
+                    let expr = average(sum, count, scale)?;
+                    let data_type = expr.data_type();
+                    (expr, data_type)
+                }
+                _ => return no("a sort by a value that PostgreSQL finishes"),
             };
-            keys.push(sort_key(sort, i, index, data_type)?);
+            keys.push(SortKey {
+                expr,
+                ..sort_key(sort, i, 0, data_type)?
+            });
         }
         Ok(keys)
     }
+}
+
+/// The quotient of an average's two columns.
+pub(super) fn average(sum: usize, count: usize, scale: u16) -> Converted<Expr> {
+    let wide = DataType::Numeric {
+        precision: 38,
+        scale: scale as i16,
+    };
+    let count = Expr::column(count, DataType::Int8);
+    Ok(Expr::average(Expr::column(sum, wide), count)?)
 }
 
 /// Key `i` of a Sort, as one over an engine column.

@@ -4,13 +4,13 @@ use super::super::scope::{Column, Item, Scope};
 use super::super::{no, Converted};
 use super::sort::sort_key;
 use super::{check_groupable, renamed, Converter, Core, Output};
-use doris_engine::expr::Expr;
+use doris_engine::expr::{ArithOp, Expr, ExprKind};
 use doris_engine::ops::window::check;
 use doris_engine::plan::{
-    AggregateFunction, Bound, Exclude, Frame, FrameUnit, Node, SortKey, Window, WindowCall,
-    WindowFunction,
+    AggregateFunction, Bound, Exclude, Frame, FrameUnit, Node, RangeOffsets, SortKey, Window,
+    WindowCall, WindowFunction,
 };
-use doris_engine::types::{Collation, DataType};
+use doris_engine::types::{Collation, DataType, Scalar};
 use pgrx::pg_sys::{self, NodeTag};
 use pgrx::PgList;
 
@@ -33,6 +33,7 @@ impl Converter<'_> {
             let partition = keys(&input.scope, (*agg).partNumCols, (*agg).partColIdx)?;
             let order = keys(&input.scope, (*agg).ordNumCols, (*agg).ordColIdx)?;
             let frame = frame(agg)?;
+            let range = self.range_offsets(agg, &order, &frame)?;
             let mut items = input.scope.items.clone();
             let mut at = input.node.types.len();
             let mut calls = Vec::new();
@@ -58,6 +59,7 @@ impl Converter<'_> {
                 partition,
                 order,
                 frame,
+                range,
                 calls,
             };
             check(&window)?;
@@ -66,6 +68,104 @@ impl Converter<'_> {
                 scope: Scope { items },
             };
             self.run_condition(agg, core)
+        }
+    }
+
+    /// The ends of a frame of RANGE with offsets, as PostgreSQL's `in_range` functions find them.
+    unsafe fn range_offsets(
+        &mut self,
+        agg: *mut pg_sys::WindowAgg,
+        order: &[Expr],
+        frame: &Frame,
+    ) -> Converted<Option<RangeOffsets>> {
+        let counted = |bound| matches!(bound, Bound::Preceding(_) | Bound::Following(_));
+        if frame.unit != FrameUnit::Range || !(counted(frame.start) || counted(frame.end)) {
+            return Ok(None);
+        }
+        let [key] = order else {
+            return no("RANGE with an offset over several columns");
+        };
+        // SAFETY: as for `top`; a WindowAgg's offsets are expressions or null.
+        unsafe {
+            let descending = !(*agg).inRangeAsc;
+            let mut limit = |bound, node: *mut pg_sys::Node| match bound {
+                Bound::Preceding(_) => self.range_limit(key, node, !descending).map(Some),
+                Bound::Following(_) => self.range_limit(key, node, descending).map(Some),
+                _ => Ok(None),
+            };
+            let start = limit(frame.start, (*agg).startOffset)?;
+            let end = limit(frame.end, (*agg).endOffset)?;
+            let Some(key) = start.iter().chain(&end).map(|(key, _)| key.clone()).next() else {
+                return Ok(None);
+            };
+            let (start, end) = (start.map(|(_, limit)| limit), end.map(|(_, limit)| limit));
+            let all = [Some(&key), start.as_ref(), end.as_ref()];
+            let scale = all.into_iter().flatten().map(scale_of).max().unwrap_or(0);
+            Ok(Some(RangeOffsets {
+                key: at_scale(key, scale)?,
+                start: start.map(|limit| at_scale(limit, scale)).transpose()?,
+                end: end.map(|limit| at_scale(limit, scale)).transpose()?,
+                descending,
+                nulls_first: (*agg).inRangeNullsFirst,
+            }))
+        }
+    }
+
+    /// A key and the same less (or plus) an offset, in a type that holds both.
+    unsafe fn range_limit(
+        &mut self,
+        key: &Expr,
+        offset: *mut pg_sys::Node,
+        minus: bool,
+    ) -> Converted<(Expr, Expr)> {
+        // SAFETY: an expression of a finished plan; the tag is checked before the cast.
+        unsafe {
+            if (*offset).type_ != NodeTag::T_Const {
+                return no("a frame's offset that is not a constant");
+            }
+            let offset = self.translate(&Scope::default(), offset)?;
+            let op = if minus { ArithOp::Sub } else { ArithOp::Add };
+            let value = match offset.kind() {
+                ExprKind::Const(Some(value)) => value.clone(),
+                _ => return no("a frame's offset that is NULL"),
+            };
+            match (key.data_type(), offset.data_type()) {
+                (a, b) if a.is_integer() && b.is_integer() => {
+                    let value = value.as_i128().filter(|value| *value >= 0);
+                    let Some(value) = value else {
+                        return no("a frame's offset that is negative");
+                    };
+                    let key = Expr::to_numeric(key.clone())?;
+                    let limit = Expr::arith_checked(op, key.clone(), Expr::numeric(value, 0)?)?;
+                    Ok((key, limit))
+                }
+                (DataType::Numeric { .. }, DataType::Numeric { .. }) => {
+                    if value.as_i128().is_none_or(|value| value < 0) {
+                        return no("a frame's offset that is negative");
+                    }
+                    let limit = Expr::arith_checked(op, key.clone(), offset)?;
+                    Ok((key.clone(), limit))
+                }
+                (
+                    DataType::Date | DataType::Timestamp | DataType::TimestampTz,
+                    DataType::Interval,
+                ) => {
+                    let Scalar::Bytes(bytes) = &value else {
+                        return no("a frame's offset that is no interval");
+                    };
+                    let negative = |at: usize| bytes.get(at).is_none_or(|byte| byte & 0x80 != 0);
+                    if negative(7) || negative(11) || negative(15) {
+                        return no("a frame's offset that may be negative");
+                    }
+                    let limit = Expr::add_interval(key.clone(), offset, minus, None)?;
+                    let key = match key.data_type() {
+                        DataType::Date => Expr::cast(key.clone(), DataType::Timestamp)?,
+                        _ => key.clone(),
+                    };
+                    Ok((key, limit))
+                }
+                (key, _) => no(format!("RANGE with an offset over {key}")),
+            }
         }
     }
 
@@ -161,6 +261,13 @@ impl Converter<'_> {
                 true => None,
                 false => Some(self.translate(input, (*function).aggfilter.cast())?),
             };
+            // Rows that the filter leaves out are not computed: they might fail.
+            let argument = match (argument, &filter) {
+                (Some(argument), Some(filter)) => {
+                    Some(Expr::case(vec![(filter.clone(), argument)], None)?)
+                }
+                (argument, _) => argument,
+            };
             Ok(WindowCall {
                 function: kind,
                 argument,
@@ -173,6 +280,26 @@ impl Converter<'_> {
     unsafe fn one_scale(&mut self, scope: &Scope, node: *mut pg_sys::Node) -> Converted<Expr> {
         // SAFETY: as for `top`.
         unsafe { super::super::expr::one_scale(self.translate(scope, node)?) }
+    }
+}
+
+/// Decimal digits behind the point; none of what is no numeric.
+fn scale_of(expr: &Expr) -> i16 {
+    match expr.data_type() {
+        DataType::Numeric { scale, .. } => scale,
+        _ => 0,
+    }
+}
+
+/// The same values with at least `scale` digits behind the point.
+fn at_scale(expr: Expr, scale: i16) -> Converted<Expr> {
+    match scale_of(&expr) < scale {
+        true => Ok(Expr::arith_checked(
+            ArithOp::Add,
+            expr,
+            Expr::numeric(0, scale)?,
+        )?),
+        false => Ok(expr),
     }
 }
 
@@ -237,9 +364,11 @@ unsafe fn frame(agg: *mut pg_sys::WindowAgg) -> Converted<Frame> {
         () if has(pg_sys::FRAMEOPTION_GROUPS) => FrameUnit::Groups,
         () => FrameUnit::Range,
     };
-    if unit == FrameUnit::Range && !(start.is_null() && end.is_null()) {
-        return no("RANGE with an offset");
-    }
+    let offset = |node| match unit {
+        // See `range_offsets`.
+        FrameUnit::Range => Ok(0),
+        _ => offset(node),
+    };
     let start = match () {
         () if has(pg_sys::FRAMEOPTION_START_UNBOUNDED_PRECEDING) => Bound::UnboundedPreceding,
         () if has(pg_sys::FRAMEOPTION_START_CURRENT_ROW) => Bound::CurrentRow,

@@ -16,6 +16,7 @@ const VALUES_MAX: usize = 1 << 28;
 /// The values of all groups.
 pub struct Percentile {
     function: AggregateFunction,
+    descending: bool,
     layout: Physical,
     groups: Vec<Vec<u64>>,
     values: usize,
@@ -24,6 +25,12 @@ pub struct Percentile {
 /// An accumulator of `function` over values of type `t`, where that is known here.
 pub fn percentile(function: AggregateFunction, t: DataType) -> Result<Box<dyn Accumulator>> {
     let layout = t.physical();
+    let (function, descending) = match function {
+        AggregateFunction::PercentileContDesc(at) => (AggregateFunction::PercentileCont(at), true),
+        AggregateFunction::PercentileDiscDesc(at) => (AggregateFunction::PercentileDisc(at), true),
+        AggregateFunction::ModeDesc => (AggregateFunction::Mode, true),
+        rising => (rising, false),
+    };
     let fits = match function {
         AggregateFunction::PercentileCont(_) => t == DataType::Float8,
         // Equal floats may look different: which one is the most frequent, PostgreSQL's sort decides.
@@ -38,6 +45,7 @@ pub fn percentile(function: AggregateFunction, t: DataType) -> Result<Box<dyn Ac
     }
     Ok(Box::new(Percentile {
         function,
+        descending,
         layout,
         groups: Vec::new(),
         values: 0,
@@ -165,6 +173,9 @@ impl Accumulator for Percentile {
         let picked = |words: &Vec<u64>| {
             let mut words = words.clone();
             words.sort_unstable();
+            if self.descending {
+                words.reverse();
+            }
             match words.is_empty() {
                 true => None,
                 false => Some(self.picked(&words)),

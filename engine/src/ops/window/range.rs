@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Frames of RANGE with offsets: where each row's frame starts and ends, by the values of its key.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use doris_storage::vector::{Values, Vector};
+
+use super::piece::{Piece, RangeValues};
+use super::section::{Partition, Slice};
+use crate::error::{Error, Result};
+use crate::plan::RangeOffsets;
+
+/// By row of a section: the first row whose key is not before the start, and the first whose key is after the end.
+#[derive(Default)]
+pub struct Ends {
+    pub start: Vec<u32>,
+    pub end: Vec<u32>,
+}
+
+/// Values by row of a section; `None` is NULL.
+type Column = Vec<Option<i128>>;
+
+/// The ends of the frames of a section's rows.
+pub fn ends(
+    pieces: &[Piece],
+    slices: &[Slice],
+    partitions: &[Partition],
+    range: &RangeOffsets,
+) -> Result<Ends> {
+    let column = |pick: fn(&RangeValues) -> Option<&Arc<Vector>>| -> Result<Column> {
+        let mut all = Vec::new();
+        for part in slices {
+            let vector = pieces[part.piece].range.as_ref().and_then(pick);
+            if let Some(vector) = vector {
+                append(&mut all, vector, part.rows.clone())?;
+            }
+        }
+        Ok(all)
+    };
+    let keys = column(|values| Some(&values.key))?;
+    let order = Order {
+        keys: &keys,
+        descending: range.descending,
+        nulls_first: range.nulls_first,
+    };
+    let mut ends = Ends::default();
+    if range.start.is_some() {
+        let limits = column(|values| values.start.as_ref())?;
+        ends.start = walk(partitions, keys.len(), |at, row| {
+            order.is_before(at, row, limits[row])
+        });
+    }
+    if range.end.is_some() {
+        let limits = column(|values| values.end.as_ref())?;
+        ends.end = walk(partitions, keys.len(), |at, row| {
+            order.is_within(at, row, limits[row])
+        });
+    }
+    Ok(ends)
+}
+
+/// For each row, the first row of its partition that `passes` does not let by; it never moves backwards.
+fn walk(partitions: &[Partition], rows: usize, passes: impl Fn(usize, usize) -> bool) -> Vec<u32> {
+    let mut found = Vec::with_capacity(rows);
+    for partition in partitions {
+        let mut at = partition.rows.start;
+        for row in partition.rows.clone() {
+            while at < partition.rows.end && passes(at, row) {
+                at += 1;
+            }
+            found.push(at as u32);
+        }
+    }
+    found
+}
+
+/// The order of a window's rows.
+struct Order<'k> {
+    keys: &'k [Option<i128>],
+    descending: bool,
+    nulls_first: bool,
+}
+
+impl Order<'_> {
+    /// Whether row `at` lies before the start `limit` of the frame of `row`.
+    fn is_before(&self, at: usize, row: usize, limit: Option<i128>) -> bool {
+        match (self.keys[at], self.keys[row]) {
+            (Some(key), Some(_)) => match self.descending {
+                true => limit.is_some_and(|limit| key > limit),
+                false => limit.is_some_and(|limit| key < limit),
+            },
+            (key, current) => match self.nulls_first {
+                true => key.is_none() && current.is_some(),
+                false => key.is_some() && current.is_none(),
+            },
+        }
+    }
+
+    /// Whether row `at` does not lie behind the end `limit` of the frame of `row`.
+    fn is_within(&self, at: usize, row: usize, limit: Option<i128>) -> bool {
+        match (self.keys[at], self.keys[row]) {
+            (Some(key), Some(_)) => match self.descending {
+                true => limit.is_some_and(|limit| key >= limit),
+                false => limit.is_some_and(|limit| key <= limit),
+            },
+            (key, current) => match self.nulls_first {
+                true => key.is_none(),
+                false => current.is_none(),
+            },
+        }
+    }
+}
+
+fn append(all: &mut Column, vector: &Vector, rows: Range<usize>) -> Result<()> {
+    all.reserve(rows.len());
+    for row in rows {
+        let value = match &vector.values {
+            _ if vector.is_null(row) => None,
+            Values::I16(v) => Some(v[row].into()),
+            Values::I32(v) => Some(v[row].into()),
+            Values::I64(v) => Some(v[row].into()),
+            Values::I128(v) => Some(v[row]),
+            _ => return Err(Error::internal("a range over values that are no integers")),
+        };
+        all.push(value);
+    }
+    Ok(())
+}
