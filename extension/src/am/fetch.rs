@@ -357,6 +357,68 @@ pub unsafe fn store_row(
     };
 }
 
+/// Whether a new version of a segment row has the values that foreign keys may refer to (the columns of unique indexes,
+/// as heapam has it). Values that are equal but not the same bytes count as different.
+///
+/// # Safety
+/// The slot holds the new version, a row of the relation.
+pub unsafe fn keeps_key(
+    rel: pg_sys::Relation,
+    toast: &Toast,
+    row: RowNumber,
+    slot: *mut pg_sys::TupleTableSlot,
+) -> bool {
+    // SAFETY: the bitmap is a copy; arrays have an element an attribute of the key.
+    unsafe {
+        let kind = pg_sys::IndexAttrBitmapKind::INDEX_ATTR_BITMAP_KEY;
+        let bitmap = pg_sys::RelationGetIndexAttrBitmap(rel, kind);
+        let mut key = attrs::of(rel);
+        key.retain(|attr| {
+            let member = i32::from(attr.number) - pg_sys::FirstLowInvalidHeapAttributeNumber;
+            pg_sys::bms_is_member(member, bitmap)
+        });
+        if key.is_empty() {
+            return true;
+        }
+        let any = &raw mut pg_sys::SnapshotAnyData;
+        let Some(found) = directory::owner(rel, toast, row.0, any) else {
+            return false;
+        };
+        let mut values = vec![pg_sys::Datum::from(0); key.len()];
+        let mut nulls = vec![true; key.len()];
+        let arrays = (values.as_mut_ptr(), nulls.as_mut_ptr());
+        let mut arena = Arena::default();
+        if !read_row(rel, toast, &found, row, &key, &mut arena, arrays) {
+            return false;
+        }
+        pg_sys::slot_getallattrs(slot);
+        key.iter().enumerate().all(|(i, attr)| {
+            let at = usize::from(attr.number) - 1;
+            let (new, null) = (*(*slot).tts_values.add(at), *(*slot).tts_isnull.add(at));
+            null == nulls[i] && (null || same_value(rel, at, values[i], new))
+        })
+    }
+}
+
+/// Whether two values of an attribute are the same bytes.
+unsafe fn same_value(
+    rel: pg_sys::Relation,
+    at: usize,
+    old: pg_sys::Datum,
+    new: pg_sys::Datum,
+) -> bool {
+    // SAFETY: values of the attribute's type; variable lengths are brought to one form first.
+    unsafe {
+        let attribute = compat::attribute((*rel).rd_att, at);
+        let (mut old, mut new) = (old, new);
+        if attribute.attlen == -1 {
+            old = pg_sys::Datum::from(pg_sys::pg_detoast_datum(old.cast_mut_ptr()));
+            new = pg_sys::Datum::from(pg_sys::pg_detoast_datum(new.cast_mut_ptr()));
+        }
+        raw::same_bytes(old, new, attribute.attbyval, attribute.attlen)
+    }
+}
+
 #[pg_guard]
 unsafe extern "C-unwind" fn tuple_fetch_row_version(
     rel: pg_sys::Relation,

@@ -303,9 +303,18 @@ unsafe extern "C-unwind" fn tuple_update(
                 }
             }
         };
-        *lockmode = pg_sys::LockTupleMode::LockTupleExclusive;
         let tid = &mut *otid;
-        let result = update_segment_row(rel, (row, tid), slot, cid, crosscheck, wait, &mut *tmfd);
+        let mode = &mut *lockmode;
+        let result = update_segment_row(
+            rel,
+            (row, tid),
+            slot,
+            cid,
+            crosscheck,
+            wait,
+            mode,
+            &mut *tmfd,
+        );
         *update_indexes = compat::update_indexes(result == TM_Ok);
         result
     }
@@ -313,6 +322,7 @@ unsafe extern "C-unwind" fn tuple_update(
 
 /// Claims the old version, puts the new one into the heap and leads from the one to the other. `tid` is where the
 /// caller believes the old version to be, and becomes where it is.
+#[allow(clippy::too_many_arguments)]
 unsafe fn update_segment_row(
     rel: pg_sys::Relation,
     (mut row, tid): (RowNumber, &mut pg_sys::ItemPointerData),
@@ -320,15 +330,22 @@ unsafe fn update_segment_row(
     cid: pg_sys::CommandId,
     crosscheck: pg_sys::Snapshot,
     wait: bool,
+    mode: &mut pg_sys::LockTupleMode::Type,
     tmfd: &mut pg_sys::TM_FailureData,
 ) -> TM_Result::Type {
     let toast = toast_for_write(rel);
     raw::conflict_in(rel, Some(*tid));
+    *mode = pg_sys::LockTupleMode::LockTupleExclusive;
     if let Some(result) = forbidden(rel, &toast, row, cid) {
         return result;
     }
+    // SAFETY: passed on to the caller.
+    let key_kept = unsafe { super::fetch::keeps_key(rel, &toast, row, slot) };
+    if key_kept {
+        *mode = pg_sys::LockTupleMode::LockTupleNoKeyExclusive;
+    }
     let request = request(cid, wait, pg_sys::XLTW_Oper::XLTW_Update);
-    let claim = match anchors::claim(rel, &toast, &mut row, request, tmfd) {
+    let claim = match anchors::claim_as(rel, &toast, &mut row, request, *mode, tmfd) {
         Ok(claim) => claim,
         Err(result) => return replaced(rel, row.to_tid(), result, tmfd),
     };
@@ -342,7 +359,10 @@ unsafe fn update_segment_row(
         heap_call!(tuple_insert(rel, slot, cid, 0, std::ptr::null_mut()));
         compaction::heap_rows(rel, 1);
         let next = (*slot).tts_tid;
-        let how = Anchor::Updated(block_of(&next), next.ip_posid);
+        let how = match key_kept {
+            true => Anchor::KeyKept(block_of(&next), next.ip_posid),
+            false => Anchor::Updated(block_of(&next), next.ip_posid),
+        };
         anchors::bury(rel, &toast, row, claim, how, cid);
         // The heap has counted an insert.
         pg_sys::pgstat_count_heap_insert(rel, -1);

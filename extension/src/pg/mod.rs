@@ -7,6 +7,7 @@
 
 pub mod compat;
 pub mod heapam;
+pub mod key_share;
 pub mod raw;
 pub mod toast;
 

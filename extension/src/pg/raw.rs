@@ -145,6 +145,24 @@ pub fn guarded<T>(f: impl FnOnce() -> T) -> T {
     unsafe { pg_sys::ffi::pg_guard_ffi_boundary(f) }
 }
 
+extern "C-unwind" {
+    fn datumIsEqual(one: pg_sys::Datum, other: pg_sys::Datum, by_value: bool, length: i32) -> bool;
+}
+
+/// Whether two values of a type are the same bytes.
+///
+/// # Safety
+/// Valid values of the type, not toasted.
+pub unsafe fn same_bytes(
+    one: pg_sys::Datum,
+    other: pg_sys::Datum,
+    by_value: bool,
+    length: i16,
+) -> bool {
+    // SAFETY: passed on to the caller.
+    guarded(|| unsafe { datumIsEqual(one, other, by_value, i32::from(length)) })
+}
+
 /// Whether a snapshot is an MVCC one (`IsMVCCSnapshot`).
 #[inline]
 pub fn is_mvcc(snapshot: pg_sys::Snapshot) -> bool {

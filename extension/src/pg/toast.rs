@@ -528,6 +528,17 @@ impl Version {
         unsafe { pg_sys::MultiXactIdIsRunning(multi, lock_only) }
     }
 
+    /// The other open transactions that have it locked FOR KEY SHARE.
+    pub fn key_sharers(&self) -> Vec<pg_sys::TransactionId> {
+        // SAFETY: pinned by the slot; the content lock keeps its fields together.
+        unsafe {
+            pg_sys::LockBuffer(self.buffer, pg_sys::BUFFER_LOCK_SHARE as i32);
+            let lockers = super::key_share::lockers((*self.tuple).t_data);
+            pg_sys::LockBuffer(self.buffer, pg_sys::BUFFER_LOCK_UNLOCK as i32);
+            lockers
+        }
+    }
+
     /// What became of the transaction that deleted or replaced it; `None` when nobody has.
     pub fn deleter(&self) -> Option<(pg_sys::TransactionId, Fate)> {
         // SAFETY: pinned by the slot.

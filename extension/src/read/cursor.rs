@@ -295,11 +295,11 @@ pub fn missing(desc: pg_sys::TupleDesc, attr: &Attr) -> Option<pg_sys::Datum> {
     (!is_null).then_some(value)
 }
 
-/// Reads all attributes of one row of a segment, whatever a snapshot says of it. Returns false when the row
+/// Reads attributes of one row of a segment, whatever a snapshot says of it. Returns false when the row
 /// cannot be read any more (its writer's memory is gone).
 ///
 /// # Safety
-/// `values` and `nulls` have room for every attribute.
+/// `values` and `nulls` have room for these attributes.
 pub unsafe fn read_row(
     main: pg_sys::Relation,
     toast: &Toast,
@@ -330,7 +330,12 @@ pub unsafe fn read_row(
                 None => missing(unsafe { (*main).rd_att }, attr),
             }
         } else {
-            match builder::value(file, entry.first_row, i, position) {
+            match builder::value(
+                file,
+                entry.first_row,
+                usize::from(attr.number) - 1,
+                position,
+            ) {
                 Some((vector, scale)) => datum(&vector, 0, attr, scale, arena),
                 None => return false,
             }

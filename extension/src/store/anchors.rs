@@ -16,15 +16,16 @@
 //! never held while waiting for a transaction. Rows may also be deleted in bulk ([`super::deletes`]): who is about
 //! to mark a row, or has locked its anchor, looks for that with the gate held.
 //!
-//! An UPDATE that leaves the key alone takes the exclusive lock here, not FOR NO KEY UPDATE: PostgreSQL
-//! cannot carry other transactions' KEY SHARE locks over to the new version in the heap.
+//! An UPDATE that leaves the key alone lets FOR KEY SHARE pass, as in a heap: it claims the row FOR NO KEY UPDATE, and
+//! its new version in the heap gets the KEY SHARE locks of the anchor ([`key_share`]). Who comes while it is open locks
+//! both, the anchor for the case that it rolls back.
 use super::deletes::{self, Deleter};
 use super::entry::Anchor;
 use super::gate::{Gate, Mode};
 use super::tid::RowNumber;
 use super::{directory, followed, keys, known, moves};
 use crate::pg::toast::{self, Fate, Toast, INSERT_FROZEN};
-use crate::pg::{self, compat, heapam, raw};
+use crate::pg::{self, compat, heapam, key_share, raw};
 use pg_sys::TM_Result::{
     self, TM_BeingModified, TM_Deleted, TM_Ok, TM_SelfModified, TM_Updated, TM_WouldBlock,
 };
@@ -102,12 +103,24 @@ pub fn claim(
     request: Request,
     tmfd: &mut pg_sys::TM_FailureData,
 ) -> Result<Claim, TM_Result::Type> {
+    let mode = pg_sys::LockTupleMode::LockTupleExclusive;
+    claim_as(main, toast, row, request, mode, tmfd)
+}
+
+/// As [`claim`], with the row lock that the change needs.
+pub fn claim_as(
+    main: pg_sys::Relation,
+    toast: &Toast,
+    row: &mut RowNumber,
+    request: Request,
+    mode: pg_sys::LockTupleMode::Type,
+    tmfd: &mut pg_sys::TM_FailureData,
+) -> Result<Claim, TM_Result::Type> {
     loop {
         match look(main, toast, *row) {
             State::Gone(deleter, how) => settle(main, *row, request, tmfd, (deleter, how))?,
             _ if follow_move(main, toast, row, request, tmfd)? => {}
             State::Anchored(anchor) => {
-                let mode = pg_sys::LockTupleMode::LockTupleExclusive;
                 if lock_anchor(main, toast, anchor, request, mode, tmfd)? {
                     match since_lock(main, toast, *row) {
                         Since::Nothing => return Ok(Claim::Anchored(anchor)),
@@ -293,6 +306,37 @@ pub fn bury(
                     pg::relation_name(main)
                 );
             }
+            if let Anchor::KeyKept(block, offset) = how {
+                carry_over(main, toast, key, super::tid::tid(block, offset));
+            }
+        }
+    }
+}
+
+/// Gives the next version of a row, which this transaction has just made, the KEY SHARE locks of others: those that the
+/// tombstone got from the anchor. Whoever comes later finds the tombstone.
+fn carry_over(
+    main: pg_sys::Relation,
+    toast: &Toast,
+    (chunk_id, seq): (u32, i32),
+    next: pg_sys::ItemPointerData,
+) {
+    let mut lockers = Vec::new();
+    toast.scan(chunk_id, seq, seq, false, |version| {
+        let mark = Anchor::decode(version.payload());
+        if !matches!(mark, Ok(Anchor::Live)) && version.writer_fate() == Fate::Own {
+            lockers.extend(version.key_sharers());
+        }
+        true
+    });
+    // SAFETY: plain call.
+    let maker = unsafe { pg_sys::GetCurrentTransactionId() };
+    for locker in lockers {
+        if key_share::add(main, next, maker, locker) != key_share::Added::Done {
+            pgrx::error!(
+                "could not keep the row locks of an updated row of \"{}\"",
+                pg::relation_name(main)
+            );
         }
     }
 }
@@ -317,10 +361,23 @@ pub fn lock(
             }
         }
         let result = match state {
+            State::Gone(by, how @ Anchor::KeyKept(block, offset))
+                if by.fate == Fate::InProgress && mode == KEY_SHARE =>
+            {
+                let next = super::tid::tid(block, offset);
+                match lock_beside(main, toast, *row, request, (next, by.xid), tmfd) {
+                    Beside::Locked => Some(TM_Ok),
+                    Beside::Refused(result) => Some(result),
+                    Beside::Again => None,
+                    Beside::Busy => settle(main, *row, request, tmfd, (by, how)).err(),
+                }
+            }
             State::Gone(by, how) => settle(main, *row, request, tmfd, (by, how)).err(),
             State::Anchored(anchor) => {
                 match lock_anchor(main, toast, anchor, request, mode, tmfd) {
                     Ok(true) => match since_lock(main, toast, *row) {
+                        // An update that leaves the key alone may have come in between.
+                        Since::Nothing if mode == KEY_SHARE && is_gone(main, toast, *row) => None,
                         Since::Nothing => Some(TM_Ok),
                         Since::Retired => None,
                         Since::Deleted(by, how) => {
@@ -336,10 +393,7 @@ pub fn lock(
                 let gate = Gate::take(toast, Mode::Single);
                 if matches!(look(main, toast, *row), State::Free) && !is_retired(main, toast, *row)
                 {
-                    let payload = Anchor::Live.encode();
-                    let key = keys::anchor(row.0);
-                    let null = std::ptr::null_mut();
-                    toast.insert(key, &payload, request.cid, INSERT_FROZEN, null);
+                    insert_live(toast, *row, request.cid);
                 }
                 drop(gate);
                 tuple_lock(main, *row, false);
@@ -350,6 +404,78 @@ pub fn lock(
             return result;
         }
     }
+}
+
+const KEY_SHARE: pg_sys::LockTupleMode::Type = pg_sys::LockTupleMode::LockTupleKeyShare;
+
+fn is_gone(main: pg_sys::Relation, toast: &Toast, row: RowNumber) -> bool {
+    matches!(look(main, toast, row), State::Gone(..))
+}
+
+fn insert_live(toast: &Toast, row: RowNumber, cid: pg_sys::CommandId) -> pg_sys::ItemPointerData {
+    let payload = Anchor::Live.encode();
+    let null = std::ptr::null_mut();
+    toast.insert(keys::anchor(row.0), &payload, cid, INSERT_FROZEN, null)
+}
+
+/// What came of locking a row beside an open update of it.
+enum Beside {
+    Locked,
+    /// Something has changed: look again.
+    Again,
+    /// The updater has more in store for it: as with any other change of the row.
+    Busy,
+    Refused(TM_Result::Type),
+}
+
+/// Locks a row FOR KEY SHARE that an open transaction has updated without touching its key: its live anchor, which
+/// counts should that transaction roll back, and the versions that it has made.
+fn lock_beside(
+    main: pg_sys::Relation,
+    toast: &Toast,
+    row: RowNumber,
+    request: Request,
+    (next, maker): (pg_sys::ItemPointerData, pg_sys::TransactionId),
+    tmfd: &mut pg_sys::TM_FailureData,
+) -> Beside {
+    let anchor = live_anchor(toast, row).unwrap_or_else(|| {
+        // There must not be two.
+        tuple_lock(main, row, true);
+        let gate = Gate::take(toast, Mode::Single);
+        let anchor =
+            live_anchor(toast, row).unwrap_or_else(|| insert_live(toast, row, request.cid));
+        drop(gate);
+        tuple_lock(main, row, false);
+        anchor
+    });
+    match lock_anchor(main, toast, anchor, request, KEY_SHARE, tmfd) {
+        Ok(true) => {}
+        Ok(false) => return Beside::Again,
+        Err(result) => return Beside::Refused(result),
+    }
+    // SAFETY: plain call.
+    let locker = unsafe { pg_sys::GetCurrentTransactionId() };
+    match key_share::add(main, next, maker, locker) {
+        key_share::Added::Done => Beside::Locked,
+        key_share::Added::Ended => Beside::Again,
+        key_share::Added::Wait(_) => Beside::Busy,
+    }
+}
+
+/// The live anchor of a row, which may be about to become a tombstone.
+fn live_anchor(toast: &Toast, row: RowNumber) -> Option<pg_sys::ItemPointerData> {
+    let (chunk_id, seq) = keys::anchor(row.0);
+    let mut at = None;
+    toast.scan(chunk_id, seq, seq, false, |version| {
+        let replaced = version
+            .deleter()
+            .is_some_and(|(_, fate)| fate == Fate::Committed);
+        if matches!(Anchor::decode(version.payload()), Ok(Anchor::Live)) && !replaced {
+            at = Some(version.tid());
+        }
+        at.is_none()
+    });
+    at
 }
 
 #[allow(non_upper_case_globals)] // PostgreSQL's names
@@ -463,7 +589,9 @@ pub fn report_busy(main: pg_sys::Relation) -> ! {
 /// The TID of the next version, as `t_ctid` would have it.
 fn successor(row: RowNumber, how: Anchor) -> pg_sys::ItemPointerData {
     match how {
-        Anchor::Updated(block, offset) => super::tid::tid(block, offset),
+        Anchor::Updated(block, offset) | Anchor::KeyKept(block, offset) => {
+            super::tid::tid(block, offset)
+        }
         // The mark of heapam for a row that went to another partition (ItemPointerSetMovedPartitions).
         Anchor::MovedPartition => super::tid::tid(u32::MAX, 0xfffd),
         _ => row.to_tid(),
@@ -590,7 +718,9 @@ pub fn next_version(
     row: RowNumber,
 ) -> Option<pg_sys::ItemPointerData> {
     match look(main, toast, row) {
-        State::Gone(_, how @ Anchor::Updated(..)) => Some(successor(row, how)),
+        State::Gone(_, how @ (Anchor::Updated(..) | Anchor::KeyKept(..))) => {
+            Some(successor(row, how))
+        }
         _ => None,
     }
 }

@@ -164,6 +164,8 @@ pub enum Anchor {
     MovedPartition,
     /// The row was updated; its next version is at this block and offset.
     Updated(u32, u16),
+    /// As before; its key is the same, so that FOR KEY SHARE need not wait.
+    KeyKept(u32, u16),
 }
 
 /// Bytes of an encoded [`Anchor`].
@@ -177,6 +179,7 @@ impl Anchor {
             Anchor::Deleted => (1, 0, 0),
             Anchor::Updated(block, offset) => (2, block, offset),
             Anchor::MovedPartition => (3, 0, 0),
+            Anchor::KeyKept(block, offset) => (4, block, offset),
         };
         let mut out = [0u8; ANCHOR_BYTES];
         out[0] = VERSION;
@@ -191,14 +194,14 @@ impl Anchor {
         if bytes.len() != ANCHOR_BYTES || bytes[0] != VERSION {
             return Err(Corrupt("row anchor"));
         }
+        let block = u32_at(bytes, 4);
+        let offset = u16::from_le_bytes([bytes[2], bytes[3]]);
         match bytes[1] {
             0 => Ok(Anchor::Live),
             1 => Ok(Anchor::Deleted),
-            2 => {
-                let offset = u16::from_le_bytes([bytes[2], bytes[3]]);
-                Ok(Anchor::Updated(u32_at(bytes, 4), offset))
-            }
+            2 => Ok(Anchor::Updated(block, offset)),
             3 => Ok(Anchor::MovedPartition),
+            4 => Ok(Anchor::KeyKept(block, offset)),
             _ => Err(Corrupt("row anchor")),
         }
     }
