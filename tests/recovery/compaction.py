@@ -128,6 +128,34 @@ def standby_reads_the_same_while_the_primary_compacts(options, directory):
 
 
 @scenario
+def a_standby_ends_queries_that_need_index_entries_which_vacuum_removes(options, directory):
+    primary = start(directory, options, "doris.compaction = off\nautovacuum = off")
+    with primary.session() as session:
+        session.query("CREATE TABLE d (id int, v int) USING doris; CREATE INDEX ON d (v); SET doris.rows_to_heap = 0")
+        session.query("INSERT INTO d SELECT g, g FROM generate_series(1, 10000) g")
+    standby = primary.backup(directory / "standby", options.port + 1, "-R", "-X", "stream")
+    standby.configure("hot_standby_feedback = off\nmax_standby_streaming_delay = 100ms")
+    options.clusters.append(standby)
+    standby.start()
+    question = "SELECT count(*) FROM d WHERE v BETWEEN 1 AND 100"
+    with standby.session() as reader:
+        reader.query("BEGIN ISOLATION LEVEL REPEATABLE READ; SET LOCAL enable_seqscan = off; SET LOCAL doris.enable_vectorization = off")
+        check(reader.query(question) == [["100"]], "the standby does not have the rows")
+        primary.query("DELETE FROM d WHERE id <= 5000")
+        primary.query("VACUUM d")
+        target = primary.value("SELECT pg_current_wal_flush_lsn()")
+        until(lambda: standby.value(f"SELECT pg_last_wal_replay_lsn() >= '{target}'") == "t", "the standby catches up")
+        try:
+            rows = reader.query(question)
+        except (Refused, ServerLost):
+            rows = None
+        check(rows is None, f"a query whose index entries are gone found {rows}")
+    check(standby.value("SELECT confl_snapshot FROM pg_stat_database_conflicts WHERE datname = 'postgres'") != "0", "no conflict was counted")
+    check(standby.value(question) == "0", "deleted rows are on the standby")
+    check(not standby.query("SELECT * FROM doris.verify('d')"), "the standby is not sound")
+
+
+@scenario
 def workers_compact_what_was_written_and_make_room(options, directory):
     cluster = start(directory, options, "doris.compaction_naptime = 1\ndoris.compaction_heap_rows = 20000\nmax_worker_processes = 12")
     cluster.query("CREATE DATABASE other")

@@ -223,7 +223,10 @@ unsafe extern "C-unwind" fn end_build(
 }
 
 /// Whether an index is on the key of a keyed table: it holds heap rows only.
-unsafe fn is_of_key(rel: pg_sys::Relation, index: pg_sys::Relation) -> bool {
+///
+/// # Safety
+/// Open relations.
+pub unsafe fn is_of_key(rel: pg_sys::Relation, index: pg_sys::Relation) -> bool {
     let key = crate::options::table::merge_key(rel);
     // SAFETY: open relations.
     !key.is_empty() && unsafe { crate::keys::model::is_key_shaped(rel, index, &key) }

@@ -9,6 +9,7 @@
 
 pub mod analyze;
 pub mod bitmap;
+pub mod clean;
 pub mod cluster;
 pub mod fetch;
 pub mod index;

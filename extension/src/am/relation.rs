@@ -196,6 +196,7 @@ unsafe extern "C-unwind" fn relation_vacuum(
             params.truncate = pg_sys::VacOptValue::VACOPTVALUE_DISABLED;
         }
         heap_call!(relation_vacuum(rel, &mut params, bstrategy));
+        super::clean::indexes(rel, &params, bstrategy);
         if segments > 0 {
             add_segment_rows(rel);
         }

@@ -13,7 +13,7 @@ mod cleanup;
 mod flush;
 mod job;
 mod manual;
-mod merge;
+pub mod merge;
 mod output;
 pub mod pause;
 mod pick;

@@ -32,6 +32,12 @@ fn test_bury(table: PgRelation, first: i64, last: i64) -> Vec<String> {
         .collect()
 }
 
+/// How many entries of segment rows an index has, whoever sees them.
+#[pg_extern(sql = false)]
+fn test_entries(index: PgRelation) -> i64 {
+    super::verify::entries(&index)
+}
+
 fn bury_one(
     rel: pg_sys::Relation,
     toast: &Toast,

@@ -193,6 +193,20 @@ fn check_index(rel: pg_sys::Relation, oid: pg_sys::Oid, problems: &mut Problems)
     unsafe { pg_sys::index_close(index, pg_sys::NoLock as i32) };
 }
 
+/// How many segment rows an index has entries of.
+pub fn entries(index: &PgRelation) -> i64 {
+    let lock = pg_sys::AccessShareLock as i32;
+    // SAFETY: an open index, whose table is opened and closed here.
+    unsafe {
+        let form = (*index.as_ptr()).rd_index;
+        let table = pg_sys::table_open((*form).indrelid, lock);
+        let _heap_only = keys::index_shell::HeapOnly::begin();
+        let count = segment_rows(table, index.as_ptr()).len();
+        pg_sys::table_close(table, lock);
+        count as i64
+    }
+}
+
 /// The numbers of the segment rows that an index has entries of.
 fn segment_rows(rel: pg_sys::Relation, index: pg_sys::Relation) -> HashSet<u64> {
     let mut rows = HashSet::new();

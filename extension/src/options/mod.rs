@@ -12,4 +12,4 @@ pub mod settings;
 pub mod table;
 
 pub use settings::{load_memory_bytes, rows_to_heap};
-pub use table::{bloom_columns, bulk_loads_to_heap, keeps_heap, sort_key};
+pub use table::{bloom_columns, bulk_loads_to_heap, keeps_heap, merge_key, sort_key};

@@ -36,6 +36,46 @@ pub fn file_number(rel: pg_sys::Relation) -> u32 {
     }
 }
 
+/// Logs that what snapshots older than a transaction see is about to be removed: standbys cancel queries with such
+/// snapshots. It is the record by which a btree says that of a page that it uses again; it names no page of interest.
+///
+/// The transaction id has its epoch in the upper half.
+pub fn log_conflict(rel: pg_sys::Relation, xid: u64) {
+    // XLOG_BTREE_REUSE_PAGE of access/nbtxlog.h.
+    const REUSE_PAGE: u8 = 0xd0;
+    // SAFETY: an open relation; XLogInsert copies the bytes.
+    unsafe {
+        if !needs_wal(rel) || pg_sys::wal_level < pg_sys::WalLevel::WAL_LEVEL_REPLICA as i32 {
+            return;
+        }
+        #[cfg(feature = "pg15")]
+        let (space, database) = ((*rel).rd_node.spcNode, (*rel).rd_node.dbNode);
+        #[cfg(not(feature = "pg15"))]
+        let (space, database) = ((*rel).rd_locator.spcOid, (*rel).rd_locator.dbOid);
+        // xl_btree_reuse_page: file, block, transaction id, and from 16 on whether it is a catalogue.
+        let mut record = Vec::with_capacity(25);
+        for word in [space.to_u32(), database.to_u32(), file_number(rel), 0] {
+            record.extend_from_slice(&word.to_ne_bytes());
+        }
+        record.extend_from_slice(&xid.to_ne_bytes());
+        #[cfg(not(feature = "pg15"))]
+        record.push(0);
+        pg_sys::XLogBeginInsert();
+        pg_sys::XLogRegisterData(record.as_mut_ptr().cast(), record.len() as _);
+        pg_sys::XLogInsert(pg_sys::RmgrIds::RM_BTREE_ID as pg_sys::RmgrId, REUSE_PAGE);
+    }
+}
+
+/// Says which table an index that is vacuumed belongs to.
+pub fn set_heap(info: &mut pg_sys::IndexVacuumInfo, rel: pg_sys::Relation) {
+    #[cfg(feature = "pg15")]
+    let _ = (info, rel);
+    #[cfg(not(feature = "pg15"))]
+    {
+        info.heaprel = rel;
+    }
+}
+
 /// Attribute `i` (from 0) of a descriptor.
 ///
 /// # Safety

@@ -489,6 +489,13 @@ impl Version {
         unsafe { (*(*self.tuple).t_data).t_choice.t_heap.t_xmin }
     }
 
+    /// Whether it was written by a transaction that all snapshots see.
+    pub fn frozen(&self) -> bool {
+        // SAFETY: pinned by the slot.
+        let infomask = u32::from(unsafe { (*(*self.tuple).t_data).t_infomask });
+        infomask & pg_sys::HEAP_XMIN_FROZEN == pg_sys::HEAP_XMIN_FROZEN
+    }
+
     /// The command of this transaction that wrote it.
     pub fn cmin(&self) -> pg_sys::CommandId {
         // SAFETY: pinned by the slot; callers ask only for versions written by this transaction.
@@ -497,9 +504,7 @@ impl Version {
 
     /// What became of the transaction that wrote it.
     pub fn writer_fate(&self) -> Fate {
-        // SAFETY: pinned by the slot.
-        let infomask = unsafe { (*(*self.tuple).t_data).t_infomask };
-        if u32::from(infomask) & pg_sys::HEAP_XMIN_FROZEN == pg_sys::HEAP_XMIN_FROZEN {
+        if self.frozen() {
             return Fate::Committed;
         }
         fate(self.raw_xmin())

@@ -9,6 +9,8 @@ pub const DIRECTORY: u32 = 1;
 pub const ALLOCATOR: u32 = 2;
 /// Segments that compaction retired, until their chunks and anchors are deleted; chunk_seq as in the directory.
 pub const RETIRED: u32 = 3;
+/// Which rows have no index entries any more, one tuple, chunk_seq 0.
+pub const CLEANED: u32 = 4;
 const CHUNKS: u32 = 1024;
 const ANCHORS: u32 = 4096;
 const MOVED: u32 = 8192;

@@ -6,6 +6,7 @@
 
 pub mod anchors;
 pub mod chunks;
+pub mod cleaned;
 pub mod deletes;
 pub mod directory;
 pub mod entry;

@@ -24,6 +24,7 @@ use crate::pg::toast::{Toast, INSERT_FROZEN};
 use crate::pg::{self, compat, raw};
 use crate::read::attrs;
 use crate::store::entry::{Entry, State};
+use crate::store::gate::{Gate, Mode};
 use crate::store::tid::RowNumber;
 use crate::store::{chunks, directory, keys, known, segment};
 use doris_storage::key::SortKey;
@@ -286,7 +287,7 @@ impl Builder {
             .into_iter()
             .map(|c| (c.kind(), c.finish()))
             .collect();
-        let specified = specify(rel, &attrs::of(rel), finished);
+        let specified = specify(rel, &attrs::of(rel), finished, !sort_key.is_empty());
         let place = |id: &u16| specified.iter().position(|(spec, _)| spec.id == *id);
         let sort = sort_key.iter().filter_map(place).collect();
         match Encoding::begin(specified, sort) {
@@ -345,6 +346,8 @@ fn register(
         .unwrap_or_else(|| pg::report_corrupt(rel, "no column store"));
     crate::compact::pressure::wait(rel, &toast);
     crate::am::relation::ensure_first_block(rel);
+    // VACUUM takes row numbers of no segment for dead: no number is handed out behind its back.
+    let _gate = Gate::take(&toast, Mode::Single);
     let (first_row, _, capacity) = directory::reserve(rel, &toast, u64::from(rows), 0);
     let entry = Entry {
         first_row,
@@ -689,7 +692,7 @@ pub fn encode_as_is(
     columns: Vec<(Kind, Vector)>,
     sort: SortOrder,
 ) -> (Vec<u8>, u64) {
-    let specified = specify(rel, attrs, columns);
+    let specified = specify(rel, attrs, columns, sort.sorted);
     let encoded = encode_columns(specified).unwrap_or_else(|e| fail(rel, e));
     stream_of(rel, sort, encoded)
 }
@@ -724,13 +727,18 @@ fn encoded_stream(rel: pg_sys::Relation, encoding: &Encoding, unobserved: bool) 
     stream_of(rel, sort_order(&sort_key), encoded)
 }
 
-/// How the columns that are not dropped are stored.
+/// How the columns that are not dropped are stored; `sorted`: by the table's key.
 fn specify(
     rel: pg_sys::Relation,
     attrs: &[attrs::Attr],
     columns: Vec<(Kind, Vector)>,
+    sorted: bool,
 ) -> Vec<(ColumnSpec, Vector)> {
-    let bloom = options::bloom_columns(rel);
+    let mut bloom = options::bloom_columns(rel);
+    if !sorted {
+        // Where the order does not tell which row blocks hold a key.
+        bloom.extend(options::merge_key(rel));
+    }
     let mut specified = Vec::with_capacity(columns.len());
     for (attr, (kind, vector)) in attrs.iter().zip(columns) {
         if attr.dropped {
