@@ -108,20 +108,21 @@ impl Keys {
     /// # Safety
     /// Datums of the key columns' types.
     pub unsafe fn of_row(model: &Model, values: &[(pg_sys::Datum, bool)]) -> Self {
-        let vectors: Vec<(Vector, u16)> = model
-            .columns
-            .iter()
-            .zip(values)
-            .map(|(column, (datum, null))| {
-                let mut one = Column::new(column.attr.kind);
-                // SAFETY: passed on to the caller.
-                unsafe { one.push(*datum, *null) };
-                let scale = one.kind().scale();
-                (one.finish(), scale)
-            })
-            .collect();
+        // SAFETY: passed on to the caller.
+        let vectors = unsafe { row(model, values) };
         let columns: Vec<(&Vector, u16)> = vectors.iter().map(|(v, s)| (v, *s)).collect();
         Self::of(model, &columns)
+    }
+
+    /// Adds the keys of others of the same model.
+    pub fn append(&mut self, other: &Keys) {
+        match (self, other) {
+            (Keys::Words(words, _), Keys::Words(more, _)) => words.extend_from_slice(more),
+            (Keys::Bytes(bytes), Keys::Bytes(more)) => {
+                (0..more.len()).for_each(|i| bytes.push(more.get(i)));
+            }
+            _ => unreachable!("keys of one model have one shape"),
+        }
     }
 
     /// How many.
@@ -200,25 +201,29 @@ impl Keys {
         }
     }
 
-    /// Compares a row with a key, both of one model whose keys are words; each of the row's key columns is given, in
-    /// their order, and none is NULL. `None` when keys are not words.
-    pub fn compare_integers(
-        &self,
-        i: usize,
-        model: &Model,
-        row: impl Iterator<Item = i128>,
-    ) -> Option<Ordering> {
-        let Keys::Words(words, _) = self else {
-            return None;
-        };
-        let mut word = 0;
-        for (column, value) in model.columns.iter().zip(row) {
-            let bits = 8 * (column.form.width()? - 1);
-            let flip = u128::from(column.form != Form::Int(Physical::Bool, 0)) << (bits - 1);
-            let value = (value as u128 & ((1 << bits) - 1)) ^ flip;
-            word = word << (bits + 8) | 1 << bits | value;
+    /// How many of these, which are sorted, are not above the first of some others.
+    pub fn above(&self, other: &Keys) -> usize {
+        let (mut low, mut high) = (0, self.len());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match self.compare(middle, other, 0) {
+                Ordering::Greater => high = middle,
+                _ => low = middle + 1,
+            }
         }
-        Some(word.cmp(&words[i]))
+        low
+    }
+
+    /// Bytes of memory that they take, about.
+    pub fn memory(&self) -> usize {
+        match self {
+            Keys::Words(words, _) => 64 + 16 * words.len(),
+            Keys::Bytes(bytes) => {
+                64 + (0..bytes.len())
+                    .map(|i| 8 + bytes.get(i).len())
+                    .sum::<usize>()
+            }
+        }
     }
 
     /// Where a key is among these, which are sorted and unique.
@@ -234,6 +239,23 @@ impl Keys {
         }
         None
     }
+}
+
+/// The key columns of one row, each with its decimal scale.
+///
+/// # Safety
+/// Datums of the key columns' types.
+pub unsafe fn row(model: &Model, values: &[(pg_sys::Datum, bool)]) -> Vec<(Vector, u16)> {
+    let columns = model.columns.iter().zip(values);
+    columns
+        .map(|(column, (datum, null))| {
+            let mut one = Column::new(column.attr.kind);
+            // SAFETY: passed on to the caller.
+            unsafe { one.push(*datum, *null) };
+            let scale = one.kind().scale();
+            (one.finish(), scale)
+        })
+        .collect()
 }
 
 /// Whether the key index of a sorted segment orders these columns as `Keys` does.

@@ -2,10 +2,9 @@
 //! The row that took the place of another with the same key. A bulk load marks the rows that it replaces deleted;
 //! whoever waited to update, delete or lock one of them goes on with the row that replaced it, as with a row that
 //! was updated.
-use super::code::Keys;
 use super::heap::{Holder, Open, Search};
 use super::model;
-use super::probe;
+use super::probe::{self, One};
 use crate::heap_call;
 use crate::pg::toast::Toast;
 use crate::store::gate::{Gate, Mode};
@@ -42,7 +41,7 @@ pub fn successor(
         if present {
             pg_sys::slot_getallattrs(slot);
             let values = model.key_values((*slot).tts_values, (*slot).tts_isnull);
-            let key = Keys::of_row(&model, &values);
+            let key = One::of_row(&model, &values);
             let mut search = Search::open(rel, &model, index);
             found = find(rel, &toast, &model, &mut search, &values, &key);
         }
@@ -57,7 +56,7 @@ unsafe fn find(
     model: &model::Model,
     search: &mut Search,
     values: &[(pg_sys::Datum, bool)],
-    key: &Keys,
+    key: &One,
 ) -> Option<pg_sys::ItemPointerData> {
     let mut misses = 0;
     loop {

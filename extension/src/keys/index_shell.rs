@@ -9,10 +9,9 @@
 //!
 //! PostgreSQL copies an index access method's functions into each relation cache entry and does not renew the
 //! copy while the index is open. Every way into the table's access method puts the stand-ins there.
-use super::code::Keys;
 use super::heap::Open;
 use super::model::{self, Model};
-use super::probe;
+use super::probe::{self, One};
 use crate::am::is_doris;
 use crate::pg::toast::Toast;
 use crate::pg::{self, raw};
@@ -277,7 +276,7 @@ unsafe fn free_in_segments(
         return true;
     };
     // SAFETY: the index's values, of the key columns' types.
-    let key = unsafe { Keys::of_row(model, values) };
+    let key = unsafe { One::of_row(model, values) };
     loop {
         let gate = Gate::take(&toast, Mode::Single);
         let holder = probe::holder(&gate, rel, &toast, model, &key);
@@ -443,13 +442,13 @@ unsafe fn segment_rows(scan: pg_sys::IndexScanDesc) -> (Vec<RowNumber>, bool) {
             0 => &[],
             count => std::slice::from_raw_parts((*scan).keyData, count as usize),
         };
-        match key_of(&model, (*scan).indexRelation, keys) {
-            Sought::Key(values) => {
-                let key = Keys::of_row(&model, &values);
-                (probe::rows_of_key(rel, &toast, &model, &key), false)
+        match keys_of(&model, (*scan).indexRelation, keys) {
+            Some(keys) => {
+                let one = |values: &Vec<_>| One::of_row(&model, values);
+                let sought: Vec<One> = keys.iter().map(one).collect();
+                (probe::rows_of_keys(rel, &toast, &model, &sought), false)
             }
-            Sought::Nothing => (Vec::new(), false),
-            Sought::Other => {
+            None => {
                 let mut all = directory::all(rel, &toast, (*scan).xs_snapshot);
                 all.retain(|f| f.visible);
                 let rows = all.iter().flat_map(|f| {
@@ -462,46 +461,98 @@ unsafe fn segment_rows(scan: pg_sys::IndexScanDesc) -> (Vec<RowNumber>, bool) {
     }
 }
 
-/// What the keys of a scan ask for.
-enum Sought {
-    /// One key: a value and whether it is NULL, for each column.
-    Key(Vec<(pg_sys::Datum, bool)>),
-    /// Nothing that can be.
-    Nothing,
-    /// Something else.
-    Other,
+/// A value of a key column, and whether it is NULL.
+type Value = (pg_sys::Datum, bool);
+
+/// Most keys that lists of several columns may make together.
+const KEYS_MAX: usize = 1 << 16;
+
+/// The whole keys that the keys of a scan ask for; `None` when they ask for something else.
+unsafe fn keys_of(
+    model: &Model,
+    index: pg_sys::Relation,
+    keys: &[pg_sys::ScanKeyData],
+) -> Option<Vec<Vec<Value>>> {
+    let mut columns: Vec<Option<Vec<Value>>> = vec![None; model.columns.len()];
+    for key in keys {
+        let column = columns.get_mut((key.sk_attno as usize).checked_sub(1)?)?;
+        if column.is_some() {
+            return None;
+        }
+        // SAFETY: passed on to the caller.
+        *column = Some(unsafe { values_of(index, key) }?);
+    }
+    let columns: Vec<Vec<Value>> = columns.into_iter().collect::<Option<_>>()?;
+    let mut count: usize = 1;
+    for column in &columns {
+        count = count.checked_mul(column.len()).filter(|n| *n <= KEYS_MAX)?;
+    }
+    let mut all = vec![Vec::new()];
+    for column in &columns {
+        let longer = |start: &Vec<Value>| {
+            let start = start.clone();
+            column.iter().map(move |value| {
+                let mut key = start.clone();
+                key.push(*value);
+                key
+            })
+        };
+        all = all.iter().flat_map(longer).collect();
+    }
+    Some(all)
 }
 
-unsafe fn key_of(model: &Model, index: pg_sys::Relation, keys: &[pg_sys::ScanKeyData]) -> Sought {
-    let mut values: Vec<Option<(pg_sys::Datum, bool)>> = vec![None; model.columns.len()];
-    if keys.len() != values.len() {
-        return Sought::Other;
+/// The values of its column that a scan key asks for; `None` when it asks for something else.
+unsafe fn values_of(index: pg_sys::Relation, key: &pg_sys::ScanKeyData) -> Option<Vec<Value>> {
+    let flags = key.sk_flags as u32;
+    if flags == pg_sys::SK_ISNULL | pg_sys::SK_SEARCHNULL {
+        return Some(vec![(pg_sys::Datum::from(0), true)]);
     }
-    for key in keys {
-        let at = key.sk_attno as usize - 1;
-        let flags = key.sk_flags as u32;
-        let value = if flags == pg_sys::SK_ISNULL | pg_sys::SK_SEARCHNULL {
-            (pg_sys::Datum::from(0), true)
-        } else if flags == pg_sys::SK_ISNULL {
-            return Sought::Nothing;
-        } else if flags == 0 && u32::from(key.sk_strategy) == pg_sys::BTEqualStrategyNumber {
-            // SAFETY: an open index with this column.
-            let of = unsafe { *(*index).rd_opcintype.add(at) };
-            match converted(key.sk_argument, key.sk_subtype, of) {
-                Ok(Some(value)) => (value, false),
-                Ok(None) => return Sought::Nothing,
-                Err(()) => return Sought::Other,
-            }
-        } else {
-            return Sought::Other;
-        };
-        match values.get_mut(at) {
-            Some(free @ None) => *free = Some(value),
-            _ => return Sought::Other,
-        }
+    if flags & pg_sys::SK_ISNULL != 0 && flags & !(pg_sys::SK_ISNULL | pg_sys::SK_SEARCHARRAY) == 0
+    {
+        // Equal to nothing.
+        return Some(Vec::new());
     }
-    let all: Option<Vec<_>> = values.into_iter().collect();
-    all.map_or(Sought::Other, Sought::Key)
+    if u32::from(key.sk_strategy) != pg_sys::BTEqualStrategyNumber {
+        return None;
+    }
+    // SAFETY: an open index with this column.
+    let of = unsafe { *(*index).rd_opcintype.add(key.sk_attno as usize - 1) };
+    let given = match flags {
+        0 => vec![key.sk_argument],
+        // SAFETY: the argument is an array.
+        pg_sys::SK_SEARCHARRAY => unsafe { elements(key.sk_argument) },
+        _ => return None,
+    };
+    let mut values = Vec::with_capacity(given.len());
+    for value in given {
+        let value = converted(value, key.sk_subtype, of).ok()?;
+        values.extend(value.map(|value| (value, false)));
+    }
+    Some(values)
+}
+
+/// The elements of an array that are not NULL.
+unsafe fn elements(array: pg_sys::Datum) -> Vec<pg_sys::Datum> {
+    // SAFETY: an array; out parameters on our stack, whose arrays have `count` elements.
+    unsafe {
+        let array = pg_sys::pg_detoast_datum(array.cast_mut_ptr()) as *mut pg_sys::ArrayType;
+        let (mut length, mut by_value, mut align) = (0, false, 0);
+        pg_sys::get_typlenbyvalalign((*array).elemtype, &mut length, &mut by_value, &mut align);
+        let (mut values, mut nulls, mut count) = (std::ptr::null_mut(), std::ptr::null_mut(), 0);
+        pg_sys::deconstruct_array(
+            array,
+            (*array).elemtype,
+            i32::from(length),
+            by_value,
+            align,
+            &mut values,
+            &mut nulls,
+            &mut count,
+        );
+        let all = (0..count as usize).filter(|i| !*nulls.add(*i));
+        all.map(|i| *values.add(i)).collect()
+    }
 }
 
 /// Whether a scan can look a value of one type up in a key column of another.

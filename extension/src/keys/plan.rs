@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the planner may do with a key index, which holds heap rows only: look one whole key up (its `amgettuple`
-//! then adds the segment rows), and prove uniqueness. Scans of ranges, index-only and bitmap scans are made too
+//! What the planner may do with a key index, which holds heap rows only: look whole keys up, one or a list of them
+//! (its `amgettuple` then adds the segment rows), and prove uniqueness. Scans of ranges, index-only and bitmap scans are made too
 //! dear or impossible.
 use super::index_shell::convertible;
 use super::model;
@@ -79,6 +79,8 @@ unsafe fn restrict(index: *mut pg_sys::IndexOptInfo) {
     unsafe {
         (*index).amhasgetbitmap = false;
         (*index).amcanparallel = false;
+        // Heap rows come first, whatever their keys.
+        (*index).sortopfamily = std::ptr::null_mut();
         // Not asked for the least and greatest value of a column, of which it knows the heap's only.
         (*index).hypothetical = true;
         for column in 0..(*index).ncolumns as usize {
@@ -129,7 +131,7 @@ unsafe extern "C-unwind" fn estimate(
     }
 }
 
-/// Whether an index path looks one whole key up.
+/// Whether an index path looks whole keys up.
 unsafe fn is_look_up(path: *mut pg_sys::IndexPath) -> bool {
     // SAFETY: an index path; its clauses are restrictions on columns of the index.
     unsafe {
@@ -160,8 +162,16 @@ unsafe fn is_equality(
     // SAFETY: a clause of an index path; the casts follow its tag.
     unsafe {
         match (*clause).type_ {
-            pg_sys::NodeTag::T_OpExpr => {
-                let operator = (*(clause as *mut pg_sys::OpExpr)).opno;
+            pg_sys::NodeTag::T_OpExpr | pg_sys::NodeTag::T_ScalarArrayOpExpr => {
+                let operator = if (*clause).type_ == pg_sys::NodeTag::T_OpExpr {
+                    (*(clause as *mut pg_sys::OpExpr)).opno
+                } else {
+                    let list = clause as *mut pg_sys::ScalarArrayOpExpr;
+                    if !(*list).useOr {
+                        return false;
+                    }
+                    (*list).opno
+                };
                 let family = *(*index).opfamily.add(column);
                 let strategy = pg_sys::get_op_opfamily_strategy(operator, family);
                 let (mut left, mut right) = (pg_sys::InvalidOid, pg_sys::InvalidOid);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Finding keys in segments.
 //!
-//! A segment sorted by the key tells by its key index which row blocks may hold a key; in others the key columns
-//! of all blocks are read. What was found is then judged by the latest state, open transactions included.
+//! A segment sorted by the key tells by its key index which row blocks may hold a key; in others, zone maps and bloom
+//! filters do. What was found is then judged by the latest state, open transactions included.
 use super::code::{self, Keys};
 use super::model::Model;
 use crate::compact::pause;
@@ -15,9 +15,12 @@ use crate::store::gate::{Gate, Mode};
 use crate::store::known;
 use crate::store::segment::{self, Segment};
 use crate::store::tid::RowNumber;
-use doris_storage::segment::Block;
-use doris_storage::vector::Vector;
+use doris_storage::prune::{CmpOp, Predicate, Verdict};
+use doris_storage::segment::ColumnMeta;
+use doris_storage::vector::{Physical, Vector};
+use doris_storage::zone_map::Scalar;
 use pgrx::pg_sys;
+use std::cell::RefCell;
 use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::ops::Range;
@@ -39,6 +42,39 @@ pub enum Holder {
     Open(pg_sys::TransactionId),
     /// A row that is committed or this transaction's own.
     Row(Box<Found>, RowNumber),
+}
+
+/// Rows of a sorted block of which the first key is kept.
+const STRETCH: u32 = 128;
+
+/// Bytes of them that a backend keeps.
+const SAMPLES_BYTES: usize = 16 << 20;
+
+/// The first keys of the stretches of sorted blocks: with them, one stretch is decoded for a key.
+#[derive(Default)]
+struct Samples {
+    of: HashMap<(segment::Identity, u32), Rc<Keys>>,
+    bytes: usize,
+}
+
+impl Samples {
+    /// Adds those of a block; returns what is to be dropped.
+    fn insert(&mut self, id: (segment::Identity, u32), keys: &Rc<Keys>) -> Samples {
+        let bytes = keys.memory();
+        let full = self.bytes + bytes > SAMPLES_BYTES;
+        let dropped = if full {
+            std::mem::take(self)
+        } else {
+            Samples::default()
+        };
+        self.bytes += bytes;
+        self.of.insert(id, Rc::clone(keys));
+        dropped
+    }
+}
+
+thread_local! {
+    static SAMPLES: RefCell<Samples> = RefCell::default();
 }
 
 /// The key columns of an opened segment.
@@ -108,48 +144,54 @@ impl<'a> Columns<'a> {
         Keys::of(self.model, &columns)
     }
 
-    /// Where the key `key` of `Keys` is in a block of a sorted segment.
+    /// Where a key is in a block of a sorted segment.
     fn find_in(&self, block: usize, key: &Keys) -> Option<u32> {
-        let rows = self.rows_of(block);
-        let open = |at: &usize| {
-            self.segment
-                .cached_block(self.rel, self.toast, *at, block as u32)
-        };
-        let blocks: Vec<Rc<Block<Vec<u8>>>> = self.at.iter().map(open).collect();
-        let (mut low, mut high) = (0, (rows.end - rows.start) as usize);
-        while low < high {
-            let middle = low + (high - low) / 2;
-            match self.compare(&blocks, middle, key) {
-                Ordering::Less => low = middle + 1,
-                Ordering::Equal => return Some(rows.start + middle as u32),
-                Ordering::Greater => high = middle,
-            }
-        }
-        None
+        let first = self.rows_of(block).start;
+        let sample = self.sample(block);
+        // The stretch whose first key is the last that is not above.
+        let above = sample.above(key);
+        let start = above.checked_sub(1)? as u32 * STRETCH;
+        let stored = self.rows(block, start..start + STRETCH);
+        let at = stored.find(0..stored.len(), key, 0)?;
+        Some(first + start + at as u32)
     }
 
-    /// Compares a row of opened blocks with the first of some keys.
-    fn compare(&self, blocks: &[Rc<Block<Vec<u8>>>], row: usize, key: &Keys) -> Ordering {
-        let integer = |block: &Rc<Block<Vec<u8>>>| {
-            // Neither is in a sorted segment of a model whose keys are words.
-            let value = block.integer(row);
-            let value = value.unwrap_or_else(|e| pg::report_corrupt(self.rel, e));
-            value.unwrap_or_else(|| pg::report_corrupt(self.rel, "a key without a value"))
-        };
-        if matches!(key, Keys::Words(..)) {
-            let order = key.compare_integers(0, self.model, blocks.iter().map(integer));
-            return order.unwrap_or(Ordering::Equal);
+    /// The first keys of the stretches of a block.
+    fn sample(&self, block: usize) -> Rc<Keys> {
+        let segment = segment::identity(self.toast, &self.segment.entry);
+        let id = (segment, block as u32);
+        if let Some(known) = SAMPLES.with_borrow(|samples| samples.of.get(&id).cloned()) {
+            return known;
         }
-        let value = |(at, block): (&usize, &Rc<Block<Vec<u8>>>)| {
-            let mut out = Vector::empty(self.segment.footer.columns[*at].spec.physical);
-            if let Err(error) = block.get(row, &mut out) {
-                pg::report_corrupt(self.rel, error);
-            }
-            (out, self.segment.scale(*at))
-        };
-        let vectors: Vec<(Vector, u16)> = self.at.iter().zip(blocks).map(value).collect();
+        let rows = self.rows_of(block);
+        let firsts: Vec<u32> = (0..rows.end - rows.start)
+            .step_by(STRETCH as usize)
+            .collect();
+        let sample = Rc::new(self.block(block).take(&firsts));
+        let dropped = SAMPLES.with_borrow_mut(|samples| samples.insert(id, &sample));
+        drop(dropped);
+        sample
+    }
+
+    /// The keys of some rows of a block.
+    fn rows(&self, block: usize, rows: Range<u32>) -> Keys {
+        let all = self.rows_of(block);
+        let rows = rows.start as usize..rows.end.min(all.end - all.start) as usize;
+        let vectors: Vec<(Vector, u16)> = self
+            .at
+            .iter()
+            .map(|at| {
+                let (segment, block) = (self.segment, block as u32);
+                let block = segment.cached_block(self.rel, self.toast, *at, block);
+                let mut out = Vector::empty(segment.footer.columns[*at].spec.physical);
+                if let Err(error) = block.decode(rows.clone(), &mut out) {
+                    pg::report_corrupt(self.rel, error);
+                }
+                (out, segment.scale(*at))
+            })
+            .collect();
         let columns: Vec<(&Vector, u16)> = vectors.iter().map(|(v, s)| (v, *s)).collect();
-        Keys::of(self.model, &columns).compare(0, key, 0)
+        Keys::of(self.model, &columns)
     }
 
     fn rows_of(&self, block: usize) -> Range<u32> {
@@ -159,25 +201,86 @@ impl<'a> Columns<'a> {
     }
 }
 
-/// The positions of rows of one key in a sealed segment, whatever became of them. `key` holds one key, `bytes` are
-/// those of it.
+/// One key, in the forms in which segments are asked for it.
+pub struct One {
+    keys: Keys,
+    bytes: Vec<u8>,
+    /// The layout and the value of each column; `None` for NULL.
+    scalars: Vec<(Physical, Option<Scalar>)>,
+}
+
+impl One {
+    /// The key of a row.
+    ///
+    /// # Safety
+    /// Datums of the key columns' types.
+    pub unsafe fn of_row(model: &Model, values: &[(pg_sys::Datum, bool)]) -> Self {
+        // SAFETY: passed on to the caller.
+        let row = unsafe { code::row(model, values) };
+        let columns: Vec<(&Vector, u16)> = row.iter().map(|(v, s)| (v, *s)).collect();
+        let keys = Keys::of(model, &columns);
+        let scalar = |(vector, _): &(Vector, u16)| (vector.physical(), Scalar::of(vector, 0));
+        Self {
+            bytes: keys.bytes(0),
+            scalars: row.iter().map(scalar).collect(),
+            keys,
+        }
+    }
+
+    /// What a segment's zone maps and bloom filters are asked; columns that do not store equal values alike are
+    /// left out.
+    fn predicate(&self, columns: &Columns) -> Predicate {
+        let all = columns
+            .model
+            .columns
+            .iter()
+            .zip(columns.at)
+            .zip(&self.scalars);
+        let conditions = all.filter_map(|((column, at), (physical, value))| {
+            let spec = &columns.segment.footer.columns[*at].spec;
+            let alike = code::orders_as_stored(column, spec.physical);
+            if !alike || spec.physical != *physical {
+                return None;
+            }
+            Some(match value {
+                None => Predicate::IsNull(spec.id),
+                Some(value) => Predicate::Cmp {
+                    column: spec.id,
+                    op: CmpOp::Eq,
+                    value: value.clone(),
+                },
+            })
+        });
+        Predicate::And(conditions.collect())
+    }
+}
+
+/// The positions of rows of one key in a sealed segment, whatever became of them.
 fn find_one(
     rel: pg_sys::Relation,
     toast: &Toast,
     model: &Model,
     entry: &Entry,
-    (key, bytes): (&Keys, &[u8]),
+    one: &One,
 ) -> Vec<u32> {
     let segment = segment::open(rel, toast, entry);
     let columns = Columns::of(rel, toast, model, &segment);
+    let key = &one.keys;
     if columns.sorted {
-        let blocks = segment.footer.key_index.blocks(bytes, bytes);
+        let blocks = segment.footer.key_index.blocks(&one.bytes, &one.bytes);
         return blocks
             .filter_map(|block| columns.find_in(block, key))
             .collect();
     }
     let mut positions = Vec::new();
-    for block in 0..segment.footer.block_count() {
+    let blooms = |meta: &ColumnMeta, block: usize| segment.bloom(rel, toast, meta, block);
+    let checks = segment
+        .footer
+        .check_blocks(&one.predicate(&columns), &blooms);
+    for (block, check) in checks.iter().enumerate() {
+        if check.verdict == Verdict::None {
+            continue;
+        }
         let keys = columns.block(block);
         let first = columns.rows_of(block).start;
         let equal = (0..keys.len()).filter(|i| keys.compare(*i, key, 0) == Ordering::Equal);
@@ -187,37 +290,54 @@ fn find_one(
     positions
 }
 
-/// All segment rows of one key that any snapshot may see.
-pub fn rows_of_key(
+/// Most keys that are looked up one by one.
+const ONE_BY_ONE: usize = 16;
+
+/// All segment rows of some keys that any snapshot may see, in their order.
+pub fn rows_of_keys(
     rel: pg_sys::Relation,
     toast: &Toast,
     model: &Model,
-    key: &Keys,
+    sought: &[One],
 ) -> Vec<RowNumber> {
     let mut all = directory::all(rel, toast, &raw mut pg_sys::SnapshotAnyData);
     all.retain(|f| f.writer != Fate::Aborted && f.entry.state == State::Sealed && !f.is_gone(rel));
+    let mut keys = Keys::empty(model);
+    if sought.len() > ONE_BY_ONE {
+        sought.iter().for_each(|one| keys.append(&one.keys));
+        let mut order = keys.order();
+        order.dedup_by(|b, a| keys.compare(*a as usize, &keys, *b as usize) == Ordering::Equal);
+        keys = keys.take(&order);
+    }
     let mut rows = Vec::new();
-    let bytes = key.bytes(0);
     for found in &all {
-        let positions = find_one(rel, toast, model, &found.entry, (key, &bytes));
-        let numbers = positions
-            .iter()
-            .map(|p| found.entry.first_row + u64::from(*p));
+        let entry = &found.entry;
+        let mut positions: Vec<u32> = if sought.len() > ONE_BY_ONE {
+            let found = find_many(rel, toast, model, entry, &keys);
+            found.into_iter().map(|(_, position)| position).collect()
+        } else {
+            let one = |one| find_one(rel, toast, model, entry, one);
+            sought.iter().flat_map(one).collect()
+        };
+        positions.sort_unstable();
+        positions.dedup();
+        let numbers = positions.iter().map(|p| entry.first_row + u64::from(*p));
         rows.extend(numbers.map(RowNumber));
     }
     rows
 }
 
-/// Calls `visit` with the segment rows of a key, the newest segment's first, until it answers.
+/// Calls `visit` with the segment rows of a key until it answers.
 pub fn first<T>(
     gate: &Gate,
     (rel, toast, model): (pg_sys::Relation, &Toast, &Model),
-    key: &Keys,
+    key: &One,
     mut visit: impl FnMut(&Found, RowNumber) -> Option<T>,
 ) -> Option<T> {
-    let bytes = key.bytes(0);
-    for found in known::segments(gate, rel, toast).iter().rev() {
-        for position in find_one(rel, toast, model, &found.entry, (key, &bytes)) {
+    let segments = known::segments(gate, rel, toast);
+    for at in &segments.by_size {
+        let found = &segments.all[*at];
+        for position in find_one(rel, toast, model, &found.entry, key) {
             let row = RowNumber(found.entry.first_row + u64::from(position));
             let answer = visit(found, row);
             if answer.is_some() {
@@ -234,7 +354,7 @@ pub fn holder(
     rel: pg_sys::Relation,
     toast: &Toast,
     model: &Model,
-    key: &Keys,
+    key: &One,
 ) -> Holder {
     let holder = first(gate, (rel, toast, model), key, |found, row| {
         judge(rel, toast, found, row)
@@ -308,7 +428,7 @@ impl Candidates {
         for _ in 0..SEARCHES {
             let gate = Gate::take(toast, Mode::Bulk);
             let segments = known::segments(&gate, rel, toast);
-            let new = segments.iter().filter(|found| {
+            let new = segments.all.iter().filter(|found| {
                 found.entry.first_row != except && !self.of.contains_key(&identity(found))
             });
             let new: Vec<&Found> = new.collect();
@@ -338,7 +458,7 @@ pub fn hits(
     candidates: &mut Candidates,
 ) -> Result<Vec<Hits>, pg_sys::TransactionId> {
     let mut result = Vec::new();
-    for found in known::segments(gate, rel, toast).iter() {
+    for found in &known::segments(gate, rel, toast).all {
         if found.entry.first_row == except {
             continue;
         }

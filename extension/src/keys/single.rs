@@ -4,12 +4,12 @@
 //! Inside the gate (shared by single rows) the latest state is searched, first the heap, then the segments, and
 //! the row is written at once if nobody else is at work on its key. Else the gate is given up, the other
 //! transaction waited for, and the search begins anew. Two new rows of one key meet in the key index.
-use super::code::{Form, Keys};
+use super::code::Form;
 use super::heap::{self, Holder, Live, Open, Search};
 use super::index_shell;
 use super::merge::{Merged, Outcome, Part, Row, Rule};
 use super::model::Model;
-use super::probe;
+use super::probe::{self, One};
 use super::stored::{self, Reader};
 use crate::compact::board as compaction;
 use crate::heap_call;
@@ -279,7 +279,7 @@ unsafe fn insert_one(
             }
             None => model.key_values((*slot).tts_values, (*slot).tts_isnull),
         };
-        let key = Keys::of_row(model, &values);
+        let key = One::of_row(model, &values);
         loop {
             let gate = Gate::take(toast, Mode::Single);
             let merge = merging.as_deref_mut();
@@ -331,7 +331,7 @@ unsafe fn attempt(
     search: &mut Search,
     slot: *mut pg_sys::TupleTableSlot,
     values: &[(pg_sys::Datum, bool)],
-    key: &Keys,
+    key: &One,
     merging: Option<&mut Merging>,
     insert: Insert,
 ) -> Attempt {

@@ -26,11 +26,27 @@ const SLICES_MAX: usize = 4096;
 /// Tables kept.
 const TABLES_MAX: usize = 64;
 
+/// The segments in which rows may be.
+pub struct Segments {
+    /// In row order.
+    pub all: Vec<Found>,
+    /// Positions in `all`, the segment of most rows first: one that is searched for a key finds it there most likely.
+    pub by_size: Vec<usize>,
+}
+
+impl Segments {
+    fn new(all: Vec<Found>) -> Self {
+        let mut by_size: Vec<usize> = (0..all.len()).collect();
+        by_size.sort_by_key(|at| std::cmp::Reverse((all[*at].entry.rows, *at)));
+        Self { all, by_size }
+    }
+}
+
 struct Known {
     file: u32,
     allocator: pg_sys::ItemPointerData,
     state: Allocator,
-    segments: Option<Rc<Vec<Found>>>,
+    segments: Option<Rc<Segments>>,
     slices: HashMap<u64, Dead>,
 }
 
@@ -83,9 +99,9 @@ fn holds(main: pg_sys::Relation, toast: &Toast) -> bool {
     true
 }
 
-/// The segments in which rows may be now: of this transaction, of committed and of open ones, in row order. Those
-/// still being built by others are not published: who publishes them will find what is there by then.
-pub fn segments(_gate: &Gate, main: pg_sys::Relation, toast: &Toast) -> Rc<Vec<Found>> {
+/// The segments in which rows may be now: of this transaction, of committed and of open ones. Those still being built
+/// by others are not published: who publishes them will find what is there by then.
+pub fn segments(_gate: &Gate, main: pg_sys::Relation, toast: &Toast) -> Rc<Segments> {
     let relid = pg::relation_id(main);
     let holds = holds(main, toast);
     let known = KNOWN.with_borrow(|known| known.get(&relid)?.segments.clone());
@@ -100,7 +116,7 @@ pub fn segments(_gate: &Gate, main: pg_sys::Relation, toast: &Toast) -> Rc<Vec<F
         found.writer != Fate::Aborted && found.entry.state == State::Sealed && !retired
     });
     let settled = all.iter().all(is_settled);
-    let segments = Rc::new(all);
+    let segments = Rc::new(Segments::new(all));
     if holds && settled {
         KNOWN.with_borrow_mut(|known| {
             if let Some(known) = known.get_mut(&relid) {

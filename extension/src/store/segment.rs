@@ -4,7 +4,7 @@ use super::chunks;
 use super::entry::Entry;
 use crate::pg::toast::Toast;
 use crate::pg::{self, compat};
-use doris_storage::segment::{Block, ColumnReader, Footer, Verify};
+use doris_storage::segment::{Block, ColumnMeta, ColumnReader, Footer, Verify};
 use doris_storage::vector::Vector;
 use pgrx::pg_sys;
 use std::cell::{OnceCell, RefCell};
@@ -23,17 +23,19 @@ pub struct Segment {
     pub key: OnceCell<(Vec<usize>, bool)>,
     by_id: HashMap<u16, usize>,
     readers: RefCell<Vec<Option<Arc<ColumnReader>>>>,
+    /// The bloom filters of a column, once they were asked for.
+    blooms: Vec<OnceCell<Vec<u8>>>,
 }
 
 /// Which segment a cached footer is of. The checksum tells apart segments of files that reuse a number.
-type Key = (u32, u64, u64, u32);
+pub type Identity = (u32, u64, u64, u32);
 
 /// Footers kept by a backend before all are dropped.
 const CACHED_BYTES_MAX: u64 = 64 << 20;
 
 #[derive(Default)]
 struct Cache {
-    segments: HashMap<Key, Rc<Segment>>,
+    segments: HashMap<Identity, Rc<Segment>>,
     bytes: u64,
 }
 
@@ -44,7 +46,7 @@ thread_local! {
 /// Bytes of row blocks that a backend keeps for look-ups of single rows.
 const BLOCK_CACHE_BYTES: usize = 16 << 20;
 
-type BlockKey = (Key, u16, u32);
+type BlockKey = (Identity, u16, u32);
 
 /// Row blocks that were read for a single row. The next look-ups are often near, and checking and opening a
 /// block costs more than taking a value out of it. Two generations stand in for an order of use: what is in
@@ -86,7 +88,7 @@ thread_local! {
 
 /// Opens a sealed segment.
 pub fn open(main: pg_sys::Relation, toast: &Toast, entry: &Entry) -> Rc<Segment> {
-    let key = key_of(toast, entry);
+    let key = identity(toast, entry);
     if let Some(segment) = CACHE.with_borrow(|cache| cache.segments.get(&key).cloned()) {
         return segment;
     }
@@ -102,7 +104,13 @@ pub fn open(main: pg_sys::Relation, toast: &Toast, entry: &Entry) -> Rc<Segment>
     segment
 }
 
-fn key_of(toast: &Toast, entry: &Entry) -> Key {
+/// An opened segment has come to take more memory.
+fn grow(bytes: usize) {
+    CACHE.with_borrow_mut(|cache| cache.bytes += bytes as u64);
+}
+
+/// Which segment an entry is of.
+pub fn identity(toast: &Toast, entry: &Entry) -> Identity {
     (
         compat::file_number(toast.rel),
         entry.first_row,
@@ -142,12 +150,14 @@ pub fn load_checked(
         .map(|(i, c)| (c.spec.id, i))
         .collect();
     let readers = RefCell::new(vec![None; footer.columns.len()]);
+    let blooms = vec![OnceCell::new(); footer.columns.len()];
     Ok(Segment {
         entry: *entry,
         footer,
         key: OnceCell::new(),
         by_id,
         readers,
+        blooms,
     })
 }
 
@@ -225,6 +235,29 @@ impl Segment {
             .unwrap_or_else(|e| self.corrupt(main, column, e))
     }
 
+    /// The bloom filter of a row block of a column; all those of the column are read when the first is asked for.
+    pub fn bloom(
+        &self,
+        main: pg_sys::Relation,
+        toast: &Toast,
+        meta: &ColumnMeta,
+        block: usize,
+    ) -> Option<&[u8]> {
+        let range = meta.blocks.get(block)?.bloom.clone()?;
+        let all = meta.bloom_range()?;
+        let column = self.column(meta.spec.id)?;
+        let bytes = match self.blooms[column].get() {
+            Some(bytes) => bytes,
+            None => {
+                let mut bytes = Vec::new();
+                chunks::read(main, toast, &self.entry, all.clone(), &mut bytes);
+                grow(bytes.len());
+                self.blooms[column].get_or_init(|| bytes)
+            }
+        };
+        bytes.get((range.start - all.start) as usize..(range.end - all.start) as usize)
+    }
+
     /// All values of a row block of a column.
     pub fn vector(
         &self,
@@ -267,7 +300,7 @@ impl Segment {
         column: usize,
         block: u32,
     ) -> Rc<Block<Vec<u8>>> {
-        let key = (key_of(toast, &self.entry), column as u16, block);
+        let key = (identity(toast, &self.entry), column as u16, block);
         if let Some(found) = BLOCKS.with_borrow_mut(|cache| cache.get(&key)) {
             return found;
         }

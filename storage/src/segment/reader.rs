@@ -306,28 +306,6 @@ impl<B: AsRef<[u8]>> Block<B> {
         self.decode(i..i.saturating_add(1), out)
     }
 
-    /// The integer of row `i`; `None` for NULL, and where values are no integers.
-    ///
-    /// # Errors
-    /// `Invalid` for a row beyond the block.
-    pub fn integer(&self, i: usize) -> Result<Option<i128>> {
-        if i >= self.rows {
-            return Err(invalid("rows beyond the block"));
-        }
-        if matches!(&self.validity, Validity::Some(bits) if !bits.get(i)) {
-            return Ok(None);
-        }
-        let data = self.bytes.as_ref();
-        Ok(match &self.body {
-            Body::Bool(layout) => Some(i128::from(layout.get(data, i))),
-            Body::I16(layout) => Some(i128::from(layout.get(data, i))),
-            Body::I32(layout) => Some(i128::from(layout.get(data, i))),
-            Body::I64(layout) => Some(i128::from(layout.get(data, i))),
-            Body::I128(layout) => Some(layout.get(data, i)),
-            _ => None,
-        })
-    }
-
     /// Appends the given rows to `out`, in that order.
     ///
     /// # Errors

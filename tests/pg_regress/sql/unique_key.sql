@@ -218,3 +218,42 @@ ALTER TABLE c ALTER COLUMN a TYPE bigint;
 
 SET client_min_messages = warning;
 DROP SCHEMA unique_key CASCADE;
+
+-- Lists of keys are looked up by the key index, in heap and segments.
+CREATE SCHEMA key_lists;
+SET search_path = key_lists, doris, public;
+SET default_table_access_method = doris;
+CREATE TABLE l (k int, v text) WITH (unique_key = 'k');
+INSERT INTO l SELECT g, 'segment' FROM generate_series(1, 20000) g;
+INSERT INTO l VALUES (5, 'heap'), (30000, 'heap');
+DELETE FROM l WHERE k = 6;
+ANALYZE l;
+EXPLAIN (COSTS OFF) SELECT * FROM l WHERE k IN (5, 6, 7, 30000);
+SELECT * FROM l WHERE k IN (5, 6, 7, 30000) ORDER BY k;
+SELECT * FROM l WHERE k = ANY (ARRAY[7, NULL, 7, 40000, 5]) ORDER BY k;
+SELECT * FROM l WHERE k = ANY (ARRAY[7, 30000]::bigint[]) ORDER BY k DESC;
+SELECT count(*) FROM l WHERE k = ANY (ARRAY(SELECT g FROM generate_series(1, 40000, 7) g)) ;
+SELECT count(*) FROM l WHERE k = ANY ('{}');
+SELECT count(*) FROM l WHERE k = ANY (NULL::int[]);
+UPDATE l SET v = 'updated' WHERE k IN (5, 7, 30000);
+DELETE FROM l WHERE k IN (8, 30000);
+SELECT * FROM l WHERE k IN (5, 6, 7, 8, 9, 30000) ORDER BY k;
+-- Keys of two columns, one of them text; rows in the order in which they came, with bloom filters.
+CREATE TABLE m (a int, b text, v int) WITH (unique_key = 'a, b');
+CREATE INDEX ON m (v);
+SET doris.rows_to_heap = 0;
+INSERT INTO m SELECT g * 7919 % 20011, 'b' || g % 3, g FROM generate_series(1, 20000) g;
+INSERT INTO m SELECT g * 7919 % 20011, 'b' || g % 3, -g FROM generate_series(1, 20000, 100) g;
+RESET doris.rows_to_heap;
+INSERT INTO m VALUES (7919, 'b1', 0), (7919, 'b9', 0);
+SELECT * FROM m WHERE a IN (7919, 15838) AND b IN ('b1', 'b2', 'b9') ORDER BY a, b;
+SELECT count(*), sum(v) FROM m;
+SET enable_seqscan = off; SET doris.enable_vectorization = off;
+EXPLAIN (COSTS OFF) SELECT * FROM m WHERE a IN (7919, 15838) AND b IN ('b1', 'b2', 'b9');
+SELECT * FROM m WHERE a IN (7919, 15838) AND b IN ('b1', 'b2', 'b9') ORDER BY a, b;
+-- No order is expected of the key index.
+EXPLAIN (COSTS OFF) SELECT k FROM l WHERE k IN (5, 30000) ORDER BY k;
+RESET enable_seqscan; RESET doris.enable_vectorization;
+SELECT * FROM doris.verify('m');
+SET client_min_messages = warning;
+DROP SCHEMA key_lists CASCADE;
