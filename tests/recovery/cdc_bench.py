@@ -1,14 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Lag and catching up of a mirror, beside a native subscription into a heap with a primary key.
+"""What mirrors cost and how fast they are, beside a native subscription into a heap with a primary key.
 
-  PG_DORIS_BIN=... PG_DORIS_RECOVERY=... python3 cdc_bench.py [--am doris|heap] [--rows N] [--rate N] [--seconds N] [--native]
+  PG_DORIS_BIN=... PG_DORIS_RECOVERY=... python3 cdc_bench.py [lag] [backlog] [large] [copy] [overhead] [--native] ...
 
-Lag is the time from the answer to a COMMIT to the first SELECT that sees it on the mirror, sampled while four clients
-change `rate` rows a second. Catching up is the time a paused mirror needs for `rows` changed rows.
+lag       from the answer to a COMMIT to the first SELECT that sees it, while four clients change `rate` rows a second
+backlog   the time a paused mirror needs for `rows` changed rows
+large     memory of the apply worker with one transaction of `large` changes
+copy      the initial copy of lineitem from `csv`, against COPY out piped into COPY in
+overhead  transactions a second of the clients with no slot, a slot that something reads, and a mirror
+Each measurement is printed as a line `what|value`.
 """
 import argparse
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -36,6 +41,16 @@ def changes(rows):
         done += 50_000
 
 
+def memory(pid):
+    """Private and whole memory of a process in MB: the whole holds the pages of shared buffers it has touched."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except FileNotFoundError:
+        return 0, 0
+    of = {line.split(":")[0]: int(line.split()[1]) // 1024 for line in lines if line.startswith(("RssAnon", "VmRSS"))}
+    return of.get("RssAnon", 0), of.get("VmRSS", 0)
+
+
 def client_load(cluster, rate, seconds):
     script = cluster.home / "load.sql"
     script.touch()
@@ -43,47 +58,38 @@ def client_load(cluster, rate, seconds):
     # So that a slow disk does not keep the clients from reaching the rate.
     script.write_text("SET synchronous_commit = off;\n" + SCRIPT)
     # A transaction changes about five rows.
+    limit = ["-R", str(rate // 5)] if rate else []
     return subprocess.Popen(AS_SERVER + [str(cluster.bin / "pgbench"), "-n", "-h", str(cluster.socket), "-p", str(cluster.port),
-                                         "-U", "postgres", "-c", "4", "-T", str(seconds), "-R", str(rate // 5), "-f", str(script),
+                                         "-U", "postgres", "-c", "4", "-T", str(seconds), *limit, "-f", str(script),
                                          "postgres"], cwd="/", stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
-def lags(cluster, target, database, seconds):
-    out = []
-    until = time.monotonic() + seconds
-    with cluster.session() as writer, cluster.session(database) as reader:
-        n = 0
-        while time.monotonic() < until:
-            n += 1
-            writer.query(f"UPDATE beat SET n = {n}")
-            start = time.monotonic()
-            while int(reader.value(f"SELECT n FROM {target}")) < n:
-                pass
-            out.append((time.monotonic() - start) * 1000)
-            time.sleep(0.02)
-    return sorted(out)
+def transactions(load):
+    lines = [line for line in load.communicate()[0].splitlines() if line.startswith("tps")]
+    return float(lines[0].split()[2])
 
 
-def show(name, values):
-    at = lambda q: values[min(len(values) - 1, int(len(values) * q))]
-    print(f"{name}: p50 {at(0.5):.1f} ms, p99 {at(0.99):.1f} ms, max {values[-1]:.1f} ms, {len(values)} samples", flush=True)
+def note(what, value):
+    print(f"{what}|{value}", flush=True)
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--am", default="doris")
-    parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--rate", type=int, default=5000)
-    parser.add_argument("--seconds", type=int, default=15)
-    parser.add_argument("--native", action="store_true")
-    parser.add_argument("--port", type=int, default=5466)
-    o = parser.parse_args()
-    cluster = Cluster(fresh("cdc-bench"), o.port)
-    cluster.init("max_worker_processes = 16\nshared_buffers = 1GB\nmax_wal_size = 16GB\nautovacuum = off\nfsync = on\n").start()
-    try:
-        cluster.query("CREATE EXTENSION pg_doris; CREATE SEQUENCE ids START 1000001;" + TABLE +
-                      "; CREATE TABLE beat (id int PRIMARY KEY, n int); INSERT INTO beat VALUES (1, 0)")
-        cluster.query("INSERT INTO bench SELECT i, i, 'row ' || i, i / 100.0 FROM generate_series(1, 1000000) i")
+class Bench:
+    """A server with a table to change and the mirrors, or the subscription, that follow it."""
+
+    def __init__(self, o):
+        self.o = o
+        self.cluster = Cluster(fresh("cdc-bench"), o.port)
+        self.cluster.init("max_worker_processes = 16\nshared_buffers = 1GB\nmax_wal_size = 16GB\nautovacuum = off\nfsync = on\n").start()
+        self.who = "subscription" if o.native else "mirror" if o.model == "unique_key" else "mirror without a unique key"
+        self.target, self.database = ("beat", "copy") if o.native else ("beat_mirror", "postgres")
+
+    def fill(self):
+        self.cluster.query("CREATE EXTENSION pg_doris; CREATE SEQUENCE ids START 1000001;" + TABLE +
+                           "; CREATE TABLE beat (id int PRIMARY KEY, n int); INSERT INTO beat VALUES (1, 0)")
+        self.cluster.query("INSERT INTO bench SELECT i, i, 'row ' || i, i / 100.0 FROM generate_series(1, 1000000) i")
+
+    def follow(self):
+        o, cluster = self.o, self.cluster
         if o.native:
             cluster.query("CREATE DATABASE copy")
             cluster.query(TABLE + "; CREATE TABLE beat (id int PRIMARY KEY, n int)", "copy")
@@ -93,46 +99,151 @@ def main():
                           "PUBLICATION p WITH (create_slot = false, slot_name = native)", "copy")
             while cluster.value("SELECT count(*) FROM pg_subscription_rel WHERE srsubstate <> 'r'", "copy") != "0":
                 time.sleep(0.2)
-            target, database = "beat", "copy"
-        else:
-            start = time.monotonic()
-            for table in ("bench", "beat"):
-                cluster.query(f"SELECT doris.sync_table('{table}', options => '{{\"access_method\": \"{o.am}\"}}')")
-            cluster.query("SELECT doris.wait_for_sync('main', timeout => '60 s')")
-            print(f"copy of 1,000,000 rows: {time.monotonic() - start:.1f} s")
-            target, database = "beat_mirror", "postgres"
-        show("idle lag", lags(cluster, target, database, 3))
-        load = client_load(cluster, o.rate, o.seconds)
-        time.sleep(2)
-        show(f"lag at {o.rate} rows/s", lags(cluster, target, database, o.seconds - 3))
-        tps = [line for line in load.communicate()[0].splitlines() if line.startswith("tps")]
-        print(f"clients: {tps}")
-        catch_up(cluster, o)
-    finally:
-        cluster.stop("immediate")
+            return
+        model = ', "model": "none"' if o.model == "none" else ""
+        for table in ("bench", "beat"):
+            cluster.query(f"SELECT doris.sync_table('{table}', options => '{{\"access_method\": \"{o.am}\"{model}}}')")
+        self.wait(120)
 
+    def wait(self, seconds):
+        self.cluster.query(f"SELECT doris.wait_for_sync('main', timeout => '{seconds} s')")
 
-def catch_up(cluster, o):
-    if o.native:
-        cluster.query("ALTER SUBSCRIPTION s DISABLE", "copy")
-    else:
-        cluster.query("SELECT doris.wait_for_sync('main')")
-        cluster.query("SELECT doris.pause_sync('main')")
-    time.sleep(1)
-    with cluster.session() as session:
-        for sql in changes(o.rows):
-            session.query(f"BEGIN; {sql}; COMMIT")
-    start = time.monotonic()
-    if o.native:
-        lsn = cluster.value("SELECT pg_current_wal_flush_lsn()")
-        cluster.query("ALTER SUBSCRIPTION s ENABLE", "copy")
-        while cluster.value(f"SELECT coalesce(confirmed_flush_lsn < '{lsn}', true) FROM pg_replication_slots") == "t":
+    def caught_up(self):
+        if not self.o.native:
+            return self.wait(900)
+        lsn = self.cluster.value("SELECT pg_current_wal_flush_lsn()")
+        while self.cluster.value(f"SELECT coalesce(confirmed_flush_lsn < '{lsn}', true) FROM pg_replication_slots") == "t":
             time.sleep(0.05)
-    else:
-        cluster.query("SELECT doris.resume_sync('main')")
-        cluster.query("SELECT doris.wait_for_sync('main', timeout => '900 s')")
-    seconds = time.monotonic() - start
-    print(f"catching up with {o.rows} changed rows: {seconds:.1f} s, {o.rows / seconds:,.0f} rows/s", flush=True)
+
+    def lag(self):
+        load = client_load(self.cluster, self.o.rate, self.o.seconds)
+        time.sleep(2)
+        values = self.lags(self.o.seconds - 3)
+        at = lambda q: values[min(len(values) - 1, int(len(values) * q))]
+        note(f"lag at {self.o.rate * transactions(load) / (self.o.rate / 5):,.0f} rows/s, {self.who}, p50", f"{at(0.5):.0f} ms")
+        note(f"lag, {self.who}, p99 of {len(values)}", f"{at(0.99):.0f} ms")
+
+    def lags(self, seconds):
+        out = []
+        until = time.monotonic() + seconds
+        with self.cluster.session() as writer, self.cluster.session(self.database) as reader:
+            n = 0
+            while time.monotonic() < until:
+                n += 1
+                writer.query(f"UPDATE beat SET n = {n}")
+                start = time.monotonic()
+                while int(reader.value(f"SELECT n FROM {self.target}")) < n:
+                    pass
+                out.append((time.monotonic() - start) * 1000)
+                time.sleep(0.02)
+        return sorted(out)
+
+    def backlog(self):
+        if self.o.native:
+            self.caught_up()
+            self.cluster.query("ALTER SUBSCRIPTION s DISABLE", "copy")
+        else:
+            self.wait(120)
+            self.cluster.query("SELECT doris.pause_sync('main')")
+        time.sleep(1)
+        with self.cluster.session() as session:
+            for sql in changes(self.o.rows):
+                session.query(f"BEGIN; {sql}; COMMIT")
+        start = time.monotonic()
+        if self.o.native:
+            self.cluster.query("ALTER SUBSCRIPTION s ENABLE", "copy")
+        else:
+            self.cluster.query("SELECT doris.resume_sync('main')")
+        self.caught_up()
+        seconds = time.monotonic() - start
+        note(f"backlog of {self.o.rows:,} changed rows, {self.who}", f"{self.o.rows / seconds:,.0f} rows/s")
+
+    def large(self):
+        """Half of the changes are inserts, a third updates, the rest deletes."""
+        pid = self.cluster.value("SELECT worker_pid FROM doris.syncs")
+        writer = threading.Thread(target=self.change)
+        writer.start()
+        most, start = (0, 0), None
+        while start is None or self.behind() != 0:
+            most = max(most, memory(pid))
+            if start is None and not writer.is_alive():
+                start = time.monotonic()
+            time.sleep(0.05)
+        note(f"one transaction of {self.o.large:,} changes, {self.who}, after its commit", f"{time.monotonic() - start:.1f} s")
+        note(f"memory of its apply worker, {self.who}", f"{most[0]} MB ({most[1]} MB with shared buffers)")
+
+    def behind(self):
+        return int(self.cluster.value("SELECT coalesce(lag_bytes, -1)::bigint FROM doris.syncs"))
+
+    def change(self):
+        with self.cluster.session() as session:
+            session.query("BEGIN; " + "; ".join(changes(self.o.large)) + "; COMMIT", timeout=900)
+
+    def overhead(self):
+        """Without a limit on the rate: what is left for the clients beside whoever reads the WAL."""
+        tps = {"no slot": transactions(client_load(self.cluster, 0, self.o.seconds))}
+        self.cluster.query("SELECT pg_create_logical_replication_slot('plain', 'pgoutput'); CREATE PUBLICATION plain FOR TABLE bench")
+        reader = subprocess.Popen(AS_SERVER + [str(self.cluster.bin / "pg_recvlogical"), "-h", str(self.cluster.socket), "-p", str(self.o.port),
+                                               "-U", "postgres", "-d", "postgres", "-S", "plain", "--start", "-f", "/dev/null",
+                                               "-o", "proto_version=1", "-o", "publication_names=plain"], cwd="/")
+        tps["a slot that is read"] = transactions(client_load(self.cluster, 0, self.o.seconds))
+        reader.terminate()
+        reader.wait()
+        self.cluster.query("SELECT pg_drop_replication_slot('plain'); DROP PUBLICATION plain")
+        self.follow()
+        tps["a mirror"] = transactions(client_load(self.cluster, 0, self.o.seconds))
+        for what, value in tps.items():
+            note(f"transactions of 4 clients, {what}", f"{value:,.0f}/s")
+
+    def copy(self):
+        columns = """l_orderkey bigint NOT NULL, l_partkey integer NOT NULL, l_suppkey integer NOT NULL, l_linenumber integer NOT NULL,
+            l_quantity numeric(15,2), l_extendedprice numeric(15,2), l_discount numeric(15,2), l_tax numeric(15,2), l_returnflag char(1),
+            l_linestatus char(1), l_shipdate date, l_commitdate date, l_receiptdate date, l_shipinstruct char(25), l_shipmode char(10),
+            l_comment varchar(44)"""
+        key = "PRIMARY KEY (l_orderkey, l_linenumber)"
+        psql = f"{self.cluster.bin}/psql -XAtq -h {self.cluster.socket} -p {self.o.port} -U postgres"
+        self.cluster.query(f"CREATE EXTENSION pg_doris; CREATE TABLE lineitem ({columns}, {key}); CREATE TABLE piped ({columns}) USING doris")
+        subprocess.run(f"{psql} -c '\\copy lineitem FROM STDIN (FORMAT csv, HEADER)' < {self.o.csv}", shell=True, check=True)
+        self.cluster.query("VACUUM ANALYZE lineitem; CHECKPOINT")
+        rows = int(self.cluster.value("SELECT count(*) FROM lineitem"))
+        start = time.monotonic()
+        subprocess.run(f"{psql} -c 'COPY lineitem TO STDOUT (FORMAT binary)' | {psql} -c '\\copy piped FROM STDIN (FORMAT binary)'", shell=True, check=True)
+        note("lineitem, COPY out piped into COPY in, doris table without a key", f"{rows / (time.monotonic() - start):,.0f} rows/s")
+        for model, what in (("none", "without a model, with its primary key"), ("unique_key", "with the unique key model")):
+            start = time.monotonic()
+            columns_first = ', "model": "none"' if model == "none" else ""
+            target = f"lineitem_{model}"
+            if model == "unique_key":
+                self.cluster.query(f"CREATE TABLE {target} (l_orderkey bigint NOT NULL, l_linenumber integer NOT NULL, l_partkey integer, l_suppkey integer, "
+                                   f"{columns.split('l_linenumber integer NOT NULL,')[1]}, {key}) USING doris WITH (unique_key = 'l_orderkey, l_linenumber')")
+            self.cluster.query(f"SELECT doris.sync_table('lineitem', '{target}', options => '{{\"sync\": \"{model}\"{columns_first}}}')")
+            self.cluster.query(f"SELECT doris.wait_for_sync('{model}', timeout => '600 s')")
+            note(f"lineitem, initial copy into a mirror {what}", f"{rows / (time.monotonic() - start):,.0f} rows/s")
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("what", nargs="*", default=["lag", "backlog"])
+    parser.add_argument("--am", default="doris")
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--rate", type=int, default=5000)
+    parser.add_argument("--seconds", type=int, default=15)
+    parser.add_argument("--native", action="store_true")
+    parser.add_argument("--large", type=int, default=3_000_000)
+    parser.add_argument("--model", default="unique_key")
+    parser.add_argument("--csv", default="")
+    parser.add_argument("--port", type=int, default=5466)
+    o = parser.parse_args()
+    for what in o.what:
+        bench = Bench(o)
+        try:
+            if what != "copy":
+                bench.fill()
+            if what not in ("copy", "overhead"):
+                bench.follow()
+            getattr(bench, what)()
+        finally:
+            bench.cluster.stop("immediate")
 
 
 if __name__ == "__main__":
