@@ -269,11 +269,12 @@ pub(crate) fn insert_table(sync: i32, table: &NewTable<'_>) {
     elevated(|| execute(sql, &arguments));
 }
 
-/// When the stream begins at `from`: tables that were copied go on with it if it has not passed their copies, and are
-/// copied again otherwise, as nothing was put aside for them.
+/// When the stream begins at `from`: tables whose copies ended without a worker to take them over are copied again, as
+/// nothing was put aside for them. (The snapshot's position does not tell whether the stream has passed a copy: a
+/// transaction that committed just before it may not be in the snapshot.)
 pub(crate) fn settle_copied(sync: i32, from: Lsn) {
-    let sql = "UPDATE doris.sync_table SET state = CASE WHEN snapshot_lsn >= $2::pg_catalog.pg_lsn THEN 'streaming' \
-               ELSE 'init' END WHERE sync = $1 AND state = 'copied'";
+    let sql = "UPDATE doris.sync_table SET state = 'init' WHERE sync = $1 AND state = 'copied' \
+               AND $2::pg_catalog.pg_lsn IS NOT NULL";
     elevated(|| execute(sql, &[sync.into(), from.to_string().into()]));
 }
 

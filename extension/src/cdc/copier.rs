@@ -9,8 +9,7 @@
 //!    commit with the position.
 //!
 //! A number given out at 1 and compared at the end of 2 keeps a process that has outlived its worker from finishing. A
-//! worker that starts again has nothing put aside: it goes on with copies that the stream has not passed, and begins
-//! the others anew.
+//! worker that starts again has nothing put aside, and begins such copies anew.
 use super::board;
 use super::catalogue::{self, pause_table, Sync};
 use super::copy::{self, Job};

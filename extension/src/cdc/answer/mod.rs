@@ -229,6 +229,11 @@ fn check_session(snapshot: pg_sys::Snapshot) -> Result<(), String> {
     if !board::exists() {
         return Err("pg_doris was not preloaded".into());
     }
+    // No other snapshot can be taken there.
+    // SAFETY: reads a state of this session.
+    if unsafe { pg_sys::IsInParallelMode() } {
+        return Err("a parallel query is running".into());
+    }
     if !raw::is_mvcc(snapshot) {
         return Err("the statement has no snapshot".into());
     }
