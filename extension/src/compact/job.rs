@@ -51,7 +51,10 @@ impl Job {
         unsafe {
             // Whatever the session's default is: a compaction changes no row, and must not fail to serialise.
             pg_sys::XactIsoLevel = pg_sys::XACT_READ_COMMITTED as i32;
-            if !wait && !pg_sys::ConditionalLockRelationOid(relid, mode) {
+            if wait {
+                // Without a snapshot: CREATE INDEX CONCURRENTLY has the lock while it waits for old snapshots.
+                pg_sys::LockRelationOid(relid, mode);
+            } else if !pg_sys::ConditionalLockRelationOid(relid, mode) {
                 return None;
             }
             pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
