@@ -3,7 +3,7 @@
 use crate::am::{is_doris, modify};
 use crate::options::settings;
 use crate::pg::{self, raw};
-use crate::store::deletes::{self, SLICE_ROWS};
+use crate::store::deletes::{self, Why, SLICE_ROWS};
 use crate::store::gate::{Gate, Mode};
 use crate::store::tid::RowNumber;
 use pgrx::pg_sys;
@@ -178,22 +178,29 @@ fn bury(
         .flatten()
         .copied()
         .collect();
+    if dense.is_empty() {
+        return (Vec::new(), run);
+    }
     let numbers: Vec<u64> = dense.iter().map(|row| row.0).collect();
     let gate = Gate::take(&toast, Mode::Bulk);
     let refused = deletes::refused(rel, &toast, &numbers);
+    // What this statement has deleted already is nobody's but ModifyTable's to say.
+    let others = refused
+        .iter()
+        .filter(|refused| !matches!(refused.why, Why::Own(_)));
     let place = |row: u64| {
         dense
             .binary_search_by_key(&row, |row| row.0)
             .map(|at| dense[at].1)
     };
-    let reached = refused
-        .iter()
+    let reached = others
         .filter_map(|refused| place(refused.row.0).ok())
         .min()
         .unwrap_or(run);
     let free: Vec<u64> = dense
         .iter()
         .filter(|row| row.1 < reached)
+        .filter(|row| refused.binary_search_by_key(&row.0, |r| r.row.0).is_err())
         .map(|row| row.0)
         .collect();
     if raw::serializable() {

@@ -3,6 +3,7 @@
 //!
 //! Within EvalPlanQual, and where a snapshot must be cross-checked, it passes rows on as they come.
 use super::ahead::{Batch, Tables};
+use crate::options::settings;
 use crate::plan::node::Methods;
 use pgrx::{pg_guard, pg_sys, PgList, PgMemoryContexts};
 
@@ -118,7 +119,10 @@ unsafe fn start(node: *mut pg_sys::CustomScanState) -> Option<Run> {
     // SAFETY: a node that runs; ModifyTable has opened its targets.
     unsafe {
         let estate = (*node).ss.ps.state;
-        if !(*estate).es_epq_active.is_null() || !(*estate).es_crosscheck_snapshot.is_null() {
+        // The plan may be older than the setting.
+        let off = settings::bulk_delete_rows() == 0;
+        if off || !(*estate).es_epq_active.is_null() || !(*estate).es_crosscheck_snapshot.is_null()
+        {
             return None;
         }
         let modify = (*(*estate).es_plannedstmt).planTree as *mut pg_sys::ModifyTable;
