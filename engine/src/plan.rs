@@ -273,6 +273,17 @@ pub enum AggregateFunction {
     ModeDesc,
     /// Some value of the group (the first one met, NULL included): for columns that the keys determine.
     Any,
+    /// About how many different values there are (HyperLogLog), of integers and text: Int8.
+    ApproxDistinct(ApproxHash),
+}
+
+/// How an approximate distinct count hashes values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ApproxHash {
+    /// By the value, as `ndv` does.
+    Value,
+    /// By its text, as `hll_hash` does.
+    Text,
 }
 
 impl AggregateFunction {
@@ -296,7 +307,7 @@ impl AggregateFunction {
             _ => None,
         };
         match (self, exact) {
-            (CountStar | Count, _) => vec![DataType::Int8],
+            (CountStar | Count | ApproxDistinct(_), _) => vec![DataType::Int8],
             (Sum, _) => vec![sum],
             (Avg, Some(scale)) => vec![wide(scale), DataType::Int8],
             (Avg, None) => vec![DataType::Float8],

@@ -92,6 +92,11 @@ impl Hll {
         }
     }
 
+    /// Whether it has a register for each place, rather than a few hashes.
+    pub fn is_dense(&self) -> bool {
+        matches!(self.0, Form::Registers(_))
+    }
+
     /// The stored form.
     pub fn encode(&self) -> Vec<u8> {
         match &self.0 {

@@ -19,6 +19,7 @@ mod first;
 mod join;
 mod merge;
 mod ordered;
+mod own;
 mod scan;
 mod sort;
 mod window;

@@ -10,6 +10,7 @@
 //! - what has no input rows (or only NULLs) is NULL, except counts.
 
 mod any;
+mod approx;
 mod bits;
 mod count;
 mod distinct;
@@ -159,6 +160,9 @@ fn plain_accumulator(function: AggregateFunction, t: DataType) -> Result<Box<dyn
         | PercentileContDesc(_)
         | PercentileDiscDesc(_)
         | ModeDesc => percentile::percentile(function, t)?,
+        ApproxDistinct(hash) if integer || matches!(t, DataType::Text { .. }) => {
+            Box::new(approx::Approx::new(hash))
+        }
         Min | Max if is_ordered(t) => extreme::extreme(function == Max, t)?,
         Any => Box::new(any::Any::new(t.physical())),
         _ => return Err(Error::not_native(format!("{function:?} of {t}"))),

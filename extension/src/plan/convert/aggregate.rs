@@ -258,6 +258,9 @@ impl Converter<'_> {
             use AggregateFunction::*;
             let oid = (*aggref).aggfnoid;
             let name = super::super::expr::function_name(oid);
+            if super::own::is_own(oid) {
+                return self.own_aggregate(input, aggref);
+            }
             if oid.to_u32() >= 10_000 {
                 return no(format!("aggregate {name}"));
             }
