@@ -220,6 +220,33 @@ def loads_of_a_table_with_too_many_segments_wait_and_then_fail(options, director
 
 
 @scenario
+def a_time_series_is_merged_once_by_number(options, directory):
+    cluster = start(directory, options, "doris.compaction_naptime = 1\nmax_worker_processes = 12")
+    with cluster.session() as session:
+        session.query("CREATE TABLE log (id int, v int) USING doris WITH (compaction_policy = 'time_series', "
+                      "time_series_compaction_file_count_threshold = 10); SET doris.rows_to_heap = 0")
+        session.query("CREATE TABLE other (id int, v int) USING doris")
+
+        def load(table, count):
+            for part in range(count):
+                session.query(f"INSERT INTO {table} SELECT g, {part} FROM generate_series(1, 3000) g")
+
+        def segments(table):
+            return int(session.value(f"SELECT count(*) FROM doris.segments_of('{table}')"))
+        load("log", 9)
+        load("other", 9)
+        until(lambda: segments("other") == 1, "the compaction of a table by size")
+        check(segments("log") == 9, "a time series was merged before its time")
+        load("log", 6)
+        until(lambda: segments("log") <= 6, "the compaction of a time series")
+        load("other", 5)
+        until(lambda: segments("other") <= 2, "another compaction of a table by size")
+        rows = session.query("SELECT level, max(rows) FROM doris.segments_of('log') GROUP BY level ORDER BY level")
+        check(rows and rows[-1] == ["2", "30000"], f"a time series was not merged once: {rows}")
+        check(session.value("SELECT count(*) FROM log") == "45000", "rows are missing")
+
+
+@scenario
 def a_database_is_dropped_while_compaction_runs_in_it(options, directory):
     cluster = start(directory, options, "doris.compaction_naptime = 1\nmax_worker_processes = 12")
 

@@ -47,6 +47,8 @@ struct Table {
     written: Written,
     not_before_us: i64,
     looks: u32,
+    /// With so many segments it is worth a look before its time; 0 where it does not wait for one.
+    early_segments: u64,
 }
 
 impl Table {
@@ -237,6 +239,9 @@ pub fn say(db: u32, relid: u32, written: &Written) {
     table.written.segments += written.segments;
     table.written.marks += written.marks;
     table.looks = 0;
+    if table.early_segments > 0 && table.written.segments >= table.early_segments {
+        (table.early_segments, table.not_before_us) = (0, 0);
+    }
 }
 
 /// The databases in which there is something to do, and no worker.
@@ -347,8 +352,8 @@ pub fn settle(relid: pg_sys::Oid, done: &Written) {
     }
 }
 
-/// A table of this database is not due before some time, nor forgotten until then; but it is looked at a few times
-/// meanwhile.
+/// A table of this database is not due before some time, nor forgotten until then; but it is looked at now and then
+/// meanwhile, and when more segments were loaded.
 pub fn postpone(relid: pg_sys::Oid, until_us: i64) {
     let db = database();
     let mut board = BOARD.exclusive();
@@ -358,6 +363,7 @@ pub fn postpone(relid: pg_sys::Oid, until_us: i64) {
         table.looks = 0;
         let latest = until_us.min(now + POSTPONED_US);
         table.not_before_us = table.not_before_us.max(latest);
+        table.early_segments = table.written.segments + settings::segments_min() as u64;
     }
 }
 
