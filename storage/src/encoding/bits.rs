@@ -47,13 +47,7 @@ macro_rules! lanes {
         pub(crate) fn $unpack(data: &[u8], width: u32, out: &mut [$word; UNIT]) {
             const BITS: usize = <$word>::BITS as usize;
             let width = width as usize;
-            let mut words: [$word; UNIT] = [0; UNIT];
-            let bytes = data[..width * 128].chunks_exact(BITS / 8);
-            for (word, bytes) in words.iter_mut().zip(bytes) {
-                let mut le = [0; BITS / 8];
-                le.copy_from_slice(bytes);
-                *word = <$word>::from_le_bytes(le);
-            }
+            let (words, _) = data[..width * 128].as_chunks::<{ BITS / 8 }>();
             let mask = <$word>::MAX >> (BITS - width);
             for (row, to) in out.chunks_exact_mut($lanes).enumerate() {
                 let (word, shift) = (row * width / BITS, row * width % BITS);
@@ -61,11 +55,13 @@ macro_rules! lanes {
                 if shift + width > BITS {
                     let high = &words[(word + 1) * $lanes..][..$lanes];
                     for ((to, low), high) in to.iter_mut().zip(low).zip(high) {
+                        let (low, high) =
+                            (<$word>::from_le_bytes(*low), <$word>::from_le_bytes(*high));
                         *to = (low >> shift | high << (BITS - shift)) & mask;
                     }
                 } else {
                     for (to, low) in to.iter_mut().zip(low) {
-                        *to = low >> shift & mask;
+                        *to = <$word>::from_le_bytes(*low) >> shift & mask;
                     }
                 }
             }

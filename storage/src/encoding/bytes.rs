@@ -15,7 +15,7 @@
 use std::ops::Range;
 
 use super::fsst::{SymbolTable, Trained};
-use super::int::{self, Int};
+use super::int::{self, for_unit_rows, Int};
 use super::{frames, UNIT};
 use crate::error::{corrupt, Result};
 use crate::vector::BytesColumn;
@@ -259,6 +259,55 @@ impl Layout {
         Ok(())
     }
 
+    /// Whether a few rows cost much less than all: not where they lie in frames that are decompressed whole.
+    pub(crate) fn is_in_units(&self) -> bool {
+        self.kind() != Kind::Lz4
+    }
+
+    /// Appends the given rows, which ascend; of a stream that is in units.
+    pub(crate) fn gather(
+        &self,
+        data: &[u8],
+        rows: &[u32],
+        table: Option<&SymbolTable>,
+        out: &mut BytesColumn,
+    ) -> Result<()> {
+        let Layout::Cut {
+            store,
+            lengths,
+            starts,
+        } = self
+        else {
+            return self.decode_constant(data, rows.len(), out);
+        };
+        let (bytes, table) = match store {
+            Store::Plain(bytes) => (&data[bytes.clone()], None),
+            Store::Fsst { codes, .. } => (
+                &data[codes.clone()],
+                Some(table.ok_or(corrupt("no symbol table"))?),
+            ),
+            Store::Lz4(_) => return Err(corrupt("frames are not in units")),
+        };
+        out.offsets.reserve(rows.len());
+        let mut outcome = Ok(());
+        let mut cut: Vec<u32> = Vec::with_capacity(UNIT);
+        for_unit_rows(rows, |unit, part| {
+            let Some(&last) = part.last() else { return };
+            cut.clear();
+            lengths.decode(data, unit * UNIT..last as usize + 1, &mut cut);
+            let (mut at, mut begin) = (0, u32::read(&data[starts + unit * 4..]) as usize);
+            for &row in part {
+                let row = row as usize % UNIT;
+                begin += cut[at..row].iter().map(|&len| len as usize).sum::<usize>();
+                at = row;
+                if outcome.is_ok() {
+                    outcome = push_stored(bytes.get(begin..begin + cut[row] as usize), table, out);
+                }
+            }
+        });
+        outcome
+    }
+
     fn decode_constant(&self, data: &[u8], rows: usize, out: &mut BytesColumn) -> Result<()> {
         let Layout::Constant(value) = self else {
             return Ok(());
@@ -274,6 +323,30 @@ impl Layout {
         (0..rows).for_each(|_| out.push(value));
         Ok(())
     }
+}
+
+/// Appends one stored value, decompressed if need be.
+fn push_stored(
+    stored: Option<&[u8]>,
+    table: Option<&SymbolTable>,
+    out: &mut BytesColumn,
+) -> Result<()> {
+    let stored = stored.ok_or(corrupt("value beyond its block"))?;
+    let at = out.data.len();
+    // No code stands for more than 8 bytes.
+    if u32::try_from(at + stored.len() * 8).is_err() {
+        return Err(corrupt("vector past 4 GiB"));
+    }
+    match table {
+        None => out.data.extend_from_slice(stored),
+        Some(table) => {
+            out.data.resize(at + stored.len() * 8 + 8, 0);
+            let end = table.decompress(stored, &mut out.data, at)?;
+            out.data.truncate(end);
+        }
+    }
+    out.offsets.push(out.data.len() as u32);
+    Ok(())
 }
 
 fn open_data(r: &mut Reader<'_>) -> Result<Range<usize>> {

@@ -11,7 +11,7 @@ use std::marker::PhantomData;
 use std::ops::Range;
 
 use super::bits::{self, packed_len, width_of};
-use super::int::{for_units, Int};
+use super::int::{for_unit_rows, for_units, Int};
 use super::packed::unpack_map;
 use super::UNIT;
 use crate::error::{corrupt, Result};
@@ -108,6 +108,17 @@ impl<T: Int> Layout<T> {
                 *v = sum;
             }
             out.drain(before..before + part.start);
+        });
+    }
+
+    /// Appends the given rows, which ascend; decodes each unit up to the last of them.
+    pub(crate) fn gather(&self, data: &[u8], rows: &[u32], out: &mut Vec<T>) {
+        let mut values = Vec::with_capacity(UNIT);
+        for_unit_rows(rows, |unit, part| {
+            let Some(&last) = part.last() else { return };
+            values.clear();
+            self.decode(data, unit * UNIT..last as usize + 1, &mut values);
+            out.extend(part.iter().map(|&row| values[row as usize % UNIT]));
         });
     }
 

@@ -148,6 +148,20 @@ pub(crate) fn for_units(range: Range<usize>, mut each: impl FnMut(usize, Range<u
     }
 }
 
+/// Calls `each(unit, part)` for the units that ascending `rows` touch; `part` holds the rows within the unit.
+#[inline]
+pub(crate) fn for_unit_rows(mut rows: &[u32], mut each: impl FnMut(usize, &[u32])) {
+    while let Some(&first) = rows.first() {
+        let unit = first as usize / UNIT;
+        // Most selections are either thin or long: a unit's end is near, or at the end of 1,024 rows.
+        let most = rows.len().min(UNIT);
+        let inside = rows[..most].partition_point(|&row| row as usize / UNIT == unit);
+        let (part, rest) = rows.split_at(inside.max(1));
+        each(unit, part);
+        rows = rest;
+    }
+}
+
 /// What the chooser must know of a block.
 struct Shape<T> {
     /// Smallest and largest value of each unit.
@@ -379,6 +393,23 @@ impl<T: Int> Layout<T> {
             Layout::Scaled(layout) => layout.decode(data, range, out),
             Layout::Lookup(layout) => layout.decode(data, range, out),
             Layout::Patched(layout) => layout.decode(data, range, out),
+        }
+    }
+
+    /// Appends the given rows, which ascend; `data` is what the layout was opened on.
+    pub(crate) fn gather(&self, data: &[u8], rows: &[u32], out: &mut Vec<T>) {
+        match self {
+            Layout::Constant(value) => out.resize(out.len() + rows.len(), *value),
+            Layout::Plain(start) => {
+                let row = |&i: &u32| T::read(&data[start + i as usize * T::BYTES..]);
+                out.extend(rows.iter().map(row));
+            }
+            Layout::Packed(layout) => layout.gather(data, rows, out),
+            Layout::Delta(layout) => layout.gather(data, rows, out),
+            Layout::Runs(layout) => layout.gather(rows, out),
+            Layout::Scaled(layout) => layout.gather(data, rows, out),
+            Layout::Lookup(layout) => layout.gather(data, rows, out),
+            Layout::Patched(layout) => layout.gather(data, rows, out),
         }
     }
 

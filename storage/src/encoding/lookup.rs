@@ -74,6 +74,13 @@ impl<T: Int> Layout<T> {
         out.extend(codes.into_iter().map(|code| self.value(code)));
     }
 
+    /// Appends the given rows, which ascend.
+    pub(crate) fn gather(&self, data: &[u8], rows: &[u32], out: &mut Vec<T>) {
+        let mut codes = Vec::with_capacity(rows.len());
+        self.codes.gather(data, rows, &mut codes);
+        out.extend(codes.into_iter().map(|code| self.value(code)));
+    }
+
     /// Row `i`.
     pub(crate) fn get(&self, data: &[u8], i: usize) -> T {
         self.value(self.codes.get(data, i))

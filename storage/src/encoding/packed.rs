@@ -9,7 +9,7 @@ use std::marker::PhantomData;
 use std::ops::Range;
 
 use super::bits::{self, packed_len, width_of};
-use super::int::{for_units, Int};
+use super::int::{for_unit_rows, for_units, Int};
 use super::UNIT;
 use crate::error::{corrupt, Result};
 use crate::wire::Reader;
@@ -45,6 +45,9 @@ pub(crate) fn encode<T: Int>(values: &[T], units: &[(T, T)], out: &mut Vec<u8>) 
         );
     }
 }
+
+/// From so many rows of a unit on, unpacking all of it is faster than looking them up.
+const UNPACKED_ROWS: usize = 64;
 
 /// Where the parts of a payload lie.
 #[derive(Debug, Clone)]
@@ -104,6 +107,28 @@ impl<T: Int> Layout<T> {
             unpack_map(packed, width, n, part, out, |offset| {
                 reference.add_offset(offset)
             });
+        });
+    }
+
+    /// Appends the given rows, which ascend.
+    pub(crate) fn gather(&self, data: &[u8], rows: &[u32], out: &mut Vec<T>) {
+        out.reserve(rows.len());
+        for_unit_rows(rows, |unit, part| {
+            let (width, reference, packed, n) = self.unit(data, unit);
+            if part.len() < UNPACKED_ROWS || n < UNIT || width == 0 {
+                let get = |&row: &u32| bits::get(packed, width, n, row as usize % UNIT);
+                out.extend(part.iter().map(|row| reference.add_offset(get(row))));
+            } else if width <= 32 {
+                let mut offsets = [0u32; UNIT];
+                bits::unpack32(packed, width, &mut offsets);
+                let get = |&row: &u32| offsets[row as usize % UNIT].into();
+                out.extend(part.iter().map(|row| reference.add_offset(get(row))));
+            } else {
+                let mut offsets = [0u64; UNIT];
+                bits::unpack64(packed, width, &mut offsets);
+                let get = |&row: &u32| offsets[row as usize % UNIT];
+                out.extend(part.iter().map(|row| reference.add_offset(get(row))));
+            }
         });
     }
 

@@ -133,6 +133,26 @@ impl<T: Int> Layout<T> {
         }
     }
 
+    /// Appends the given rows, which ascend.
+    pub(crate) fn gather(&self, data: &[u8], rows: &[u32], out: &mut Vec<T>) {
+        let before = out.len();
+        self.base.gather(data, rows, out);
+        let (Some(&first), Some(&last)) = (rows.first(), rows.last()) else {
+            return;
+        };
+        let low = self.rows.partition_point(|&row| row < first);
+        let high = self.rows.partition_point(|&row| row <= last);
+        let mut at = 0;
+        for (&row, &value) in self.rows[low..high].iter().zip(&self.values[low..high]) {
+            at += rows[at..].partition_point(|&wanted| wanted < row);
+            // A row may be asked for more than once.
+            while rows.get(at) == Some(&row) {
+                out[before + at] = value;
+                at += 1;
+            }
+        }
+    }
+
     /// Row `i`.
     pub(crate) fn get(&self, data: &[u8], i: usize) -> T {
         match self.rows.binary_search(&(i as u32)) {

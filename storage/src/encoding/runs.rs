@@ -66,6 +66,18 @@ impl<T: Int> Layout<T> {
         }
     }
 
+    /// Appends the given rows, which ascend.
+    pub(crate) fn gather(&self, rows: &[u32], out: &mut Vec<T>) {
+        let Some(&first) = rows.first() else { return };
+        let mut run = self.run_of(first as usize);
+        out.extend(rows.iter().map(|&row| {
+            while self.ends[run] <= row {
+                run += 1;
+            }
+            self.heads[run]
+        }));
+    }
+
     /// Row `i`.
     pub(crate) fn get(&self, i: usize) -> T {
         self.heads[self.run_of(i)]

@@ -69,7 +69,18 @@ impl<T: Int> Layout<T> {
     pub(crate) fn decode(&self, data: &[u8], range: Range<usize>, out: &mut Vec<T>) {
         let before = out.len();
         self.quotients.decode(data, range, out);
-        for v in &mut out[before..] {
+        self.scale(&mut out[before..]);
+    }
+
+    /// Appends the given rows, which ascend.
+    pub(crate) fn gather(&self, data: &[u8], rows: &[u32], out: &mut Vec<T>) {
+        let before = out.len();
+        self.quotients.gather(data, rows, out);
+        self.scale(&mut out[before..]);
+    }
+
+    fn scale(&self, quotients: &mut [T]) {
+        for v in quotients {
             *v = v.wrapping_mul(self.factor).wrapping_add(self.base);
         }
     }

@@ -241,7 +241,9 @@ impl<B: AsRef<[u8]>> Block<B> {
                 };
                 layout.decode(data, range, table, out.flat_bytes())?;
             }
-            (Body::Codes(layout), _) => self.decode_codes(layout, range, out)?,
+            (Body::Codes(layout), _) => self.append_codes(range.len(), out, |codes| {
+                ints(layout, data, range.clone(), codes);
+            })?,
             _ => return Err(invalid("a vector of another layout than the column")),
         }
         Ok(())
@@ -259,27 +261,29 @@ impl<B: AsRef<[u8]>> Block<B> {
         }
     }
 
-    fn decode_codes(
+    /// Appends `n` codes that `decode` makes, or their values where `out` is not coded alike.
+    fn append_codes(
         &self,
-        layout: &int::Layout<u32>,
-        range: Range<usize>,
+        n: usize,
         out: &mut Vector,
+        decode: impl Fn(&mut Vec<u32>),
     ) -> Result<()> {
         let Shared::Dictionary(dict) = &self.shared else {
             return Err(corrupt("codes without a dictionary"));
         };
-        let data = self.bytes.as_ref();
-        let check = |codes: &[u32]| match codes.iter().max() {
-            Some(&max) if max as usize >= dict.len() => Err(corrupt("code beyond the dictionary")),
-            _ => Ok(()),
+        let entries = u32::try_from(dict.len()).unwrap_or(u32::MAX);
+        // Without a way out of the loop, which would keep it from using vectors.
+        let check = |codes: &[u32]| match codes.iter().fold(false, |any, &c| any | (c >= entries)) {
+            true => Err(corrupt("code beyond the dictionary")),
+            false => Ok(()),
         };
         if let Some(codes) = out.dict_codes(dict) {
             let before = codes.len();
-            ints(layout, data, range, codes);
+            decode(codes);
             return check(&codes[before..]);
         }
-        let mut codes = Vec::with_capacity(range.len());
-        ints(layout, data, range, &mut codes);
+        let mut codes = Vec::with_capacity(n);
+        decode(&mut codes);
         check(&codes)?;
         let flat = out.flat_bytes();
         let total: usize = codes.iter().map(|&c| dict.get(c as usize).len()).sum();
@@ -290,11 +294,11 @@ impl<B: AsRef<[u8]>> Block<B> {
         Ok(())
     }
 
-    /// About so many values are decoded in a run in the time of looking up one.
-    fn look_up_costs(&self) -> usize {
+    /// Whether a part of the rows can be decoded in about its share of the time that all take.
+    pub fn is_in_parts(&self) -> bool {
         match &self.body {
-            Body::Bytes(_) | Body::Fixed(_) => 16,
-            _ => 64,
+            Body::Bytes(layout) => layout.is_in_units(),
+            _ => true,
         }
     }
 
@@ -311,11 +315,85 @@ impl<B: AsRef<[u8]>> Block<B> {
     /// # Errors
     /// As `decode`.
     pub fn gather(&self, rows: &[u32], out: &mut Vector) -> Result<()> {
+        let (Some(&first), Some(&last)) = (rows.first(), rows.last()) else {
+            return Ok(());
+        };
+        if rows.len() == 1 {
+            return self.get(first as usize, out);
+        }
+        if !rows.is_sorted() || !self.gathers() {
+            return self.decode_and_take(rows, out);
+        }
+        if last as usize >= self.rows {
+            return Err(invalid("rows beyond the block"));
+        }
+        if out.physical() != self.physical {
+            return Err(invalid("a vector of another layout than the column"));
+        }
+        let before = out.len();
+        self.gather_values(rows, out)?;
+        match &self.validity {
+            Validity::All => out.append_validity(before, rows.len(), None),
+            Validity::Some(bits) => {
+                let some = Bitmap::from_bools(rows.iter().map(|&row| bits.get(row as usize)));
+                out.append_validity(before, rows.len(), Some((&some, 0)));
+            }
+            Validity::None => {
+                let none = Bitmap::filled(rows.len(), false);
+                out.append_validity(before, rows.len(), Some((&none, 0)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether single rows are taken out of the encoded values.
+    fn gathers(&self) -> bool {
+        match &self.body {
+            Body::F32(_) | Body::F64(_) | Body::Fixed(_) => false,
+            Body::Bytes(layout) => layout.is_in_units(),
+            _ => true,
+        }
+    }
+
+    fn gather_values(&self, rows: &[u32], out: &mut Vector) -> Result<()> {
+        let data = self.bytes.as_ref();
+        match (&self.body, &mut out.values) {
+            (Body::Null, _) => self.push_nulls(rows.len(), out),
+            (Body::Bool(layout), Values::Bool(v)) => {
+                let before = v.len();
+                layout.gather(data, rows, v);
+                if v[before..].iter().any(|&b| b > 1) {
+                    return Err(corrupt("boolean that is neither"));
+                }
+            }
+            (Body::I16(layout), Values::I16(v)) => layout.gather(data, rows, v),
+            (Body::I32(layout), Values::I32(v)) => layout.gather(data, rows, v),
+            (Body::I64(layout), Values::I64(v)) => layout.gather(data, rows, v),
+            (Body::I128(layout), Values::I128(v)) => layout.gather(data, rows, v),
+            (Body::Bytes(layout), _) => {
+                let table = match &self.shared {
+                    Shared::Symbols(table) => Some(&**table),
+                    _ => None,
+                };
+                layout.gather(data, rows, table, out.flat_bytes())?;
+            }
+            (Body::Codes(layout), _) => {
+                self.append_codes(rows.len(), out, |codes| layout.gather(data, rows, codes))?
+            }
+            _ => return Err(invalid("a vector of another layout than the column")),
+        }
+        Ok(())
+    }
+
+    /// Appends rows in any order, or of layouts that are decoded in runs.
+    fn decode_and_take(&self, rows: &[u32], out: &mut Vector) -> Result<()> {
+        /// About so many values are decoded in a run in the time of looking up one.
+        const LOOK_UP_COSTS: usize = 16;
         let (Some(&low), Some(&high)) = (rows.iter().min(), rows.iter().max()) else {
             return Ok(());
         };
         let span = (high - low) as usize + 1;
-        if rows.len() * self.look_up_costs() < span {
+        if rows.len() * LOOK_UP_COSTS < span {
             return rows.iter().try_for_each(|&row| self.get(row as usize, out));
         }
         let mut all = Vector::empty(self.physical);
