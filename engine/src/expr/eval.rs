@@ -12,7 +12,7 @@ use hashbrown::HashMap;
 
 use super::context::EvalContext;
 use super::ir::{Expr, ExprKind, Func};
-use super::kernels::{arith, call, cast, compare, control, like, logic};
+use super::kernels::{arith, call, cast, compare, control, like, logic, replace};
 use super::operand::{strict_validity, Operand};
 use crate::batch::{Batch, Selection};
 use crate::error::{Error, Result};
@@ -159,6 +159,9 @@ impl Expr {
             ExprKind::Like {
                 pattern, negated, ..
             } => like::like(pattern, &operands[0], *negated, rows),
+            ExprKind::RegexpReplace { rule, .. } => {
+                replace::regexp_replace(rule, &operands[0], rows)
+            }
             ExprKind::LikeExpr {
                 fold_case, negated, ..
             } => like::like_expr(&operands[0], &operands[1], *fold_case, *negated, rows),

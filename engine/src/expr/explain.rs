@@ -89,6 +89,11 @@ impl Display for Expr {
                 quoted(pattern.source(), f)?;
                 f.write_str(")")
             }
+            ExprKind::RegexpReplace { arg, rule } => {
+                write!(f, "regexp_replace({arg}, ")?;
+                quoted(rule.source().as_bytes(), f)?;
+                f.write_str(", ...)")
+            }
             ExprKind::LikeExpr {
                 arg,
                 pattern,

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use super::kernels::datetime::{DateUnit, ExtractUnit};
 use super::kernels::in_list::ValueSet;
 use super::kernels::like::LikePattern;
+use super::kernels::replace::RegexpRule;
 use crate::types::{DataType, Scalar};
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
@@ -251,6 +252,13 @@ pub enum ExprKind {
         /// `NOT LIKE`.
         negated: bool,
     },
+    /// `regexp_replace(arg, pattern, replacement)` with constants of a kind that is matched here.
+    RegexpReplace {
+        /// The text.
+        arg: Box<Expr>,
+        /// What is replaced by what.
+        rule: Arc<RegexpRule>,
+    },
     /// `LIKE` or `ILIKE` with a pattern that is an expression.
     LikeExpr {
         /// The text.
@@ -323,6 +331,7 @@ impl Expr {
             | ExprKind::IsTruth { arg, .. }
             | ExprKind::InList { arg, .. }
             | ExprKind::Like { arg, .. }
+            | ExprKind::RegexpReplace { arg, .. }
             | ExprKind::Cast { arg, .. } => vec![arg],
             ExprKind::And(args)
             | ExprKind::Or(args)
@@ -355,6 +364,7 @@ impl Expr {
             | ExprKind::IsTruth { arg, .. }
             | ExprKind::InList { arg, .. }
             | ExprKind::Like { arg, .. }
+            | ExprKind::RegexpReplace { arg, .. }
             | ExprKind::Cast { arg, .. } => vec![arg],
             ExprKind::And(args)
             | ExprKind::Or(args)

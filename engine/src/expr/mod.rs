@@ -36,3 +36,4 @@ pub use ir::{ArithOp, CompareOp, Expr, ExprKind, Func};
 pub use kernels::datetime::{DateUnit, ExtractUnit};
 pub use kernels::in_list::ValueSet;
 pub use kernels::like::LikePattern;
+pub use kernels::replace::RegexpRule;

@@ -567,6 +567,10 @@ fn call(name: &str, mut args: Vec<Expr>, result: pg_sys::Oid) -> Converted<Expr>
             let collation = collation.unwrap_or(doris_engine::types::Collation::Other);
             Expr::cast(first, DataType::Text { collation })
         }
+        ("regexp_replace", Some(pattern), 3) if text && is_utf8() => match third {
+            Some(replacement) => Expr::regexp_replace(first, pattern, replacement),
+            None => return no("regexp_replace without a replacement"),
+        },
         ("upper", None, 1) if text => Expr::upper(first),
         ("lower", None, 1) if text => Expr::lower(first),
         ("substring" | "substr", Some(from), 2 | 3) if text && from.data_type().is_integer() => {
@@ -582,6 +586,12 @@ fn call(name: &str, mut args: Vec<Expr>, result: pg_sys::Oid) -> Converted<Expr>
         _ => return no(format!("function {name}")),
     };
     Ok(expr?)
+}
+
+/// Whether text is UTF-8, as the engine's matching of characters has it.
+fn is_utf8() -> bool {
+    // SAFETY: reads the database's encoding.
+    unsafe { pg_sys::GetDatabaseEncoding() == pg_sys::pg_enc::PG_UTF8 as i32 }
 }
 
 unsafe fn const_int4(node: Option<*mut pg_sys::Node>) -> Converted<i32> {

@@ -7,6 +7,7 @@ use super::{call, refuse};
 use crate::error::{Error, Result};
 use crate::expr::ir::{Expr, ExprKind, Func};
 use crate::expr::kernels::like::LikePattern;
+use crate::expr::kernels::replace::RegexpRule;
 use crate::types::{Collation, DataType, Scalar};
 
 impl Expr {
@@ -114,6 +115,21 @@ impl Expr {
     /// `reverse(arg)`.
     pub fn reverse(arg: Expr) -> Result<Expr> {
         over_text(Func::Reverse, vec![arg], 1)
+    }
+
+    /// `regexp_replace(arg, pattern, replacement)`, of constant patterns that match in one way only.
+    pub fn regexp_replace(arg: Expr, pattern: Expr, replacement: Expr) -> Result<Expr> {
+        let constants = (pattern.as_const(), replacement.as_const());
+        let (Some(Some(Scalar::Bytes(from))), Some(Some(Scalar::Bytes(to)))) = constants else {
+            return refuse("regexp_replace", &[&arg, &pattern, &replacement]);
+        };
+        if !matches!(arg.data_type(), DataType::Text { .. }) {
+            return refuse("regexp_replace", &[&arg, &pattern, &replacement]);
+        }
+        searching(&arg)?;
+        let (rule, data_type) = (Arc::new(RegexpRule::new(from, to)?), arg.data_type());
+        let arg = Box::new(arg);
+        Ok(Expr::new(ExprKind::RegexpReplace { arg, rule }, data_type).fold())
     }
 
     /// `arg [NOT] LIKE pattern`, with backslash as the escape (other ESCAPEs arrive rewritten to it); `fold_case`:

@@ -13,6 +13,7 @@ pub(super) mod call;
 
 pub(super) mod in_list;
 pub(super) mod like;
+pub(super) mod replace;
 
 pub(super) mod control;
 pub(super) mod logic;
