@@ -68,9 +68,44 @@ pub fn nulls(physical: Physical, rows: usize) -> Vector {
     }
 }
 
+/// Indices looked at together, to see whether they follow each other.
+const RUN: usize = 16;
+
+/// Whether most of the indices follow each other: what a filter leaves that lets nearly everything through.
+fn is_nearly_whole(indices: &[u32]) -> bool {
+    match (indices.first(), indices.last()) {
+        (Some(&first), Some(&last)) if indices.len() > RUN && first <= last => {
+            let span = (last - first) as usize + 1;
+            indices.len() <= span && span - indices.len() <= indices.len() / RUN
+        }
+        _ => false,
+    }
+}
+
+/// The values at `indices`, copied run by run.
+fn pick_runs<T: Copy>(values: &[T], indices: &[u32]) -> Vec<T> {
+    let mut out = Vec::with_capacity(indices.len());
+    let (chunks, rest) = indices.as_chunks::<RUN>();
+    for chunk in chunks {
+        let first = chunk[0];
+        let follows = (0..RUN).fold(true, |all, i| {
+            all & (chunk[i] == first.wrapping_add(i as u32))
+        });
+        match follows {
+            true => out.extend_from_slice(&values[first as usize..][..RUN]),
+            false => out.extend(chunk.iter().map(|&i| values[i as usize])),
+        }
+    }
+    out.extend(rest.iter().map(|&i| values[i as usize]));
+    out
+}
+
 fn gather_values(values: &Values, indices: &[u32]) -> Values {
     fn pick<T: Copy>(values: &[T], indices: &[u32]) -> Vec<T> {
-        indices.iter().map(|&i| values[i as usize]).collect()
+        match is_nearly_whole(indices) {
+            true => pick_runs(values, indices),
+            false => indices.iter().map(|&i| values[i as usize]).collect(),
+        }
     }
     match values {
         Values::Bool(v) => Values::Bool(pick(v, indices)),

@@ -123,6 +123,11 @@ impl KeyShape {
         &self.types
     }
 
+    /// Which columns may be NULL.
+    pub fn nullable(&self) -> &[bool] {
+        &self.nullable
+    }
+
     /// Fails when a column said to have no NULLs has one. (Encoding such a key is harmless but meaningless.)
     pub fn check_nulls(&self, columns: &[&Vector]) -> Result<()> {
         for (column, nullable) in columns.iter().zip(&self.nullable) {
@@ -349,6 +354,11 @@ where
             if let Values::I64(v) = &column.values {
                 self.0.clear();
                 self.0.extend(v.iter().map(|&x| [x as u64; N]));
+                return Ok(());
+            }
+            if let Values::I32(v) = &column.values {
+                self.0.clear();
+                self.0.extend(v.iter().map(|&x| [u64::from(x as u32); N]));
                 return Ok(());
             }
         }

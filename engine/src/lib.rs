@@ -28,6 +28,8 @@ pub mod runtime_filter;
 
 pub mod source;
 
+pub mod summary;
+
 pub mod sketch;
 
 pub mod ops;

@@ -10,12 +10,14 @@
 use doris_storage::vector::{Values, Vector};
 
 use crate::batch::Selection;
+use crate::expr::filter::select_all;
 use crate::hash::{hash_bytes, hash_word};
 
 /// At most this many keys are listed one by one.
 const LIST_MAX: usize = 64;
-/// Up to so many numbers from the least to the greatest key get a bit each, or so many for each key ...
-const BITS_MAX: u64 = 1 << 16;
+/// Up to so many numbers from the least to the greatest key get a bit each (half a megabyte), or so many for each
+/// key ...
+const BITS_MAX: u64 = 1 << 22;
 const BITS_MAX_PER_KEY: u64 = 64;
 /// ... but never more than this: 8 MiB.
 const BITS_LIMIT: u64 = 1 << 26;
@@ -208,34 +210,46 @@ fn retain_values<T: Copy + Into<i64>>(
     selection: Selection,
     keep: impl Fn(i64) -> bool,
 ) -> Selection {
-    retain_rows(selection, |row| keep(values[row].into()))
+    match selection {
+        Selection::All(rows) => {
+            let kept = select_all(&values[..rows], None, |value| keep(value.into()));
+            match kept.len() == rows {
+                true => Selection::All(rows),
+                false => Selection::Indices(kept),
+            }
+        }
+        selection => retain_rows(selection, |row| keep(values[row].into())),
+    }
 }
 
 /// Keeps the row numbers for which `keep` holds; written without a branch on the outcome.
 #[inline(always)]
 fn retain_rows(selection: Selection, keep: impl Fn(usize) -> bool) -> Selection {
-    let mut out = vec![0u32; selection.len()];
-    let mut n = 0;
-    let all = selection.len();
     match selection {
         Selection::All(rows) => {
+            let mut out = vec![0u32; rows];
+            let mut n = 0;
             for row in 0..rows {
                 out[n] = row as u32;
                 n += usize::from(keep(row));
             }
-            if n == all {
-                return Selection::All(all);
+            out.truncate(n);
+            match n == rows {
+                true => Selection::All(rows),
+                false => Selection::Indices(out),
             }
         }
-        Selection::Indices(indices) => {
-            for row in indices {
-                out[n] = row;
+        Selection::Indices(mut indices) => {
+            let mut n = 0;
+            for at in 0..indices.len() {
+                let row = indices[at];
+                indices[n] = row;
                 n += usize::from(keep(row as usize));
             }
+            indices.truncate(n);
+            Selection::Indices(indices)
         }
     }
-    out.truncate(n);
-    Selection::Indices(out)
 }
 
 #[cfg(test)]

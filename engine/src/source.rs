@@ -7,14 +7,16 @@
 //! Runtime filters come from above while the query runs; a source may use them to leave out whole morsels.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 
 use doris_storage::vector::Vector;
 
 use crate::batch::{Batch, Selection};
-use crate::error::Result;
-use crate::gather::gather;
+use crate::error::{Error, Result};
+use crate::gather::{gather, slice};
 use crate::runtime_filter::RuntimeFilter;
+use crate::summary::{ColumnSummary, Need};
 
 /// A stream of morsels; used by the driving thread only.
 pub trait MorselSource {
@@ -25,6 +27,9 @@ pub trait MorselSource {
     /// Rows of column `column` (by the source's numbering) that do not pass `filter` are of no interest to
     /// anyone from now on.
     fn add_runtime_filter(&mut self, _column: usize, _filter: &Arc<RuntimeFilter>) {}
+
+    /// The summaries of these columns are all that is wanted of a morsel that can tell them.
+    fn prefer_summaries(&mut self, _needs: &[Need]) {}
 }
 
 /// A run of rows (a few thousand to 64K: small enough that its columns stay in cache), not yet decoded.
@@ -37,17 +42,22 @@ pub trait Morsel: Send {
         Selection::All(self.rows())
     }
 
-    /// Decodes column `column` for all rows. Asked at most once a column.
-    fn load(&mut self, column: usize) -> Result<Arc<Vector>>;
-
-    /// Decodes column `column` for the rows of `selection` only, dense.
-    fn load_selected(&mut self, column: usize, selection: &Selection) -> Result<Arc<Vector>> {
-        let whole = self.load(column)?;
-        match selection {
-            Selection::All(rows) if *rows == whole.len() => Ok(whole),
-            _ => Ok(Arc::new(gather(&whole, &selection.indices()))),
-        }
+    /// Summaries for the needs that the source was told of, when they are all known, and all rows are seen and pass the
+    /// scan's filters. A morsel that gives them need not be able to decode.
+    fn summaries(&self) -> Option<Vec<ColumnSummary>> {
+        None
     }
+
+    /// Whether all rows surely pass the filters of the scan, which need not be applied then.
+    fn passes_filters(&self) -> bool {
+        false
+    }
+
+    /// Decodes rows `rows` of column `column`.
+    fn load(&mut self, column: usize, rows: Range<usize>) -> Result<Arc<Vector>>;
+
+    /// Decodes column `column` for the given rows only, which ascend, and appends them to `out`.
+    fn load_selected(&mut self, column: usize, rows: &[u32], out: &mut Vector) -> Result<()>;
 }
 
 /// A source over batches in memory: each batch is a morsel.
@@ -80,7 +90,17 @@ impl Morsel for MemoryMorsel {
         self.0.rows
     }
 
-    fn load(&mut self, column: usize) -> Result<Arc<Vector>> {
-        Ok(Arc::clone(&self.0.columns[column]))
+    fn load(&mut self, column: usize, rows: Range<usize>) -> Result<Arc<Vector>> {
+        let whole = &self.0.columns[column];
+        Ok(match rows.len() == whole.len() {
+            true => Arc::clone(whole),
+            false => Arc::new(slice(whole, rows.start, rows.end)),
+        })
+    }
+
+    fn load_selected(&mut self, column: usize, rows: &[u32], out: &mut Vector) -> Result<()> {
+        let some = gather(&self.0.columns[column], rows);
+        out.append(&some)
+            .map_err(|e| Error::internal(e.to_string()))
     }
 }

@@ -7,7 +7,8 @@
 //! slot:  high 32 bits of the hash | group number + 1        0 = free
 //! ```
 //! A probe touches a key only when 32 bits of its hash agree. The table doubles when half full; growing re-enters
-//! the stored hashes and looks at no key.
+//! the stored hashes and looks at no key. Integer keys that lie close together also have an array from the key's
+//! distance to the least one to its group, which takes no hash.
 
 use crate::keys::KeyColumn;
 
@@ -16,12 +17,48 @@ pub const NO_GROUP: u32 = u32::MAX;
 
 const TAG: u64 = 0xFFFF_FFFF_0000_0000;
 
+/// The array by key has at most so many entries (a megabyte) ...
+const NEAR_MAX: u64 = 256 * 1024;
+/// ... and so many for each row that was looked up, beyond the first few.
+const NEAR_PER_ROW: u64 = 8;
+const NEAR_FREE: u64 = 4096;
+
 /// Keys with their group numbers.
 #[derive(Debug)]
 pub struct GroupTable<K> {
     keys: K,
     hashes: Vec<u64>,
     slots: Vec<u64>,
+    near: Near,
+}
+
+/// Groups by key: `groups[key - min]`.
+#[derive(Debug, Default)]
+struct Near {
+    min: i64,
+    groups: Vec<u32>,
+    /// Keys were too far apart.
+    given_up: bool,
+}
+
+impl Near {
+    fn holds(&self, least: i64, greatest: i64) -> bool {
+        let size = self.groups.len() as u64;
+        least >= self.min && (greatest.wrapping_sub(self.min) as u64) < size
+    }
+
+    /// The least key and size of an array that holds keys from `least` to `greatest` and what this one does.
+    fn wider(&self, least: i64, greatest: i64, size_max: u64) -> Option<(i64, usize)> {
+        let (mut min, mut max) = (least, greatest);
+        if !self.groups.is_empty() {
+            min = min.min(self.min);
+            max = max.max(self.min.saturating_add(self.groups.len() as i64 - 1));
+        }
+        let size = (max.checked_sub(min)? as u64).checked_add(1)?;
+        // Doubling keeps the copies few where keys ascend.
+        let roomy = size.max(2 * self.groups.len() as u64).min(size_max);
+        (size <= size_max).then_some((min, roomy as usize))
+    }
 }
 
 impl<K: KeyColumn> GroupTable<K> {
@@ -32,6 +69,7 @@ impl<K: KeyColumn> GroupTable<K> {
             keys: K::default(),
             hashes: Vec::with_capacity(groups),
             slots: vec![0; slots],
+            near: Near::default(),
         }
     }
 
@@ -57,7 +95,10 @@ impl<K: KeyColumn> GroupTable<K> {
 
     /// Bytes of memory in use.
     pub fn memory_bytes(&self) -> usize {
-        self.keys.memory_bytes() + self.hashes.capacity() * 8 + self.slots.len() * 8
+        self.keys.memory_bytes()
+            + self.hashes.capacity() * 8
+            + self.slots.len() * 8
+            + self.near.groups.capacity() * 4
     }
 
     /// Removes all groups, keeping the memory.
@@ -65,6 +106,62 @@ impl<K: KeyColumn> GroupTable<K> {
         self.keys.clear();
         self.hashes.clear();
         self.slots.fill(0);
+        self.near.groups.clear();
+        self.near.given_up = false;
+    }
+
+    /// [`GroupTable::find_or_insert`] of all of `batch` without hashes, where the keys are integers that lie close
+    /// together; false, and nothing done, where not. `rows_before`: rows looked up before.
+    pub fn find_or_insert_near(
+        &mut self,
+        batch: &K,
+        rows_before: usize,
+        groups: &mut Vec<u32>,
+    ) -> bool {
+        let rows = batch.len();
+        if self.near.given_up || rows == 0 || batch.word(0).is_none() {
+            return false;
+        }
+        let word = |row: usize| batch.word(row).unwrap_or_default() as i64;
+        let (least, greatest) = (0..rows)
+            .map(word)
+            .fold((i64::MAX, i64::MIN), |(lo, hi), key| {
+                (lo.min(key), hi.max(key))
+            });
+        if !self.near.holds(least, greatest) {
+            let rows = (rows_before + rows) as u64;
+            let size_max = NEAR_MAX.min(NEAR_FREE.max(rows.saturating_mul(NEAR_PER_ROW)));
+            let Some((min, size)) = self.near.wider(least, greatest, size_max) else {
+                self.near.given_up = self.near.wider(least, greatest, NEAR_MAX).is_none();
+                return false;
+            };
+            self.make_near(min, size);
+        }
+        groups.clear();
+        groups.reserve(rows);
+        for row in 0..rows {
+            let at = word(row).wrapping_sub(self.near.min) as usize;
+            let mut group = self.near.groups[at];
+            if group == NO_GROUP {
+                group = self.find_or_insert_one(batch, row, batch.hash(row));
+                self.near.groups[at] = group;
+            }
+            groups.push(group);
+        }
+        true
+    }
+
+    fn make_near(&mut self, min: i64, size: usize) {
+        self.near.min = min;
+        self.near.groups.clear();
+        self.near.groups.resize(size, NO_GROUP);
+        for group in 0..self.keys.len() {
+            let key = self.keys.word(group).unwrap_or_default() as i64;
+            // A key that came in by its hash alone may be out of reach.
+            if let Some(entry) = self.near.groups.get_mut(key.wrapping_sub(min) as usize) {
+                *entry = group as u32;
+            }
+        }
     }
 
     /// The groups of the keys `from..to` of `batch`, new ones made where needed; replaces `groups`.

@@ -4,10 +4,13 @@
 //! What a join's build side learns travels down its probe side as runtime filters, through every operator that
 //! passes the column on unchanged, to the scan.
 
+use std::any::Any;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
+
+use hashbrown::HashMap;
 
 use super::driver::Driver;
 use super::query::{NodeCounters, Options, Query};
@@ -16,13 +19,14 @@ use crate::batch::Batch;
 use crate::error::{Error, Result};
 use crate::expr::{Expr, ExprKind};
 use crate::ops::aggregate;
-use crate::ops::join::{self, JoinSide};
+use crate::ops::join;
 use crate::ops::row::{Filter, Project};
 use crate::ops::scan::{AppliedFilter, ScanShape, ScanSource};
 use crate::ops::{setop, sort, window};
 use crate::plan::{Node, Op, Scan, SortKey};
 use crate::runtime_filter::RuntimeFilter;
 use crate::source::MorselSource;
+use crate::summary::Totals;
 
 /// A filter on an output column of a node, on its way down.
 #[derive(Clone)]
@@ -109,6 +113,7 @@ impl Executor {
             self.stream = Opening {
                 driver: &self.driver,
                 sources: &mut self.sources,
+                built: HashMap::new(),
             }
             .open(&plan, &[])?;
         }
@@ -132,6 +137,8 @@ pub struct Opening<'o> {
     /// The driving thread's tools.
     pub driver: &'o Driver,
     sources: &'o mut Vec<Option<Box<dyn MorselSource>>>,
+    /// Build sides of joins that are still to be opened, by node.
+    pub built: HashMap<u32, Box<dyn Any>>,
 }
 
 impl Opening<'_> {
@@ -139,7 +146,7 @@ impl Opening<'_> {
     pub fn open(&mut self, node: &Node, wanted: &[Wanted]) -> Result<Stream> {
         let driver = self.driver;
         match &node.op {
-            Op::Scan(scan) => self.open_scan(node, scan, wanted),
+            Op::Scan(scan) => self.open_scan(node, scan, wanted, None),
             Op::Filter { input, predicate } => {
                 let stage = Filter {
                     id: node.id,
@@ -163,15 +170,7 @@ impl Opening<'_> {
                 } else {
                     Vec::new()
                 };
-                let input = self.open(&aggregate.input, &wanted)?;
-                aggregate::open(
-                    driver,
-                    node.id,
-                    input,
-                    &aggregate.keys,
-                    &aggregate.calls,
-                    sets,
-                )
+                aggregate::open_plan(self, node.id, aggregate, &wanted)
             }
             Op::Distinct { input } => {
                 let rows = self.open(input, wanted)?;
@@ -197,13 +196,7 @@ impl Opening<'_> {
                 Ok(all)
             }
             Op::Values { rows } => Ok(Stream::new(Box::new(Tasks::of_batches([rows.clone()])))),
-            Op::Join(plan) => {
-                let mut input = |side: JoinSide, wanted: &[Wanted]| match side {
-                    JoinSide::Probe => self.open(&plan.probe, wanted),
-                    JoinSide::Build => self.open(&plan.build, wanted),
-                };
-                join::open(driver, node.id, plan, wanted, &mut input)
-            }
+            Op::Join(plan) => join::open(driver, node.id, plan, wanted, self),
             Op::Sort { input, keys } => {
                 let rows = self.open(input, wanted)?;
                 sort::full::open(driver, node.id, rows, &node.types, keys)
@@ -257,7 +250,21 @@ impl Opening<'_> {
         })))
     }
 
-    fn open_scan(&mut self, node: &Node, scan: &Scan, wanted: &[Wanted]) -> Result<Stream> {
+    /// Opens the input of an aggregation whose answers summaries may give: what has them goes to `totals`.
+    pub fn open_summarized(&mut self, node: &Node, totals: &Arc<Totals>) -> Result<Stream> {
+        match &node.op {
+            Op::Scan(scan) => self.open_scan(node, scan, &[], Some(totals)),
+            _ => self.open(node, &[]),
+        }
+    }
+
+    fn open_scan(
+        &mut self,
+        node: &Node,
+        scan: &Scan,
+        wanted: &[Wanted],
+        totals: Option<&Arc<Totals>>,
+    ) -> Result<Stream> {
         let source = self.sources.get_mut(scan.source).and_then(Option::take);
         let mut source =
             source.ok_or_else(|| Error::internal("a source that is missing or used twice"))?;
@@ -270,6 +277,10 @@ impl Opening<'_> {
             .iter()
             .take_while(|f| f.is_native() && !f.can_raise())
             .count();
+        let totals = totals.filter(|_| simple == scan.filters.len());
+        if let Some(totals) = totals {
+            source.prefer_summaries(&totals.needs);
+        }
         let shape = ScanShape {
             id: node.id,
             columns: scan.columns.clone(),
@@ -279,6 +290,7 @@ impl Opening<'_> {
                 .iter()
                 .map(|w| AppliedFilter::new(w.column, Arc::clone(&w.filter)))
                 .collect(),
+            totals: totals.cloned(),
         };
         let mut stream = Stream::new(Box::new(ScanSource {
             source,
@@ -295,7 +307,7 @@ impl Opening<'_> {
 }
 
 /// The filters on output columns that are plain columns of the input, as filters on those.
-fn through_exprs<'e>(wanted: &[Wanted], exprs: impl Iterator<Item = &'e Expr>) -> Vec<Wanted> {
+pub fn through_exprs<'e>(wanted: &[Wanted], exprs: impl Iterator<Item = &'e Expr>) -> Vec<Wanted> {
     let inputs: Vec<Option<usize>> = exprs
         .map(|expr| match expr.kind() {
             ExprKind::Column(i) => Some(*i),

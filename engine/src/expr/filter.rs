@@ -6,7 +6,7 @@
 //! one integer column are one pass; a predicate on a dictionary column is one bit per entry. Selection building has
 //! no branch a row, since selectivities in the middle are the common case.
 
-use std::sync::Arc;
+use std::borrow::Cow;
 
 use doris_storage::vector::{Bitmap, Values, Vector};
 
@@ -360,15 +360,18 @@ fn by_dictionary(
 }
 
 /// One byte per dictionary entry: whether the condition is true of it.
-fn accepted_entries(result: &Arc<Vector>) -> Option<Vec<u8>> {
+fn accepted_entries(result: &Vector) -> Option<Cow<'_, [u8]>> {
     let Values::Bool(bits) = &result.values else {
         return None;
     };
+    if result.validity.is_none() {
+        return Some(Cow::Borrowed(bits));
+    }
     let mut accepted = bits.clone();
     for (i, bit) in accepted.iter_mut().enumerate() {
         *bit &= u8::from(!result.is_null(i));
     }
-    Some(accepted)
+    Some(Cow::Owned(accepted))
 }
 
 fn select_nulls(vector: &Vector, negated: bool, selection: &Selection) -> Selection {
@@ -425,7 +428,7 @@ fn select<T: Copy>(
 }
 
 /// The positions of all values accepted and not NULL.
-pub(super) fn select_all<T: Copy>(
+pub(crate) fn select_all<T: Copy>(
     values: &[T],
     validity: Option<&Bitmap>,
     accept: impl Fn(T) -> bool,

@@ -9,7 +9,7 @@
 //! - [`ir`]: the tree, and [`build`]: its constructors;
 //! - [`explain`]: its text;
 //! - [`context`]: what evaluation needs from outside;
-//! - [`eval`]: tree to vectors; [`filter`]: tree to selections;
+//! - [`eval`]: tree to vectors; [`filter`]: tree to selections; `narrow`: tree to vectors for sums;
 //! - `operand`: vector-or-constant arguments of kernels; `kernels`: one file a family;
 //! - [`canonical`]: keys that hash and compare by bytes.
 
@@ -22,6 +22,7 @@ pub mod context;
 
 pub mod eval;
 pub mod filter;
+mod narrow;
 
 mod kernels;
 mod operand;

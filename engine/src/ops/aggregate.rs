@@ -14,9 +14,12 @@
 //! pointless, and rows go to blocks without a lookup. Groups come out in no particular order.
 //!
 //! In the order data travels: `inputs` evaluates keys and arguments, `local` is the thread's table,
-//! `partition` the blocks and their merging, `accumulate` the states of aggregate functions.
+//! `partition` the blocks and their merging, `coded` numbers text keys, `accumulate` the states of aggregate functions; `rewrite` makes simpler
+//! aggregations of some.
 
 pub mod accumulate;
+
+mod coded;
 
 mod inputs;
 
@@ -24,24 +27,31 @@ mod local;
 
 mod partition;
 
+mod rewrite;
+
 use std::sync::{Arc, Mutex};
 
 use doris_storage::vector::{Values, Vector};
 
 use self::inputs::{Inputs, Slots};
 use self::local::Local;
+use self::rewrite::Rewritten;
 use crate::batch::Batch;
 use crate::error::{Error, Result};
 use crate::exec::driver::{lock, Driver};
+use crate::exec::executor::{Opening, Wanted};
 use crate::exec::query::{Chunk, NodeCounters, Worker};
 use crate::exec::stream::{Stream, Tasks};
 use crate::expr::Expr;
 use crate::gather::nulls;
 use crate::keys::{ByteKeys, KeyColumn, KeyShape, WordKeys};
-use crate::plan::{AggregateCall, AggregateFunction, GroupKey};
+use crate::ops::row::Project;
+use crate::plan::{Aggregate, AggregateCall, AggregateFunction, GroupKey, Op};
+use crate::summary::Totals;
 use crate::types::DataType;
 
 /// What all threads know of one grouping.
+#[derive(Clone)]
 pub(crate) struct Grouping {
     id: u32,
     shape: KeyShape,
@@ -52,7 +62,8 @@ pub(crate) struct Grouping {
     output: Output,
 }
 
-/// The columns around the results: with grouping sets, NULLs for absent keys and the set's number.
+/// The columns around the results, in an aggregation's output: with grouping sets, NULLs for absent keys and the set's number.
+#[derive(Clone)]
 struct Output {
     key_types: Vec<DataType>,
     set_number: Option<i32>,
@@ -86,8 +97,10 @@ impl Output {
 }
 
 /// A grouping that takes rows on all threads; hides the shape of its keys.
-trait Grouper: Sync {
+trait Grouper: Send + Sync {
     fn push(&self, worker: &Worker<'_>, inputs: &Inputs) -> Result<()>;
+    /// Takes the states of the only group.
+    fn merge(&self, driver: &Driver, states: &[Vec<Vector>]) -> Result<()>;
     fn finish(self: Box<Self>, driver: &Driver) -> Result<Stream>;
 }
 
@@ -110,6 +123,17 @@ impl<K: KeyColumn> Grouper for HashGrouper<K> {
         Ok(())
     }
 
+    fn merge(&self, driver: &Driver, states: &[Vec<Vector>]) -> Result<()> {
+        let idle = lock(&self.idle).pop();
+        let mut local = match idle {
+            Some(local) => local,
+            None => Local::new(&self.grouping, &driver.query.budget)?,
+        };
+        local.merge_only(states)?;
+        lock(&self.idle).push(local);
+        Ok(())
+    }
+
     fn finish(self: Box<Self>, driver: &Driver) -> Result<Stream> {
         let mut locals = std::mem::take(&mut *lock(&self.idle));
         if locals.is_empty() {
@@ -126,7 +150,7 @@ impl<K: KeyColumn> Grouper for HashGrouper<K> {
     }
 }
 
-fn grouper(grouping: Grouping) -> Box<dyn Grouper> {
+fn plain_grouper(grouping: Grouping) -> Box<dyn Grouper> {
     fn of<K: KeyColumn>(grouping: Grouping) -> Box<dyn Grouper> {
         Box::new(HashGrouper::<K> {
             grouping: Arc::new(grouping),
@@ -142,6 +166,48 @@ fn grouper(grouping: Grouping) -> Box<dyn Grouper> {
     }
 }
 
+/// Runs a plan's aggregation and returns the stream of its groups. `wanted`: filters on its input.
+pub fn open_plan(
+    opening: &mut Opening<'_>,
+    id: u32,
+    plan: &Aggregate,
+    wanted: &[Wanted],
+) -> Result<Stream> {
+    let driver = opening.driver;
+    let sets = plan.grouping_sets.as_deref();
+    let rewritten = match sets {
+        None => rewrite::rewrite(&plan.keys, &plan.calls)?,
+        Some(_) => None,
+    };
+    let (keys, calls) = match &rewritten {
+        Some(new) => (&new.keys, &new.calls),
+        None => (&plan.keys, &plan.calls),
+    };
+    let totals = match (&plan.input.op, sets) {
+        (Op::Scan(scan), None) if keys.is_empty() => Totals::of(calls, scan),
+        _ => None,
+    };
+    let stream = match totals {
+        Some(totals) => {
+            let totals = Arc::new(totals);
+            let input = opening.open_summarized(&plan.input, &totals)?;
+            open_with_totals(driver, id, input, keys, calls, None, Some(&totals))?
+        }
+        None => open(
+            driver,
+            id,
+            opening.open(&plan.input, wanted)?,
+            keys,
+            calls,
+            sets,
+        )?,
+    };
+    Ok(match rewritten {
+        Some(Rewritten { output: exprs, .. }) => stream.through(Arc::new(Project { id, exprs })),
+        None => stream,
+    })
+}
+
 /// Runs an aggregation over `input` and returns the stream of its groups.
 pub fn open(
     driver: &Driver,
@@ -150,6 +216,18 @@ pub fn open(
     keys: &[GroupKey],
     calls: &[AggregateCall],
     sets: Option<&[Vec<usize>]>,
+) -> Result<Stream> {
+    open_with_totals(driver, id, input, keys, calls, sets, None)
+}
+
+fn open_with_totals(
+    driver: &Driver,
+    id: u32,
+    input: Stream,
+    keys: &[GroupKey],
+    calls: &[AggregateCall],
+    sets: Option<&[Vec<usize>]>,
+    totals: Option<&Totals>,
 ) -> Result<Stream> {
     if let (Some(argument), None) = (lone_distinct_argument(calls), sets) {
         return open_distinct(driver, id, input, keys, calls, argument);
@@ -164,6 +242,12 @@ pub fn open(
             set_number: sets.map(|_| number as i32),
         };
         let shape = KeyShape::new(&types, &nullable)?;
+        // Sets' columns may be absent, which numbers cannot say.
+        let grouper = if sets.is_some() {
+            plain_grouper
+        } else {
+            coded::grouper
+        };
         groupers.push(grouper(Grouping {
             id,
             shape,
@@ -184,6 +268,15 @@ pub fn open(
                 .try_for_each(|grouper| grouper.push(worker, &inputs))
         })
     })?;
+    if let Some(states) = totals
+        .map(|totals| totals.states(calls))
+        .transpose()?
+        .flatten()
+    {
+        groupers
+            .iter()
+            .try_for_each(|grouper| grouper.merge(driver, &states))?;
+    }
     groupers
         .into_iter()
         .try_fold(Stream::empty(), |stream, grouper| {

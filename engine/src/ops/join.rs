@@ -10,10 +10,15 @@
 //! ```
 //! Without keys every build row is a candidate for every probe row: the nested loop is the same operator.
 //!
+//! Where inner joins follow each other on one key, what the later one's build side knows of it reduces the build side
+//! of the earlier one too: see `early`.
+//!
 //! In the order data travels: `build` collects parts, `table` indexes them, `probe` is the streaming stage,
 //! `tail` is phase 2; `spill` is the detour for build sides larger than memory.
 
 mod build;
+
+mod early;
 
 mod probe;
 
@@ -30,7 +35,7 @@ use doris_storage::vector::{Bitmap, Vector};
 use self::build::Built;
 use crate::error::{Error, Result};
 use crate::exec::driver::Driver;
-use crate::exec::executor::Wanted;
+use crate::exec::executor::{Opening, Wanted};
 use crate::exec::stream::Stream;
 use crate::expr::{Expr, ExprKind};
 use crate::keys::{ByteKeys, KeyColumn, KeyShape, WordKeys};
@@ -118,12 +123,9 @@ impl Shape {
     }
 }
 
-/// Opens inputs of the plan, with filters on their way down.
-pub(crate) type OpenInput<'o> = dyn FnMut(JoinSide, &[Wanted]) -> Result<Stream> + 'o;
-
 /// Which input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum JoinSide {
+enum JoinSide {
     Probe,
     Build,
 }
@@ -134,7 +136,7 @@ pub(crate) fn open(
     id: u32,
     join: &Join,
     wanted: &[Wanted],
-    input: &mut OpenInput<'_>,
+    opening: &mut Opening<'_>,
 ) -> Result<Stream> {
     let shape = Shape::new(id, join)?;
     if shape.residual.as_ref().is_some_and(|e| !e.is_native()) {
@@ -143,9 +145,11 @@ pub(crate) fn open(
         ));
     }
     match shape.keys.words() {
-        Some(1) => open_with::<WordKeys<1>>(driver, shape, wanted, input),
-        Some(2) => open_with::<WordKeys<2>>(driver, shape, wanted, input),
-        Some(3 | 4) | None => open_with::<ByteKeys>(driver, shape.with_byte_keys()?, wanted, input),
+        Some(1) => open_with::<WordKeys<1>>(driver, shape, join, wanted, opening),
+        Some(2) => open_with::<WordKeys<2>>(driver, shape, join, wanted, opening),
+        Some(3 | 4) | None => {
+            open_with::<ByteKeys>(driver, shape.with_byte_keys()?, join, wanted, opening)
+        }
         Some(_) => Err(Error::internal("keys of too many words")),
     }
 }
@@ -161,15 +165,24 @@ impl Shape {
 fn open_with<K: KeyColumn>(
     driver: &Driver,
     shape: Shape,
+    join: &Join,
     wanted: &[Wanted],
-    input: &mut OpenInput<'_>,
+    opening: &mut Opening<'_>,
 ) -> Result<Stream> {
     let shape = Arc::new(shape);
-    let build = input(JoinSide::Build, &passed_on(&shape, wanted, JoinSide::Build))?;
-    let (table, mut filters) = match build::build::<K>(driver, &shape, build)? {
+    let built = match early::take(opening, shape.id)? {
+        Some(built) => built,
+        None => {
+            let mut for_build = passed_on(&shape, wanted, JoinSide::Build);
+            for_build.extend(early::filters(opening, &shape, join, wanted)?);
+            build::build::<K>(driver, &shape, opening.open(&join.build, &for_build)?)?
+        }
+    };
+    let (table, mut filters) = match built {
         Built::Memory(table, filters) => (table, filters),
         Built::Spilled(side, totals) => {
-            let probe = input(JoinSide::Probe, &passed_on(&shape, wanted, JoinSide::Probe))?;
+            let for_probe = passed_on(&shape, wanted, JoinSide::Probe);
+            let probe = opening.open(&join.probe, &for_probe)?;
             return spill::open::<K>(driver, shape, side, totals, probe);
         }
     };
@@ -183,7 +196,9 @@ fn open_with<K: KeyColumn>(
         shape: Arc::clone(&shape),
         table: Arc::clone(&table),
     };
-    let joined = input(JoinSide::Probe, &filters)?.through(Arc::new(stage));
+    let joined = opening
+        .open(&join.probe, &filters)?
+        .through(Arc::new(stage));
     Ok(match shape.marks_build() {
         true => joined.then(Stream::new(Box::new(tail::Tail::new(shape, table)))),
         false => joined,

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The scan: morsels to batches, decoding as little as it can.
 //!
-//! 1. Filters run in their given order; a column is decoded when a filter first needs it.
+//! A morsel is read in pieces of a batch's rows, which stay in cache. Of each:
+//! 1. Filters run in their given order; a column is decoded when a filter first needs it, and once few rows are left
+//!    only for those.
 //! 2. Runtime filters follow, each on its column. One that lets nearly everything through is dropped.
 //! 3. The remaining columns are decoded for the rows that are left: in place when most are, else dense.
-//! 4. Large morsels leave in pieces that stay in cache.
+//! 4. Pieces that few rows are left of leave together.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 
@@ -20,10 +23,13 @@ use crate::expr::Expr;
 use crate::gather::{gather, slice};
 use crate::runtime_filter::RuntimeFilter;
 use crate::source::{Morsel, MorselSource};
+use crate::summary::Totals;
 use crate::types::DataType;
 
 /// Below one row in so many left by the filters, the other columns are decoded for those rows only.
-const SPARSE: usize = 4;
+const SPARSE: usize = 2;
+/// Below one row in so many left, the columns of later filters are decoded for those rows only.
+const LATE: usize = 8;
 /// A runtime filter is judged after so many rows ...
 const JUDGED_AFTER_ROWS: u64 = 64 * 1024;
 /// ... and dropped unless it stops at least one row in so many.
@@ -66,6 +72,8 @@ pub struct ScanShape {
     pub filters: Vec<Expr>,
     /// Applied after `filters`.
     pub runtime_filters: Vec<AppliedFilter>,
+    /// Takes what morsels know without decoding.
+    pub totals: Option<Arc<Totals>>,
 }
 
 /// The scan as a source of tasks.
@@ -81,73 +89,172 @@ impl Source for ScanSource {
         let Some(morsel) = self.source.next()? else {
             return Ok(None);
         };
-        let columns = vec![None; self.shape.columns.len()];
-        Ok(Some(Box::new(ScanTask {
-            shape: Arc::clone(&self.shape),
+        Ok(Some(Box::new(ScanTask::new(
+            Arc::clone(&self.shape),
             morsel,
-            columns,
-        })))
+        ))))
     }
 }
 
+/// A morsel being read, piece by piece.
 struct ScanTask {
     shape: Arc<ScanShape>,
     morsel: Box<dyn Morsel>,
-    columns: Vec<Option<Arc<Vector>>>,
+    /// The rows of the piece at hand.
+    piece: Range<usize>,
+    /// Its columns; those not loaded are empty, and nobody looks at them.
+    batch: Batch,
+    loaded: Vec<bool>,
+    /// An empty vector of each column.
+    empty: Vec<Arc<Vector>>,
+    /// Rows of pieces that few were left of, dense.
+    waiting: Vec<Vector>,
+    waiting_rows: usize,
+    /// All rows of the morsel pass the filters.
+    unfiltered: bool,
 }
 
 impl Task for ScanTask {
     fn run(mut self: Box<Self>, worker: &Worker<'_>, emit: &mut Emit<'_>) -> Result<()> {
         let shape = Arc::clone(&self.shape);
         let counters = worker.query.node(shape.id);
-        NodeCounters::add(&counters.rows_in, self.morsel.rows() as u64);
+        let rows = self.morsel.rows();
+        NodeCounters::add(&counters.rows_in, rows as u64);
         NodeCounters::add(&counters.batches, 1);
-        let chunk = counters.timed(|| self.read(worker))?;
-        let Some(chunk) = chunk else { return Ok(()) };
-        NodeCounters::add(&counters.rows_out, chunk.rows() as u64);
-        emit_in_pieces(worker.query.batch_rows, chunk, emit)
+        if let Some(totals) = &shape.totals {
+            if let Some(summaries) = self.morsel.summaries() {
+                totals.add(rows as u64, &summaries);
+                NodeCounters::add(&counters.rows_out, rows as u64);
+                return Ok(());
+            }
+        }
+        let mut emit = |chunk: Chunk| {
+            NodeCounters::add(&counters.rows_out, chunk.rows() as u64);
+            emit(chunk)
+        };
+        self.unfiltered = self.morsel.passes_filters();
+        let visible = self.morsel.visible();
+        let step = worker.query.batch_rows;
+        for from in (0..rows).step_by(step) {
+            let piece = from..(from + step).min(rows);
+            let selection = part_of(&visible, &piece);
+            let read = counters.timed(|| self.read(worker, piece, selection));
+            let left = match read {
+                Ok(left) => left,
+                Err(error) => {
+                    // The rows before the failing one go out first.
+                    self.emit_waiting(&mut emit)?;
+                    return Err(error);
+                }
+            };
+            if let Some(selection) = left {
+                self.emit_waiting(&mut emit)?;
+                let batch = self.batch.clone();
+                emit(Chunk { batch, selection })?;
+            } else if self.waiting_rows >= step {
+                self.emit_waiting(&mut emit)?;
+            }
+        }
+        self.emit_waiting(&mut emit)
+    }
+}
+
+/// The rows of `piece` that `visible` holds, counted from the piece's start.
+fn part_of(visible: &Selection, piece: &Range<usize>) -> Selection {
+    match visible {
+        Selection::All(rows) => Selection::All(piece.end.min(*rows).saturating_sub(piece.start)),
+        Selection::Indices(rows) => {
+            let low = rows.partition_point(|&row| (row as usize) < piece.start);
+            let high = rows.partition_point(|&row| (row as usize) < piece.end);
+            let start = piece.start as u32;
+            Selection::Indices(rows[low..high].iter().map(|row| row - start).collect())
+        }
     }
 }
 
 impl ScanTask {
-    fn read(&mut self, worker: &Worker<'_>) -> Result<Option<Chunk>> {
-        let selection = self.filter(worker)?;
+    fn new(shape: Arc<ScanShape>, morsel: Box<dyn Morsel>) -> Self {
+        let empty = |t: &DataType| Vector::empty(t.physical());
+        let columns: Vec<Arc<Vector>> = shape.types.iter().map(|t| Arc::new(empty(t))).collect();
+        Self {
+            morsel,
+            piece: 0..0,
+            batch: Batch::default(),
+            loaded: vec![false; columns.len()],
+            empty: columns,
+            waiting: shape.types.iter().map(empty).collect(),
+            waiting_rows: 0,
+            unfiltered: false,
+            shape,
+        }
+    }
+
+    /// Filters a piece. What is left of it is in `batch`, or, when that is little, among the waiting rows.
+    fn read(
+        &mut self,
+        worker: &Worker<'_>,
+        piece: Range<usize>,
+        visible: Selection,
+    ) -> Result<Option<Selection>> {
+        self.batch.columns.clear();
+        self.batch.columns.extend(self.empty.iter().map(Arc::clone));
+        self.batch.rows = piece.len();
+        self.loaded.fill(false);
+        self.piece = piece;
+        let selection = self.filter(worker, visible)?;
         if selection.is_empty() {
             return Ok(None);
         }
-        let rows = self.morsel.rows();
-        if selection.len() * SPARSE < rows {
-            return self.read_dense(selection).map(Some);
+        if selection.len() * SPARSE < self.piece.len() {
+            self.keep(&selection)?;
+            return Ok(None);
         }
-        for column in 0..self.columns.len() {
+        for column in 0..self.loaded.len() {
             self.load(column)?;
         }
-        Ok(Some(Chunk {
-            batch: self.batch(),
-            selection,
-        }))
+        Ok(Some(selection))
     }
 
     /// Steps 1 and 2.
-    fn filter(&mut self, worker: &Worker<'_>) -> Result<Selection> {
+    fn filter(&mut self, worker: &Worker<'_>, visible: Selection) -> Result<Selection> {
         let shape = Arc::clone(&self.shape);
-        let mut selection = self.morsel.visible();
-        for filter in &shape.filters {
+        let mut selection = visible;
+        let filters = if self.unfiltered {
+            &[]
+        } else {
+            &*shape.filters
+        };
+        for filter in filters {
             if selection.is_empty() {
                 return Ok(selection);
             }
-            for column in filter.columns() {
+            let columns = filter.columns();
+            if self.is_late(&selection, &columns) {
+                let batch = self.dense(&selection, &columns)?;
+                let kept = filter.filter(&worker.eval, &batch, Selection::All(batch.rows))?;
+                selection = narrow(&selection, kept);
+                continue;
+            }
+            for column in columns {
                 self.load(column)?;
             }
-            selection = filter.filter(&worker.eval, &self.batch(), selection)?;
+            selection = filter.filter(&worker.eval, &self.batch, selection)?;
         }
         for applied in shape.runtime_filters.iter().filter(|f| f.is_worthwhile()) {
             if selection.is_empty() {
                 break;
             }
-            let column = self.load(applied.column)?;
             let before = selection.len();
-            selection = applied.filter.apply(&column, selection);
+            let column = applied.column;
+            if self.is_late(&selection, &[column]) {
+                let batch = self.dense(&selection, &[column])?;
+                let all = Selection::All(batch.rows);
+                let kept = applied.filter.apply(&batch.columns[column], all);
+                selection = narrow(&selection, kept);
+            } else {
+                self.load(column)?;
+                selection = applied.filter.apply(&self.batch.columns[column], selection);
+            }
             let dropped = (before - selection.len()) as u64;
             applied
                 .rows_seen
@@ -158,51 +265,110 @@ impl ScanTask {
         Ok(selection)
     }
 
-    /// Step 3 when few rows are left.
-    fn read_dense(&mut self, selection: Selection) -> Result<Chunk> {
-        let indices = selection.indices();
-        let mut dense = Vec::with_capacity(self.columns.len());
-        for (number, column) in self.columns.iter().enumerate() {
-            dense.push(match column {
-                Some(loaded) => Arc::new(gather(loaded, &indices)),
-                None => self
-                    .morsel
-                    .load_selected(self.shape.columns[number], &selection)?,
-            });
-        }
-        Ok(Chunk::all(Batch::new(dense, selection.len())))
+    /// Whether so few rows are left that columns not loaded yet are better decoded for those only.
+    fn is_late(&self, selection: &Selection, columns: &[usize]) -> bool {
+        selection.len() * LATE < self.piece.len() && columns.iter().any(|&c| !self.loaded[c])
     }
 
-    fn load(&mut self, column: usize) -> Result<Arc<Vector>> {
-        if let Some(loaded) = &self.columns[column] {
-            return Ok(Arc::clone(loaded));
+    /// The selected rows of some columns, dense.
+    fn dense(&mut self, selection: &Selection, columns: &[usize]) -> Result<Batch> {
+        let indices = selection.indices();
+        let start = self.piece.start as u32;
+        let rows: Vec<u32> = indices.iter().map(|row| start + row).collect();
+        let mut dense = self.empty.clone();
+        for &column in columns {
+            let mut values = Vector::empty(self.shape.types[column].physical());
+            if self.loaded[column] {
+                values = gather(&self.batch.columns[column], &indices);
+            } else {
+                let source = self.shape.columns[column];
+                self.morsel.load_selected(source, &rows, &mut values)?;
+            }
+            if values.len() != rows.len()
+                || values.physical() != self.shape.types[column].physical()
+            {
+                return Err(wrong_column());
+            }
+            dense[column] = Arc::new(values);
         }
-        let loaded = self.morsel.load(self.shape.columns[column])?;
-        if loaded.len() != self.morsel.rows()
+        Ok(Batch {
+            columns: dense,
+            rows: rows.len(),
+        })
+    }
+
+    /// Step 3 when few rows are left.
+    fn keep(&mut self, selection: &Selection) -> Result<()> {
+        let indices = selection.indices();
+        let start = self.piece.start as u32;
+        let rows: Vec<u32> = indices.iter().map(|row| start + row).collect();
+        self.waiting_rows += rows.len();
+        for (number, waiting) in self.waiting.iter_mut().enumerate() {
+            if self.loaded[number] {
+                let some = gather(&self.batch.columns[number], &indices);
+                match waiting.is_empty() {
+                    true => *waiting = some,
+                    false => waiting.append(&some).map_err(stored)?,
+                }
+            } else {
+                let column = self.shape.columns[number];
+                self.morsel.load_selected(column, &rows, waiting)?;
+            }
+            if waiting.len() != self.waiting_rows
+                || waiting.physical() != self.shape.types[number].physical()
+            {
+                return Err(wrong_column());
+            }
+        }
+        Ok(())
+    }
+
+    fn emit_waiting(&mut self, emit: &mut Emit<'_>) -> Result<()> {
+        if self.waiting_rows == 0 {
+            return Ok(());
+        }
+        let empty = |t: &DataType| Vector::empty(t.physical());
+        let next = self.shape.types.iter().map(empty).collect();
+        let columns = std::mem::replace(&mut self.waiting, next);
+        let rows = std::mem::take(&mut self.waiting_rows);
+        let columns = columns.into_iter().map(Arc::new).collect();
+        emit(Chunk::all(Batch::new(columns, rows)))
+    }
+
+    fn load(&mut self, column: usize) -> Result<()> {
+        if self.loaded[column] {
+            return Ok(());
+        }
+        let piece = self.piece.clone();
+        let loaded = self.morsel.load(self.shape.columns[column], piece)?;
+        if loaded.len() != self.piece.len()
             || loaded.physical() != self.shape.types[column].physical()
         {
-            return Err(Error::internal(
-                "a source's column has the wrong length or layout",
-            ));
+            return Err(wrong_column());
         }
-        self.columns[column] = Some(Arc::clone(&loaded));
-        Ok(loaded)
-    }
-
-    /// The columns loaded so far; the others are empty, and nobody looks at them.
-    fn batch(&self) -> Batch {
-        let column = |(number, column): (usize, &Option<Arc<Vector>>)| match column {
-            Some(loaded) => Arc::clone(loaded),
-            None => Arc::new(Vector::empty(self.shape.types[number].physical())),
-        };
-        Batch {
-            columns: self.columns.iter().enumerate().map(column).collect(),
-            rows: self.morsel.rows(),
-        }
+        self.batch.columns[column] = loaded;
+        self.loaded[column] = true;
+        Ok(())
     }
 }
 
-/// Step 4: emits `chunk` in pieces of about `batch_rows` rows.
+/// The rows of `outer` at the positions `kept`.
+fn narrow(outer: &Selection, kept: Selection) -> Selection {
+    match kept {
+        Selection::All(rows) if rows == outer.len() => outer.clone(),
+        kept => Selection::Indices(kept.iter().map(|at| outer.row(at) as u32).collect()),
+    }
+}
+
+fn wrong_column() -> Error {
+    Error::internal("a source's column has the wrong length or layout")
+}
+
+fn stored(error: doris_storage::Error) -> Error {
+    Error::internal(error.to_string())
+}
+
+/// Emits `chunk` in pieces of about `batch_rows` rows.
 pub fn emit_in_pieces(batch_rows: usize, chunk: Chunk, emit: &mut Emit<'_>) -> Result<()> {
     let rows = chunk.rows();
     if rows <= 2 * batch_rows {

@@ -76,6 +76,19 @@ pub fn set_heap(info: &mut pg_sys::IndexVacuumInfo, rel: pg_sys::Relation) {
     }
 }
 
+/// Pins block `block` of a relation if it is still in the buffer where it was; what `ReadBuffer` looks up is not needed
+/// then.
+pub fn read_recent_buffer(rel: pg_sys::Relation, block: u32, recent: pg_sys::Buffer) -> bool {
+    // SAFETY: callers pass an open relation and a buffer that once was one of its blocks'.
+    unsafe {
+        #[cfg(feature = "pg15")]
+        let file = (*rel).rd_node;
+        #[cfg(not(feature = "pg15"))]
+        let file = (*rel).rd_locator;
+        pg_sys::ReadRecentBuffer(file, pg_sys::ForkNumber::MAIN_FORKNUM, block, recent)
+    }
+}
+
 /// Attribute `i` (from 0) of a descriptor.
 ///
 /// # Safety

@@ -282,18 +282,23 @@ impl Toast {
     }
 
     /// Reads the payload at a TID when that tuple carries `key`; `None` otherwise (the caller then looks in
-    /// the index). Visibility is not judged. The bytes are handed to `visit` from the pinned page.
-    pub fn read_at<T>(
+    /// the index). Visibility is not judged. The bytes are handed to `visit` from the pinned page. The buffer that
+    /// `recent` names (0: none) is looked into first; which one it was is left there.
+    pub fn read_recent<T>(
         &self,
         tid: pg_sys::ItemPointerData,
         key: (u32, i32),
+        recent: &mut pg_sys::Buffer,
         visit: impl FnOnce(&[u8]) -> T,
     ) -> Option<T> {
         let block = crate::store::tid::block_of(&tid);
         // SAFETY: the block was checked to exist; a pin keeps the tuple where it is, and its key and payload
         // never change; the buffer is released below.
         unsafe {
-            let buffer = pg_sys::ReadBuffer(self.rel, block);
+            if *recent == 0 || !compat::read_recent_buffer(self.rel, block, *recent) {
+                *recent = pg_sys::ReadBuffer(self.rel, block);
+            }
+            let buffer = *recent;
             let page = pg_sys::BufferGetPage(buffer);
             let result = keyed_payload(page.cast(), tid.ip_posid, key).map(visit);
             pg_sys::ReleaseBuffer(buffer);

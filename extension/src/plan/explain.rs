@@ -113,17 +113,23 @@ impl Shown<'_> {
         for (name, counters) in self.names.iter().zip(&run.counters) {
             let text = match name.as_str() {
                 "subplan" => format!("{} rows from PostgreSQL", counters.heap_rows.get()),
-                _ => format!(
-                    "{} segments, {} row blocks read, {} pruned by zone map, {} by runtime filter, \
-                     {} by delete marks, {} rows deleted, {} rows from the row store",
-                    counters.segments.get(),
-                    counters.blocks_read.get(),
-                    counters.blocks_pruned.get(),
-                    counters.blocks_filtered.get(),
-                    counters.blocks_deleted.get(),
-                    counters.deleted_rows.get(),
-                    counters.heap_rows.get(),
-                ),
+                _ => {
+                    let summarized = match counters.blocks_summarized.get() {
+                        0 => String::new(),
+                        blocks => format!(", {blocks} answered by zone map"),
+                    };
+                    format!(
+                        "{} segments, {} row blocks read, {} pruned by zone map, {} by runtime filter, \
+                         {} by delete marks, {} rows deleted, {} rows from the row store{summarized}",
+                        counters.segments.get(),
+                        counters.blocks_read.get(),
+                        counters.blocks_pruned.get(),
+                        counters.blocks_filtered.get(),
+                        counters.blocks_deleted.get(),
+                        counters.deleted_rows.get(),
+                        counters.heap_rows.get(),
+                    )
+                }
             };
             self.out.text(&format!("Scan of {name}"), &text);
         }
@@ -237,6 +243,10 @@ impl Shown<'_> {
         out.number(
             "Row Blocks Pruned by Delete Marks",
             counters.blocks_deleted.get(),
+        );
+        out.number(
+            "Row Blocks Answered by Zone Map",
+            counters.blocks_summarized.get(),
         );
         out.number("Rows Deleted", counters.deleted_rows.get());
         out.number("Rows from the Row Store", counters.heap_rows.get());

@@ -17,6 +17,14 @@ pub fn predicate(filters: &[Expr], attributes: &[u16]) -> Predicate {
     )
 }
 
+/// Whether [`predicate`] says all of the filters, so that rows that surely satisfy it pass them.
+pub fn says_all(filters: &[Expr], attributes: &[u16]) -> bool {
+    filters.iter().all(|filter| match filter.kind() {
+        ExprKind::And(args) | ExprKind::Or(args) => says_all(args, attributes),
+        _ => say(filter, attributes).is_some(),
+    })
+}
+
 fn say(expr: &Expr, attributes: &[u16]) -> Option<Predicate> {
     match expr.kind() {
         ExprKind::And(args) => Some(Predicate::And(

@@ -12,7 +12,7 @@ use crate::read::attrs::{self, Attr};
 use crate::read::cursor::missing;
 use crate::store::entry::State;
 use crate::store::followed;
-use crate::store::segment::{self, Segment};
+use crate::store::segment::{self, Segment, Verified};
 use crate::store::{anchors, directory};
 use crate::write::builder;
 use crate::write::column::Column;
@@ -21,13 +21,15 @@ use doris_engine::batch::{Batch, Selection};
 use doris_engine::error::{Error, Result};
 use doris_engine::runtime_filter::RuntimeFilter;
 use doris_engine::source::{MemorySource, Morsel, MorselSource};
+use doris_engine::summary::{ColumnSummary, Need};
 use doris_storage::prune::{Predicate, Verdict};
-use doris_storage::segment::{BlockMeta, ColumnReader, Verify};
+use doris_storage::segment::{Block, ColumnReader, Footer, Verify};
 use doris_storage::vector::{Physical, Vector};
 use doris_storage::zone_map::Scalar as Bound;
 use pgrx::pg_sys;
 use std::cell::Cell;
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -41,6 +43,8 @@ pub struct Counters {
     pub segments: Cell<u64>,
     /// Row blocks handed to the engine.
     pub blocks_read: Cell<u64>,
+    /// Row blocks of which the zone maps told all that was asked.
+    pub blocks_summarized: Cell<u64>,
     /// Row blocks skipped by zone maps and key indexes.
     pub blocks_pruned: Cell<u64>,
     /// Row blocks skipped by runtime filters.
@@ -69,8 +73,9 @@ struct Open {
     /// The segment's columns, by source column; `None`: the attribute is younger than the segment.
     columns: Vec<Option<usize>>,
     dead: Vec<u32>,
-    /// Whether each block is to be read.
+    /// Whether each block is to be read, and whether all its rows pass the filters.
     wanted: Vec<bool>,
+    pass: Vec<bool>,
     block: usize,
 }
 
@@ -80,6 +85,11 @@ pub struct TableSource {
     snapshot: pg_sys::Snapshot,
     attrs: Vec<Attr>,
     predicate: Predicate,
+    /// The predicate says all of the filters.
+    says_all: bool,
+    /// What zone maps may tell in the place of rows.
+    needs: Vec<Need>,
+    summarizes: bool,
     heap: Option<HeapScan>,
     /// Heap rows that were read ahead.
     ahead: VecDeque<Box<dyn Morsel>>,
@@ -111,6 +121,7 @@ impl TableSource {
             .map(|n| all[usize::from(*n) - 1])
             .collect();
         let predicate = super::prune::predicate(&source.filters, &source.attributes);
+        let says_all = super::prune::says_all(&source.filters, &source.attributes);
         crate::write::builder::publish_pending(rel);
         let toast = Toast::open(rel, pg_sys::AccessShareLock as i32);
         let pending: VecDeque<Pending> = toast
@@ -126,6 +137,9 @@ impl TableSource {
             snapshot,
             attrs,
             predicate,
+            says_all,
+            needs: Vec::new(),
+            summarizes: false,
             heap: Some(HeapScan::begin(rel, snapshot)),
             ahead: VecDeque::new(),
             toast,
@@ -224,6 +238,8 @@ impl TableSource {
         let columns = stored_columns(&segment, &self.attrs)?;
         let checks = segment.footer.check_blocks(&self.predicate, &|_, _| None);
         let wanted: Vec<bool> = checks.iter().map(|c| c.verdict != Verdict::None).collect();
+        let passes = |verdict| self.says_all && verdict == Verdict::All;
+        let pass = checks.iter().map(|c| passes(c.verdict)).collect();
         let pruned = wanted.iter().filter(|w| !**w).count() as u64;
         add(&self.counters.blocks_pruned, pruned);
         let dead =
@@ -234,6 +250,7 @@ impl TableSource {
             columns,
             dead,
             wanted,
+            pass,
             block: 0,
         });
         Ok(None)
@@ -294,6 +311,12 @@ impl TableSource {
                 add(&self.counters.blocks_deleted, 1);
                 continue;
             }
+            if self.summarizes && high == low && open.pass[block] && self.filters.is_empty() {
+                if let Some(summaries) = summaries(open, block, rows, &self.needs) {
+                    add(&self.counters.blocks_summarized, 1);
+                    return Ok(Some(Box::new(SummaryMorsel { rows, summaries })));
+                }
+            }
             add(&self.counters.blocks_read, 1);
             // SAFETY: the scan's relation is open.
             unsafe { crate::pg::compat::count_rows_read(self.rel, rows) };
@@ -305,10 +328,16 @@ impl TableSource {
             for (attr, column) in self.attrs.iter().zip(&open.columns) {
                 columns.push(match column {
                     Some(column) => {
-                        let reader = open.segment.reader(self.rel, toast, *column);
-                        let meta = open.segment.footer.columns[*column].blocks[block].clone();
-                        let bytes = open.segment.block_bytes(self.rel, toast, *column, block);
-                        BlockColumn::Stored(reader, attr.kind.physical(), Box::new(meta), bytes)
+                        let segment = &open.segment;
+                        let stored = Stored {
+                            reader: segment.reader(self.rel, toast, *column),
+                            footer: segment.footer.clone(),
+                            verified: segment.verified().clone(),
+                            column: *column,
+                            block,
+                            bytes: segment.block_bytes(self.rel, toast, *column, block),
+                        };
+                        BlockColumn::Stored(attr.kind.physical(), Box::new(stored))
                     }
                     None => BlockColumn::Ready(added(self.rel, attr, rows)?),
                 });
@@ -316,6 +345,7 @@ impl TableSource {
             return Ok(Some(Box::new(BlockMorsel {
                 rows,
                 dead,
+                passes_filters: open.pass[block],
                 columns,
             })));
         }
@@ -364,6 +394,49 @@ fn excluded(open: &Open, block: usize, filters: &[(usize, Arc<RuntimeFilter>)]) 
             _ => false,
         }
     })
+}
+
+/// What zone maps say of a row block, when that is all that is needed.
+fn summaries(open: &Open, block: usize, rows: usize, needs: &[Need]) -> Option<Vec<ColumnSummary>> {
+    let of = |need: &Need| {
+        let column = open.columns[need.column]?;
+        let zone = &open.segment.footer.columns[column].blocks[block].zone;
+        let extremes = match (&zone.min, &zone.max) {
+            (Some(Bound::Int(min)), Some(Bound::Int(max))) => Some((*min, *max)),
+            _ => None,
+        };
+        let summary = ColumnSummary {
+            values: (rows as u64).checked_sub(u64::from(zone.null_count))?,
+            extremes,
+            sum: zone.sum,
+        };
+        need.is_met_by(&summary).then_some(summary)
+    };
+    needs.iter().map(of).collect()
+}
+
+/// A row block of which nothing but its zone maps is looked at.
+struct SummaryMorsel {
+    rows: usize,
+    summaries: Vec<ColumnSummary>,
+}
+
+impl Morsel for SummaryMorsel {
+    fn rows(&self) -> usize {
+        self.rows
+    }
+
+    fn summaries(&self) -> Option<Vec<ColumnSummary>> {
+        Some(self.summaries.clone())
+    }
+
+    fn load(&mut self, _: usize, _: Range<usize>) -> Result<Arc<Vector>> {
+        Err(Error::internal("a summary has no values"))
+    }
+
+    fn load_selected(&mut self, _: usize, _: &[u32], _: &mut Vector) -> Result<()> {
+        Err(Error::internal("a summary has no values"))
+    }
 }
 
 /// A column that was added to the table after the segment was written.
@@ -426,18 +499,57 @@ impl MorselSource for TableSource {
     fn add_runtime_filter(&mut self, column: usize, filter: &Arc<RuntimeFilter>) {
         self.filters.push((column, filter.clone()));
     }
+
+    fn prefer_summaries(&mut self, needs: &[Need]) {
+        self.needs = needs.to_vec();
+        self.summarizes = true;
+    }
 }
 
 /// A column of a row block.
 enum BlockColumn {
-    Stored(Arc<ColumnReader>, Physical, Box<BlockMeta>, Vec<u8>),
+    /// Its bytes, not yet looked at.
+    Stored(Physical, Box<Stored>),
+    /// Opened: parts of it can be decoded.
+    Open(Physical, Box<Block<Vec<u8>>>),
     Ready(Arc<Vector>),
+}
+
+/// The bytes of a row block, and what is needed to open it.
+struct Stored {
+    reader: Arc<ColumnReader>,
+    footer: Arc<Footer>,
+    verified: Arc<Verified>,
+    column: usize,
+    block: usize,
+    bytes: Vec<u8>,
+}
+
+impl Stored {
+    fn open(self) -> Result<Block<Vec<u8>>> {
+        let meta = &self.footer.columns[self.column].blocks[self.block];
+        if self.verified.contains(self.column, self.block) {
+            return self
+                .reader
+                .block(meta, self.bytes, Verify::Trusted)
+                .map_err(corrupt);
+        }
+        let block = self.reader.block(meta, self.bytes, Verify::Checksum);
+        let block = block.map_err(corrupt)?;
+        self.verified.insert(self.column, self.block);
+        Ok(block)
+    }
+}
+
+fn corrupt(error: doris_storage::Error) -> Error {
+    Error::internal(error.to_string())
 }
 
 /// A row block of a segment, not yet decoded.
 struct BlockMorsel {
     rows: usize,
     dead: Vec<u32>,
+    passes_filters: bool,
     columns: Vec<BlockColumn>,
 }
 
@@ -450,39 +562,51 @@ impl Morsel for BlockMorsel {
         alive(self.rows, &self.dead)
     }
 
-    fn load(&mut self, column: usize) -> Result<Arc<Vector>> {
-        self.decode(column, None)
+    fn passes_filters(&self) -> bool {
+        self.passes_filters
     }
 
-    fn load_selected(&mut self, column: usize, selection: &Selection) -> Result<Arc<Vector>> {
-        let whole = matches!(selection, Selection::All(rows) if *rows == self.rows);
-        if whole {
-            return self.decode(column, None);
+    fn load(&mut self, column: usize, rows: Range<usize>) -> Result<Arc<Vector>> {
+        match self.opened(column)? {
+            BlockColumn::Open(physical, block) => {
+                let mut out = Vector::empty(*physical);
+                block.decode(rows, &mut out).map_err(corrupt)?;
+                Ok(Arc::new(out))
+            }
+            BlockColumn::Ready(all) if rows.len() == all.len() => Ok(all.clone()),
+            BlockColumn::Ready(all) => Ok(Arc::new(all.slice(rows))),
+            BlockColumn::Stored(..) => Err(Error::internal("a row block that does not open")),
         }
-        self.decode(column, Some(&selection.indices()))
+    }
+
+    fn load_selected(&mut self, column: usize, rows: &[u32], out: &mut Vector) -> Result<()> {
+        match self.opened(column)? {
+            BlockColumn::Open(_, block) => block.gather(rows, out).map_err(corrupt),
+            BlockColumn::Ready(all) => out.append(&all.take(rows)).map_err(corrupt),
+            BlockColumn::Stored(..) => Err(Error::internal("a row block that does not open")),
+        }
     }
 }
 
 impl BlockMorsel {
-    fn decode(&self, column: usize, rows: Option<&[u32]>) -> Result<Arc<Vector>> {
-        let corrupt = |e: doris_storage::Error| Error::internal(e.to_string());
-        match &self.columns[column] {
-            BlockColumn::Ready(vector) => Ok(match rows {
-                Some(rows) => Arc::new(vector.take(rows)),
-                None => vector.clone(),
-            }),
-            BlockColumn::Stored(reader, physical, meta, bytes) => {
-                let block = reader
-                    .block(meta, bytes.as_slice(), Verify::Checksum)
-                    .map_err(corrupt)?;
-                let mut out = Vector::empty(*physical);
-                match rows {
-                    Some(rows) => block.gather(rows, &mut out).map_err(corrupt)?,
-                    None => block.decode(0..self.rows, &mut out).map_err(corrupt)?,
-                }
-                Ok(Arc::new(out))
+    /// A column, opened; decoded whole where parts would cost as much each.
+    fn opened(&mut self, column: usize) -> Result<&BlockColumn> {
+        let column = &mut self.columns[column];
+        if matches!(column, BlockColumn::Stored(..)) {
+            let none = BlockColumn::Ready(Arc::new(Vector::empty(Physical::Bool)));
+            if let BlockColumn::Stored(physical, stored) = std::mem::replace(column, none) {
+                let block = stored.open()?;
+                *column = match block.is_in_parts() {
+                    true => BlockColumn::Open(physical, Box::new(block)),
+                    false => {
+                        let mut all = Vector::empty(physical);
+                        block.decode(0..self.rows, &mut all).map_err(corrupt)?;
+                        BlockColumn::Ready(Arc::new(all))
+                    }
+                };
             }
         }
+        Ok(column)
     }
 }
 

@@ -6,6 +6,7 @@ use super::tid::{block_of, tid};
 use crate::pg;
 use crate::pg::toast::Toast;
 use pgrx::pg_sys;
+use std::cell::Cell;
 use std::ops::Range;
 
 /// Writes a stream; returns the block of its first chunk. `cid` is the command the rows belong to.
@@ -30,11 +31,26 @@ pub fn count(bytes: u64) -> u64 {
     bytes.div_ceil(CHUNK_BYTES as u64)
 }
 
+/// The buffers in which the chunks of a stream were last found, by chunk; 0: not known.
+pub type Recent = [Cell<pg_sys::Buffer>];
+
 /// Reads bytes `range` of a segment's stream, appending them to `out`.
 pub fn read(
     main: pg_sys::Relation,
     toast: &Toast,
     entry: &Entry,
+    range: Range<u64>,
+    out: &mut Vec<u8>,
+) {
+    read_recent(main, toast, entry, &[], range, out);
+}
+
+/// As [`read`], with the buffers that a scan before found the chunks in.
+pub fn read_recent(
+    main: pg_sys::Relation,
+    toast: &Toast,
+    entry: &Entry,
+    recent: &Recent,
     range: Range<u64>,
     out: &mut Vec<u8>,
 ) {
@@ -45,7 +61,7 @@ pub fn read(
         pg::report_corrupt(main, "segment refers to bytes past its end");
     }
     let size = CHUNK_BYTES as u64;
-    let blocks = toast.blocks();
+    let mut blocks = None;
     out.reserve((range.end - range.start) as usize);
     for number in range.start / size..=(range.end - 1) / size {
         let from = range.start.saturating_sub(number * size).min(size) as usize;
@@ -60,8 +76,13 @@ pub fn read(
             None => false,
         };
         let mut copied = None;
-        if hint < u64::from(blocks) {
-            copied = toast.read_at(tid(hint as u32, 1), key, &mut copy);
+        let unknown = Cell::new(0);
+        let buffer = recent.get(number as usize).unwrap_or(&unknown);
+        // A block that was read before exists.
+        if buffer.get() != 0 || hint < u64::from(*blocks.get_or_insert_with(|| toast.blocks())) {
+            let mut at = buffer.get();
+            copied = toast.read_recent(tid(hint as u32, 1), key, &mut at, &mut copy);
+            buffer.set(at);
         }
         if copied.is_none() {
             toast.scan(key.0, key.1, key.1, false, |version| {

@@ -7,9 +7,10 @@ use crate::pg::{self, compat};
 use doris_storage::segment::{Block, ColumnMeta, ColumnReader, Footer, Verify};
 use doris_storage::vector::Vector;
 use pgrx::pg_sys;
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 
 /// A segment's footer and the column readers made so far.
@@ -17,7 +18,7 @@ pub struct Segment {
     /// Its directory entry.
     pub entry: Entry,
     /// What it holds.
-    pub footer: Footer,
+    pub footer: Arc<Footer>,
     /// Where the columns of the table's key are, and whether the rows are in the order of `keys::code::Keys`; filled in
     /// by the first search.
     pub key: OnceCell<(Vec<usize>, bool)>,
@@ -25,6 +26,41 @@ pub struct Segment {
     readers: RefCell<Vec<Option<Arc<ColumnReader>>>>,
     /// The bloom filters of a column, once they were asked for.
     blooms: Vec<OnceCell<Vec<u8>>>,
+    /// Where the chunks of its stream were last found.
+    recent: Box<chunks::Recent>,
+    /// A bit for each row block of each column whose checksum a scan of this backend has found right.
+    verified: Arc<Verified>,
+}
+
+/// Row blocks whose bytes match their checksums; workers add to it.
+pub struct Verified {
+    blocks: usize,
+    words: Vec<AtomicU64>,
+}
+
+impl Verified {
+    fn new(columns: usize, blocks: usize) -> Self {
+        let words = (columns * blocks).div_ceil(64);
+        Self {
+            blocks,
+            words: (0..words).map(|_| AtomicU64::new(0)).collect(),
+        }
+    }
+
+    /// Whether the block was found right before.
+    pub fn contains(&self, column: usize, block: usize) -> bool {
+        let at = column * self.blocks + block;
+        let word = self.words.get(at / 64);
+        word.is_some_and(|word| word.load(Ordering::Relaxed) >> (at % 64) & 1 == 1)
+    }
+
+    /// Notes that the block was found right.
+    pub fn insert(&self, column: usize, block: usize) {
+        let at = column * self.blocks + block;
+        if let Some(word) = self.words.get(at / 64) {
+            word.fetch_or(1 << (at % 64), Ordering::Relaxed);
+        }
+    }
 }
 
 /// Which segment a cached footer is of. The checksum tells apart segments of files that reuse a number.
@@ -151,13 +187,18 @@ pub fn load_checked(
         .collect();
     let readers = RefCell::new(vec![None; footer.columns.len()]);
     let blooms = vec![OnceCell::new(); footer.columns.len()];
+    let blocks = footer.columns.first().map_or(0, |c| c.blocks.len());
+    let verified = Arc::new(Verified::new(footer.columns.len(), blocks));
+    let chunks = chunks::count(entry.stream_bytes) as usize;
     Ok(Segment {
         entry: *entry,
-        footer,
+        footer: Arc::new(footer),
         key: OnceCell::new(),
         by_id,
         readers,
         blooms,
+        recent: vec![Cell::new(0); chunks].into_boxed_slice(),
+        verified,
     })
 }
 
@@ -215,8 +256,13 @@ impl Segment {
     ) -> Vec<u8> {
         let mut bytes = Vec::new();
         let range = self.footer.columns[column].blocks[block].range();
-        chunks::read(main, toast, &self.entry, range, &mut bytes);
+        chunks::read_recent(main, toast, &self.entry, &self.recent, range, &mut bytes);
         bytes
+    }
+
+    /// Which row blocks need no checking any more.
+    pub fn verified(&self) -> &Arc<Verified> {
+        &self.verified
     }
 
     /// A row block of a column, ready to decode.

@@ -31,6 +31,13 @@ fn check<T: Int>(data: &[u8], values: &[T]) {
     for i in (0..n).step_by((n / 50).max(1)) {
         assert_eq!(layout.get(data, i), values[i]);
     }
+    for step in [1, 2, 7, 100, 1500] {
+        let rows: Vec<u32> = (n / 3..n).step_by(step).map(|i| i as u32).collect();
+        let mut out = vec![T::default(); 2];
+        layout.gather(data, &rows, &mut out);
+        let expected: Vec<T> = rows.iter().map(|&i| values[i as usize]).collect();
+        assert_eq!(&out[2..], expected);
+    }
 }
 
 /// Damages every byte in a few ways; opening may fail, nothing may panic.
@@ -41,6 +48,7 @@ fn survive<T: Int>(data: &[u8], rows: usize) {
             layout.decode(data, 0..rows, &mut out);
             assert_eq!(out.len(), rows);
             layout.get(data, rows / 2);
+            layout.gather(data, &[0, rows as u32 / 2, rows as u32 - 1], &mut out);
         }
     };
     for i in 0..data.len() {

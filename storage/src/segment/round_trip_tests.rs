@@ -138,6 +138,16 @@ proptest! {
             open.gather(&picks, &mut out).unwrap();
             let all: Vec<u32> = picks.iter().map(|p| p + at as u32).collect();
             assert_same(&vector.take(&all), &out);
+            // Ascending rows take another way, and may come behind others.
+            let mut ascending = picks.clone();
+            ascending.sort_unstable();
+            let next = ascending.last().map_or(0, |last| last + 1);
+            ascending.extend((next..rows as u32).filter(|row| row % 3 == 0));
+            let mut out = vector.slice(0..vector.len().min(3));
+            let before = out.len();
+            open.gather(&ascending, &mut out).unwrap();
+            let all: Vec<u32> = ascending.iter().map(|p| p + at as u32).collect();
+            assert_same(&vector.take(&all), &out.slice(before..out.len()));
             at += rows;
         }
     }

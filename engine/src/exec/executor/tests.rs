@@ -31,9 +31,14 @@ impl Morsel for Hooked {
         100
     }
 
-    fn load(&mut self, _: usize) -> Result<Arc<Vector>> {
+    fn load_selected(&mut self, column: usize, rows: &[u32], out: &mut Vector) -> Result<()> {
+        *out = Vector::clone(&*self.load(column, 0..rows.len())?);
+        Ok(())
+    }
+
+    fn load(&mut self, _: usize, rows: std::ops::Range<usize>) -> Result<Arc<Vector>> {
         (self.1)(self.0);
-        let values = doris_storage::vector::Values::I64(vec![1; 100]);
+        let values = doris_storage::vector::Values::I64(vec![1; rows.len()]);
         Ok(Arc::new(Vector {
             values,
             validity: None,

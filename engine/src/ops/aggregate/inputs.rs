@@ -9,14 +9,16 @@ use crate::batch::Selection;
 use crate::error::Result;
 use crate::exec::query::{Chunk, Worker};
 use crate::expr::{Expr, ExprKind};
-use crate::plan::{AggregateCall, GroupKey};
+use crate::plan::{AggregateCall, AggregateFunction, GroupKey};
 
 /// Which expressions are evaluated, and which of them each call takes.
 pub struct Slots {
     keys: Vec<Expr>,
     filters: Vec<Expr>,
     /// An argument and the filter whose rows it is evaluated for.
-    arguments: Vec<(Expr, Option<usize>)>,
+    arguments: Vec<Argument>,
+    /// For each argument: whether all that take it add it up, in 64 bits as well as in 128.
+    narrow: Vec<bool>,
     /// For each call: its argument and its filter.
     calls: Vec<(Option<usize>, Option<usize>)>,
     /// The columns that all of these read, ascending.
@@ -24,6 +26,7 @@ pub struct Slots {
 }
 
 /// A batch, evaluated. All vectors are dense.
+#[derive(Clone)]
 pub struct Inputs {
     /// Selected rows of the batch.
     pub rows: usize,
@@ -36,6 +39,14 @@ pub struct Inputs {
 }
 
 impl Inputs {
+    /// The same with other key columns.
+    pub fn with_keys(&self, keys: Vec<Arc<Vector>>) -> Self {
+        Self {
+            keys,
+            ..self.clone()
+        }
+    }
+
     /// The argument of call `call`, dense over the rows that pass its filter.
     pub fn argument(&self, call: usize) -> Option<&Vector> {
         self.calls[call].0.map(|slot| &*self.arguments[slot])
@@ -65,6 +76,21 @@ fn slot_of<T>(slots: &mut Vec<T>, item: T, equal: impl Fn(&T, &T) -> bool) -> us
     }
 }
 
+type Argument = (Expr, Option<usize>);
+
+/// Whether an argument's values may come in 64 bits where its type says 128.
+fn may_be_narrow(
+    slot: usize,
+    arguments: &[Argument],
+    calls: &[AggregateCall],
+    slots: &[(Option<usize>, Option<usize>)],
+) -> bool {
+    use AggregateFunction::{Avg, Sum};
+    let adds = |call: &AggregateCall| matches!(call.function, Sum | Avg) && !call.distinct;
+    let mut users = calls.iter().zip(slots).filter(|(_, s)| s.0 == Some(slot));
+    arguments[slot].0.may_be_narrow() && users.all(|(call, _)| adds(call))
+}
+
 impl Slots {
     /// The slots of an aggregation.
     pub fn new(keys: &[GroupKey], calls: &[AggregateCall]) -> Self {
@@ -76,14 +102,15 @@ impl Slots {
                 .clone()
                 .map(|filter| slot_of(&mut filters, filter, same));
             let argument = call.argument.clone().map(|argument| {
-                slot_of(
-                    &mut arguments,
-                    (argument, filter),
-                    |a: &(Expr, Option<usize>), b| same(&a.0, &b.0) && a.1 == b.1,
-                )
+                slot_of(&mut arguments, (argument, filter), |a: &Argument, b| {
+                    same(&a.0, &b.0) && a.1 == b.1
+                })
             });
             slots.push((argument, filter));
         }
+        let narrow =
+            (0..arguments.len()).map(|slot| may_be_narrow(slot, &arguments, calls, &slots));
+        let narrow = narrow.collect();
         let keys: Vec<Expr> = keys.iter().map(|key| key.expr.clone()).collect();
         let arguments_only = arguments.iter().map(|(argument, _)| argument);
         let all = keys.iter().chain(&filters).chain(arguments_only);
@@ -94,6 +121,7 @@ impl Slots {
             keys,
             filters,
             arguments,
+            narrow,
             calls: slots,
             columns,
         }
@@ -116,11 +144,18 @@ impl Slots {
                 selection,
             });
         }
-        let argument = |(expr, filter): &(Expr, Option<usize>)| match filter {
-            Some(filter) => worker.eval(expr, &filtered[*filter]),
-            None => worker.eval(expr, chunk),
+        let argument = |((expr, filter), narrow): (&Argument, &bool)| {
+            let chunk = filter.map_or(chunk, |filter| &filtered[filter]);
+            if *narrow {
+                let values = expr.eval_narrow(&worker.eval, &chunk.batch, &chunk.selection)?;
+                if let Some(values) = values {
+                    return Ok(values);
+                }
+            }
+            worker.eval(expr, chunk)
         };
-        let arguments = self.arguments.iter().map(argument).collect::<Result<_>>()?;
+        let arguments = self.arguments.iter().zip(&self.narrow);
+        let arguments = arguments.map(argument).collect::<Result<_>>()?;
         let passing = filtered
             .iter()
             .map(|f| positions(&chunk.selection, &f.selection))

@@ -192,11 +192,18 @@ impl<K: KeyColumn> Local<K> {
         if self.ungrouped || !self.group_by_codes(&columns, inputs.rows)? {
             self.keys
                 .encode(&self.grouping.shape, &columns, inputs.rows)?;
-            hash_all(&self.keys, &mut self.hashes);
+            let near = !self.ungrouped
+                && self
+                    .table
+                    .find_or_insert_near(&self.keys, self.rows, &mut self.groups);
+            if !near {
+                hash_all(&self.keys, &mut self.hashes);
+            }
             match self.ungrouped {
                 true => self
                     .table
                     .append_unindexed(&self.keys, &self.hashes, &mut self.groups),
+                false if near => {}
                 false => self
                     .table
                     .find_or_insert(&self.keys, 0, &self.hashes, &mut self.groups),
@@ -221,6 +228,11 @@ impl<K: KeyColumn> Local<K> {
             self.flush(worker.query)?;
         }
         self.account(worker.query)
+    }
+
+    /// Takes exported states of the only group there is.
+    pub fn merge_only(&mut self, states: &[Vec<Vector>]) -> Result<()> {
+        self.states.merge(&[0], states, 0)
     }
 
     /// Finds the groups through the codes of dictionary columns; false when these columns are not such.

@@ -452,3 +452,39 @@ fn percentiles_of_floats_keep_their_specials() {
 fn plan_refused(function: AggregateFunction, specs: &[ColumnSpec]) -> crate::error::Error {
     check(&call(function, 0, specs)).unwrap_err()
 }
+
+#[test]
+fn constant_keys_and_shifted_sums_match_the_model() {
+    let specs: Vec<ColumnSpec> = vec![(DataType::Int4, 9, true), (DataType::Int2, 300, true)];
+    let table = random_batches(&mut Rng::new(3), &specs, 3000, 500);
+    let constant = |n| Expr::constant(Scalar::I32(n), DataType::Int4).unwrap();
+    let shifted = |op, n| AggregateCall {
+        argument: Some(Expr::arith(op, Expr::column(1, DataType::Int2), constant(n)).unwrap()),
+        ..call(AggregateFunction::Sum, 1, &specs)
+    };
+    use crate::expr::ArithOp::{Add, Sub};
+    let shifts = [(Add, 5), (Sub, 7), (Add, i32::MAX - 40_000)];
+    let one = GroupKey {
+        expr: constant(1),
+        nullable: false,
+    };
+    let aggregate = Aggregate {
+        input: Box::new(scan(&specs)),
+        keys: vec![one, key(0, &specs)],
+        calls: shifts.iter().map(|&(op, n)| shifted(op, n)).collect(),
+        grouping_sets: None,
+    };
+    let model = groups(&rows_of(&table), &[0]).into_values();
+    let expected = model.map(|(mut key, rows)| {
+        let values = integers(&rows, 1);
+        key.insert(0, Some(Scalar::I32(1)));
+        key.extend(shifts.iter().map(|&(op, n)| {
+            let n = i128::from(if op == Sub { -n } else { n });
+            let sum: i128 = values.iter().map(|v| v + n).sum();
+            (!values.is_empty()).then_some(Scalar::I64(sum as i64))
+        }));
+        key
+    });
+    let expected: Vec<Row> = expected.collect();
+    check_rows(&Node::aggregate(1, aggregate), &[table], &expected);
+}

@@ -27,8 +27,8 @@ use crate::memory::Reservation;
 const DENSE_SPREAD: u64 = 8;
 /// Slots of a region that fits the second-level cache.
 const REGION_SLOTS: usize = 64 * 1024;
-/// More regions cost more scans of the hashes than the cache saves.
-const REGIONS_MAX: usize = 16;
+/// More regions than this cost more than the cache saves.
+const REGIONS_MAX: usize = 64;
 
 /// How a key's first row is found.
 enum Lookup {
@@ -194,15 +194,21 @@ impl<K: KeyColumn> JoinTable<K> {
         let region_slots = size / regions;
         let mut slots = vec![0u64; size];
         let duplicates = AtomicBool::new(false);
-        let work: Vec<(usize, &mut [u64])> = slots.chunks_mut(region_slots).enumerate().collect();
         let (keys, next) = (&self.keys, &self.next);
         let region_shift = region_slots.trailing_zeros();
-        driver.for_all(work, &|worker, (region, slots)| {
+        let rows = rows_by_region(&hashes, regions, |hash| {
+            slot_of(hash, spent, shift) >> region_shift
+        });
+        let work: Vec<(Vec<u32>, &mut [u64])> = rows
+            .into_iter()
+            .zip(slots.chunks_mut(region_slots))
+            .collect();
+        driver.for_all(work, &|worker, (rows, slots)| {
             worker.query.check()?;
-            let of_region = |hash: &u64| slot_of(*hash, spent, shift) >> region_shift == region;
             let mut any_duplicate = false;
-            for (row, hash) in hashes.iter().enumerate().rev() {
-                if let Some(hash) = hash.filter(|hash| of_region(hash)) {
+            // Backwards, so that chains run forwards.
+            for row in rows.into_iter().rev().map(|row| row as usize) {
+                if let Some(hash) = hashes[row] {
                     let at = slot_of(hash, spent, shift) & (region_slots - 1);
                     any_duplicate |= insert(keys, next, slots, at, row, hash);
                 }
@@ -312,6 +318,27 @@ impl<K: KeyColumn> JoinTable<K> {
 #[inline]
 fn slot_of(hash: u64, spent: u32, shift: u32) -> usize {
     (hash << spent >> shift) as usize
+}
+
+/// The rows that have a hash, in order, for each region.
+fn rows_by_region(
+    hashes: &[Option<u64>],
+    regions: usize,
+    region_of: impl Fn(u64) -> usize,
+) -> Vec<Vec<u32>> {
+    let share = hashes.len() / regions;
+    let room = if regions == 1 {
+        share
+    } else {
+        share + share / 8
+    };
+    let mut rows: Vec<Vec<u32>> = (0..regions).map(|_| Vec::with_capacity(room)).collect();
+    for (row, hash) in hashes.iter().enumerate() {
+        if let Some(hash) = hash {
+            rows[region_of(*hash)].push(row as u32);
+        }
+    }
+    rows
 }
 
 /// Enters a row into a region; true when its key was there already.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 use super::*;
+use crate::batch::Batch;
 use crate::expr::CompareOp;
 use crate::plan::{JoinKey, Node};
 use crate::testing::{check, random_batches, rows_of, ColumnSpec, Rng, Row};
@@ -276,4 +277,88 @@ fn joins_upon_joins_pass_runtime_filters_down() {
         );
         check(&second, &tables, &expected);
     }
+}
+
+#[test]
+fn joins_on_one_key_reduce_each_others_build_sides() {
+    let mut rng = Rng::new(12);
+    let specs = [(DataType::Int4, 400, true), VALUE];
+    let tables = [600, 40, 500].map(|rows| random_batches(&mut rng, &specs, rows, 100));
+    let rows: Vec<Vec<Row>> = tables.iter().map(|table| rows_of(table)).collect();
+    let join = |id, kind, probe: Node, build, probe_key, output| {
+        let key = JoinKey {
+            probe: Expr::column(probe_key, DataType::Int4),
+            build: Expr::column(0, DataType::Int4),
+            null_safe: false,
+        };
+        let (probe, build) = (Box::new(probe), Box::new(build));
+        let (keys, residual) = (vec![key], None);
+        let join = Join {
+            kind,
+            probe,
+            build,
+            keys,
+            residual,
+            output,
+        };
+        Node::join(id, join)
+    };
+    let same = |p: &Row, b: &Row| equal(&p[0], &b[0], false);
+    for inner in [
+        JoinKind::Inner,
+        JoinKind::Semi,
+        JoinKind::Left,
+        JoinKind::Anti,
+        JoinKind::Right,
+    ] {
+        for outer in [JoinKind::Inner, JoinKind::Semi, JoinKind::Anti] {
+            let n = if inner.has_build_columns() { 4 } else { 2 };
+            let m = if outer.has_build_columns() { n + 2 } else { n };
+            let first = join(
+                4,
+                inner,
+                scan(0, 0, &specs),
+                scan(1, 1, &specs),
+                0,
+                (0..n).collect(),
+            );
+            let second = join(5, outer, first, scan(2, 2, &specs), 0, (0..m).collect());
+            let between = model(inner, &rows[0], &rows[1], same);
+            check(&second, &tables, &model(outer, &between, &rows[2], same));
+        }
+    }
+}
+
+#[test]
+fn a_build_side_is_read_through_the_filter_of_an_earlier_one() {
+    let mut rng = Rng::new(13);
+    let specs = [(DataType::Int4, 1000, false), VALUE];
+    let tables = [600, 5, 500].map(|rows| random_batches(&mut rng, &specs, rows, 100));
+    let join = |id, probe, build| {
+        let key = JoinKey {
+            probe: Expr::column(0, DataType::Int4),
+            build: Expr::column(0, DataType::Int4),
+            null_safe: false,
+        };
+        let join = Join {
+            kind: JoinKind::Inner,
+            probe: Box::new(probe),
+            build: Box::new(build),
+            keys: vec![key],
+            residual: None,
+            output: vec![0, 1],
+        };
+        Node::join(id, join)
+    };
+    let first = join(4, scan(0, 0, &specs), scan(1, 1, &specs));
+    let plan = join(5, first, scan(2, 2, &specs));
+    let source = |table: &Vec<Batch>| {
+        Box::new(crate::source::MemorySource::new(table.clone()))
+            as Box<dyn crate::source::MorselSource>
+    };
+    let sources = tables.iter().map(source).collect();
+    let mut executor = crate::exec::Executor::new(plan, sources, crate::exec::Options::default());
+    while executor.next_batch().unwrap().is_some() {}
+    let dropped = &executor.counters(2).runtime_filtered;
+    assert!(dropped.load(std::sync::atomic::Ordering::Relaxed) > 400);
 }

@@ -20,7 +20,9 @@ use crate::plan::SortKey;
 use crate::types::DataType;
 
 /// Fewer rows than this are one bucket.
-const BUCKET_ROWS_MIN: usize = 32 * 1024;
+const BUCKET_ROWS_MIN: usize = 8 * 1024;
+/// Keys that agree in so many bytes are compared whole.
+const DEPTH_MAX: usize = 256;
 /// Sampled keys a bucket.
 const SAMPLES: usize = 64;
 
@@ -394,6 +396,28 @@ fn scatter<const W: usize>(
     Ok(buckets)
 }
 
+/// Sorts entries whose keys agree before byte `depth`, which their prefixes start at: by the prefixes, then those that
+/// agree in them by what follows. Keys are looked at once for each of their words, not once for each comparison.
+fn sort_from<const W: usize>(sorted: &Sorted, entries: &mut [Entry<W>], depth: usize) {
+    let full_key = |entry: &Entry<W>| sorted.full_key(entry.row);
+    if depth > DEPTH_MAX {
+        return entries
+            .sort_unstable_by(|a, b| full_key(a).cmp(full_key(b)).then(a.row.cmp(&b.row)));
+    }
+    entries.sort_unstable();
+    let depth = depth + 8 * W;
+    for run in entries.chunk_by_mut(|a, b| a.prefix == b.prefix) {
+        // No key is the beginning of another: where one ends, all that agree with it do, and they are equal.
+        if run.len() == 1 || run.iter().all(|entry| full_key(entry).len() <= depth) {
+            continue;
+        }
+        for entry in run.iter_mut() {
+            entry.prefix = prefix(full_key(entry).get(depth..).unwrap_or_default());
+        }
+        sort_from(sorted, run, depth);
+    }
+}
+
 /// Sorts a bucket and emits its rows.
 struct BucketTask<const W: usize> {
     sorted: Arc<Sorted>,
@@ -414,13 +438,7 @@ impl<const W: usize> Task for BucketTask<W> {
             drop(pieces);
             match exact {
                 true => entries.sort_unstable(),
-                false => entries.sort_unstable_by(|a, b| {
-                    let full = || sorted.full_key(a.row).cmp(sorted.full_key(b.row));
-                    a.prefix
-                        .cmp(&b.prefix)
-                        .then_with(full)
-                        .then(a.row.cmp(&b.row))
-                }),
+                false => sort_from(&sorted, &mut entries, 0),
             }
             entries
         });

@@ -10,12 +10,13 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use doris_storage::vector::Vector;
 
 use super::full::{sort_parts, Part};
-use super::normal::{Column, NormalKeys};
+use super::normal::{words_of, Column, NormalKeys};
 use crate::batch::{Batch, Selection};
 use crate::error::Result;
 use crate::exec::driver::{lock, Driver};
 use crate::exec::query::{Chunk, NodeCounters, Query, Worker};
 use crate::exec::stream::{Stream, Tasks};
+use crate::expr::filter::select_all;
 use crate::expr::Expr;
 use crate::gather::{gather, memory_bytes};
 use crate::memory::Reservation;
@@ -149,10 +150,23 @@ impl Top {
                 keys,
             });
         };
-        let vectors: Vec<&Vector> = keys.iter().map(|key| &**key).collect();
-        let normal = NormalKeys::encode(&self.columns, &vectors, chunk.rows());
-        let rows: Vec<u32> = (0..chunk.rows() as u32)
-            .filter(|&i| normal.get(i as usize) <= &threshold)
+        let near = self.near(&keys[0], &threshold);
+        if near.as_ref().is_some_and(Vec::is_empty) {
+            return None;
+        }
+        let some: Vec<Vector> = match &near {
+            Some(near) => keys.iter().map(|key| gather(key, near)).collect(),
+            None => Vec::new(),
+        };
+        let vectors: Vec<&Vector> = match &near {
+            Some(_) => some.iter().collect(),
+            None => keys.iter().map(|key| &**key).collect(),
+        };
+        let asked = near.as_ref().map_or(chunk.rows(), Vec::len);
+        let normal = NormalKeys::encode(&self.columns, &vectors, asked);
+        let rows: Vec<u32> = (0..asked)
+            .filter(|&i| normal.get(i) <= &threshold)
+            .map(|i| near.as_ref().map_or(i as u32, |near| near[i]))
             .collect();
         if rows.is_empty() {
             return None;
@@ -171,6 +185,30 @@ impl Top {
         }
         .into_batch();
         Some(Part { batch, keys })
+    }
+
+    /// The rows whose first key does not come after the threshold's, where that is a number that fits a word.
+    fn near(&self, first: &Vector, threshold: &[u8]) -> Option<Vec<u32>> {
+        let column = Column {
+            nullable: false,
+            ..self.columns[0]
+        };
+        if first.validity.is_some() {
+            return None;
+        }
+        let width = column.width().filter(|&width| width <= 8)?;
+        let words = words_of(&column, first)?;
+        // Keys have a marker: whether a NULL, and where these go.
+        let (&marker, rest) = threshold.split_first()?;
+        match marker.cmp(&u8::from(column.nulls_first)) {
+            std::cmp::Ordering::Less => return Some(Vec::new()),
+            std::cmp::Ordering::Greater => return None,
+            std::cmp::Ordering::Equal => {}
+        }
+        let mut last = [u8::MAX; 8];
+        last[..width].copy_from_slice(rest.get(..width)?);
+        let last = u64::from_be_bytes(last);
+        Some(select_all(&words, None, |word| word <= last))
     }
 
     /// Cuts candidates to the best.

@@ -70,6 +70,30 @@ macro_rules! extreme_numbers {
                     return Err(wrong_layout());
                 };
                 let greatest = self.greatest;
+                if let (Groups::One(_), None, [first, rest @ ..]) =
+                    (groups, &argument.validity, &values[..])
+                {
+                    // In a register, and without a branch.
+                    let best = match greatest {
+                        true => rest
+                            .iter()
+                            .fold(*first, |best, &v| if $after!(v, best) { v } else { best }),
+                        false => rest
+                            .iter()
+                            .fold(*first, |best, &v| if $after!(best, v) { v } else { best }),
+                    };
+                    let old = self.best[0];
+                    let better = if greatest {
+                        $after!(best, old)
+                    } else {
+                        $after!(old, best)
+                    };
+                    if better || self.seen[0] == 0 {
+                        self.best[0] = best;
+                        self.seen[0] = 1;
+                    }
+                    return Ok(());
+                }
                 each_valid(groups, argument.validity.as_ref(), |group, row| {
                     let (value, best) = (values[row], self.best[group]);
                     let better = if greatest {

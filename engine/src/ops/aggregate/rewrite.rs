@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Aggregations that say the same with less work.
+//!
+//! - A constant among the grouping keys tells no groups apart.
+//! - `sum(x + c)`, where the addition cannot overflow, is `sum(x) + c * count(x)`: many sums that differ in `c` only
+//!   cost one.
+
+use crate::error::Result;
+use crate::expr::{ArithOp, Expr, ExprKind};
+use crate::plan::{AggregateCall, AggregateFunction, GroupKey};
+use crate::types::{DataType, Scalar};
+
+/// An aggregation, and the original's columns over its own.
+pub(super) struct Rewritten {
+    pub keys: Vec<GroupKey>,
+    pub calls: Vec<AggregateCall>,
+    pub output: Vec<Expr>,
+}
+
+/// How a call of the original follows from calls of the new one.
+enum Part {
+    Same(usize),
+    /// `sum + c * count`.
+    Shifted {
+        sum: usize,
+        count: usize,
+        by: i64,
+    },
+}
+
+/// The aggregation to run in the place of the given one; `None`: the given one.
+pub(super) fn rewrite(keys: &[GroupKey], calls: &[AggregateCall]) -> Result<Option<Rewritten>> {
+    let dropped: Vec<bool> = dropped_keys(keys);
+    let shifts: Vec<Option<(Expr, i64)>> = calls.iter().map(shifted).collect();
+    if !dropped.contains(&true) && shifts.iter().all(Option::is_none) {
+        return Ok(None);
+    }
+    let mut new_calls: Vec<AggregateCall> = Vec::new();
+    let mut parts = Vec::with_capacity(calls.len());
+    for (call, shift) in calls.iter().zip(shifts) {
+        parts.push(match shift {
+            None => Part::Same(find_or_push(&mut new_calls, call.clone())),
+            Some((argument, by)) => {
+                let of = |function| AggregateCall {
+                    function,
+                    argument: Some(argument.clone()),
+                    ..call.clone()
+                };
+                Part::Shifted {
+                    sum: find_or_push(&mut new_calls, of(AggregateFunction::Sum)),
+                    count: find_or_push(&mut new_calls, of(AggregateFunction::Count)),
+                    by,
+                }
+            }
+        });
+    }
+    let kept: Vec<GroupKey> = (keys.iter().zip(&dropped))
+        .filter(|(_, dropped)| !**dropped)
+        .map(|(key, _)| key.clone())
+        .collect();
+    let output = output(keys, &dropped, kept.len(), &new_calls, &parts)?;
+    Ok(Some(Rewritten {
+        keys: kept,
+        calls: new_calls,
+        output,
+    }))
+}
+
+/// Which keys are constants beside others that are not.
+fn dropped_keys(keys: &[GroupKey]) -> Vec<bool> {
+    let constant = |key: &GroupKey| matches!(key.expr.kind(), ExprKind::Const(_));
+    let some_vary = keys.iter().any(|key| !constant(key));
+    keys.iter().map(|key| some_vary && constant(key)).collect()
+}
+
+/// The original's columns: keys, then what the calls give.
+fn output(
+    keys: &[GroupKey],
+    dropped: &[bool],
+    kept: usize,
+    calls: &[AggregateCall],
+    parts: &[Part],
+) -> Result<Vec<Expr>> {
+    let mut out = Vec::new();
+    let mut number = 0;
+    for (key, dropped) in keys.iter().zip(dropped) {
+        if *dropped {
+            out.push(key.expr.clone());
+        } else {
+            out.push(Expr::column(number, key.expr.data_type()));
+            number += 1;
+        }
+    }
+    let mut columns: Vec<Vec<Expr>> = Vec::with_capacity(calls.len());
+    let mut at = kept;
+    for call in calls {
+        let types = call
+            .function
+            .output_types(call.argument.as_ref().map(Expr::data_type));
+        columns.push(
+            (at..)
+                .zip(&types)
+                .map(|(at, &t)| Expr::column(at, t))
+                .collect(),
+        );
+        at += types.len();
+    }
+    for part in parts {
+        match *part {
+            Part::Same(call) => out.extend(columns[call].iter().cloned()),
+            Part::Shifted { sum, count, by } => {
+                let by = Expr::constant(Scalar::I64(by), DataType::Int8)?;
+                let shift = Expr::arith(ArithOp::Mul, by, columns[count][0].clone())?;
+                out.push(Expr::arith(ArithOp::Add, columns[sum][0].clone(), shift)?);
+            }
+        }
+    }
+    Ok(out)
+}
+
+fn find_or_push(calls: &mut Vec<AggregateCall>, call: AggregateCall) -> usize {
+    let same = |known: &AggregateCall| {
+        let arguments = match (&known.argument, &call.argument) {
+            (Some(a), Some(b)) => alike(a, b),
+            (None, None) => true,
+            _ => false,
+        };
+        let unfiltered = known.filter.is_none() && call.filter.is_none();
+        known.function == call.function
+            && known.distinct == call.distinct
+            && unfiltered
+            && arguments
+    };
+    calls.iter().position(same).unwrap_or_else(|| {
+        calls.push(call);
+        calls.len() - 1
+    })
+}
+
+/// Whether two arguments are one column, perhaps converted alike.
+fn alike(a: &Expr, b: &Expr) -> bool {
+    match (a.kind(), b.kind()) {
+        (ExprKind::Column(x), ExprKind::Column(y)) => x == y,
+        (
+            ExprKind::Cast {
+                arg: x,
+                implicit: true,
+            },
+            ExprKind::Cast {
+                arg: y,
+                implicit: true,
+            },
+        ) => a.data_type() == b.data_type() && alike(x, y),
+        _ => a.id() == b.id(),
+    }
+}
+
+/// `x` and `c` of `sum(x + c)`, where `x` is a smallint as an integer and `x + c` is surely one.
+fn shifted(call: &AggregateCall) -> Option<(Expr, i64)> {
+    if call.function != AggregateFunction::Sum || call.distinct {
+        return None;
+    }
+    let argument = call.argument.as_ref()?;
+    let ExprKind::Arith { op, left, right } = argument.kind() else {
+        return None;
+    };
+    if argument.data_type() != DataType::Int4 {
+        return None;
+    }
+    let (x, c) = match (op, constant(left), constant(right)) {
+        (ArithOp::Add, None, Some(c)) => (left, i64::from(c)),
+        (ArithOp::Add, Some(c), None) => (right, i64::from(c)),
+        (ArithOp::Sub, None, Some(c)) => (left, -i64::from(c)),
+        _ => return None,
+    };
+    let ExprKind::Cast {
+        arg,
+        implicit: true,
+    } = x.kind()
+    else {
+        return None;
+    };
+    let fits = c.abs() < i64::from(i32::MAX) - i64::from(i16::MAX);
+    let narrow = arg.data_type() == DataType::Int2 && x.data_type() == DataType::Int4;
+    (fits && narrow).then(|| (Expr::clone(x), c))
+}
+
+fn constant(expr: &Expr) -> Option<i32> {
+    match expr.kind() {
+        ExprKind::Const(Some(Scalar::I32(value))) => Some(*value),
+        _ => None,
+    }
+}
