@@ -12,7 +12,7 @@ use doris_storage::vector::{Bitmap, Physical, Values, Vector};
 use crate::error::{Error, Result};
 use crate::exec::driver::lock;
 use crate::expr::{Expr, ExprKind};
-use crate::plan::{AggregateCall, AggregateFunction, Scan};
+use crate::plan::{AggregateCall, AggregateFunction, Node, Op};
 
 /// What is known of a column of some rows. Integers, dates, times and decimals at their scale; booleans are 0 and 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -61,12 +61,13 @@ struct Total {
 }
 
 impl Totals {
-    /// The totals that answer all of `calls` over `scan`; `None` when summaries cannot.
-    pub fn of(calls: &[AggregateCall], scan: &Scan) -> Option<Self> {
+    /// The totals that answer all of `calls` over the rows of `input`; `None` when summaries cannot.
+    pub fn of(calls: &[AggregateCall], input: &Node) -> Option<Self> {
+        let columns = source_columns(input)?;
         let mut needs: Vec<Need> = Vec::new();
         let mut numbers = Vec::with_capacity(calls.len());
         for call in calls {
-            let number = need(call, scan)?.map(|need| {
+            let number = need(call, &columns)?.map(|need| {
                 let known = needs.iter().position(|n| n.column == need.column);
                 let at = known.unwrap_or(needs.len());
                 if known.is_none() {
@@ -126,7 +127,7 @@ impl Totals {
 }
 
 /// What a call needs: `Some(None)` when it only counts rows, `None` when summaries cannot answer it.
-fn need(call: &AggregateCall, scan: &Scan) -> Option<Option<Need>> {
+fn need(call: &AggregateCall, columns: &[Option<usize>]) -> Option<Option<Need>> {
     use AggregateFunction::*;
     if call.filter.is_some() || call.distinct {
         return None;
@@ -145,12 +146,28 @@ fn need(call: &AggregateCall, scan: &Scan) -> Option<Option<Need>> {
         Min | Max if exact => (false, true),
         _ => return None,
     };
-    let column = *scan.columns.get(stored_column(argument)?)?;
+    let column = (*columns.get(stored_column(argument)?)?)?;
     Some(Some(Need {
         column,
         sum,
         extremes,
     }))
+}
+
+/// The source's column behind each column of a scan that may have projections above it.
+fn source_columns(node: &Node) -> Option<Vec<Option<usize>>> {
+    match &node.op {
+        Op::Scan(scan) => Some(scan.columns.iter().copied().map(Some).collect()),
+        Op::Project { input, exprs } => {
+            let columns = source_columns(input)?;
+            let behind = |expr: &Expr| match expr.kind() {
+                ExprKind::Column(column) => columns.get(*column).copied().flatten(),
+                _ => None,
+            };
+            Some(exprs.iter().map(behind).collect())
+        }
+        _ => None,
+    }
 }
 
 /// The column an argument is, perhaps as a wider integer.

@@ -254,6 +254,15 @@ impl Opening<'_> {
     pub fn open_summarized(&mut self, node: &Node, totals: &Arc<Totals>) -> Result<Stream> {
         match &node.op {
             Op::Scan(scan) => self.open_scan(node, scan, &[], Some(totals)),
+            Op::Project { input, exprs } => {
+                let stage = Project {
+                    id: node.id,
+                    exprs: exprs.clone(),
+                };
+                Ok(self
+                    .open_summarized(input, totals)?
+                    .through(Arc::new(stage)))
+            }
             _ => self.open(node, &[]),
         }
     }

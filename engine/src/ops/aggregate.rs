@@ -46,7 +46,7 @@ use crate::expr::Expr;
 use crate::gather::nulls;
 use crate::keys::{ByteKeys, KeyColumn, KeyShape, WordKeys};
 use crate::ops::row::Project;
-use crate::plan::{Aggregate, AggregateCall, AggregateFunction, GroupKey, Op};
+use crate::plan::{Aggregate, AggregateCall, AggregateFunction, GroupKey};
 use crate::summary::Totals;
 use crate::types::DataType;
 
@@ -183,10 +183,8 @@ pub fn open_plan(
         Some(new) => (&new.keys, &new.calls),
         None => (&plan.keys, &plan.calls),
     };
-    let totals = match (&plan.input.op, sets) {
-        (Op::Scan(scan), None) if keys.is_empty() => Totals::of(calls, scan),
-        _ => None,
-    };
+    let ungrouped = keys.is_empty() && sets.is_none();
+    let totals = ungrouped.then(|| Totals::of(calls, &plan.input)).flatten();
     let stream = match totals {
         Some(totals) => {
             let totals = Arc::new(totals);
