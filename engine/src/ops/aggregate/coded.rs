@@ -26,9 +26,9 @@ use crate::types::DataType;
 const REPEATS: usize = 8;
 /// Memory that a number takes besides its value's bytes.
 const ENTRY_BYTES: usize = 48;
-/// When the memory is all taken, values take at most so many bytes, or one part in so many of it.
-const SMALL_BYTES: usize = 1 << 20;
+/// Values take at most one part in so many of the memory, and none of less than this.
 const SHARE: usize = 4;
+const LIMIT_BYTES_MIN: usize = 16 << 20;
 /// Stands for a dictionary entry whose number is not known.
 const UNKNOWN: u32 = u32::MAX;
 
@@ -70,7 +70,7 @@ impl Undecided {
             .members
             .iter()
             .all(|&m| repeats(&inputs.keys[m]));
-        if !repeats {
+        if !repeats || worker.query.budget.limit_bytes() < LIMIT_BYTES_MIN {
             return plain_grouper(self.grouping.clone());
         }
         let members = self.grouping.members.iter();
@@ -188,11 +188,14 @@ impl Numbers {
         }
         if known.bytes > known.memory.bytes() {
             // Ahead of need, so that most batches ask for nothing.
-            let refused = known.memory.resize(known.bytes + known.bytes / 4).is_err();
-            // The groups give way, by spilling; the values they name cannot.
-            if refused && known.bytes > SMALL_BYTES.max(known.limit / SHARE) {
+            let share = known.limit / SHARE;
+            // The groups give way, by spilling; the values they name cannot, and must leave them room.
+            if known.bytes > share {
                 return Err(Error::OutOfMemory);
             }
+            known
+                .memory
+                .resize((known.bytes + known.bytes / 4).min(share))?;
         }
         Ok(())
     }
