@@ -53,10 +53,39 @@ LITERALS = {
 }
 
 
+# What only PostgreSQL can evaluate.
+FUNCTIONS = """
+CREATE OR REPLACE FUNCTION q_twice(x int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS 'BEGIN RETURN x * 2; END';
+CREATE OR REPLACE FUNCTION q_word(x text) RETURNS text STABLE LANGUAGE plpgsql AS
+  $$BEGIN RETURN coalesce(nullif(upper(x), ''), 'none'); END$$;
+CREATE OR REPLACE FUNCTION q_number(x text) RETURNS int IMMUTABLE LANGUAGE plpgsql AS
+  $$BEGIN RETURN x::int; EXCEPTION WHEN invalid_text_representation THEN RETURN length(x); END$$;
+"""
+
+
+def external_text(r, t):
+    return r.choice([f"q_word({t}.s)", f"md5({t}.v)", f"initcap({t}.s)", f"regexp_replace({t}.v, '[0-5]+', '#')",
+                     f"to_char({t}.dt, 'YYYY-MM')", f"(to_jsonb({t}.a) ->> 0)", f"({t}.a)::text"])
+
+
+def external_number(r, t):
+    return r.choice([f"q_twice({t}.b)", f"q_number({t}.v)", f"({t}.b & 12)", f"ascii({t}.s)", f"round({t}.d)::int",
+                     f"(ARRAY[{t}.a, 3])[1]", f"CASE {t}.a WHEN 1 THEN q_twice({t}.a) ELSE {t}.b END",
+                     f"CASE WHEN {t}.b <> 0 THEN q_twice(1000 / {t}.b) END"])
+
+
+def external_predicate(r, t):
+    return r.choice([f"{t}.s ~ '^[rg]'", f"{external_number(r, t)} {r.choice(['<', '>='])} {r.randrange(-100, 500)}",
+                     f"{external_text(r, t)} {r.choice(['=', '<>'])} {r.choice([external_text(r, t), LITERALS['s'](r)])}",
+                     f"{t}.dt > '2021-01-01'::timestamptz", f"ARRAY[{t}.a::int] && ARRAY[1, 4, 7]"])
+
+
 def predicate(r, t, depth=0):
     column = r.choice(list(COLUMNS))
     name = f"{t}.{column}"
-    kind = r.randrange(12)
+    kind = r.randrange(13)
+    if kind == 12:
+        return external_predicate(r, t)
     if depth < 2 and kind == 0:
         return f"({predicate(r, t, depth + 1)} OR {predicate(r, t, depth + 1)})"
     if depth < 2 and kind == 1:
@@ -79,7 +108,9 @@ def predicate(r, t, depth=0):
 
 
 def number(r, t, depth=0):
-    kind = r.randrange(9)
+    kind = r.randrange(10)
+    if kind == 9:
+        return external_number(r, t)
     if depth < 2 and kind < 4:
         return f"({number(r, t, depth + 1)} {r.choice('+-*')} {number(r, t, depth + 1)})"
     if kind == 4:
@@ -99,7 +130,8 @@ def aggregate(r, t):
     if kind == 0:
         return f"count(*){where}"
     if kind == 1:
-        return f"count(DISTINCT {t}.{r.choice(list('abcsdv'))})"
+        value = f"{t}.{r.choice(list('abcsdv'))}" if r.random() < 0.8 else external_text(r, t)
+        return f"count(DISTINCT {value})"
     if kind in (2, 3):
         return f"sum({number(r, t)}){where}"
     if kind == 4:
@@ -139,6 +171,9 @@ def source(r):
     if kind in (11, 12):
         union = "UNION ALL" if kind == 11 else "UNION"
         return f"(SELECT * FROM {{p}}t WHERE id < 5000 {union} SELECT * FROM {{p}}u WHERE id > 4000) t{where}"
+    if kind == 4 and r.random() < 0.3:
+        more = f" AND {external_predicate(r, 't')} AND q_twice(t.a) < u.b + 900" if r.random() < 0.5 else ""
+        return f"{{p}}t t JOIN {{p}}u u ON {external_number(r, 't')} = u.{r.choice('abc')} AND u.id < 60{more}{where}"
     if kind == 4:
         return f"{{p}}t t JOIN {{p}}u u ON t.{key} = u.{key} AND u.id < 60{where}"
     if kind == 5:
@@ -233,6 +268,7 @@ def query(r):
     origin = source(r)
     if r.random() < 0.65:
         keys = [f"t.{c}" for c in r.sample(["a", "bo", "s", "v", "dt", "p", "b"], r.randrange(0, 3))]
+        keys += [r.choice([external_text, external_number])(r, "t")] if r.random() < 0.15 else []
         having = " HAVING count(*) > 3" if keys and r.random() < 0.3 else ""
         items = keys + [aggregate(r, "t") for _ in range(r.randrange(1, 4))]
         group = f" GROUP BY {', '.join(keys)}" if keys else ""
@@ -262,7 +298,8 @@ def psql(text):
 
 def setup(rows):
     columns = ", ".join(f"{n} {t}" for n, t in COLUMNS.items())
-    text = "SET client_min_messages = warning; CREATE EXTENSION IF NOT EXISTS pg_doris; SET TIME ZONE 'UTC';" + FILL.format(rows=rows)
+    text = "SET client_min_messages = warning; CREATE EXTENSION IF NOT EXISTS pg_doris; SET TIME ZONE 'UTC';"
+    text += FUNCTIONS + FILL.format(rows=rows)
     for prefix, am in (("qd_", "doris"), ("qh_", "heap")):
         text += SETUP.format(p=prefix, am=am, columns=columns)
     text += "\\copy source TO 'queries.csv' (FORMAT csv, NULL 'N')\n"

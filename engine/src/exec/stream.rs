@@ -88,7 +88,11 @@ impl Stream {
     /// Sends everything through one more stage.
     pub fn through(mut self, stage: Arc<dyn Stage>) -> Self {
         if stage.needs_driver() {
-            return Stream::new(Box::new(OnDriver { input: self, stage }));
+            return Stream::new(Box::new(OnDriver {
+                input: self,
+                stage,
+                ahead: VecDeque::new(),
+            }));
         }
         for phase in &mut self.phases {
             phase.stages.push(Arc::clone(&stage));
@@ -284,24 +288,30 @@ impl Source for Tasks {
 struct OnDriver {
     input: Stream,
     stage: Arc<dyn Stage>,
+    /// What the input gave: of a round of many batches, one at a time goes through the stage, so that a caller that
+    /// stops early does not pay for the others.
+    ahead: VecDeque<Chunk>,
 }
 
 impl Source for OnDriver {
     fn next(&mut self, driver: &Driver) -> Result<Option<Box<dyn Task>>> {
-        let Some(chunks) = self.input.next_round(driver)? else {
-            return Ok(None);
-        };
-        let worker = driver.worker();
+        while self.ahead.is_empty() {
+            let Some(chunks) = self.input.next_round(driver)? else {
+                return Ok(None);
+            };
+            self.ahead.extend(chunks);
+        }
         let mut out = Vec::new();
-        for chunk in chunks {
+        if let Some(chunk) = self.ahead.pop_front() {
+            let worker = driver.worker();
             let outcome = push_exactly(&worker, std::slice::from_ref(&self.stage), chunk, &mut out);
             if let Err(error) = outcome {
                 // The rows before the failing one go out first.
+                self.ahead.clear();
                 self.input = Stream {
                     pending: Some(error),
                     ..Stream::empty()
                 };
-                break;
             }
         }
         Ok(Some(Box::new(Ready(out))))

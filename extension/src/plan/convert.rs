@@ -3,9 +3,13 @@
 //!
 //! A converted node hands its targetlist's entries to its parent as engine columns. Only the topmost
 //! converted node may leave something to PostgreSQL: quals (the first that is not native and all after it, so
-//! that none moves ahead of another) and targetlist expressions are then evaluated over the engine's rows.
-use super::expr::{Params, Translator};
+//! that none moves ahead of another) and targetlist expressions are then evaluated over the engine's rows. Below
+//! it, what only PostgreSQL can evaluate becomes an external expression, evaluated over batches; not so where a LIMIT
+//! may stop before a row that raises an error.
+use super::expr::Translator;
+use super::external::External;
 use super::need::Wish;
+use super::params::Params;
 use super::scope::{Column, Item, Scope};
 use super::{no, Converted, Reason};
 use doris_engine::expr::Expr;
@@ -57,6 +61,8 @@ pub struct Top {
     pub scope: Scope,
     /// What PostgreSQL still checks: expressions over the scope.
     pub quals: Vec<*mut pg_sys::Node>,
+    /// What PostgreSQL evaluates within the engine's plan, by number.
+    pub externals: Vec<External>,
 }
 
 /// Turns plan nodes into engine nodes.
@@ -64,7 +70,22 @@ pub struct Converter<'a> {
     stmt: *mut pg_sys::PlannedStmt,
     params: &'a mut dyn Params,
     sources: Vec<Source>,
+    externals: Vec<External>,
+    pace: Pace,
     next_id: u32,
+}
+
+/// When the rows of a part of a plan are computed, which decides what PostgreSQL may evaluate in it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pace {
+    /// As somebody asks for them. External expressions go ahead by batches: they would raise errors of rows that nobody
+    /// asks for.
+    Asked,
+    /// In batches, of which some are handed out before others are computed. A result that the engine cannot hold, a
+    /// NaN, would come too late for PostgreSQL to take over: numerics are carried along only.
+    Streamed,
+    /// All before the first is handed out.
+    Whole,
 }
 
 /// An engine node with its output, entry by entry of the plan node's targetlist.
@@ -86,6 +107,8 @@ impl<'a> Converter<'a> {
             stmt,
             params,
             sources: Vec::new(),
+            externals: Vec::new(),
+            pace: Pace::Streamed,
             next_id: 0,
         }
     }
@@ -102,9 +125,12 @@ impl<'a> Converter<'a> {
     pub unsafe fn top(self, plan: *mut pg_sys::Plan, wish: &Wish) -> Converted<Top> {
         let stmt = self.stmt;
         // SAFETY: passed on to the caller.
-        let mut top = unsafe { self.whole(plan, wish) }?;
+        let (mut top, mut next_id) = unsafe { self.whole(plan, wish) }?;
         if !top.sources.iter().any(|source| source.is_ours(stmt)) {
             return no("only inputs that PostgreSQL reads");
+        }
+        if !top.externals.is_empty() {
+            top.node = super::isolate::isolate(top.node, &mut next_id)?;
         }
         top.node = super::columns::prune(top.node, &mut top.sources);
         // SAFETY: as above.
@@ -112,7 +138,8 @@ impl<'a> Converter<'a> {
         Ok(top)
     }
 
-    unsafe fn whole(mut self, plan: *mut pg_sys::Plan, wish: &Wish) -> Converted<Top> {
+    /// The conversion before columns are pruned, and the first free number for nodes.
+    unsafe fn whole(mut self, plan: *mut pg_sys::Plan, wish: &Wish) -> Converted<(Top, u32)> {
         // SAFETY: as for `top`.
         unsafe {
             let wish = &Wish {
@@ -128,12 +155,7 @@ impl<'a> Converter<'a> {
                     if !scope.is_showable() {
                         return no("a value that the engine cannot compute");
                     }
-                    Ok(Top {
-                        node: output.node,
-                        sources: self.sources,
-                        scope,
-                        quals: Vec::new(),
-                    })
+                    Ok(self.made(output.node, scope, Vec::new()))
                 }
                 _ => {
                     let core = self.core(plan, wish.ordered)?;
@@ -143,9 +165,26 @@ impl<'a> Converter<'a> {
         }
     }
 
-    unsafe fn finish(mut self, plan: *mut pg_sys::Plan, core: Core, wish: &Wish) -> Converted<Top> {
+    fn made(self, node: Node, scope: Scope, quals: Vec<*mut pg_sys::Node>) -> (Top, u32) {
+        let top = Top {
+            node,
+            sources: self.sources,
+            scope,
+            quals,
+            externals: self.externals,
+        };
+        (top, self.next_id)
+    }
+
+    unsafe fn finish(
+        mut self,
+        plan: *mut pg_sys::Plan,
+        core: Core,
+        wish: &Wish,
+    ) -> Converted<(Top, u32)> {
         // SAFETY: as for `top`.
         unsafe {
+            self.pace = Pace::Asked;
             let (core, quals) = self.filter(core, (*plan).qual)?;
             let mut items: Vec<Item> = Vec::new();
             let mut exprs: Vec<Expr> = Vec::new();
@@ -171,12 +210,7 @@ impl<'a> Converter<'a> {
                 take_pieces(&core.scope, &mut items, &mut exprs, *qual)?;
             }
             let node = self.project(core.node, &mut items, exprs);
-            Ok(Top {
-                node,
-                sources: self.sources,
-                scope: Scope { items },
-                quals,
-            })
+            Ok(self.made(node, Scope { items }, quals))
         }
     }
 
@@ -217,6 +251,8 @@ impl<'a> Converter<'a> {
             Translator {
                 scope,
                 params: &mut *self.params,
+                externals: (self.pace != Pace::Asked).then_some(&mut self.externals),
+                numerics: self.pace == Pace::Whole,
             }
             .expr(node)
         }
@@ -228,9 +264,23 @@ impl<'a> Converter<'a> {
             Translator {
                 scope,
                 params: &mut *self.params,
+                externals: (self.pace != Pace::Asked).then_some(&mut self.externals),
+                numerics: self.pace == Pace::Whole,
             }
             .carried(node)
         }
+    }
+
+    /// Converts what computes all its rows before it hands out the first.
+    fn eagerly<T>(&mut self, convert: impl FnOnce(&mut Self) -> T) -> T {
+        self.at_pace(Pace::Whole, convert)
+    }
+
+    fn at_pace<T>(&mut self, pace: Pace, convert: impl FnOnce(&mut Self) -> T) -> T {
+        let before = std::mem::replace(&mut self.pace, pace);
+        let result = convert(self);
+        self.pace = before;
+        result
     }
 
     /// Applies the longest native prefix of a qual list; returns the rest.
@@ -320,9 +370,11 @@ impl<'a> Converter<'a> {
                     let input = self.output((*plan).lefttree, ordered)?;
                     self.passed_on(plan, input)
                 }
-                NodeTag::T_Sort | NodeTag::T_IncrementalSort => self.sort(plan.cast()),
+                NodeTag::T_Sort | NodeTag::T_IncrementalSort => {
+                    self.eagerly(|own| own.sort(plan.cast()))
+                }
                 NodeTag::T_Unique => self.unique(plan.cast(), ordered),
-                NodeTag::T_MergeAppend => self.merge_append(plan.cast()),
+                NodeTag::T_MergeAppend => self.eagerly(|own| own.merge_append(plan.cast())),
                 NodeTag::T_Limit => self.limit(plan.cast(), ordered),
                 _ => {
                     let core = self.core(plan, ordered)?;
@@ -431,9 +483,9 @@ impl<'a> Converter<'a> {
                     }
                     self.join(&raw mut (*join).join, std::ptr::null_mut())
                 }
-                NodeTag::T_Agg => self.aggregate(plan.cast(), ordered),
-                NodeTag::T_WindowAgg => self.window(plan.cast(), ordered),
-                NodeTag::T_Group => self.group(plan.cast(), ordered),
+                NodeTag::T_Agg => self.eagerly(|own| own.aggregate(plan.cast(), ordered)),
+                NodeTag::T_WindowAgg => self.eagerly(|own| own.window(plan.cast(), ordered)),
+                NodeTag::T_Group => self.eagerly(|own| own.group(plan.cast(), ordered)),
                 NodeTag::T_Append => self.append(plan.cast()),
                 #[cfg(not(feature = "pg18"))]
                 NodeTag::T_SetOp => self.set_op(plan.cast(), ordered),

@@ -3,8 +3,10 @@
 //!
 //! Text output has a line for each operator; the other formats have nested objects.
 use super::convert::{Converter, Top};
-use super::expr::Unbound;
+use super::external::{self, External};
+use super::isolate;
 use super::node::{self, Run};
+use super::params::Unbound;
 use super::source::Counters;
 use doris_engine::expr::{Expr, ExprKind};
 use doris_engine::plan::{Node, Op};
@@ -16,7 +18,7 @@ use std::sync::atomic::Ordering;
 /// PostgreSQL's callback.
 pub unsafe extern "C-unwind" fn explain(
     state: *mut pg_sys::CustomScanState,
-    _ancestors: *mut pg_sys::List,
+    ancestors: *mut pg_sys::List,
     es: *mut pg_sys::ExplainState,
 ) {
     // SAFETY: a node of ours.
@@ -44,6 +46,14 @@ pub unsafe extern "C-unwind" fn explain(
         match (*es).format == pg_sys::ExplainFormat::EXPLAIN_FORMAT_TEXT {
             true => shown.as_text(plan, left),
             false => shown.as_objects(plan, left),
+        }
+        if (*es).verbose {
+            let used = isolate::used(&top.node);
+            let used: Vec<&External> = used.iter().map(|id| &top.externals[*id as usize]).collect();
+            let texts = external::texts(es, (*state).ss.ps.plan, ancestors, &used);
+            if !texts.is_empty() {
+                shown.out.text("Evaluated by PostgreSQL", &texts.join("; "));
+            }
         }
     }
 }

@@ -3,6 +3,8 @@
 //!
 //! Only built-in operators and functions are taken (by their OID range), told apart by name and argument
 //! types; the engine's constructors check types and refuse what they cannot do exactly.
+use super::external::External;
+use super::params::Params;
 use super::scope::{Column, Scope};
 use super::types;
 use super::{no, Converted};
@@ -14,33 +16,7 @@ use pgrx::PgList;
 use std::ffi::CStr;
 
 /// Built-in objects have OIDs below this (`FirstGenbkiObjectId`).
-const FIRST_OTHER_OID: u32 = 10_000;
-
-/// Values of PostgreSQL's parameters, for a conversion at execution time.
-pub trait Params {
-    /// The value of a parameter as a constant; planning time knows none and answers a placeholder.
-    fn value(&mut self, param: *mut pg_sys::Param) -> Converted<Expr>;
-}
-
-/// Planning time: every parameter of a vectorised type will do.
-pub struct Unbound;
-
-impl Params for Unbound {
-    fn value(&mut self, param: *mut pg_sys::Param) -> Converted<Expr> {
-        // SAFETY: a Param of a finished plan.
-        unsafe {
-            if (*param).paramtype == pg_sys::NUMERICOID {
-                return Ok(Expr::numeric(0, 2)?);
-            }
-            let data_type = types::data_type(
-                (*param).paramtype,
-                (*param).paramtypmod,
-                (*param).paramcollid,
-            )?;
-            Ok(Expr::null(data_type))
-        }
-    }
-}
+pub const FIRST_OTHER_OID: u32 = 10_000;
 
 /// Converts expressions of one plan node.
 pub struct Translator<'a> {
@@ -48,14 +24,18 @@ pub struct Translator<'a> {
     pub scope: &'a Scope,
     /// Values of parameters.
     pub params: &'a mut dyn Params,
+    /// The external expressions so far; `None` where there may be none.
+    pub externals: Option<&'a mut Vec<External>>,
+    /// Whether the engine may compute on numerics that come out of them.
+    pub numerics: bool,
 }
 
 impl Translator<'_> {
-    /// One expression.
+    /// One expression whose own operator or function is native.
     ///
     /// # Safety
     /// An expression of a finished plan.
-    pub unsafe fn expr(&mut self, node: *mut pg_sys::Node) -> Converted<Expr> {
+    pub unsafe fn native(&mut self, node: *mut pg_sys::Node) -> Converted<Expr> {
         // SAFETY: node tags say what a node is.
         unsafe {
             if node.is_null() {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The planner hooks: which doris tables take part in parallel plans, and custom scans put into finished plans.
 use super::convert::{repeats_input, Converter, Top};
-use super::expr::Unbound;
 use super::need::{self, Need, Wish};
 use super::node;
+use super::params::Unbound;
 use super::scope::Scope;
 use super::Reason;
 use crate::delete;

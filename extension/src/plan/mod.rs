@@ -3,22 +3,29 @@
 //! custom scan node.
 //!
 //! `decorrelate` turns correlated subqueries into joins before planning; `hook` walks finished plans and puts in the
-//! nodes; `need` says what their parents use of them, `order` whether the order of their rows may matter, and `resort` sorts groups that PostgreSQL wants in an order of
-//! its own; `convert` turns a plan subtree into an engine plan; `columns` leaves out unused columns; `expr` and `types` convert expressions; `source` feeds the engine with segments and heap rows, `feed` with the rows of other subplans; `spill` gives it
-//! temporary files, `threads` workers, and `pool` a share of the server's; `node` is
-//! the custom scan's execution; `explain` shows it.
+//! nodes; `need` says what their parents use of them, `order` whether the order of their rows may matter, and `resort`
+//! sorts groups that PostgreSQL wants in an order of its own; `convert` turns a plan subtree into an engine plan;
+//! `columns` leaves out unused columns; `expr` and `types` convert expressions; `params` knows what is constant in an
+//! execution; `external` takes expressions that only PostgreSQL can evaluate, `isolate` brings them to where the main
+//! thread meets them and `evaluate` runs them; `source` feeds the engine with segments and heap rows, `feed` with the
+//! rows of other subplans; `spill` gives it temporary files, `threads` workers, and `pool` a share of the server's;
+//! `node` is the custom scan's execution; `explain` shows it.
 
 pub mod columns;
 pub mod convert;
 pub mod decorrelate;
+pub mod evaluate;
 pub mod explain;
 pub mod expr;
+pub mod external;
 pub mod feed;
 pub mod hook;
+pub mod isolate;
 pub mod need;
 pub mod node;
 pub mod order;
 pub mod output;
+pub mod params;
 pub mod pool;
 pub mod prune;
 pub mod resort;

@@ -5,10 +5,12 @@
 //! with the values of the parameters at hand; should the engine meet something it cannot do exactly before it
 //! has handed out a row, the original runs instead.
 use super::convert::{Converter, Top};
-use super::expr::Params;
+use super::evaluate::{Evaluator, Place};
 use super::feed::PlanSource;
+use super::isolate;
 use super::need::Wish;
 use super::output::Output;
+use super::params::Params;
 use super::source::{Counters, TableSource};
 use super::spill::TempFiles;
 use super::{no, pool, threads, types, Converted};
@@ -74,6 +76,8 @@ pub struct State {
     again: bool,
     /// Memory for what its subplans' rows leave behind.
     scratch: pg_sys::MemoryContext,
+    /// Where PostgreSQL evaluates expressions of the engine's plan.
+    external: Place,
 }
 
 /// A running engine plan.
@@ -507,6 +511,12 @@ unsafe fn make_run(state: *mut State, top: Top) -> doris_engine::error::Result<R
         }
         let threads = settings::threads();
         let spill = TempFiles::new();
+        let used = isolate::used(&top.node);
+        let external = (!used.is_empty()).then(|| {
+            let planstate = &raw mut (*state).css.ss.ps;
+            let place = &raw mut (*state).external;
+            Box::new(Evaluator::new(place, planstate, &top.externals, &used)) as _
+        });
         threads::keep_freed_memory();
         let budget = MemoryBudget::with_parent(settings::work_mem_bytes(), pool::memory());
         let options = Options {
@@ -516,6 +526,7 @@ unsafe fn make_run(state: *mut State, top: Top) -> doris_engine::error::Result<R
             budget: budget.clone(),
             stop: Some(threads::cancelled),
             spill: Some(Box::new(spill.clone())),
+            external,
             on_idle: Some(Box::new(|| match threads::interrupted() {
                 true => Err(Error::Cancelled),
                 false => Ok(()),
@@ -561,16 +572,27 @@ struct Bound {
 
 impl Params for Bound {
     fn value(&mut self, param: *mut pg_sys::Param) -> Converted<Expr> {
-        // SAFETY: a Param of this plan; evaluating it may run its InitPlan.
+        self.computed(param.cast())
+    }
+
+    fn moment(&mut self, node: *mut pg_sys::Node) -> Converted<Expr> {
+        self.computed(node)
+    }
+}
+
+impl Bound {
+    /// The value of an expression without columns, as a constant.
+    fn computed(&self, node: *mut pg_sys::Node) -> Converted<Expr> {
+        // SAFETY: an expression of this plan; evaluating a Param may run its InitPlan.
         unsafe {
             let context = (*self.planstate).ps_ExprContext;
-            let expr = pg_sys::ExecInitExpr(param.cast(), self.planstate);
+            let expr = pg_sys::ExecInitExpr(node.cast(), self.planstate);
             let mut null = true;
             let value = pg_sys::ExecEvalExprSwitchContext(expr, context, &mut null);
             let (type_oid, typmod, collation) = (
-                (*param).paramtype,
-                (*param).paramtypmod,
-                (*param).paramcollid,
+                pg_sys::exprType(node),
+                pg_sys::exprTypmod(node),
+                pg_sys::exprCollation(node),
             );
             if null {
                 let data_type = match type_oid {

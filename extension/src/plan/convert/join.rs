@@ -205,6 +205,9 @@ impl Converter<'_> {
                     return no("a join of character(n)");
                 }
             }
+            if matches!(probe.data_type(), DataType::Opaque { .. }) {
+                return no("a join by values that the engine cannot compare");
+            }
             let (probe, build) = super::super::expr::same_type(probe, build)?;
             Ok(JoinKey {
                 probe,

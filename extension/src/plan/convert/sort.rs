@@ -3,7 +3,7 @@
 use super::super::expr::comparison_name;
 use super::super::scope::Column;
 use super::super::{no, types, Converted};
-use super::{check_groupable, Converter, Output};
+use super::{check_groupable, Converter, Output, Pace};
 use doris_engine::expr::Expr;
 use doris_engine::plan::{Node, Op, SortKey};
 use doris_engine::types::DataType;
@@ -44,7 +44,7 @@ impl Converter<'_> {
             let output = match (count, (*child).type_) {
                 (Some(count), NodeTag::T_Sort | NodeTag::T_IncrementalSort) => {
                     let sort = child as *mut pg_sys::Sort;
-                    let input = self.output((*sort).plan.lefttree, false)?;
+                    let input = self.eagerly(|own| own.output((*sort).plan.lefttree, false))?;
                     let keys = sort_keys(sort, &input)?;
                     let node = Node::top_n(id, input.node, keys, count, offset);
                     self.passed_on(
@@ -56,7 +56,7 @@ impl Converter<'_> {
                     )?
                 }
                 _ => {
-                    let input = self.output(child, ordered)?;
+                    let input = self.at_pace(Pace::Asked, |own| own.output(child, ordered))?;
                     let node = match (count, input.node.op) {
                         (Some(count), Op::Sort { input, keys }) => {
                             Node::top_n(id, *input, keys, count, offset)

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What is one value for a whole execution: parameters, and points in time that hang on the statement's start.
+//!
+//! They are constants of the engine's plan, which is made anew for each execution, so that filters by them prune row
+//! blocks as those by constants do.
+use super::{types, Converted};
+use doris_engine::expr::Expr;
+use pgrx::pg_sys::{self, NodeTag};
+use pgrx::PgList;
+
+/// Values of PostgreSQL's parameters, for a conversion at execution time.
+pub trait Params {
+    /// The value of a parameter as a constant; planning time knows none and answers a placeholder.
+    fn value(&mut self, param: *mut pg_sys::Param) -> Converted<Expr>;
+
+    /// The value of an expression for which [`is_moment`] holds.
+    fn moment(&mut self, node: *mut pg_sys::Node) -> Converted<Expr>;
+}
+
+/// Planning time: every parameter of a vectorised type will do.
+pub struct Unbound;
+
+impl Params for Unbound {
+    fn value(&mut self, param: *mut pg_sys::Param) -> Converted<Expr> {
+        // SAFETY: a Param of a finished plan.
+        unsafe {
+            if (*param).paramtype == pg_sys::NUMERICOID {
+                return Ok(Expr::numeric(0, 2)?);
+            }
+            let data_type = types::data_type(
+                (*param).paramtype,
+                (*param).paramtypmod,
+                (*param).paramcollid,
+            )?;
+            Ok(Expr::null(data_type))
+        }
+    }
+
+    fn moment(&mut self, node: *mut pg_sys::Node) -> Converted<Expr> {
+        // SAFETY: an expression of a finished plan.
+        let type_oid = unsafe { pg_sys::exprType(node) };
+        let data_type = types::data_type(type_oid, -1, pg_sys::InvalidOid)?;
+        Ok(Expr::null(data_type))
+    }
+}
+
+/// Whether an expression is a date or timestamp computed from `now()` and its like by additions of constants: one
+/// value in a statement, and nothing that could raise an error which no row would.
+///
+/// # Safety
+/// An expression of a finished plan.
+pub unsafe fn is_moment(node: *mut pg_sys::Node) -> bool {
+    // SAFETY: passed on to the caller; node tags say what a node is.
+    unsafe {
+        if !matches!(
+            pg_sys::exprType(node),
+            pg_sys::DATEOID | pg_sys::TIMESTAMPOID | pg_sys::TIMESTAMPTZOID
+        ) {
+            return false;
+        }
+        match (*node).type_ {
+            NodeTag::T_SQLValueFunction => true,
+            NodeTag::T_FuncExpr => {
+                let function = node as *mut pg_sys::FuncExpr;
+                is_built_in((*function).funcid) && adds_to_moment((*function).args)
+            }
+            NodeTag::T_OpExpr => {
+                let op = node as *mut pg_sys::OpExpr;
+                let name = super::expr::comparison_name((*op).opno);
+                name.is_ok_and(|name| name == "+" || name == "-") && adds_to_moment((*op).args)
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Whether arguments are a moment and what the client gave, or none at all.
+unsafe fn adds_to_moment(args: *mut pg_sys::List) -> bool {
+    // SAFETY: a list of expressions.
+    let list = unsafe { PgList::<pg_sys::Node>::from_pg(args) };
+    let mut moments = 0;
+    for arg in list.iter_ptr() {
+        // SAFETY: an argument of an expression.
+        unsafe {
+            match is_moment(arg) {
+                true => moments += 1,
+                false if is_given(arg) => {}
+                false => return false,
+            }
+        }
+    }
+    list.is_empty() || moments > 0
+}
+
+/// Whether a node is a constant, or a parameter that the client gave.
+unsafe fn is_given(node: *mut pg_sys::Node) -> bool {
+    // SAFETY: an expression; the tag is checked before the cast.
+    unsafe {
+        match (*node).type_ {
+            NodeTag::T_Const => true,
+            NodeTag::T_Param => {
+                (*(node as *mut pg_sys::Param)).paramkind == pg_sys::ParamKind::PARAM_EXTERN
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Functions of [`is_moment`].
+const FUNCTIONS: &[&str] = &[
+    "now",
+    "statement_timestamp",
+    "transaction_timestamp",
+    "date",
+    "timestamp",
+    "timestamptz",
+];
+
+fn is_built_in(function: pg_sys::Oid) -> bool {
+    let built_in = function.to_u32() < super::expr::FIRST_OTHER_OID;
+    built_in && FUNCTIONS.contains(&super::expr::function_name(function).as_str())
+}
