@@ -172,7 +172,8 @@ fn admit(load: Load, attrs: &[Attr], batch: &Batch, met: &Met) {
     let mut known = vec![false; batch.len()];
     met.keys.iter().for_each(|key| known[*key as usize] = true);
     for key in 0..batch.len() as u32 {
-        if !known[key as usize] && batch.part(key) == Part::Loaded {
+        let whole = !matches!(batch.part(key), Part::Loaded | Part::Reborn);
+        if !known[key as usize] && !whole {
             let row = batch.place(key);
             load.rule.admit_row(load.rel, attrs, &batch.columns, row);
         }

@@ -274,7 +274,7 @@ impl Rule {
             if self.is_buried(rel, new) {
                 return Outcome::Keep;
             }
-            if part == Part::Loaded {
+            if matches!(part, Part::Loaded | Part::Reborn) {
                 self.admit(rel, new);
             }
             return Outcome::Take;
@@ -282,6 +282,10 @@ impl Rule {
         let merged = match &self.kind {
             Kind::Replace => return Outcome::Take,
             Kind::Partial(_) if part == Part::Whole => return Outcome::Take,
+            Kind::Partial(_) if part == Part::Reborn && !self.outlives_delete(rel, stored, new) => {
+                self.admit(rel, new);
+                return Outcome::Take;
+            }
             Kind::Partial(partial) => partial.combine(stored, new),
             Kind::Aggregate(folds) => combine(folds, stored, new),
         };
@@ -317,6 +321,15 @@ impl Rule {
     fn is_buried(&self, rel: pg_sys::Relation, row: Row) -> bool {
         let sequence = self.deciding_sequence();
         sequence.is_some_and(|sequence| self.graves.cover(rel, &self.keys, sequence, row))
+    }
+
+    /// Whether a stored row is newer than every delete of its key that came before a row of the same statement.
+    fn outlives_delete(&self, rel: pg_sys::Relation, stored: Row, new: Row) -> bool {
+        self.deciding_sequence().is_some_and(|sequence| {
+            stored
+                .get(sequence.column)
+                .is_some_and(|stored| self.graves.below(rel, &self.keys, sequence, new, stored))
+        })
     }
 
     /// Whether a new row's sequence is below that of the stored one.

@@ -156,7 +156,7 @@ impl Shown<'_> {
     fn line(&self, node: &Node, depth: usize) {
         let projection = matches!(node.op, Op::Project { .. });
         // Projections are listed where they compute something and somebody wants to see expressions.
-        let hidden = projection && !(self.out.verbose() && computes(node));
+        let hidden = projection && !(self.out.verbose() && computes(node)) && native(node);
         let indent = "  ".repeat(depth);
         if !hidden {
             let mut line = format!("{indent}{}", describe(node, &self.names));
@@ -263,6 +263,11 @@ impl Shown<'_> {
     }
 }
 
+/// Whether all that a projection computes is native.
+fn native(node: &Node) -> bool {
+    !matches!(&node.op, Op::Project { exprs, .. } if !exprs.iter().all(Expr::is_native))
+}
+
 /// Who evaluates an expression.
 fn mark(expr: &Expr) -> &'static str {
     match expr.is_native() {
@@ -334,14 +339,25 @@ fn describe(node: &Node, names: &[String]) -> String {
     match &node.op {
         Op::Scan(scan) => {
             let name = names.get(scan.source).map_or("", String::as_str);
-            let filters = match scan.filters.len() {
-                0 => String::new(),
-                n => format!(", {n} filters native"),
+            let native = scan
+                .filters
+                .iter()
+                .filter(|filter| filter.is_native())
+                .count();
+            let filters = match (native, scan.filters.len() - native) {
+                (0, 0) => String::new(),
+                (native, 0) => format!(", {native} filters native"),
+                (0, others) => format!(", {others} filters postgres"),
+                (native, others) => format!(", {native} filters native, {others} postgres"),
             };
             format!("Scan {name}: {} columns{filters}", scan.columns.len())
         }
+        Op::Filter { predicate, .. } if !predicate.is_native() => "Filter: postgres".into(),
         Op::Filter { .. } => "Filter".into(),
-        Op::Project { .. } => "Project".into(),
+        Op::Project { exprs, .. } => match exprs.iter().filter(|expr| !expr.is_native()).count() {
+            0 => "Project".into(),
+            others => format!("Project: {others} expressions postgres"),
+        },
         Op::Join(join) => {
             let how = match join.keys.is_empty() {
                 true => "Nested Loop",

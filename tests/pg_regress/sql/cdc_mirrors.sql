@@ -22,6 +22,8 @@ BEGIN
   END LOOP;
 END $$;
 SELECT who('SELECT count(*) FROM orders');
+-- The function was this session's last commit.
+SELECT doris.wait_for_sync('um');
 SET doris.use_mirrors = on;
 SELECT who('SELECT count(*) FROM orders');
 EXPLAIN (COSTS OFF) SELECT name, sum(price) FROM orders o JOIN customers c ON c.id = o.customer GROUP BY name ORDER BY 2 DESC LIMIT 3;

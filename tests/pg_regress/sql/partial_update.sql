@@ -189,3 +189,16 @@ SHOW doris.partial_update;
 CREATE TABLE digits (k numeric, v numeric) WITH (unique_key = 'k');
 SELECT doris.upsert_json('digits', '{"k": 12345678901234567890123456789.5, "v": 0.1000000000000000000000000001}');
 SELECT * FROM digits;
+-- In one load, a delete that is older than the stored row and a row that is newer: there was nothing to delete.
+CREATE TABLE partial_reborn (id int, a int, b text, seq int, gone bool) USING doris
+  WITH (unique_key = 'id', sequence = 'seq', delete_sign = 'gone');
+SET doris.rows_to_heap = 0;
+INSERT INTO partial_reborn VALUES (1, 41, 'stored', 30, false), (2, 42, 'stored', 5, false), (3, 43, 'stored', NULL, false), (5, 45, 'stored', 10, false);
+SET doris.partial_update = on;
+INSERT INTO partial_reborn (id, b, seq, gone) VALUES (1, 'delete', 10, true), (1, 'new', 50, false),
+  (2, 'delete', 10, true), (2, 'new', 50, false), (3, 'delete', NULL, true), (3, 'new', 50, false),
+  (4, 'delete', 10, true), (4, 'new', 50, false), (5, 'delete', 10, true), (5, 'new', 50, false);
+SELECT * FROM partial_reborn ORDER BY id;
+RESET doris.partial_update;
+RESET doris.rows_to_heap;
+DROP TABLE partial_reborn;

@@ -42,8 +42,11 @@ pub enum Part {
     /// A row as it was loaded, or several folded.
     #[default]
     Loaded,
-    /// Loaded rows after a delete of their key: they replace all columns, even in a partial update.
+    /// A row with all its columns: it has met the stored one, or a delete of it.
     Whole,
+    /// Loaded rows after a delete of their key that has not met the stored row. If that is newer than the delete, there
+    /// was nothing to delete, and a partial update keeps its other columns; the graves know.
+    Reborn,
     /// A delete of the key; the row says with which sequence.
     Deleted,
     /// The row that is in the table.
@@ -201,6 +204,7 @@ impl Rule {
                 (&rows[old..], false)
             };
             let first = rows[0];
+            let met = part(first) == Part::Stored;
             let mut winner = Winner {
                 base: first,
                 named: first,
@@ -212,9 +216,26 @@ impl Rule {
                     continue;
                 }
                 winner = match (winner.part, part(row)) {
-                    (Part::Deleted, Part::Loaded) => {
+                    (Part::Deleted, Part::Loaded | Part::Reborn) if met => {
                         self.admit_row(rel, attrs, columns, row);
                         winner.restarted(row, Part::Whole)
+                    }
+                    (Part::Deleted, Part::Loaded) => {
+                        self.with_row(attrs, columns, winner.named, |row| self.bury(rel, row));
+                        winner.restarted(row, Part::Reborn)
+                    }
+                    (Part::Stored, Part::Reborn) => {
+                        let outlives = self.with_row(attrs, columns, row, |new| {
+                            self.with_row(attrs, columns, first, |stored| {
+                                self.outlives_delete(rel, stored, new)
+                            })
+                        });
+                        if outlives {
+                            winner.followed(row)
+                        } else {
+                            self.admit_row(rel, attrs, columns, row);
+                            winner.restarted(row, Part::Whole)
+                        }
                     }
                     (_, Part::Loaded) => winner.followed(row),
                     (_, part) => winner.restarted(row, part),

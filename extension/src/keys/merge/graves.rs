@@ -51,6 +51,20 @@ impl Graves {
         }
     }
 
+    /// Whether no delete of a row's key has a sequence as high as a value, which is not NULL. A delete without a sequence
+    /// is remembered nowhere, being lower than all.
+    pub fn below(
+        &self,
+        rel: pg_sys::Relation,
+        keys: &[usize],
+        sequence: &Sequence,
+        row: Row,
+        value: Datum,
+    ) -> bool {
+        let found = self.0.borrow().get(&key_of(rel, keys, row)).cloned();
+        found.is_none_or(|found| sequence.order.compare(found.get(0), value) == Ordering::Less)
+    }
+
     /// Whether the key was deleted with a sequence above a value.
     fn holds(
         &self,
