@@ -86,7 +86,7 @@ unsafe fn agreed(
         pg_sys::LockBuffer(buffer, pg_sys::BUFFER_LOCK_SHARE as i32);
         let verdict = pg_sys::HeapTupleSatisfiesVacuum(tuple, oldest_xmin, buffer);
         pg_sys::LockBuffer(buffer, pg_sys::BUFFER_LOCK_UNLOCK as i32);
-        let xmin = pg_sys::HeapTupleHeaderGetXmin((*tuple).t_data);
+        let xmin = pg_sys::htup::HeapTupleHeaderGetXmin((*tuple).t_data);
         match verdict {
             pg_sys::HTSV_Result::HEAPTUPLE_DEAD => true,
             pg_sys::HTSV_Result::HEAPTUPLE_LIVE => pg_sys::TransactionIdPrecedes(xmin, oldest_xmin),

@@ -4,6 +4,7 @@
 //! Within EvalPlanQual, and where a snapshot must be cross-checked, it passes rows on as they come.
 use super::ahead::{Batch, Tables};
 use crate::options::settings;
+use crate::pg::compat;
 use crate::plan::node::Methods;
 use pgrx::{pg_guard, pg_sys, PgList, PgMemoryContexts};
 
@@ -130,7 +131,7 @@ unsafe fn start(node: *mut pg_sys::CustomScanState) -> Option<Run> {
         let several = targets.len() > 1;
         let rels = targets
             .iter_int()
-            .map(|rti| pg_sys::ExecGetRangeTableRelation(estate, rti as pg_sys::Index));
+            .map(|rti| compat::result_relation(estate, rti as pg_sys::Index));
         let tables = Tables::of(rels)?;
         let list = (*(*(*node).ss.ps.plan).lefttree).targetlist;
         let tid = pg_sys::ExecFindJunkAttributeInTlist(list, c"ctid".as_ptr());

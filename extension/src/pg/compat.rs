@@ -319,6 +319,20 @@ pub unsafe fn range_table_relation(estate: *mut pg_sys::EState, rti: u32) -> pg_
     }
 }
 
+/// The open relation behind an entry of the range table that the query changes.
+///
+/// # Safety
+/// A running query's state, and an entry of its range table that is a result relation.
+pub unsafe fn result_relation(estate: *mut pg_sys::EState, rti: u32) -> pg_sys::Relation {
+    // SAFETY: passed on to the caller.
+    unsafe {
+        #[cfg(feature = "pg18")]
+        return pg_sys::ExecGetRangeTableRelation(estate, rti, true);
+        #[cfg(not(feature = "pg18"))]
+        pg_sys::ExecGetRangeTableRelation(estate, rti)
+    }
+}
+
 /// Whether a transaction has ended, without waiting for it.
 ///
 /// # Safety

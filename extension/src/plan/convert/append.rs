@@ -2,9 +2,13 @@
 //! Several inputs one after the other: partitions, UNION ALL, and the two sides of INTERSECT and EXCEPT.
 use super::super::scope::{Column, Item, Scope};
 use super::super::{no, Converted};
-use super::{check_groupable, Converter, Core, Output};
+#[cfg(not(feature = "pg18"))]
+use super::check_groupable;
+use super::{Converter, Core, Output};
 use doris_engine::expr::Expr;
-use doris_engine::plan::{Node, SetOpKind};
+use doris_engine::plan::Node;
+#[cfg(not(feature = "pg18"))]
+use doris_engine::plan::SetOpKind;
 use doris_engine::types::DataType;
 use pgrx::pg_sys;
 use pgrx::PgList;
