@@ -44,7 +44,7 @@ SELECT why($$SELECT 'pg_catalog.nothing(integer)='::agg_state$$);
 SELECT why($$SELECT 'pg_catalog.max(integer)='::agg_state('min(integer)')$$);
 
 -- What cannot be stored, and wrong arguments.
-SELECT why($$SELECT agg_state('string_agg(text, text)', 'a', ',')$$) ~ 'no combine function|accepted' AS by_version;
+SELECT why($$SELECT agg_state('string_agg(text, text)', 'a'::text, ','::text)$$) ~ 'no combine function|accepted' AS by_version;
 SELECT why($$SELECT agg_state('json_agg(anyelement)', 1)$$);
 SELECT why($$SELECT agg_state('max(anyarray)', ARRAY[1])$$);
 SELECT why($$SELECT agg_state('xmlagg(xml)', NULL::xml)$$);

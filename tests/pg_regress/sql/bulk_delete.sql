@@ -8,7 +8,11 @@ CREATE TABLE t (id int PRIMARY KEY, v int);
 INSERT INTO t SELECT g, g % 10 FROM generate_series(1, 20000) g;
 ANALYZE t;
 CREATE FUNCTION plan(text) RETURNS SETOF text LANGUAGE plpgsql AS
-  $$ BEGIN RETURN QUERY EXECUTE 'EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) ' || $1; END $$;
+  $$ DECLARE line text; BEGIN
+    FOR line IN EXECUTE 'EXPLAIN (ANALYZE, BUFFERS OFF, COSTS OFF, TIMING OFF, SUMMARY OFF) ' || $1 LOOP
+      RETURN NEXT replace(line, '.00 ', ' ');
+    END LOOP;
+  END $$;
 BEGIN;
 SELECT plan('DELETE FROM t WHERE v < 3') AS plan;
 SELECT count(*), sum(id), min(v) FROM t;

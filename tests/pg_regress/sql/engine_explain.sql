@@ -6,7 +6,7 @@ SET doris.threads = 1;
 
 EXPLAIN (VERBOSE, COSTS OFF) SELECT k, sum(n * 2) FILTER (WHERE id > 5) FROM explained WHERE id < 100 AND upper(s) <> 'X' GROUP BY k;
 EXPLAIN (VERBOSE, COSTS OFF) SELECT a.id FROM explained a JOIN explained b ON a.id = b.k AND a.n > b.n ORDER BY a.n, a.id LIMIT 3;
-EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) SELECT count(*) FROM explained WHERE id > 100000;
+EXPLAIN (ANALYZE, BUFFERS OFF, COSTS OFF, TIMING OFF, SUMMARY OFF) SELECT count(*) FROM explained WHERE id > 100000;
 
 -- Keys of the nested objects, in any depth.
 CREATE FUNCTION explained_keys(query text) RETURNS SETOF text LANGUAGE plpgsql AS $$
@@ -30,7 +30,7 @@ BEGIN
     whole := whole || line || E'\n';
   END LOOP;
   IF format = 'XML' THEN
-    RETURN xml_is_well_formed_document(whole);
+    RETURN whole ~ '^<explain .*<Operator>Hash Join Inner</Operator>.*</explain>\s*$';
   ELSIF format = 'YAML' THEN
     RETURN whole LIKE '%Operator: "Hash Join Inner"%Inputs:%';
   END IF;

@@ -97,7 +97,7 @@ CREATE POLICY fed_some ON fed_products USING (category = 5);
 SET ROLE regress_fed;
 SELECT count(*) FROM fed_sales_d s JOIN fed_products p ON p.id = s.product;
 RESET ROLE;
-EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) SELECT count(*) FROM fed_sales_d s JOIN fed_categories c ON c.id = s.product;
+EXPLAIN (ANALYZE, BUFFERS OFF, COSTS OFF, TIMING OFF, SUMMARY OFF) SELECT count(*) FROM fed_sales_d s JOIN fed_categories c ON c.id = s.product;
 DROP TABLE fed_sales_d, fed_sales_h, fed_products, fed_categories;
 DROP FUNCTION fed, fed_next, fed_top, fed_total;
 DROP SEQUENCE fed_seq;
