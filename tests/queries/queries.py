@@ -286,7 +286,9 @@ def query(r):
     items = [f"t.{c}" for c in r.sample(list(COLUMNS), r.randrange(1, 5))] + [number(r, "t")]
     if "JOIN" in origin:
         return f"SELECT {', '.join(items)} FROM {origin}"
-    order = f" ORDER BY t.{r.choice(['d', 'b', 'dt', 'f'])} {r.choice(['', 'DESC', 'NULLS FIRST'])}, t.id LIMIT {r.randrange(1, 50)}"
+    # Both sides of a union may have rows of one id, which differ in these.
+    last = "t.id, t.b, t.s" if "UNION" in origin else "t.id"
+    order = f" ORDER BY t.{r.choice(['d', 'b', 'dt', 'f'])} {r.choice(['', 'DESC', 'NULLS FIRST'])}, {last} LIMIT {r.randrange(1, 50)}"
     return f"SELECT {', '.join(items)} FROM {origin}{order if r.random() < 0.5 else ''}"
 
 
