@@ -1,0 +1,301 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Before a statement: our options are taken out of it, or out of pg_class where they are in the way.
+use super::super::{check_model, table};
+use super::{method_oid, Frame, Options};
+use crate::pg::{self, compat};
+use pgrx::{pg_sys, PgList, PgSqlErrorCode};
+
+/// The CREATE TABLE AS that an EXPLAIN explains, or null.
+pub(super) unsafe fn explained_table_as(
+    statement: *mut pg_sys::Node,
+) -> *mut pg_sys::CreateTableAsStmt {
+    // SAFETY: an analysed EXPLAIN statement; its query is a Query node.
+    unsafe {
+        let query = (*(statement as *mut pg_sys::ExplainStmt)).query as *mut pg_sys::Query;
+        let found = !query.is_null()
+            && (*query).type_ == pg_sys::NodeTag::T_Query
+            && !(*query).utilityStmt.is_null()
+            && (*(*query).utilityStmt).type_ == pg_sys::NodeTag::T_CreateTableAsStmt;
+        if found {
+            (*query).utilityStmt.cast()
+        } else {
+            std::ptr::null_mut()
+        }
+    }
+}
+
+/// Takes our options out of a statement (and out of pg_class, where they are in the way).
+pub(super) unsafe fn prepare(statement: *mut pg_sys::Node) -> Frame {
+    use pg_sys::NodeTag::*;
+    // SAFETY: a utility statement of our own copy; the casts follow its tag.
+    unsafe {
+        match (*statement).type_ {
+            T_CreateStmt => {
+                let create = statement as *mut pg_sys::CreateStmt;
+                let options = take_ours(&mut (*create).options);
+                if let (Some((option, _)), false) = (options.first(), (*create).partspec.is_null())
+                {
+                    refuse_partitioned(option, &name_of((*create).relation));
+                }
+                creation((*create).relation, (*create).accessMethod, options)
+            }
+            T_CreateTableAsStmt => {
+                prepare_into((*(statement as *mut pg_sys::CreateTableAsStmt)).into)
+            }
+            T_ExplainStmt => prepare_into((*explained_table_as(statement)).into),
+            T_AlterTableStmt => prepare_alter(statement.cast()),
+            _ => Frame::default(),
+        }
+    }
+}
+
+unsafe fn prepare_into(into: *mut pg_sys::IntoClause) -> Frame {
+    // SAFETY: the INTO clause of a statement of our own copy.
+    unsafe {
+        let options = take_ours(&mut (*into).options);
+        creation((*into).rel, (*into).accessMethod, options)
+    }
+}
+
+/// The frame of a statement that creates a table.
+unsafe fn creation(
+    relation: *mut pg_sys::RangeVar,
+    method: *mut std::ffi::c_char,
+    options: Options,
+) -> Frame {
+    // SAFETY: the parts of a CREATE statement; the setting is a string that is never null.
+    unsafe {
+        let text =
+            |s: *const std::ffi::c_char| std::ffi::CStr::from_ptr(s).to_string_lossy().into_owned();
+        let method = if method.is_null() {
+            text(pg_sys::default_table_access_method)
+        } else {
+            text(method)
+        };
+        let name = text((*relation).relname);
+        if let (Some((option, _)), true) = (options.first(), method != "doris") {
+            refuse_method(option, &name, &method);
+        }
+        Frame {
+            name: Some(name),
+            options,
+            ..Frame::default()
+        }
+    }
+}
+
+fn refuse_method(option: &str, table: &str, method: &str) -> ! {
+    pg::refuse(
+        PgSqlErrorCode::ERRCODE_WRONG_OBJECT_TYPE,
+        format!("option \"{option}\" of table \"{table}\" is not supported by access method \"{method}\""),
+        "It is an option of columnar tables: create the table with USING doris.",
+    )
+}
+
+fn refuse_partitioned(option: &str, table: &str) -> ! {
+    pg::refuse(
+        PgSqlErrorCode::ERRCODE_WRONG_OBJECT_TYPE,
+        format!("option \"{option}\" cannot be given to the partitioned table \"{table}\""),
+        "A partitioned table stores nothing itself; give the option to each of its partitions.",
+    )
+}
+
+/// Removes our options from a list of definitions and returns them.
+unsafe fn take_ours(list: &mut *mut pg_sys::List) -> Options {
+    let mut options = Options::new();
+    let mut rest = PgList::<pg_sys::DefElem>::new();
+    // SAFETY: a list of definitions.
+    unsafe {
+        for def in PgList::<pg_sys::DefElem>::from_pg(*list).iter_ptr() {
+            let name = std::ffi::CStr::from_ptr((*def).defname)
+                .to_string_lossy()
+                .into_owned();
+            if !(*def).defnamespace.is_null() || !table::is_ours(&name) {
+                rest.push(def);
+                continue;
+            }
+            if options.iter().any(|(other, _)| *other == name) {
+                pg::refuse(
+                    PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+                    format!("parameter \"{name}\" specified more than once"),
+                    "",
+                );
+            }
+            let value = if (*def).arg.is_null() {
+                String::new()
+            } else {
+                let value = pg_sys::defGetString(def);
+                std::ffi::CStr::from_ptr(value)
+                    .to_string_lossy()
+                    .into_owned()
+            };
+            options.push((name, value));
+        }
+    }
+    if !options.is_empty() {
+        *list = rest.into_pg();
+    }
+    options
+}
+
+/// ALTER TABLE: our options are changed here; the others only get past PostgreSQL's check while ours are
+/// not in pg_class.
+unsafe fn prepare_alter(alter: *mut pg_sys::AlterTableStmt) -> Frame {
+    // SAFETY: an ALTER statement of our own copy.
+    unsafe {
+        let mut changes = Vec::new();
+        let mut any = false;
+        for command in PgList::<pg_sys::AlterTableCmd>::from_pg((*alter).cmds).iter_ptr() {
+            use pg_sys::AlterTableType::*;
+            if (*command).subtype == AT_AlterColumnType {
+                check_type_change(alter, command);
+            }
+            let reset = (*command).subtype == AT_ResetRelOptions;
+            if reset || (*command).subtype == AT_SetRelOptions {
+                any = true;
+                let mut list = (*command).def as *mut pg_sys::List;
+                let ours = take_ours(&mut list);
+                (*command).def = list.cast();
+                changes.extend(ours.into_iter().map(|option| (reset, option)));
+            }
+        }
+        let mut none = Frame::default();
+        if !any {
+            // Whatever it does to constraints, a keyed table keeps a key index.
+            let keyed = lock_altered(alter).filter(|relid| is_keyed(*relid));
+            none.altered.extend(keyed);
+            return none;
+        }
+        let Some(relid) = lock_altered(alter) else {
+            return none;
+        };
+        let mut options = table::stored(relid);
+        if options.is_empty() && changes.is_empty() {
+            return none;
+        }
+        let name = name_of((*alter).relation);
+        let before = options.clone();
+        for (reset, (option, value)) in changes {
+            change(relid, &name, &mut options, reset, option, value);
+        }
+        check_model::changed(&name, &before, &options);
+        table::store(relid, &[]);
+        Frame {
+            options,
+            stripped: Some(relid),
+            ..none
+        }
+    }
+}
+
+fn is_key(option: &str) -> bool {
+    option == "unique_key" || option == "aggregate_key"
+}
+
+fn is_keyed(relid: pg_sys::Oid) -> bool {
+    let options = table::stored(relid);
+    options.iter().any(|(option, _)| is_key(option))
+}
+
+/// Refuses a new type of a column of the key: rows of different keys might come to have the same.
+unsafe fn check_type_change(
+    alter: *mut pg_sys::AlterTableStmt,
+    command: *mut pg_sys::AlterTableCmd,
+) {
+    // SAFETY: an ALTER statement and one of its commands, which names a column.
+    unsafe {
+        let Some(relid) = lock_altered(alter) else {
+            return;
+        };
+        let column = std::ffi::CStr::from_ptr((*command).name).to_string_lossy();
+        let key = table::stored(relid)
+            .into_iter()
+            .find(|(option, _)| is_key(option));
+        if let Some((option, _)) = key.filter(|(_, key)| {
+            let names = table::column_names(key);
+            names.iter().any(|name| *name == column)
+        }) {
+            let table = name_of((*alter).relation);
+            pg::refuse(
+                PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+                format!("cannot change the type of column \"{column}\" of table \"{table}\": it is in the table's {option}"),
+                "A table's key is fixed when it is created: create another table and copy the rows.",
+            );
+        }
+    }
+}
+
+unsafe fn name_of(relation: *mut pg_sys::RangeVar) -> String {
+    // SAFETY: a range variable of the parser.
+    unsafe {
+        std::ffi::CStr::from_ptr((*relation).relname)
+            .to_string_lossy()
+            .into_owned()
+    }
+}
+
+/// Locks the table of an ALTER TABLE as PostgreSQL will; `None` when there is none, or it is not the user's:
+/// PostgreSQL will say so.
+unsafe fn lock_altered(alter: *mut pg_sys::AlterTableStmt) -> Option<pg_sys::Oid> {
+    // SAFETY: an ALTER statement; a name that is looked up again under its lock.
+    unsafe {
+        let look = || {
+            pg_sys::RangeVarGetRelidExtended(
+                (*alter).relation,
+                pg_sys::NoLock as i32,
+                pg_sys::RVROption::RVR_MISSING_OK,
+                None,
+                std::ptr::null_mut(),
+            )
+        };
+        loop {
+            let relid = look();
+            if relid == pg_sys::InvalidOid || !compat::owns_relation(relid) {
+                return None;
+            }
+            let mode = pg_sys::AlterTableGetLockLevel((*alter).cmds);
+            pg_sys::LockRelationOid(relid, mode);
+            if look() == relid {
+                return Some(relid);
+            }
+            pg_sys::UnlockRelationOid(relid, mode);
+        }
+    }
+}
+
+/// Applies one SET or RESET of an option of ours.
+fn change(
+    relid: pg_sys::Oid,
+    table: &str,
+    options: &mut Options,
+    reset: bool,
+    option: String,
+    value: String,
+) {
+    let method = table::access_method(relid);
+    if method != method_oid() {
+        // SAFETY: a catalogue look-up; views and the like have no access method.
+        let name = unsafe {
+            let name = pg_sys::get_am_name(method);
+            if name.is_null() {
+                String::from("none")
+            } else {
+                std::ffi::CStr::from_ptr(name)
+                    .to_string_lossy()
+                    .into_owned()
+            }
+        };
+        refuse_method(&option, table, &name);
+    }
+    if table::FIXED.contains(&option.as_str()) {
+        pg::refuse(
+            PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+            format!("option \"{option}\" of table \"{table}\" cannot be changed"),
+            "A table's key is fixed when it is created: create another table and copy the rows.",
+        );
+    }
+    options.retain(|(name, _)| *name != option);
+    if !reset {
+        options.push((option, value));
+    }
+}
