@@ -14,24 +14,7 @@ INSERT INTO t SELECT g, g, 'n' || g % 100 FROM generate_series(1, 5000) g;
 VACUUM t;
 CREATE TABLE sizes AS SELECT relname, pg_relation_size(oid) AS bytes FROM pg_class WHERE relname IN ('t_v', 't_note', 't_gin');
 -- Each round moves every row twice: by an update, and by compaction.
-UPDATE t SET v = v + 1;
-CALL doris.compact('t');
-VACUUM t; VACUUM t;
-UPDATE t SET v = v + 1;
-CALL doris.compact('t');
-VACUUM t; VACUUM t;
-UPDATE t SET v = v + 1;
-CALL doris.compact('t');
-VACUUM t; VACUUM t;
-UPDATE t SET v = v + 1;
-CALL doris.compact('t');
-VACUUM t; VACUUM t;
-UPDATE t SET v = v + 1;
-CALL doris.compact('t');
-VACUUM t; VACUUM t;
-UPDATE t SET v = v + 1;
-CALL doris.compact('t');
-VACUUM t; VACUUM t;
+SELECT unnest(ARRAY['UPDATE t SET v = v + 1', 'CALL doris.compact(''t'')', 'VACUUM t', 'VACUUM t']) FROM generate_series(1, 6) \gexec
 SELECT relname, pg_relation_size(relname::regclass) <= 8 * bytes AS bounded FROM sizes ORDER BY 1;
 SELECT * FROM doris.verify('t');
 CREATE FUNCTION entries(regclass) RETURNS bigint LANGUAGE c VOLATILE AS 'pg_doris', 'test_entries_wrapper';
