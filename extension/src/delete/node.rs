@@ -5,7 +5,7 @@
 use super::ahead::{Batch, Tables};
 use crate::options::settings;
 use crate::pg::compat;
-use crate::plan::node::Methods;
+use crate::pg::custom::{self, Callbacks, Methods};
 use pgrx::{pg_guard, pg_sys, PgList, PgMemoryContexts};
 
 /// Name of the node in plans.
@@ -15,26 +15,19 @@ const NAME: &std::ffi::CStr = c"DorisBulkDelete";
 const BATCH_ROWS: usize = 1 << 17;
 
 /// PostgreSQL's callbacks for plans.
-pub static SCAN_METHODS: Methods<pg_sys::CustomScanMethods> = Methods(pg_sys::CustomScanMethods {
-    CustomName: NAME.as_ptr(),
-    CreateCustomScanState: Some(create_state),
-});
+pub static SCAN_METHODS: Methods<pg_sys::CustomScanMethods> =
+    custom::scan_methods(NAME, create_state);
 
-static EXEC_METHODS: Methods<pg_sys::CustomExecMethods> = Methods(pg_sys::CustomExecMethods {
-    CustomName: NAME.as_ptr(),
-    BeginCustomScan: Some(begin),
-    ExecCustomScan: Some(exec),
-    EndCustomScan: Some(end),
-    ReScanCustomScan: Some(rescan),
-    MarkPosCustomScan: None,
-    RestrPosCustomScan: None,
-    EstimateDSMCustomScan: None,
-    InitializeDSMCustomScan: None,
-    ReInitializeDSMCustomScan: None,
-    InitializeWorkerCustomScan: None,
-    ShutdownCustomScan: None,
-    ExplainCustomScan: Some(explain),
-});
+static EXEC_METHODS: Methods<pg_sys::CustomExecMethods> = custom::exec_methods(
+    NAME,
+    Callbacks {
+        begin,
+        exec,
+        end,
+        rescan,
+        explain,
+    },
+);
 
 /// The node's state. PostgreSQL knows the first field.
 #[repr(C)]
@@ -62,19 +55,9 @@ struct Run {
 /// # Safety
 /// A finished plan.
 pub unsafe fn over(source: *mut pg_sys::Plan) -> *mut pg_sys::CustomScan {
-    // SAFETY: the new node has the source's costs and parameters, and a target list of its own.
+    // SAFETY: passed on to the caller.
     unsafe {
-        let scan =
-            pg_sys::palloc0(std::mem::size_of::<pg_sys::CustomScan>()) as *mut pg_sys::CustomScan;
-        let plan = &raw mut (*scan).scan.plan;
-        *plan = *source;
-        (*plan).type_ = pg_sys::NodeTag::T_CustomScan;
-        (*plan).lefttree = source;
-        (*plan).righttree = std::ptr::null_mut();
-        (*plan).qual = std::ptr::null_mut();
-        (*plan).initPlan = std::ptr::null_mut();
-        (*plan).parallel_aware = false;
-        (*plan).parallel_safe = false;
+        let scan = custom::over(source, &SCAN_METHODS);
         let mut targets = PgList::<pg_sys::TargetEntry>::new();
         for target in PgList::<pg_sys::TargetEntry>::from_pg((*source).targetlist).iter_ptr() {
             let copy = pg_sys::palloc0(std::mem::size_of::<pg_sys::TargetEntry>())
@@ -83,21 +66,15 @@ pub unsafe fn over(source: *mut pg_sys::Plan) -> *mut pg_sys::CustomScan {
             (*copy).expr = pg_sys::makeVarFromTargetEntry(pg_sys::OUTER_VAR as _, target).cast();
             targets.push(copy);
         }
-        (*plan).targetlist = targets.into_pg();
-        (*scan).methods = &SCAN_METHODS.0;
+        (*scan).scan.plan.targetlist = targets.into_pg();
         scan
     }
 }
 
 #[pg_guard]
 unsafe extern "C-unwind" fn create_state(_scan: *mut pg_sys::CustomScan) -> *mut pg_sys::Node {
-    // SAFETY: zeroed memory of the state's size in the executor's context.
-    unsafe {
-        let state = pg_sys::palloc0(std::mem::size_of::<State>()) as *mut State;
-        (*state).css.ss.ps.type_ = pg_sys::NodeTag::T_CustomScanState;
-        (*state).css.methods = &EXEC_METHODS.0;
-        state.cast()
-    }
+    // SAFETY: the executor's context; a null pointer and false are what a state begins with.
+    unsafe { custom::new_state::<State>(&EXEC_METHODS) }
 }
 
 #[pg_guard]
@@ -252,15 +229,7 @@ unsafe extern "C-unwind" fn rescan(node: *mut pg_sys::CustomScanState) {
         if (*(*state).run).is_some() {
             pgrx::error!("a DELETE cannot read its rows twice");
         }
-        let source = (*node).ss.ps.lefttree;
-        let changed = (*node).ss.ps.chgParam;
-        if !changed.is_null() {
-            pg_sys::UpdateChangedParamSet(source, changed);
-        }
-        // With changed parameters it begins anew by itself.
-        if (*source).chgParam.is_null() {
-            pg_sys::ExecReScan(source);
-        }
+        custom::rescan_input(node, (*node).ss.ps.lefttree);
     }
 }
 

@@ -2,10 +2,11 @@
 //! The edge to PostgreSQL: everything below wraps raw `pg_sys` calls for the modules above.
 //!
 //! `raw` declares what pgrx does not bind; `heapam` hands work to PostgreSQL's own heap access method;
-//! `toast` reads and writes our tuples in a TOAST relation; `compat` holds what differs between PostgreSQL's
-//! versions.
+//! `toast` reads and writes our tuples in a TOAST relation; `custom` holds what our plan nodes share; `compat` what differs
+//! between PostgreSQL's versions.
 
 pub mod compat;
+pub mod custom;
 pub mod heapam;
 pub mod key_share;
 pub mod raw;

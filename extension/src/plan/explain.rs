@@ -182,7 +182,7 @@ impl Shown<'_> {
             }
         }
         let deeper = depth + usize::from(!hidden);
-        for child in children(node) {
+        for child in node.inputs() {
             self.line(child, deeper);
         }
     }
@@ -228,7 +228,7 @@ impl Shown<'_> {
                 out.list("Expressions", &list);
             }
         }
-        let children = children(node);
+        let children = node.inputs();
         if !children.is_empty() {
             out.group("Inputs", false, || {
                 for child in children {
@@ -315,23 +315,6 @@ fn expressions(node: &Node) -> Vec<(&'static str, &Expr)> {
             keys.iter().map(|key| ("Sort Key", &key.expr)).collect()
         }
         _ => Vec::new(),
-    }
-}
-
-fn children(node: &Node) -> Vec<&Node> {
-    match &node.op {
-        Op::Scan(_) | Op::Values { .. } => vec![],
-        Op::Filter { input, .. }
-        | Op::Project { input, .. }
-        | Op::Sort { input, .. }
-        | Op::TopN { input, .. }
-        | Op::Limit { input, .. }
-        | Op::Distinct { input } => vec![input],
-        Op::Join(join) => vec![&join.probe, &join.build],
-        Op::Aggregate(aggregate) => vec![&aggregate.input],
-        Op::Window(window) => vec![&window.input],
-        Op::UnionAll { inputs } => inputs.iter().collect(),
-        Op::SetOp { left, right, .. } => vec![left, right],
     }
 }
 

@@ -5,19 +5,18 @@
 //! the engine in batches, so that the joins, sorts and aggregates above are vectorised all the same. Such a subplan is
 //! a child of the custom scan node, which EXPLAIN shows below it.
 use super::convert::Top;
+use super::gathered;
 use super::source::Counters;
 use super::{no, node, types, Converted};
 use crate::read::attrs::Attr;
 use crate::write::column::Column;
 use crate::write::kind::Kind;
-use doris_engine::batch::Batch;
-use doris_engine::error::{Error, Result};
+use doris_engine::error::Result;
 use doris_engine::source::{MemorySource, Morsel, MorselSource};
 use pgrx::pg_sys::{self, NodeTag};
 use pgrx::{pg_guard, PgList};
 use std::ffi::c_void;
 use std::rc::Rc;
-use std::sync::Arc;
 
 /// Rows in a morsel.
 const ROWS: usize = 4096;
@@ -248,15 +247,7 @@ impl MorselSource for PlanSource {
         if rows == 0 {
             return Ok(None);
         }
-        for (attr, column) in self.attrs.iter().zip(&columns) {
-            if column.kind() != attr.kind {
-                return Err(Error::not_native(
-                    "a numeric value that is not a plain number",
-                ));
-            }
-        }
-        let vectors = columns.into_iter().map(|c| Arc::new(c.finish())).collect();
-        MemorySource::new([Batch::new(vectors, rows)]).next()
+        MemorySource::new([gathered::batch(&self.attrs, columns, rows)?]).next()
     }
 }
 

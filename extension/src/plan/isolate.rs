@@ -33,7 +33,7 @@ fn collect_node(node: &Node, found: &mut Vec<u32>) {
         Op::Project { exprs, .. } => exprs.iter().for_each(|e| collect(e, found)),
         _ => {}
     }
-    for input in inputs(node) {
+    for input in node.inputs() {
         collect_node(input, found);
     }
 }
@@ -44,23 +44,6 @@ fn collect(expr: &Expr, found: &mut Vec<u32>) {
     }
     for child in expr.children() {
         collect(child, found);
-    }
-}
-
-fn inputs(node: &Node) -> Vec<&Node> {
-    match &node.op {
-        Op::Scan(_) | Op::Values { .. } => Vec::new(),
-        Op::Filter { input, .. }
-        | Op::Project { input, .. }
-        | Op::Sort { input, .. }
-        | Op::TopN { input, .. }
-        | Op::Limit { input, .. }
-        | Op::Distinct { input } => vec![input],
-        Op::Join(join) => vec![&join.probe, &join.build],
-        Op::Aggregate(aggregate) => vec![&aggregate.input],
-        Op::Window(window) => vec![&window.input],
-        Op::UnionAll { inputs } => inputs.iter().collect(),
-        Op::SetOp { left, right, .. } => vec![left, right],
     }
 }
 

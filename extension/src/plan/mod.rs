@@ -19,6 +19,7 @@ pub mod explain;
 pub mod expr;
 pub mod external;
 pub mod feed;
+mod gathered;
 pub mod hook;
 pub mod isolate;
 pub mod need;

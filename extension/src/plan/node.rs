@@ -15,6 +15,7 @@ use super::source::{Counters, TableSource};
 use super::spill::TempFiles;
 use super::{no, pool, threads, types, Converted};
 use crate::options::settings;
+use crate::pg::custom::{self, Callbacks, Methods};
 use crate::pg::{compat, raw};
 use doris_engine::batch::Batch;
 use doris_engine::error::Error;
@@ -37,32 +38,19 @@ const AHEAD_BYTES: usize = 16 << 20;
 pub const NAME: &std::ffi::CStr = c"DorisVectorized";
 
 /// PostgreSQL's callbacks for plans.
-pub static SCAN_METHODS: Methods<pg_sys::CustomScanMethods> = Methods(pg_sys::CustomScanMethods {
-    CustomName: NAME.as_ptr(),
-    CreateCustomScanState: Some(create_state),
-});
+pub static SCAN_METHODS: Methods<pg_sys::CustomScanMethods> =
+    custom::scan_methods(NAME, create_state);
 
-static EXEC_METHODS: Methods<pg_sys::CustomExecMethods> = Methods(pg_sys::CustomExecMethods {
-    CustomName: NAME.as_ptr(),
-    BeginCustomScan: Some(begin),
-    ExecCustomScan: Some(exec),
-    EndCustomScan: Some(end),
-    ReScanCustomScan: Some(rescan),
-    MarkPosCustomScan: None,
-    RestrPosCustomScan: None,
-    EstimateDSMCustomScan: None,
-    InitializeDSMCustomScan: None,
-    ReInitializeDSMCustomScan: None,
-    InitializeWorkerCustomScan: None,
-    ShutdownCustomScan: None,
-    ExplainCustomScan: Some(super::explain::explain),
-});
-
-/// A constant table of callbacks.
-pub struct Methods<T>(pub T);
-
-// SAFETY: never written after the library was loaded; pointers in it are to constants.
-unsafe impl<T> Sync for Methods<T> {}
+static EXEC_METHODS: Methods<pg_sys::CustomExecMethods> = custom::exec_methods(
+    NAME,
+    Callbacks {
+        begin,
+        exec,
+        end,
+        rescan,
+        explain: super::explain::explain,
+    },
+);
 
 /// The node's state. PostgreSQL knows the first field.
 #[repr(C)]
@@ -162,25 +150,14 @@ pub unsafe fn wish(scan: *mut pg_sys::CustomScan) -> Wish {
 /// # Safety
 /// A plan node.
 pub unsafe fn is_ours(plan: *mut pg_sys::Plan) -> bool {
-    // SAFETY: the tag says what the node is.
-    unsafe {
-        (*plan).type_ == pg_sys::NodeTag::T_CustomScan
-            && std::ptr::eq(
-                (*(plan as *mut pg_sys::CustomScan)).methods,
-                &SCAN_METHODS.0,
-            )
-    }
+    // SAFETY: passed on to the caller.
+    unsafe { custom::is_of(plan, &SCAN_METHODS) }
 }
 
 #[pg_guard]
 unsafe extern "C-unwind" fn create_state(_scan: *mut pg_sys::CustomScan) -> *mut pg_sys::Node {
-    // SAFETY: zeroed memory of the state's size in the executor's context.
-    unsafe {
-        let state = pg_sys::palloc0(std::mem::size_of::<State>()) as *mut State;
-        (*state).css.ss.ps.type_ = pg_sys::NodeTag::T_CustomScanState;
-        (*state).css.methods = &EXEC_METHODS.0;
-        state.cast()
-    }
+    // SAFETY: the executor's context; null pointers are what a state begins with.
+    unsafe { custom::new_state::<State>(&EXEC_METHODS) }
 }
 
 #[pg_guard]
@@ -247,14 +224,7 @@ unsafe extern "C-unwind" fn rescan(node: *mut pg_sys::CustomScanState) {
         (*state).again = true;
         (*(*state).run).take();
         for subplan in subplans(node).iter_ptr() {
-            let changed = (*state).css.ss.ps.chgParam;
-            if !changed.is_null() {
-                pg_sys::UpdateChangedParamSet(subplan, changed);
-            }
-            // With changed parameters, it starts anew by itself.
-            if (*subplan).chgParam.is_null() {
-                pg_sys::ExecReScan(subplan);
-            }
+            custom::rescan_input(node, subplan);
         }
         if !(*state).original.is_null() {
             let changed = (*state).css.ss.ps.chgParam;

@@ -4,7 +4,7 @@
 //! Runs on the main thread, the only one that may touch PostgreSQL: it copies the bytes of the needed column
 //! blocks out of the buffers; workers decode them.
 use super::convert::Source;
-use super::threads;
+use super::{gathered, threads};
 use crate::heap_call;
 use crate::pg::raw;
 use crate::pg::toast::Toast;
@@ -214,15 +214,7 @@ impl TableSource {
         if rows == 0 {
             return Ok(None);
         }
-        for (attr, column) in self.attrs.iter().zip(&columns) {
-            if column.kind() != attr.kind {
-                return Err(Error::not_native(
-                    "a numeric value that is not a plain number",
-                ));
-            }
-        }
-        let vectors = columns.into_iter().map(|c| Arc::new(c.finish())).collect();
-        MemorySource::new([Batch::new(vectors, rows)]).next()
+        MemorySource::new([gathered::batch(&self.attrs, columns, rows)?]).next()
     }
 
     /// Opens the next segment that may hold rows of interest.

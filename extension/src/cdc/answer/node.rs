@@ -1,33 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The node on top of a plan that mirrors may stand in for: it hands rows through, and keeps what the choice needs.
 use super::CHOSEN;
-use crate::plan::node::Methods;
+use crate::pg::custom::{self, Callbacks, Methods};
 use pgrx::prelude::*;
-use pgrx::{pg_sys::NodeTag, PgList};
-use std::ffi::CString;
+use pgrx::PgList;
+use std::ffi::{CStr, CString};
+
+/// Name of the node in plans.
+const NAME: &CStr = c"DorisMirrors";
 
 /// PostgreSQL's callbacks for plans.
 pub(super) static SCAN_METHODS: Methods<pg_sys::CustomScanMethods> =
-    Methods(pg_sys::CustomScanMethods {
-        CustomName: c"DorisMirrors".as_ptr(),
-        CreateCustomScanState: Some(create_state),
-    });
+    custom::scan_methods(NAME, create_state);
 
-static EXEC_METHODS: Methods<pg_sys::CustomExecMethods> = Methods(pg_sys::CustomExecMethods {
-    CustomName: c"DorisMirrors".as_ptr(),
-    BeginCustomScan: Some(begin),
-    ExecCustomScan: Some(exec),
-    EndCustomScan: Some(end),
-    ReScanCustomScan: Some(rescan),
-    MarkPosCustomScan: None,
-    RestrPosCustomScan: None,
-    EstimateDSMCustomScan: None,
-    InitializeDSMCustomScan: None,
-    ReInitializeDSMCustomScan: None,
-    InitializeWorkerCustomScan: None,
-    ShutdownCustomScan: None,
-    ExplainCustomScan: Some(explain),
-});
+static EXEC_METHODS: Methods<pg_sys::CustomExecMethods> = custom::exec_methods(
+    NAME,
+    Callbacks {
+        begin,
+        exec,
+        end,
+        rescan,
+        explain,
+    },
+);
 
 /// The node's state. PostgreSQL knows the first field.
 #[repr(C)]
@@ -47,16 +42,7 @@ pub(super) unsafe fn make(
 ) -> *mut pg_sys::Plan {
     // SAFETY: passed on to the caller; new nodes are zeroed memory of their size.
     unsafe {
-        let scan = pg_sys::palloc0(size_of::<pg_sys::CustomScan>()).cast::<pg_sys::CustomScan>();
-        let plan = &raw mut (*scan).scan.plan;
-        *plan = *child;
-        (*plan).type_ = NodeTag::T_CustomScan;
-        (*plan).lefttree = child;
-        (*plan).righttree = std::ptr::null_mut();
-        (*plan).initPlan = std::ptr::null_mut();
-        (*plan).qual = std::ptr::null_mut();
-        (*plan).parallel_aware = false;
-        (*plan).parallel_safe = false;
+        let scan = custom::over(child, &SCAN_METHODS);
         let var = |target: *mut pg_sys::TargetEntry, from: i32| {
             let expr = (*target).expr.cast();
             pg_sys::makeVar(
@@ -85,10 +71,9 @@ pub(super) unsafe fn make(
             (*copy).expr = var(target, pg_sys::INDEX_VAR).cast();
             own.push(copy);
         }
-        (*plan).targetlist = own.into_pg();
+        (*scan).scan.plan.targetlist = own.into_pg();
         (*scan).custom_scan_tlist = below.into_pg();
         (*scan).custom_private = private;
-        (*scan).methods = &SCAN_METHODS.0;
         scan.cast()
     }
 }
@@ -101,10 +86,7 @@ pub(super) unsafe fn captured(plan: *mut pg_sys::Plan) -> Option<(*mut pg_sys::Q
     // SAFETY: the tag and the methods say that the node is one that `make` made.
     unsafe {
         let scan = plan.cast::<pg_sys::CustomScan>();
-        let ours = !plan.is_null()
-            && (*plan).type_ == NodeTag::T_CustomScan
-            && std::ptr::eq((*scan).methods, &SCAN_METHODS.0);
-        if !ours || (*scan).custom_private.is_null() {
+        if !custom::is_of(plan, &SCAN_METHODS) || (*scan).custom_private.is_null() {
             return None;
         }
         let query = pg_sys::list_nth((*scan).custom_private, 0).cast();
@@ -115,13 +97,8 @@ pub(super) unsafe fn captured(plan: *mut pg_sys::Plan) -> Option<(*mut pg_sys::Q
 
 #[pg_guard]
 unsafe extern "C-unwind" fn create_state(_scan: *mut pg_sys::CustomScan) -> *mut pg_sys::Node {
-    // SAFETY: zeroed memory of the state's size in the executor's context.
-    unsafe {
-        let state = pg_sys::palloc0(size_of::<State>()).cast::<State>();
-        (*state).css.ss.ps.type_ = NodeTag::T_CustomScanState;
-        (*state).css.methods = &EXEC_METHODS.0;
-        state.cast()
-    }
+    // SAFETY: the executor's context; a null pointer is what a state begins with.
+    unsafe { custom::new_state::<State>(&EXEC_METHODS) }
 }
 
 #[pg_guard]
@@ -157,13 +134,8 @@ unsafe extern "C-unwind" fn end(node: *mut pg_sys::CustomScanState) {
 
 #[pg_guard]
 unsafe extern "C-unwind" fn rescan(node: *mut pg_sys::CustomScanState) {
-    // SAFETY: a child with changed parameters is scanned again by itself.
-    unsafe {
-        let child = (*node).ss.ps.lefttree;
-        if (*child).chgParam.is_null() {
-            pg_sys::ExecReScan(child);
-        }
-    }
+    // SAFETY: the input that `begin` began.
+    unsafe { custom::rescan_input(node, (*node).ss.ps.lefttree) }
 }
 
 #[pg_guard]
