@@ -16,6 +16,7 @@ use crate::zone_map::Scalar;
 
 const BLOCK_BYTES: usize = 32;
 const BITS_PER_VALUE: usize = 10;
+const CHECKSUM_BYTES: usize = 8;
 
 /// Odd constants that spread a hash over the eight words; those of the Parquet specification.
 const SALT: [u32; 8] = [
@@ -56,7 +57,7 @@ fn block_of(hash: u64, blocks: usize) -> usize {
     (((hash >> 32) * blocks as u64) >> 32) as usize
 }
 
-/// Appends the filter of rows `rows`; nothing when all are NULL.
+/// Appends the filter of rows `rows` and its checksum; nothing when all are NULL.
 pub(crate) fn build(vector: &Vector, rows: Range<usize>, out: &mut Vec<u8>) {
     let mut hashes: Vec<u64> = rows.filter_map(|i| row_hash(vector, i)).collect();
     hashes.sort_unstable();
@@ -70,13 +71,38 @@ pub(crate) fn build(vector: &Vector, rows: Range<usize>, out: &mut Vec<u8>) {
             .zip(masks(hash))
             .for_each(|(word, mask)| *word |= mask);
     }
+    if words.is_empty() {
+        return;
+    }
+    let start = out.len();
     words
         .iter()
         .flatten()
         .for_each(|w| out.extend_from_slice(&w.to_le_bytes()));
+    let sum = checksum(&out[start..]);
+    out.extend_from_slice(&sum.to_le_bytes());
 }
 
-/// Whether a filter may hold a hash: false is certain, true is not.
+/// The filter in the bytes that a segment keeps of it (`BlockMeta::bloom`), its checksum checked. `None`: it has none,
+/// as filters had none once, and is not to be relied on.
+///
+/// # Errors
+/// `Corrupt` when it does not match its checksum, or is of no size that a filter has.
+pub fn checked(bytes: &[u8]) -> Result<Option<&[u8]>> {
+    match bytes.len() % BLOCK_BYTES {
+        0 => Ok(None),
+        CHECKSUM_BYTES if bytes.len() > CHECKSUM_BYTES => {
+            let (filter, sum) = bytes.split_at(bytes.len() - CHECKSUM_BYTES);
+            if checksum(filter).to_le_bytes() != *sum {
+                return Err(corrupt("bloom filter does not match its checksum"));
+            }
+            Ok(Some(filter))
+        }
+        _ => Err(corrupt("bloom filter of an odd size")),
+    }
+}
+
+/// Whether a filter (as [`checked`] gives it) may hold a hash: false is certain, true is not.
 ///
 /// # Errors
 /// `Corrupt` when the filter is empty or no multiple of a block.

@@ -108,8 +108,8 @@ pub struct Check {
     pub reason: Option<Reason>,
 }
 
-/// Gives the bytes of a column's bloom filter for a row block (`BlockMeta::bloom`), or `None` if they are not
-/// at hand.
+/// Gives a column's bloom filter for a row block (`BlockMeta::bloom`, checked by `bloom::checked`), or `None` if it is
+/// not at hand.
 pub type BloomSource<'a> = dyn Fn(&ColumnMeta, usize) -> Option<&'a [u8]> + 'a;
 
 /// The truth values that a predicate may take over some rows.

@@ -13,6 +13,7 @@ use crate::store::directory::{self, Found};
 use crate::store::entry::State;
 use crate::store::tid::RowNumber;
 use crate::store::{anchors, chunks, segment};
+use doris_storage::bloom;
 use pgrx::iter::TableIterator;
 use pgrx::{name, pg_extern, pg_sys, PgRelation};
 use std::collections::HashSet;
@@ -104,7 +105,10 @@ fn check_column(
             ));
         }
         if let Some(bloom) = &block.bloom {
-            chunks::read(rel, toast, &segment.entry, bloom.clone(), &mut Vec::new());
+            let mut bytes = Vec::new();
+            chunks::read(rel, toast, &segment.entry, bloom.clone(), &mut bytes);
+            bloom::checked(&bytes)
+                .map_err(|e| format!("column {}, block {number}: {e}", meta.spec.id))?;
         }
         rows += block.rows;
         pgrx::check_for_interrupts!();

@@ -247,6 +247,14 @@ impl Shown<'_> {
             counters.blocks_pruned.get(),
         );
         out.number(
+            "Row Blocks Pruned by Key Index",
+            counters.blocks_out_of_range.get(),
+        );
+        out.number(
+            "Row Blocks Pruned by Bloom Filter",
+            counters.blocks_bloomed.get(),
+        );
+        out.number(
             "Row Blocks Pruned by Runtime Filter",
             counters.blocks_filtered.get(),
         );

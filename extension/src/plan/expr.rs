@@ -183,10 +183,7 @@ impl Translator<'_> {
         unsafe {
             let name = operator_name((*op).opno)?;
             let collation = (*op).inputcollid;
-            let args = self.args((*op).args)?;
-            if args.iter().any(|a| a.data_type().is_text()) {
-                check_collation(&args, collation)?;
-            }
+            let args = collated(self.args((*op).args)?, collation)?;
             binary(&name, args)
         }
     }
@@ -273,10 +270,8 @@ impl Translator<'_> {
                 if at > 0 && !(plain(&left) && plain(&right)) {
                     return no("a comparison of rows of expressions");
                 }
-                if left.data_type().is_text() {
-                    let collation = collations.get_oid(at).unwrap_or(pg_sys::InvalidOid);
-                    check_collation(&[left.clone(), right.clone()], collation)?;
-                }
+                let collation = collations.get_oid(at).unwrap_or(pg_sys::InvalidOid);
+                let [left, right] = two(collated(vec![left, right], collation)?)?;
                 let name = operator_name(operators.get_oid(at).unwrap_or(pg_sys::InvalidOid))?;
                 let (strict, last) = match name.as_str() {
                     "<" => (CompareOp::Lt, CompareOp::Lt),
@@ -343,10 +338,7 @@ impl Translator<'_> {
             if matches!(name.as_str(), "extract" | "date_part" | "date_trunc") {
                 return self.datetime(&name, &list);
             }
-            let args = self.args((*function).args)?;
-            if args.iter().any(|a| a.data_type().is_text()) {
-                check_collation(&args, (*function).inputcollid)?;
-            }
+            let args = collated(self.args((*function).args)?, (*function).inputcollid)?;
             call(&name, args, result)
         }
     }
@@ -408,23 +400,27 @@ fn compare(op: CompareOp, args: Vec<Expr>) -> Converted<Expr> {
     Ok(Expr::compare(op, left, right)?)
 }
 
-/// The operator's collation must be the one that the engine's types carry.
-fn check_collation(args: &[Expr], collation: pg_sys::Oid) -> Converted<()> {
-    let DataType::Text { collation: wanted } = types::data_type(pg_sys::TEXTOID, -1, collation)?
-    else {
-        return Ok(());
-    };
+/// The operands with the operator's collation. Constants take it on; others must have it.
+fn collated(args: Vec<Expr>, collation: pg_sys::Oid) -> Converted<Vec<Expr>> {
     use doris_engine::expr::ExprKind;
-    let fits = args
-        .iter()
-        .filter(|a| !matches!(a.kind(), ExprKind::Const(_)))
-        .filter_map(|a| a.data_type().collation())
-        .all(|c| c == wanted);
-    if fits {
-        Ok(())
-    } else {
-        no("an explicit collation")
+    if !args.iter().any(|arg| arg.data_type().is_text()) {
+        return Ok(args);
     }
+    let wanted = types::collate(collation);
+    let one = |arg: Expr| {
+        let typed = match (arg.data_type().collation(), arg.data_type()) {
+            (None, _) => return Ok(arg),
+            (Some(found), _) if found == wanted => return Ok(arg),
+            (_, DataType::Text { .. }) => DataType::Text { collation: wanted },
+            (_, _) => DataType::Bpchar { collation: wanted },
+        };
+        match arg.kind() {
+            ExprKind::Const(Some(value)) => Ok(Expr::constant(value.clone(), typed)?),
+            ExprKind::Const(None) => Ok(Expr::null(typed)),
+            _ => no("an explicit collation"),
+        }
+    };
+    args.into_iter().map(one).collect()
 }
 
 fn operator_name(oid: pg_sys::Oid) -> Converted<String> {

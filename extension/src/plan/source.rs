@@ -22,8 +22,8 @@ use doris_engine::error::{Error, Result};
 use doris_engine::runtime_filter::RuntimeFilter;
 use doris_engine::source::{MemorySource, Morsel, MorselSource};
 use doris_engine::summary::{ColumnSummary, Need};
-use doris_storage::prune::{Predicate, Verdict};
-use doris_storage::segment::{Block, ColumnReader, Footer, Verify};
+use doris_storage::prune::{Check, Predicate, Reason, Verdict};
+use doris_storage::segment::{Block, ColumnMeta, ColumnReader, Footer, Verify};
 use doris_storage::vector::{Physical, Vector};
 use doris_storage::zone_map::Scalar as Bound;
 use pgrx::pg_sys;
@@ -45,8 +45,12 @@ pub struct Counters {
     pub blocks_read: Cell<u64>,
     /// Row blocks of which the zone maps told all that was asked.
     pub blocks_summarized: Cell<u64>,
-    /// Row blocks skipped by zone maps and key indexes.
+    /// Row blocks skipped by zone maps.
     pub blocks_pruned: Cell<u64>,
+    /// Row blocks skipped by key indexes.
+    pub blocks_out_of_range: Cell<u64>,
+    /// Row blocks skipped by bloom filters.
+    pub blocks_bloomed: Cell<u64>,
     /// Row blocks skipped by runtime filters.
     pub blocks_filtered: Cell<u64>,
     /// Row blocks skipped because all of their rows are deleted.
@@ -55,6 +59,20 @@ pub struct Counters {
     pub heap_rows: Cell<u64>,
     /// Deleted rows met in segments.
     pub deleted_rows: Cell<u64>,
+}
+
+impl Counters {
+    /// Counts what row blocks were skipped by.
+    fn pruned(&self, checks: &[Check]) {
+        for check in checks {
+            match check.reason {
+                Some(Reason::ZoneMap) => add(&self.blocks_pruned, 1),
+                Some(Reason::KeyIndex) => add(&self.blocks_out_of_range, 1),
+                Some(Reason::Bloom) => add(&self.blocks_bloomed, 1),
+                None => {}
+            }
+        }
+    }
 }
 
 /// Counts.
@@ -228,12 +246,14 @@ impl TableSource {
         }
         let segment = segment::open(self.rel, toast, &entry);
         let columns = stored_columns(&segment, &self.attrs)?;
-        let checks = segment.footer.check_blocks(&self.predicate, &|_, _| None);
+        let checks = {
+            let blooms = |meta: &ColumnMeta, block| segment.bloom(self.rel, toast, meta, block);
+            segment.footer.check_blocks(&self.predicate, &blooms)
+        };
+        self.counters.pruned(&checks);
         let wanted: Vec<bool> = checks.iter().map(|c| c.verdict != Verdict::None).collect();
         let passes = |verdict| self.says_all && verdict == Verdict::All;
         let pass = checks.iter().map(|c| passes(c.verdict)).collect();
-        let pruned = wanted.iter().filter(|w| !**w).count() as u64;
-        add(&self.counters.blocks_pruned, pruned);
         let dead =
             anchors::dead_positions(self.rel, toast, entry.first_row, entry.rows, self.snapshot);
         add(&self.counters.deleted_rows, dead.len() as u64);

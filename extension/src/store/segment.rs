@@ -4,11 +4,13 @@ use super::chunks;
 use super::entry::Entry;
 use crate::pg::toast::Toast;
 use crate::pg::{self, compat};
-use doris_storage::segment::{Block, ColumnMeta, ColumnReader, Footer, Verify};
+use doris_storage::bloom;
+use doris_storage::segment::{Block, BlockMeta, ColumnMeta, ColumnReader, Footer, Verify};
 use doris_storage::vector::Vector;
 use pgrx::pg_sys;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
+use std::ops::Range;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
@@ -25,12 +27,15 @@ pub struct Segment {
     by_id: HashMap<u16, usize>,
     readers: RefCell<Vec<Option<Arc<ColumnReader>>>>,
     /// The bloom filters of a column, once they were asked for.
-    blooms: Vec<OnceCell<Vec<u8>>>,
+    blooms: Vec<OnceCell<Blooms>>,
     /// Where the chunks of its stream were last found.
     recent: Box<chunks::Recent>,
     /// A bit for each row block of each column whose checksum a scan of this backend has found right.
     verified: Arc<Verified>,
 }
+
+/// Where each row block's filter is in the bytes read; empty where there is none.
+type Blooms = (Vec<Range<usize>>, Vec<u8>);
 
 /// Row blocks whose bytes match their checksums; workers add to it.
 pub struct Verified {
@@ -289,19 +294,45 @@ impl Segment {
         meta: &ColumnMeta,
         block: usize,
     ) -> Option<&[u8]> {
-        let range = meta.blocks.get(block)?.bloom.clone()?;
+        meta.blocks.get(block)?.bloom.as_ref()?;
         let all = meta.bloom_range()?;
         let column = self.column(meta.spec.id)?;
-        let bytes = match self.blooms[column].get() {
-            Some(bytes) => bytes,
+        let filters = match self.blooms[column].get() {
+            Some(filters) => filters,
             None => {
-                let mut bytes = Vec::new();
-                chunks::read(main, toast, &self.entry, all.clone(), &mut bytes);
-                grow(bytes.len());
-                self.blooms[column].get_or_init(|| bytes)
+                let filters = self.read_blooms(main, toast, column, meta, all);
+                self.blooms[column].get_or_init(|| filters)
             }
         };
-        bytes.get((range.start - all.start) as usize..(range.end - all.start) as usize)
+        let filter = &filters.1[filters.0.get(block)?.clone()];
+        (!filter.is_empty()).then_some(filter)
+    }
+
+    fn read_blooms(
+        &self,
+        main: pg_sys::Relation,
+        toast: &Toast,
+        column: usize,
+        meta: &ColumnMeta,
+        all: Range<u64>,
+    ) -> Blooms {
+        let mut bytes = Vec::new();
+        chunks::read(main, toast, &self.entry, all.clone(), &mut bytes);
+        grow(bytes.len());
+        let place = |block: &BlockMeta| {
+            let Some(range) = &block.bloom else {
+                return Ok(0..0);
+            };
+            let (start, end) = (range.start - all.start, range.end - all.start);
+            let stored = bytes.get(start as usize..end as usize).unwrap_or_default();
+            let filter = bloom::checked(stored)?.map_or(0, <[u8]>::len);
+            Ok(start as usize..start as usize + filter)
+        };
+        let places: Result<Vec<_>, doris_storage::Error> = meta.blocks.iter().map(place).collect();
+        (
+            places.unwrap_or_else(|e| self.corrupt(main, column, e)),
+            bytes,
+        )
     }
 
     /// All values of a row block of a column.

@@ -237,6 +237,11 @@ fn keys() -> impl Strategy<Value = Vec<SortKey>> {
     })
 }
 
+fn filter_of<'a>(segment: &'a EncodedSegment, meta: &ColumnMeta, block: usize) -> Option<&'a [u8]> {
+    let range = meta.blocks[block].bloom.clone()?;
+    bloom::checked(&segment.bytes[range.start as usize..range.end as usize]).unwrap()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
@@ -250,7 +255,7 @@ proptest! {
         let order = if natural { Order::Natural } else { Order::EqualityOnly };
         let (segment, columns, footer) = build(&rows, &keys, order);
         let blooms = |meta: &ColumnMeta, i: usize| {
-            meta.blocks[i].bloom.clone().map(|r| &segment.bytes[r.start as usize..r.end as usize])
+            filter_of(&segment, meta, i)
         };
         for predicate in &predicates {
             let answers = |range: Range<usize>| range.map(|row| evaluate(predicate, &columns, row));
@@ -344,12 +349,7 @@ fn verdicts_are_as_sharp_as_they_can_be() {
     );
     assert_eq!(verdict(&Predicate::IsNull(0)), Verdict::None);
     assert_eq!(verdict(&cmp(1, CmpOp::Eq, 7)), Verdict::Some);
-    let blooms = |meta: &ColumnMeta, i: usize| {
-        meta.blocks[i]
-            .bloom
-            .clone()
-            .map(|r| &segment.bytes[r.start as usize..r.end as usize])
-    };
+    let blooms = |meta: &ColumnMeta, i: usize| filter_of(&segment, meta, i);
     let odd = Predicate::In {
         column: 1,
         values: vec![Scalar::Int(7), Scalar::Int(9)],
@@ -359,4 +359,23 @@ fn verdicts_are_as_sharp_as_they_can_be() {
         .filter(|c| c.reason == Some(Reason::Bloom))
         .count();
     assert!(pruned * 10 > footer.block_count() * 9, "{pruned}");
+}
+
+#[test]
+fn a_damaged_filter_is_told() {
+    let vector = Vector {
+        values: crate::vector::Values::I64((0..1000).collect()),
+        validity: None,
+    };
+    let mut bytes = Vec::new();
+    bloom::build(&vector, 0..1000, &mut bytes);
+    assert!(bloom::checked(&bytes).unwrap().is_some());
+    assert!(bloom::checked(&bytes[..bytes.len() - 1]).is_err());
+    // Without a checksum it is not asked.
+    assert_eq!(bloom::checked(&bytes[..bytes.len() - 8]).unwrap(), None);
+    for at in [0, bytes.len() / 2, bytes.len() - 1] {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= 4;
+        assert!(bloom::checked(&damaged).is_err());
+    }
 }

@@ -107,6 +107,29 @@ impl ValueSet {
         self.has_null
     }
 
+    /// The constants that are not NULL, each once, in no order: integers of all widths as 64-bit ones, texts as far as
+    /// they take part in equality.
+    pub fn values(&self) -> Vec<Scalar> {
+        match &self.members {
+            Members::Linear(list) => list.iter().map(|v| Scalar::I64(*v)).collect(),
+            Members::Bits { low, bits } => (0..bits.len())
+                .filter(|i| bits.get(*i))
+                .map(|i| Scalar::I64(low + i as i64))
+                .collect(),
+            Members::Ints(set) => set.iter().map(|v| Scalar::I64(*v)).collect(),
+            Members::Wide(set) => set.iter().map(|v| Scalar::I128(*v)).collect(),
+            Members::Floats(set) => set.iter().map(|bits| self.float(*bits)).collect(),
+            Members::Bytes(set) => set.iter().map(|v| Scalar::Bytes((**v).into())).collect(),
+        }
+    }
+
+    fn float(&self, bits: u64) -> Scalar {
+        match self.data_type.physical() {
+            Physical::F32 => Scalar::F32(f32::from_bits(bits as u32)),
+            _ => Scalar::F64(f64::from_bits(bits)),
+        }
+    }
+
     /// `operand IN self`, or `NOT IN`.
     pub(in crate::expr) fn test(
         &self,

@@ -94,6 +94,23 @@ impl LikePattern {
         }
     }
 
+    /// Whether all that start with [`prefix`](Self::prefix) match.
+    pub fn is_prefix(&self) -> bool {
+        let rest = match &self.matcher {
+            Matcher::Literals { middle, suffix, .. } => middle.is_empty() && suffix.is_empty(),
+            Matcher::Exact(_) | Matcher::Tokens { .. } => false,
+        };
+        rest && !self.fold_case
+    }
+
+    /// The one text that matches, where there is but one.
+    pub fn literal(&self) -> Option<&[u8]> {
+        match &self.matcher {
+            Matcher::Exact(bytes) if !self.fold_case => Some(bytes),
+            _ => None,
+        }
+    }
+
     /// Whether `value` matches; `scratch` is for the folded value.
     #[inline]
     pub(in crate::expr) fn matches(&self, value: &[u8], scratch: &mut Vec<u8>) -> bool {
