@@ -5,6 +5,10 @@
 //! extension keeps in shared memory): bytes are taken from the parent in steps, so that the parent is asked
 //! rarely. Operators hold [`Reservation`]s, which give everything back when dropped. A refused reservation
 //! is the signal to spill; without anywhere to spill it is [`Error::OutOfMemory`].
+//!
+//! What spills still needs room for the rows it works on. That much is granted beyond the limit
+//! ([`Reservation::settle`], [`Reservation::hold`]): an operator that found nothing left could not go on otherwise,
+//! however much of the rest it has spilled.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
@@ -21,6 +25,11 @@ pub trait MemoryParent: Send + Sync {
 
 /// How many bytes a budget asks its parent for at a time, at least.
 const PARENT_STEP_BYTES: usize = 1 << 20;
+
+/// What an operator may hold on a thread beyond the limit: one part in so many of it, within these bounds.
+const WORKING_SHARE: usize = 4;
+const WORKING_BYTES_MIN: usize = 4 << 10;
+const WORKING_BYTES_MAX: usize = 1 << 20;
 
 /// Bytes that one query may use.
 pub struct MemoryBudget {
@@ -58,6 +67,18 @@ impl MemoryBudget {
         }
         self.peak.fetch_max(after, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Reserves `bytes` whatever the limit; the parent, if it refuses, is not told of them.
+    fn reserve_beyond(&self, bytes: usize) {
+        let after = self.used.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        self.cover(after);
+        self.peak.fetch_max(after, Ordering::Relaxed);
+    }
+
+    /// What an operator needs to go on at all, once it has spilled what it could.
+    pub fn working_bytes(&self) -> usize {
+        (self.limit_bytes / WORKING_SHARE).clamp(WORKING_BYTES_MIN, WORKING_BYTES_MAX)
     }
 
     /// Gives back `bytes` of an earlier reservation.
@@ -146,6 +167,26 @@ impl Reservation {
     /// Adds `bytes`; [`Error::OutOfMemory`] leaves the reservation as it was.
     pub fn grow(&mut self, bytes: usize) -> Result<()> {
         self.resize(self.bytes.saturating_add(bytes))
+    }
+
+    /// As [`Reservation::resize`], but up to `floor` bytes are granted whatever the limit.
+    pub fn settle(&mut self, bytes: usize, floor: usize) -> Result<()> {
+        match self.resize(bytes) {
+            Err(Error::OutOfMemory) if bytes <= floor => {
+                self.hold(bytes);
+                Ok(())
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Makes the reservation at least `bytes` large whatever the limit: for what cannot be made smaller.
+    pub fn hold(&mut self, bytes: usize) {
+        let more = bytes.saturating_sub(self.bytes);
+        if self.budget.try_reserve(more).is_err() {
+            self.budget.reserve_beyond(more);
+        }
+        self.bytes += more;
     }
 
     /// Bytes held.

@@ -222,6 +222,15 @@ pub fn ways() -> Vec<(&'static str, Options)> {
                 ..Options::default()
             },
         ),
+        (
+            "spilling, two threads with next to no memory",
+            Options {
+                budget: MemoryBudget::new(6 << 10),
+                spill: Some(Box::new(MemorySpill)),
+                local_groups: 50,
+                ..two()
+            },
+        ),
     ]
 }
 

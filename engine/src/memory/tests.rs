@@ -38,3 +38,21 @@ fn the_parent_gets_everything_back() {
     drop(budget);
     assert_eq!(left.load(Ordering::Relaxed), 3 << 20);
 }
+
+#[test]
+fn what_an_operator_cannot_do_without_is_granted() {
+    let budget = MemoryBudget::new(1000);
+    let mut held = Reservation::new(&budget);
+    held.grow(1000).unwrap();
+    let mut working = Reservation::new(&budget);
+    assert_eq!(working.settle(50, 49), Err(Error::OutOfMemory));
+    working.settle(49, 49).unwrap();
+    assert_eq!((working.bytes(), budget.used_bytes()), (49, 1049));
+    assert_eq!(held.grow(1), Err(Error::OutOfMemory));
+    working.hold(60);
+    working.hold(10);
+    assert_eq!(working.bytes(), 60);
+    drop(held);
+    drop(working);
+    assert_eq!(budget.used_bytes(), 0);
+}

@@ -14,13 +14,18 @@
 //! of the earlier one too: see `early`.
 //!
 //! In the order data travels: `build` collects parts, `table` indexes them, `probe` is the streaming stage,
-//! `tail` is phase 2; `spill` is the detour for build sides larger than memory.
+//! `tail` is phase 2; `spill` is the detour for build sides larger than memory, by way of files (`side`) and, where one
+//! key has too many rows, `blocks`.
+
+mod blocks;
 
 mod build;
 
 mod early;
 
 mod probe;
+
+mod side;
 
 mod spill;
 
@@ -43,6 +48,7 @@ use crate::plan::{Join, JoinKind};
 use crate::types::DataType;
 
 /// What build and probe know of a join.
+#[derive(Clone)]
 pub(crate) struct Shape {
     id: u32,
     kind: JoinKind,
@@ -56,6 +62,8 @@ pub(crate) struct Shape {
     output: Vec<usize>,
     /// Columns that the residual looks at, among probe and build columns.
     residual_columns: Vec<usize>,
+    /// Whether its rows are those that EXPLAIN shows.
+    counts: bool,
 }
 
 impl Shape {
@@ -90,6 +98,7 @@ impl Shape {
                 .as_ref()
                 .map(Expr::columns)
                 .unwrap_or_default(),
+            counts: true,
         })
     }
 

@@ -377,8 +377,11 @@ impl<K: KeyColumn> Local<K> {
             self.memory.bytes() as u64,
         );
         match outcome {
-            Err(Error::OutOfMemory)
-                if !self.grouping.members.is_empty() && query.spill.is_some() => {}
+            // The states of the only group cannot be spilled.
+            Err(Error::OutOfMemory) if self.grouping.members.is_empty() => {
+                return self.memory.settle(table, query.budget.working_bytes());
+            }
+            Err(Error::OutOfMemory) if query.spill.is_some() => {}
             other => return other,
         }
         if self.spill.is_none() {
@@ -388,12 +391,18 @@ impl<K: KeyColumn> Local<K> {
         self.spill_blocks(query)?;
         self.table = GroupTable::with_capacity(64);
         self.states = States::new(&self.grouping)?;
-        self.memory.resize(self.table.memory_bytes())
+        // What the next rows need, whatever other threads and operators hold.
+        self.memory.settle(self.table.memory_bytes(), usize::MAX)
     }
 
     /// The blocks, the last groups included, and the reservation that covers them.
     pub fn into_blocks(mut self, query: &Query) -> Result<(Vec<Block<K>>, Reservation)> {
         self.flush(query)?;
+        if self.spill.is_some() && query.budget.used_bytes() > query.budget.limit_bytes() / 2 {
+            self.spill_blocks(query)?;
+        }
+        // The table goes, and merging needs its memory.
+        self.memory.settle(self.blocks_bytes, usize::MAX)?;
         self.blocks.append(&mut self.spilled);
         Ok((self.blocks, self.memory))
     }

@@ -255,6 +255,15 @@ impl<K: KeyColumn> Task for MergeTask<K> {
     }
 }
 
+/// What the table of a pass may take whatever the limit. Passes that cannot be cut any further hold hardly more than
+/// one group, whose states may take all of the budget once more.
+fn pass_bytes_granted(query: &Query, bits: u32) -> usize {
+    match bits {
+        PASS_BITS_MAX => query.budget.limit_bytes().max(1 << 20),
+        _ => query.budget.working_bytes(),
+    }
+}
+
 /// Hash bits that tell passes apart, so that each fits its share of the memory.
 fn pass_bits(query: &Query, rows: usize, state_vectors: usize) -> u32 {
     let bytes = rows.saturating_mul(48 + 16 * state_vectors);
@@ -337,7 +346,8 @@ impl<K: KeyColumn> MergeTask<K> {
                     0,
                 )
             })?;
-            memory.resize(table.memory_bytes() + states.memory_bytes())?;
+            let granted = pass_bytes_granted(worker.query, bits);
+            memory.settle(table.memory_bytes() + states.memory_bytes(), granted)?;
         }
         Ok((table, states))
     }

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use doris_storage::vector::{Bitmap, Vector};
 
-use super::spill::{Side, Totals};
+use super::side::{Cut, Side};
+use super::spill::Totals;
 use super::table::JoinTable;
 use super::{filterable_column, Shape};
 use crate::error::{Error, Result};
@@ -75,7 +76,7 @@ impl<K: KeyColumn> Part<K> {
     }
 
     /// The part's vectors for a spill file: key columns, then wanted columns.
-    fn vectors(&self) -> Vec<Arc<Vector>> {
+    pub fn vectors(&self) -> Vec<Arc<Vector>> {
         self.key_columns
             .iter()
             .chain(self.columns.iter().flatten())
@@ -122,9 +123,7 @@ impl<K: KeyColumn> Collected<K> {
         let bytes = part.memory_bytes();
         self.parts.push(part);
         match self.memory.grow(bytes) {
-            Err(Error::OutOfMemory) if query.spill.is_some() && !shape.build_keys.is_empty() => {
-                self.spill(query, shape)
-            }
+            Err(Error::OutOfMemory) if query.spill.is_some() => self.spill(query, shape),
             outcome => outcome,
         }
     }
@@ -133,10 +132,10 @@ impl<K: KeyColumn> Collected<K> {
     fn spill(&mut self, query: &Query, shape: &Shape) -> Result<()> {
         let side = match &mut self.spilled {
             Some(side) => side,
-            none => none.insert(Side::new(query, shape.id)?),
+            none => none.insert(Side::new(query, shape.id, Cut::first(shape))?),
         };
         for part in self.parts.drain(..) {
-            side.add(part.vectors(), &part.hashes);
+            side.add(part.vectors(), &part.hashes, part.rows);
         }
         side.flush(query)?;
         self.memory.resize(0)
@@ -172,7 +171,7 @@ pub fn build<K: KeyColumn>(driver: &Driver, shape: &Arc<Shape>, input: Stream) -
         // The table needs about as much again while it is made.
         let spare = collected.memory.bytes();
         let fits = collected.memory.grow(spare).is_ok();
-        if fits || driver.query.spill.is_none() || shape.build_keys.is_empty() {
+        if fits || driver.query.spill.is_none() {
             let filters = filters(driver, shape, &collected.parts);
             return Ok(Built::Memory(
                 table(driver, shape, collected.parts, collected.memory, 0)?,
@@ -201,7 +200,7 @@ pub fn table<K: KeyColumn>(
     }
     let columns = columns(driver, shape, &mut parts)?;
     let table = JoinTable::new(driver, shape, parts, columns, spent)?;
-    memory.resize(table.memory_bytes())?;
+    memory.settle(table.memory_bytes(), usize::MAX)?;
     NodeCounters::raise(
         &driver.query.node(shape.id).memory_bytes,
         table.memory_bytes() as u64,

@@ -50,9 +50,10 @@ struct Walk {
 impl<K: KeyColumn> Stage for Probe<K> {
     fn push(&self, worker: &Worker<'_>, chunk: Chunk, emit: &mut Emit<'_>) -> Result<()> {
         let counters = worker.query.node(self.shape.id);
-        NodeCounters::add(&counters.rows_in, chunk.rows() as u64);
+        let counted = |rows: usize| if self.shape.counts { rows as u64 } else { 0 };
+        NodeCounters::add(&counters.rows_in, counted(chunk.rows()));
         let mut emit = |chunk: Chunk| {
-            NodeCounters::add(&counters.rows_out, chunk.rows() as u64);
+            NodeCounters::add(&counters.rows_out, counted(chunk.rows()));
             emit(chunk)
         };
         let heads = counters.timed(|| self.find(worker, &chunk))?;

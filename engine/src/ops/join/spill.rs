@@ -2,114 +2,30 @@
 //! Joins whose build side is larger than memory: both sides cut by the keys' hashes into files, then joined
 //! partition by partition (a Grace hash join; Kitsuregawa, Tanaka, Moto-oka, 1983).
 //!
-//! A partition's build rows must fit into memory; there is no second cut.
+//! 1. A partition whose build rows fit into memory is joined there.
+//! 2. One whose rows do not is cut once more, both sides, by the next bits of the hash.
+//! 3. Where that does not help, as one key has most of the rows (or there are no keys), it is joined block by block:
+//!    see `blocks`.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::VecDeque;
+use std::sync::Arc;
 
-use doris_storage::vector::Vector;
-
+use super::blocks::Blocks;
 use super::build::Part;
 use super::probe::Probe;
+use super::side::{cut_build, cut_probe, Cut, Side, Stored, Writer};
 use super::table::JoinTable;
 use super::tail::Tail;
 use super::Shape;
-use crate::batch::Batch;
-use crate::error::{Error, Result};
-use crate::exec::driver::{lock, Driver};
-use crate::exec::query::{Chunk, NodeCounters, Query, Worker};
-use crate::exec::stream::{Emit, Ready, Source, Stream, Task};
-use crate::gather::{concat, gather, memory_bytes};
+use crate::error::Result;
+use crate::exec::driver::Driver;
+use crate::exec::stream::{Ready, Source, Stream, Task};
 use crate::keys::KeyColumn;
 use crate::memory::Reservation;
-use crate::spill::{Run, SharedSpill};
-use crate::table::hash_all;
+use crate::plan::JoinKind;
 
-const PARTITION_BITS: u32 = 7;
-const PARTITIONS: usize = 1 << PARTITION_BITS;
-/// The probe side may gather one part in so many of the budget before it is written.
-const PROBE_SHARE: usize = 8;
-
-/// Rows of one side on their way to the file.
-struct Piece {
-    vectors: Vec<Arc<Vector>>,
-    /// Row numbers by partition: those of partition `p` are `order[bounds[p]..bounds[p + 1]]`.
-    order: Vec<u32>,
-    bounds: Vec<usize>,
-}
-
-/// One side's rows, by partition.
-pub struct Side {
-    id: u32,
-    file: Arc<SharedSpill>,
-    runs: Vec<Vec<Run>>,
-    pending: Vec<Piece>,
-}
-
-impl Side {
-    /// A side without rows.
-    pub fn new(query: &Query, id: u32) -> Result<Self> {
-        let file = SharedSpill::create(query.spill.as_deref())?;
-        Ok(Self {
-            id,
-            file,
-            runs: vec![Vec::new(); PARTITIONS],
-            pending: Vec::new(),
-        })
-    }
-
-    /// Adds rows with the hashes of their keys.
-    pub fn add(&mut self, vectors: Vec<Arc<Vector>>, hashes: &[u64]) {
-        let partition = |hash: &u64| (hash >> (64 - PARTITION_BITS)) as usize;
-        let mut bounds = vec![0; PARTITIONS + 1];
-        hashes
-            .iter()
-            .for_each(|hash| bounds[partition(hash) + 1] += 1);
-        for p in 0..PARTITIONS {
-            bounds[p + 1] += bounds[p];
-        }
-        let mut next = bounds.clone();
-        let mut order = vec![0; hashes.len()];
-        for (row, hash) in hashes.iter().enumerate() {
-            let at = &mut next[partition(hash)];
-            order[*at] = row as u32;
-            *at += 1;
-        }
-        self.pending.push(Piece {
-            vectors,
-            order,
-            bounds,
-        });
-    }
-
-    /// Writes the rows added so far, a run a partition.
-    pub fn flush(&mut self, query: &Query) -> Result<()> {
-        let pieces = std::mem::take(&mut self.pending);
-        let Some(first) = pieces.first() else {
-            return Ok(());
-        };
-        for partition in 0..PARTITIONS {
-            query.check()?;
-            let rows = |piece: &Piece| piece.bounds[partition]..piece.bounds[partition + 1];
-            if pieces.iter().all(|piece| rows(piece).is_empty()) {
-                continue;
-            }
-            let column = |number: usize| {
-                let some = |piece: &Piece| {
-                    Arc::new(gather(&piece.vectors[number], &piece.order[rows(piece)]))
-                };
-                let parts: Vec<Arc<Vector>> = pieces.iter().map(some).collect();
-                concat(first.vectors[number].physical(), &parts).ok_or(Error::OutOfMemory)
-            };
-            let vectors = (0..first.vectors.len())
-                .map(column)
-                .collect::<Result<Vec<_>>>()?;
-            let run = self.file.write(&vectors)?;
-            NodeCounters::add(&query.node(self.id).spilled_bytes, run.bytes());
-            self.runs[partition].push(run);
-        }
-        Ok(())
-    }
-}
+/// A cut after which a partition still has more than so many eighths of the rows did not help.
+const HELPLESS_EIGHTHS: usize = 7;
 
 /// Whether the whole build side is empty or has a NULL key: what NOT IN asks, whatever the partition.
 #[derive(Clone, Copy, Debug, Default)]
@@ -120,6 +36,16 @@ pub struct Totals {
     pub has_null_key: bool,
 }
 
+/// Rows of both sides that may match.
+struct Pair {
+    build: Stored,
+    probe: Stored,
+    /// Hash bits that they share.
+    spent: u32,
+    /// Whether another cut may help.
+    divisible: bool,
+}
+
 /// Drains the probe side into files; the stream joins the partitions.
 pub fn open<K: KeyColumn>(
     driver: &Driver,
@@ -128,92 +54,105 @@ pub fn open<K: KeyColumn>(
     totals: Totals,
     probe: Stream,
 ) -> Result<Stream> {
-    let writer = Mutex::new((
-        Side::new(&driver.query, shape.id)?,
-        Reservation::new(&driver.query.budget),
-    ));
-    let share = driver.query.budget.limit_bytes() / PROBE_SHARE;
+    let cut = build.cut();
+    let writer = Writer::new(&driver.query, shape.id, cut)?;
     probe.drain(driver, &|worker, chunk| {
-        let keys = shape
-            .probe_keys
-            .iter()
-            .map(|key| worker.eval(key, &chunk))
-            .collect::<Result<Vec<_>>>()?;
-        let (mut encoded, mut hashes) = (K::default(), Vec::new());
-        encoded.encode(
-            &shape.keys,
-            &keys.iter().map(|k| &**k).collect::<Vec<_>>(),
-            chunk.rows(),
-        )?;
-        hash_all(&encoded, &mut hashes);
-        let batch = chunk.into_batch();
-        let bytes: usize = batch.columns.iter().map(|c| memory_bytes(c)).sum();
-        let mut writer = lock(&writer);
-        let (side, memory) = &mut *writer;
-        side.add(batch.columns, &hashes);
-        if memory.grow(bytes).is_err() || memory.bytes() > share {
-            side.flush(worker.query)?;
-            memory.resize(0)?;
-        }
-        Ok(())
+        writer.push_probe::<K>(worker, &shape, chunk)
     })?;
-    let (mut probe, _) = writer.into_inner().unwrap_or_else(PoisonError::into_inner);
-    probe.flush(&driver.query)?;
+    let probe = writer.finish(&driver.query)?;
+    let pairs = pairs(build.into_stored(), probe, cut);
     let source = Partitions::<K> {
         shape,
-        build,
-        probe,
         totals,
-        next: 0,
+        pairs: pairs.collect(),
         current: Stream::empty(),
         _keys: None,
     };
     Ok(Stream::new(Box::new(source)))
 }
 
+/// The partitions of two sides that were cut alike.
+fn pairs(build: Vec<Stored>, probe: Vec<Stored>, cut: Cut) -> impl Iterator<Item = Pair> {
+    let rows: usize = build.iter().map(|stored| stored.rows).sum();
+    let pair = move |(build, probe): (Stored, Stored)| Pair {
+        divisible: build.rows * 8 <= rows * HELPLESS_EIGHTHS,
+        build,
+        probe,
+        spent: cut.spent_after(),
+    };
+    build.into_iter().zip(probe).map(pair)
+}
+
 /// Joins one partition after the other.
 struct Partitions<K> {
     shape: Arc<Shape>,
-    build: Side,
-    probe: Side,
     totals: Totals,
-    next: usize,
+    pairs: VecDeque<Pair>,
     current: Stream,
     _keys: Option<K>,
 }
 
 impl<K: KeyColumn> Partitions<K> {
-    /// The stream of a partition.
-    fn open(&self, driver: &Driver, partition: usize) -> Result<Stream> {
-        let mut memory = Reservation::new(&driver.query.budget);
-        let mut parts = Vec::new();
-        for &run in &self.build.runs[partition] {
-            let part = Part::<K>::from_vectors(&self.shape, self.build.file.read(run)?)?;
-            memory.grow(part.memory_bytes())?;
-            parts.push(part);
-        }
-        if parts.is_empty() && !self.shape.kind.keeps_probe() {
+    /// The stream of a partition; a partition that is too large is cut into others, which come next.
+    fn open(&mut self, driver: &Driver, pair: Pair) -> Result<Stream> {
+        use JoinKind::*;
+        let kind = self.shape.kind;
+        let keeps_build = matches!(kind, Right | Full | BuildAnti);
+        if pair.build.rows == 0 && !kind.keeps_probe() || pair.probe.rows == 0 && !keeps_build {
             return Ok(Stream::empty());
         }
-        let mut table = super::build::table(driver, &self.shape, parts, memory, PARTITION_BITS)?;
+        let budget = &driver.query.budget;
+        let mut memory = Reservation::new(budget);
+        let bytes = pair.build.table_bytes();
+        let granted = budget.working_bytes();
+        let fits = memory.settle(bytes as usize, granted).is_ok();
+        if fits {
+            return self.join(driver, &pair, memory);
+        }
+        let room = (budget.limit_bytes().saturating_sub(budget.used_bytes()) / 2).max(granted);
+        let cut = Cut::further(pair.spent, bytes, room as u64).filter(|_| pair.divisible);
+        let Some(cut) = cut else {
+            let blocks = Blocks::<K>::new(&self.shape, self.totals, pair.build, pair.probe);
+            return Ok(Stream::new(Box::new(blocks)));
+        };
+        let build = cut_build::<K>(driver, &self.shape, &pair.build, cut)?;
+        let probe = cut_probe::<K>(driver, &self.shape, &pair.probe, cut)?;
+        for pair in pairs(build, probe, cut)
+            .collect::<Vec<_>>()
+            .into_iter()
+            .rev()
+        {
+            self.pairs.push_front(pair);
+        }
+        Ok(Stream::empty())
+    }
+
+    /// Joins a partition in memory.
+    fn join(&self, driver: &Driver, pair: &Pair, memory: Reservation) -> Result<Stream> {
+        let mut parts = Vec::new();
+        for &run in &pair.build.runs {
+            parts.push(Part::<K>::from_vectors(
+                &self.shape,
+                pair.build.file.read(run)?,
+            )?);
+        }
+        let mut table = super::build::table(driver, &self.shape, parts, memory, pair.spent)?;
         table.totals = self.totals;
-        let table: Arc<JoinTable<K>> = Arc::new(table);
-        let runs = ProbeRuns {
-            file: Arc::clone(&self.probe.file),
-            runs: self.probe.runs[partition].clone().into_iter(),
-        };
-        let stage = Probe {
-            shape: Arc::clone(&self.shape),
-            table: Arc::clone(&table),
-        };
-        let joined = Stream::new(Box::new(runs)).through(Arc::new(stage));
-        Ok(match self.shape.marks_build() {
-            true => joined.then(Stream::new(Box::new(Tail::new(
-                Arc::clone(&self.shape),
-                table,
-            )))),
-            false => joined,
-        })
+        let probe = pair.probe.stream(self.shape.probe_types.len());
+        Ok(joined(&self.shape, Arc::new(table), probe))
+    }
+}
+
+/// The rows of a join with a table, those included that remain of the build side.
+pub fn joined<K: KeyColumn>(shape: &Arc<Shape>, table: Arc<JoinTable<K>>, probe: Stream) -> Stream {
+    let stage = Probe {
+        shape: Arc::clone(shape),
+        table: Arc::clone(&table),
+    };
+    let joined = probe.through(Arc::new(stage));
+    match shape.marks_build() {
+        true => joined.then(Stream::new(Box::new(Tail::new(Arc::clone(shape), table)))),
+        false => joined,
     }
 }
 
@@ -223,51 +162,13 @@ impl<K: KeyColumn> Source for Partitions<K> {
             if let Some(chunks) = self.current.next_round(driver)? {
                 return Ok(Some(Box::new(Ready(chunks))));
             }
-            if self.next == PARTITIONS {
+            let Some(pair) = self.pairs.pop_front() else {
                 return Ok(None);
-            }
+            };
+            driver.query.check()?;
             // The last partition's table goes before the next one is built.
             self.current = Stream::empty();
-            self.current = self.open(driver, self.next)?;
-            self.next += 1;
+            self.current = self.open(driver, pair)?;
         }
-    }
-}
-
-/// A partition's probe rows.
-struct ProbeRuns {
-    file: Arc<SharedSpill>,
-    runs: std::vec::IntoIter<Run>,
-}
-
-impl Source for ProbeRuns {
-    fn next(&mut self, _: &Driver) -> Result<Option<Box<dyn Task>>> {
-        let file = Arc::clone(&self.file);
-        Ok(self
-            .runs
-            .next()
-            .map(|run| Box::new(ProbeRun { file, run }) as Box<dyn Task>))
-    }
-}
-
-struct ProbeRun {
-    file: Arc<SharedSpill>,
-    run: Run,
-}
-
-impl Task for ProbeRun {
-    fn run(self: Box<Self>, worker: &Worker<'_>, emit: &mut Emit<'_>) -> Result<()> {
-        let columns: Vec<Arc<Vector>> = self
-            .file
-            .read(self.run)?
-            .into_iter()
-            .map(Arc::new)
-            .collect();
-        let rows = columns.first().map_or(0, |column| column.len());
-        crate::ops::scan::emit_in_pieces(
-            worker.query.batch_rows,
-            Chunk::all(Batch::new(columns, rows)),
-            emit,
-        )
     }
 }

@@ -187,9 +187,65 @@ fn wide_and_float_keys_match_the_model() {
     check_all_kinds(5, &specs, &[0, 1, 2], (250, 200));
 }
 
+/// What a join writes to files with so much memory.
+fn spilled_bytes(plan: &Node, tables: &[Vec<Batch>], bytes: usize) -> u64 {
+    let options = crate::exec::Options {
+        budget: crate::memory::MemoryBudget::new(bytes),
+        spill: Some(Box::new(crate::spill::MemorySpill)),
+        ..Default::default()
+    };
+    let source = |table: &Vec<Batch>| {
+        Box::new(crate::source::MemorySource::new(table.clone()))
+            as Box<dyn crate::source::MorselSource>
+    };
+    let sources = tables.iter().map(source).collect();
+    let mut executor = crate::exec::Executor::new(plan.clone(), sources, options);
+    while executor.next_batch().unwrap().is_some() {}
+    let counters = executor.counters(9);
+    (counters.spilled_bytes).load(std::sync::atomic::Ordering::Relaxed)
+}
+
+#[test]
+fn a_partition_larger_than_memory_is_cut_again() {
+    let specs = [(DataType::TEXT_C, 9000, true), VALUE];
+    check_all_kinds(14, &specs, &[0], (200, 6000));
+    let mut rng = Rng::new(14);
+    let tables = [3000, 40_000].map(|rows| random_batches(&mut rng, &specs, rows, 500));
+    let plan = plan(JoinKind::Inner, &specs, &[0], false, false);
+    let once = spilled_bytes(&plan, &tables, 600 << 10);
+    let again = spilled_bytes(&plan, &tables, 8 << 10);
+    assert!(once > 0 && again > once * 17 / 10, "{once} {again}");
+}
+
+#[test]
+fn a_key_with_more_rows_than_memory_holds_is_joined_in_blocks() {
+    // One key has nearly all of the build side's rows; most of the probe side's have another.
+    let (probe, build) = (
+        [(DataType::Int8, 40, true), VALUE],
+        [(DataType::Int8, 1, true), VALUE],
+    );
+    let mut rng = Rng::new(15);
+    let tables = [
+        random_batches(&mut rng, &probe, 120, 60),
+        random_batches(&mut rng, &build, 900, 60),
+    ];
+    let rows = tables.each_ref().map(|table| rows_of(table));
+    for kind in KINDS {
+        for (null_safe, residual) in [(false, false), (false, true), (true, true)] {
+            let expected = model(kind, &rows[0], &rows[1], |p, b| {
+                equal(&p[0], &b[0], null_safe) && (!residual || less(&p[1], &b[1]))
+            });
+            let plan = plan(kind, &probe, &[0], null_safe, residual);
+            check(&plan, &tables, &expected);
+            assert!(spilled_bytes(&plan, &tables, 6 << 10) > 0);
+        }
+    }
+}
+
 #[test]
 fn no_keys_join_every_row_with_every_row() {
     check_all_kinds(6, &[VALUE, VALUE], &[], (70, 50));
+    check_all_kinds(6, &[VALUE, VALUE], &[], (30, 900));
 }
 
 #[test]
@@ -201,7 +257,12 @@ fn empty_sides_match_the_model() {
 
 #[test]
 fn not_in_is_null_aware() {
-    for (seed, build_rows, nulls) in [(1, 40, false), (2, 40, true), (3, 0, false)] {
+    for (seed, build_rows, nulls) in [
+        (1, 40, false),
+        (2, 40, true),
+        (3, 0, false),
+        (4, 3000, false),
+    ] {
         let mut rng = Rng::new(seed);
         let specs = [(DataType::Int4, 60, true)];
         let tables = [

@@ -242,14 +242,10 @@ impl Top {
             batch: pick(&batch, &order),
         };
         mine.rows = part.batch.rows;
-        mine.memory.resize(
-            part.batch
-                .columns
-                .iter()
-                .chain(&part.keys)
-                .map(|c| memory_bytes(c))
-                .sum(),
-        )?;
+        let columns = part.batch.columns.iter().chain(&part.keys);
+        let bytes = columns.map(|c| memory_bytes(c)).sum();
+        // The rows that are wanted cannot be fewer.
+        mine.memory.settle(bytes, usize::MAX)?;
         mine.parts = vec![part];
         Ok(())
     }

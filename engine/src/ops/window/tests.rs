@@ -282,7 +282,7 @@ fn shown(rows: &[Row]) -> Vec<String> {
 
 fn check(table: &[Batch], plan: &Node, expected: &[Row]) {
     for (way, options) in ways() {
-        if way == "spilling" {
+        if way.starts_with("spilling") {
             continue;
         }
         let found = rows_of(&run(plan, &[table.to_vec()], options).unwrap());
@@ -464,7 +464,7 @@ fn errors_are_left_to_postgres_before_the_first_row() {
     let sum = WindowFunction::Aggregate(AggregateFunction::Sum);
     let calls = vec![WindowCall::new(sum, Some(divided.unwrap()))];
     for (way, options) in ways() {
-        if way == "spilling" {
+        if way.starts_with("spilling") {
             continue;
         }
         let error = run(
