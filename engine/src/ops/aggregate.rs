@@ -101,8 +101,15 @@ trait Grouper: Send + Sync {
     fn push(&self, worker: &Worker<'_>, inputs: &Inputs) -> Result<()>;
     /// Takes the states of the only group.
     fn merge(&self, driver: &Driver, states: &[Vec<Vector>]) -> Result<()>;
+    /// Takes groups of another grouper: their keys' columns, and their states call by call.
+    fn absorb(&self, worker: &Worker<'_>, keys: &[Vector], states: &[Vec<Vector>]) -> Result<()>;
+    /// Gives all groups away instead of finishing them.
+    fn give_away(self: Box<Self>, driver: &Driver, take: &TakeGroups<'_>) -> Result<()>;
     fn finish(self: Box<Self>, driver: &Driver) -> Result<Stream>;
 }
+
+/// Takes keys and states of some groups, on any thread.
+type TakeGroups<'t> = dyn Fn(&Worker<'_>, Vec<Vector>, &[Vec<Vector>]) -> Result<()> + Sync + 't;
 
 /// One grouping's thread-local tables.
 struct HashGrouper<K> {
@@ -132,6 +139,22 @@ impl<K: KeyColumn> Grouper for HashGrouper<K> {
         local.merge_only(states)?;
         lock(&self.idle).push(local);
         Ok(())
+    }
+
+    fn absorb(&self, worker: &Worker<'_>, keys: &[Vector], states: &[Vec<Vector>]) -> Result<()> {
+        let idle = lock(&self.idle).pop();
+        let mut local = match idle {
+            Some(local) => local,
+            None => Local::new(&self.grouping, &worker.query.budget)?,
+        };
+        local.absorb(worker, keys, states)?;
+        lock(&self.idle).push(local);
+        Ok(())
+    }
+
+    fn give_away(self: Box<Self>, driver: &Driver, take: &TakeGroups<'_>) -> Result<()> {
+        let locals = std::mem::take(&mut *lock(&self.idle));
+        partition::give_away(driver, &self.grouping, locals, take)
     }
 
     fn finish(self: Box<Self>, driver: &Driver) -> Result<Stream> {

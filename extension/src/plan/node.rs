@@ -366,6 +366,7 @@ unsafe extern "C-unwind" fn recheck(
 /// Raises an engine's error as PostgreSQL would have.
 fn report(error: Error) -> ! {
     if matches!(error, Error::Cancelled) {
+        // Raises the reason: a timeout, a request, a conflict with recovery, the end of the session.
         pgrx::check_for_interrupts!();
     }
     let code = match error.sqlstate() {

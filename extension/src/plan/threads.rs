@@ -80,13 +80,24 @@ pub fn keep_freed_memory() {
 #[cfg(not(target_env = "gnu"))]
 pub fn keep_freed_memory() {}
 
-/// Whether this backend was asked to cancel its query or to end; for any thread.
+/// Whether this backend was asked to cancel its query or to end, and will do so at the main thread's next look: where
+/// PostgreSQL holds interrupts off, the query goes on. For any thread.
 pub fn cancelled() -> bool {
-    let set = |flag: *mut pg_sys::sig_atomic_t| {
-        // SAFETY: an aligned flag of the process that lives as long as it does, set by signal handlers.
+    // The flags are C ints, as the counters are.
+    let set = |flag: *mut i32| {
+        // SAFETY: an aligned int of the process that lives as long as it does, set by signal handlers or the main thread.
         unsafe { AtomicI32::from_ptr(flag).load(Ordering::Relaxed) != 0 }
     };
-    set(&raw mut pg_sys::QueryCancelPending) || set(&raw mut pg_sys::ProcDiePending)
+    let held_off = || {
+        set((&raw mut pg_sys::InterruptHoldoffCount).cast())
+            || set((&raw mut pg_sys::CritSectionCount).cast())
+    };
+    let asked = || {
+        set(&raw mut pg_sys::ProcDiePending)
+            || set(&raw mut pg_sys::QueryCancelPending)
+                && !set((&raw mut pg_sys::QueryCancelHoldoffCount).cast())
+    };
+    asked() && !held_off()
 }
 
 /// Whether somebody wants this backend to stop what it does. What else is asked of it (a barrier, statistics that are due)

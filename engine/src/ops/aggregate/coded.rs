@@ -5,14 +5,18 @@
 //! in dictionaries, or a first batch shows it), each different value gets a number that all threads share, and the
 //! grouping is one of integers. A dictionary's entries are looked up once a thread; groups leave with one dictionary
 //! of all values.
+//!
+//! Numbered values cannot be spilled. Once they take too much, further rows are grouped by the text itself, and in the
+//! end the groups so far join them.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use doris_storage::vector::{Bitmap, BytesColumn, Physical, Values, Vector};
 use hashbrown::HashMap;
 
 use super::inputs::Inputs;
-use super::{plain_grouper, Grouper, Grouping};
+use super::{plain_grouper, Grouper, Grouping, TakeGroups};
 use crate::batch::Batch;
 use crate::error::{Error, Result};
 use crate::exec::driver::{lock, Driver};
@@ -89,6 +93,7 @@ impl Undecided {
             numbers: Arc::new(Numbers::new(&worker.query.budget)),
             idle: Mutex::new(Vec::new()),
             inner: plain_grouper(grouping),
+            plain: plain_grouper(self.grouping.clone()),
         })
     }
 }
@@ -125,6 +130,19 @@ impl Grouper for Undecided {
             .merge(driver, states)
     }
 
+    fn absorb(&self, worker: &Worker<'_>, keys: &[Vector], states: &[Vec<Vector>]) -> Result<()> {
+        self.decided
+            .get_or_init(|| plain_grouper(self.grouping.clone()))
+            .absorb(worker, keys, states)
+    }
+
+    fn give_away(self: Box<Self>, driver: &Driver, take: &TakeGroups<'_>) -> Result<()> {
+        match self.decided.into_inner() {
+            Some(grouper) => grouper.give_away(driver, take),
+            None => Ok(()),
+        }
+    }
+
     fn finish(self: Box<Self>, driver: &Driver) -> Result<Stream> {
         let Undecided {
             grouping, decided, ..
@@ -139,6 +157,8 @@ impl Grouper for Undecided {
 /// The numbers of all values met, shared by all threads.
 struct Numbers {
     known: Mutex<Known>,
+    /// Whether the values take too much memory.
+    full: AtomicBool,
 }
 
 struct Known {
@@ -159,6 +179,7 @@ impl Numbers {
                 limit: budget.limit_bytes(),
                 bytes: 0,
             }),
+            full: AtomicBool::new(false),
         }
     }
 
@@ -190,12 +211,11 @@ impl Numbers {
             // Ahead of need, so that most batches ask for nothing.
             let share = known.limit / SHARE;
             // The groups give way, by spilling; the values they name cannot, and must leave them room.
-            if known.bytes > share {
-                return Err(Error::OutOfMemory);
+            let ahead = (known.bytes + known.bytes / 4).min(share);
+            if known.bytes > share || known.memory.resize(ahead).is_err() {
+                known.memory.hold(known.bytes);
+                self.full.store(true, Ordering::Relaxed);
             }
-            known
-                .memory
-                .resize((known.bytes + known.bytes / 4).min(share))?;
         }
         Ok(())
     }
@@ -311,10 +331,15 @@ struct Coded {
     /// Translations that no thread is using at the moment.
     idle: Mutex<Vec<Translations>>,
     inner: Box<dyn Grouper>,
+    /// Groups of the rows that came after the values took too much memory.
+    plain: Box<dyn Grouper>,
 }
 
 impl Grouper for Coded {
     fn push(&self, worker: &Worker<'_>, inputs: &Inputs) -> Result<()> {
+        if self.numbers.full.load(Ordering::Relaxed) {
+            return self.plain.push(worker, inputs);
+        }
         let mut translations = lock(&self.idle).pop().unwrap_or_default();
         let mut keys = inputs.keys.clone();
         for &key in &self.coded {
@@ -328,24 +353,55 @@ impl Grouper for Coded {
         self.inner.merge(driver, states)
     }
 
+    fn absorb(&self, worker: &Worker<'_>, keys: &[Vector], states: &[Vec<Vector>]) -> Result<()> {
+        self.plain.absorb(worker, keys, states)
+    }
+
+    fn give_away(self: Box<Self>, driver: &Driver, take: &TakeGroups<'_>) -> Result<()> {
+        let Coded {
+            coded,
+            numbers,
+            inner,
+            plain,
+            ..
+        } = *self;
+        give_named(driver, inner, Named::new(coded, numbers), take)?;
+        plain.give_away(driver, take)
+    }
+
     fn finish(self: Box<Self>, driver: &Driver) -> Result<Stream> {
         let Coded {
             coded,
             numbers,
             inner,
+            plain,
             ..
         } = *self;
-        let groups = inner.finish(driver)?;
-        let mut known = lock(&numbers.known);
-        let values = Arc::new(std::mem::take(&mut known.values));
-        known.numbers = HashMap::new();
-        drop(known);
-        Ok(groups.through(Arc::new(Named {
-            coded,
-            values,
-            _numbers: numbers,
-        })))
+        let full = numbers.full.load(Ordering::Relaxed);
+        let named = Named::new(coded, numbers);
+        if !full {
+            return Ok(inner.finish(driver)?.through(Arc::new(named)));
+        }
+        give_named(driver, inner, named, &|worker, keys, states| {
+            plain.absorb(worker, &keys, states)
+        })?;
+        plain.finish(driver)
     }
+}
+
+/// Gives groups away with values in place of their numbers.
+fn give_named(
+    driver: &Driver,
+    groups: Box<dyn Grouper>,
+    named: Named,
+    take: &TakeGroups<'_>,
+) -> Result<()> {
+    groups.give_away(driver, &|worker, mut keys, states| {
+        for &key in &named.coded {
+            keys[key] = named.named(&keys[key]);
+        }
+        take(worker, keys, states)
+    })
 }
 
 /// Gives numbers their values back.
@@ -372,6 +428,18 @@ impl Stage for Named {
 }
 
 impl Named {
+    fn new(coded: Vec<usize>, numbers: Arc<Numbers>) -> Self {
+        let mut known = lock(&numbers.known);
+        let values = Arc::new(std::mem::take(&mut known.values));
+        known.numbers = HashMap::new();
+        drop(known);
+        Self {
+            coded,
+            values,
+            _numbers: numbers,
+        }
+    }
+
     fn named(&self, numbers: &Vector) -> Vector {
         let codes: Vec<u32> = match &numbers.values {
             Values::I32(numbers) => numbers.iter().map(|&n| n as u32).collect(),

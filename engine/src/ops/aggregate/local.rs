@@ -198,15 +198,7 @@ impl<K: KeyColumn> Local<K> {
                     .find_or_insert_near(&self.keys, self.rows, &mut self.groups);
             if !near {
                 hash_all(&self.keys, &mut self.hashes);
-            }
-            match self.ungrouped {
-                true => self
-                    .table
-                    .append_unindexed(&self.keys, &self.hashes, &mut self.groups),
-                false if near => {}
-                false => self
-                    .table
-                    .find_or_insert(&self.keys, 0, &self.hashes, &mut self.groups),
+                self.find_groups();
             }
         }
         self.states.resize(self.table.len());
@@ -218,16 +210,51 @@ impl<K: KeyColumn> Local<K> {
             self.states.update(Groups::Each(&self.groups), inputs)?;
         }
         self.rows += inputs.rows;
-        let groups_max = worker.query.local_groups
+        self.flush_if_full(worker.query)
+    }
+
+    /// The groups of the keys at hand, by their hashes.
+    fn find_groups(&mut self) {
+        match self.ungrouped {
+            true => self
+                .table
+                .append_unindexed(&self.keys, &self.hashes, &mut self.groups),
+            false => self
+                .table
+                .find_or_insert(&self.keys, 0, &self.hashes, &mut self.groups),
+        }
+    }
+
+    /// Takes groups of another table.
+    pub fn absorb(
+        &mut self,
+        worker: &Worker<'_>,
+        keys: &[Vector],
+        states: &[Vec<Vector>],
+    ) -> Result<()> {
+        let rows = keys.first().map_or(0, Vector::len);
+        let columns: Vec<&Vector> = keys.iter().collect();
+        self.keys.encode(&self.grouping.shape, &columns, rows)?;
+        hash_all(&self.keys, &mut self.hashes);
+        self.find_groups();
+        self.states.resize(self.table.len());
+        self.states.merge(&self.groups, states, 0)?;
+        self.rows += rows;
+        self.flush_if_full(worker.query)
+    }
+
+    /// Sends groups out once there are many, and brings the reservation up to date.
+    fn flush_if_full(&mut self, query: &Query) -> Result<()> {
+        let groups_max = query.local_groups
             * if self.ungrouped {
                 UNGROUPED_MULTIPLE
             } else {
                 1
             };
         if self.table.len() >= groups_max {
-            self.flush(worker.query)?;
+            self.flush(query)?;
         }
-        self.account(worker.query)
+        self.account(query)
     }
 
     /// Takes exported states of the only group there is.

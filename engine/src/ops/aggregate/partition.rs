@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use doris_storage::vector::Vector;
 
 use super::local::{output, Local, States};
-use super::Grouping;
+use super::{Grouping, TakeGroups};
 use crate::error::{Error, Result};
 use crate::exec::driver::Driver;
 use crate::exec::query::{Chunk, NodeCounters, Query, Worker};
@@ -199,9 +199,7 @@ pub fn open<K: KeyColumn>(
     locals: Vec<Local<K>>,
 ) -> Result<Stream> {
     let (mut blocks, mut memory) = (Vec::new(), Vec::new());
-    let mut states = States::new(&grouping)?;
-    states.resize(1);
-    let calls = states.export(&[0]).iter().map(Vec::len).collect();
+    let calls = state_vectors(&grouping)?;
     for local in locals {
         let (some, reservation) = local.into_blocks(&driver.query)?;
         blocks.extend(some);
@@ -214,6 +212,46 @@ pub fn open<K: KeyColumn>(
         _memory: Mutex::new(memory),
     });
     Ok(Stream::new(Box::new(PartitionSource { all, next: 0 })))
+}
+
+/// Gives all groups of `locals` to `take`, on all threads.
+pub fn give_away<K: KeyColumn>(
+    driver: &Driver,
+    grouping: &Grouping,
+    locals: Vec<Local<K>>,
+    take: &TakeGroups<'_>,
+) -> Result<()> {
+    let calls = state_vectors(grouping)?;
+    for local in locals {
+        let (blocks, _memory) = local.into_blocks(&driver.query)?;
+        let pieces = blocks
+            .iter()
+            .flat_map(|block| (0..PARTITIONS).map(move |partition| (block, partition)));
+        driver.for_all(pieces.collect(), &|worker, (block, partition)| {
+            worker.query.check()?;
+            block.visit(partition, &calls, &mut |found, range| {
+                let batch_rows = worker.query.batch_rows.max(1);
+                for from in range.clone().step_by(batch_rows) {
+                    let to = (from + batch_rows).min(range.end);
+                    let keys = found.keys.decode(&grouping.shape, from, to)?;
+                    let states = found.states.iter();
+                    let states: Vec<Vec<Vector>> = states
+                        .map(|call| call.iter().map(|s| slice(s, from, to)).collect())
+                        .collect();
+                    take(worker, keys, &states)?;
+                }
+                Ok(())
+            })
+        })?;
+    }
+    Ok(())
+}
+
+/// State vectors of each call.
+fn state_vectors(grouping: &Grouping) -> Result<Vec<usize>> {
+    let mut states = States::new(grouping)?;
+    states.resize(1);
+    Ok(states.export(&[0]).iter().map(Vec::len).collect())
 }
 
 struct PartitionSource<K> {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 use std::collections::BTreeMap;
 
+use doris_storage::vector::{Bitmap, BytesColumn};
+
 use super::*;
 use crate::plan::{Aggregate, Node};
 use crate::testing::{check as check_rows, random_batches, rows_of, ColumnSpec, Rng, Row};
@@ -487,4 +489,58 @@ fn constant_keys_and_shifted_sums_match_the_model() {
     });
     let expected: Vec<Row> = expected.collect();
     check_rows(&Node::aggregate(1, aggregate), &[table], &expected);
+}
+
+#[test]
+fn texts_that_outgrow_their_numbers_are_grouped_as_they_are() {
+    // Dictionaries of different values, so that text is numbered at first; some values come back in every batch.
+    let batch = |number: usize| {
+        let mut dict = BytesColumn::default();
+        (0..600).for_each(|i| match i % 6 {
+            0 => dict.push(format!("again {i}").as_bytes()),
+            _ => dict.push(format!("a value of batch {number}: {i}").as_bytes()),
+        });
+        let codes = (0..700).map(|row| row % 600).collect();
+        let dict = Arc::new(dict);
+        let text = Vector {
+            values: Values::Dict { codes, dict },
+            validity: Some(Bitmap::from_bools((0..700).map(|row| row != 13))),
+        };
+        let numbers = Values::I32((0..700).map(|row| row % 2).collect());
+        let numbers = Vector {
+            values: numbers,
+            validity: None,
+        };
+        Batch::new(vec![Arc::new(text), Arc::new(numbers)], 700)
+    };
+    let table: Vec<Batch> = (0..90).map(batch).collect();
+    let specs: Vec<ColumnSpec> = vec![(DataType::TEXT_C, 1, true), (DataType::Int4, 2, false)];
+    let calls = vec![
+        call(AggregateFunction::CountStar, 0, &specs),
+        call(AggregateFunction::Sum, 1, &specs),
+    ];
+    let plan = plan(&specs, &[0, 1], calls);
+    let expected: Vec<Row> = groups(&rows_of(&table), &[0, 1])
+        .into_values()
+        .map(|(mut key, rows)| {
+            let sum: i128 = integers(&rows, 1).iter().sum();
+            key.push(Some(Scalar::I64(rows.len() as i64)));
+            key.push(Some(Scalar::I64(sum as i64)));
+            key
+        })
+        .collect();
+    for threads in [1, 2] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build();
+        let options = crate::exec::Options {
+            threads,
+            pool: Some(Arc::new(pool.unwrap())),
+            budget: crate::memory::MemoryBudget::new(16 << 20),
+            spill: Some(Box::new(crate::spill::MemorySpill)),
+            local_groups: 1000,
+            ..Default::default()
+        };
+        let found = crate::testing::run(&plan, &[table.to_vec()], options).unwrap();
+        let found = crate::testing::canonical(&rows_of(&found));
+        assert!(found == crate::testing::canonical(&expected));
+    }
 }
