@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Runs benchmarks against a fresh private server, and writes their sections of docs/benchmarks.md.
-#   bench/run.sh [tpch] [oltp] [upsert] [memory] [cdc] [clickbench] [aggregate] [mixed]   all, without arguments
-# SCALE (1), ROWS (10000000 hits), SEED (1), RUNS (5), SECONDS_PER_RUN (10), LIMIT (600 s for a query on PostgreSQL) set the size; NO_BUILD=1 takes the extension as installed.
+#   bench/run.sh [tpch] [oltp] [upsert] [memory] [cdc] [clickbench] [aggregate] [mixed] [scaling] [spill]
+#                               all, without arguments
+# SCALE (1), ROWS (10000000 hits, 60000000 of spill), SEED (1), RUNS (5), SECONDS_PER_RUN (10), LIMIT (600 s for a query on PostgreSQL) set the size; NO_BUILD=1 takes the extension as installed.
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/../scripts/lib.sh"
 export NAME=bench CONF=$REPO/bench/postgresql.conf
@@ -19,7 +20,7 @@ python() {
 }
 
 benchmarks=("$@")
-[ ${#benchmarks[@]} -gt 0 ] || benchmarks=(tpch oltp upsert memory cdc clickbench aggregate mixed)
+[ ${#benchmarks[@]} -gt 0 ] || benchmarks=(tpch oltp upsert memory cdc clickbench aggregate mixed scaling spill)
 [ -n "${NO_BUILD:-}" ] || "$REPO/scripts/server.sh" install
 "$REPO/scripts/server.sh" destroy
 "$REPO/scripts/server.sh" start
@@ -37,6 +38,14 @@ for benchmark in "${benchmarks[@]}"; do
       ;;
     aggregate) python "$REPO/bench/aggregate.py" --rows "${ROWS:-10000000}" --runs "${RUNS:-5}" ;;
     mixed) python "$REPO/bench/mixed.py" --seconds "${SECONDS_MIXED:-600}" ;;
+    scaling)
+      data=$("$REPO/bench/data.sh" "${SCALE:-1}")
+      python "$REPO/bench/scaling.py" --data "$data" --scale "${SCALE:-1}" --runs "${RUNS:-5}" --limit "${LIMIT:-600}"
+      ;;
+    spill)
+      "$REPO/scripts/server.sh" psql -qX -d postgres -c 'CREATE EXTENSION IF NOT EXISTS pg_doris'
+      python "$REPO/bench/spill.py" --rows "${ROWS:-60000000}" --report
+      ;;
     oltp | upsert | memory | cdc) "$REPO/bench/$benchmark.sh" ;;
     *) die "no benchmark '$benchmark'" ;;
   esac

@@ -2,16 +2,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Aggregation, join, sort and DISTINCT of many rows with little memory: they go to temporary files.
 
-usage: spill.py [--rows 20000000] [--work-mem 64MB] [--limit-mb 300]
+usage: spill.py [--rows 20000000] [--work-mem 64MB] [--limit-mb 300] [--report]
 
 Needs a running server on this machine (PGHOST, PGPORT, PGUSER from `scripts/server.sh env`). Each query runs in a session
-of its own, whose private memory (RssAnon) is looked at every 20 ms; answers are checked against arithmetic.
+of its own, whose private memory (RssAnon) is looked at every 20 ms; answers are checked against arithmetic. With
+--report the section of docs/benchmarks.md is written; bench/run.sh does so.
 """
 import argparse
 import subprocess
 import sys
 import threading
 import time
+
+import report
 
 QUERIES = {
     # Every row a group: id runs from 1, k has one value for four rows.
@@ -72,6 +75,7 @@ def main():
     parser.add_argument("--limit-mb", type=int, default=300)
     parser.add_argument("--queries", default="")
     parser.add_argument("--keep", action="store_true")
+    parser.add_argument("--report", action="store_true")
     args = parser.parse_args()
     numbers = {"rows": args.rows, "half": args.rows // 2, "groups": (args.rows + 3) // 4}
     if psql("SELECT count(*) FROM pg_class WHERE relname = 'spill'") != "1" or psql("SELECT count(*) FROM spill") != str(args.rows):
@@ -79,16 +83,23 @@ def main():
                        f"(g * 7919::int8) % {args.rows} AS v, 's' || g % 1000 AS s FROM generate_series(0, {args.rows} - 1) g; ANALYZE spill;")
         if problem:
             sys.exit("not ok - set up: " + problem)
-    bad = 0
+    bad, measured = 0, []
     for name, (query, expected) in QUERIES.items():
         if args.queries and name not in args.queries.split(","):
             continue
         answer, seconds, peak = run(query.format(**numbers), f"SET doris.work_mem = '{args.work_mem}'; SET work_mem = '32MB';")
         fine = (expected is None or answer == expected.format(**numbers)) and "ERROR" not in answer and peak <= args.limit_mb * 1024
         bad += not fine
+        measured.append((name, f"{seconds:.1f}", peak // 1024, "right" if fine else f"**{answer[:100]}**"))
         print(f"{'ok' if fine else 'not ok'} - {name}: {seconds:.1f} s, {peak // 1024} MB of private memory: {answer[:100]}", flush=True)
     if not args.keep:
         psql("DROP TABLE spill")
+    if args.report:
+        version = psql("SHOW server_version").split()[0]
+        text = report.stamp(f"ROWS={args.rows} make bench BENCH=spill", f"PostgreSQL {version}", "bench/postgresql.conf")
+        text += f"\n{args.rows:,} rows; `doris.work_mem` = {args.work_mem}; the bound on private memory is {args.limit_mb} MB.\n\n"
+        text += report.table(["query", "seconds", "MB of private memory", "answer"], measured)
+        report.write_section(f"spill {args.rows}", f"Little memory, {args.rows:,} rows", text)
     sys.exit(1 if bad else 0)
 
 
