@@ -507,7 +507,7 @@ fn check_aggregate(
     data_type: doris_engine::types::DataType,
     distinct: bool,
 ) -> Converted<()> {
-    use doris_engine::types::{Collation, DataType};
+    use doris_engine::types::DataType;
     if distinct {
         check_groupable(data_type)?;
     }
@@ -515,7 +515,7 @@ fn check_aggregate(
     let summed = matches!(function, AggregateFunction::Sum | AggregateFunction::Avg);
     match data_type {
         DataType::Text { collation } | DataType::Bpchar { collation }
-            if ordered && collation != Collation::C =>
+            if ordered && !collation.sorts_bytes() =>
         {
             no("min or max by a collation")
         }
