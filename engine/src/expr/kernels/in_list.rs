@@ -162,7 +162,7 @@ impl ValueSet {
     fn found(&self, operand: &Operand, rows: usize) -> Result<Vec<u8>> {
         Ok(match self.data_type.physical() {
             Physical::Bool => map(operand.side::<u8>()?, rows, |v| self.has_int(v.into())),
-            Physical::I16 => map(operand.side::<i16>()?, rows, |v| self.has_int(v.into())),
+            Physical::I16 => self.ints(operand.side::<i16>()?, rows),
             Physical::I32 => self.ints(operand.side::<i32>()?, rows),
             Physical::I64 => self.ints(operand.side::<i64>()?, rows),
             Physical::I128 => match &self.members {

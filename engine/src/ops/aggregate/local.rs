@@ -117,11 +117,77 @@ pub fn output<K: KeyColumn>(
         .arrange(&grouping.members, keys, results, to - from))
 }
 
-/// Groups found before, by dictionary codes.
+/// Groups found before, by dictionary codes and small numbers.
 #[derive(Default)]
 struct CodeCache {
-    dicts: Vec<Arc<BytesColumn>>,
+    dimensions: Vec<Dimension>,
     groups: Vec<u32>,
+}
+
+/// A key column of a [`CodeCache`]: its dictionary, if it has one, and how many codes there are, one for NULL among them.
+struct Dimension {
+    dict: Option<Arc<BytesColumn>>,
+    size: usize,
+}
+
+impl Dimension {
+    /// Whether codes of `other` mean what they mean here.
+    fn is(&self, other: &Dimension) -> bool {
+        let same_dict = match (&self.dict, &other.dict) {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            (None, None) => true,
+            _ => false,
+        };
+        same_dict && self.size == other.size
+    }
+}
+
+/// How a key column tells combinations apart; `None`: neither codes nor small numbers. `before`: what it was in the last
+/// batch, so that numbers do not switch between sizes.
+fn dimension(column: &Vector, before: Option<&Dimension>) -> Option<Dimension> {
+    match &column.values {
+        Values::Dict { dict, .. } => Some(Dimension {
+            dict: Some(Arc::clone(dict)),
+            size: dict.len() + 1,
+        }),
+        Values::I32(numbers) => {
+            // Negative numbers are large ones here.
+            let most = numbers.iter().fold(0, |most: u32, &n| most.max(n as u32)) as usize;
+            if most > CODES_MAX {
+                return None;
+            }
+            let known = before.filter(|known| known.dict.is_none());
+            let known = known.map_or(0, |known| known.size);
+            Some(Dimension {
+                dict: None,
+                size: (most + 2).next_power_of_two().max(known),
+            })
+        }
+        _ => None,
+    }
+}
+
+/// Adds a column's codes to the combinations of the columns before it.
+fn combine<T: Copy>(
+    all: &mut [u32],
+    codes: &[T],
+    column: &Vector,
+    size: usize,
+    code_of: impl Fn(T) -> u32,
+) {
+    let size = size as u32;
+    let pairs = all.iter_mut().zip(codes);
+    match &column.validity {
+        None => pairs.for_each(|(all, &code)| *all = *all * size + code_of(code)),
+        Some(valid) => pairs.enumerate().for_each(|(row, (all, &code))| {
+            let code = if valid.get(row) {
+                code_of(code)
+            } else {
+                size - 1
+            };
+            *all = *all * size + code;
+        }),
+    }
 }
 
 /// A thread's table, states and blocks.
@@ -262,35 +328,40 @@ impl<K: KeyColumn> Local<K> {
         self.states.merge(&[0], states, 0)
     }
 
-    /// Finds the groups through the codes of dictionary columns; false when these columns are not such.
+    /// Finds the groups through the codes of dictionary columns and through small numbers; false when these columns
+    /// are not such.
     fn group_by_codes(&mut self, columns: &[&Vector], rows: usize) -> Result<bool> {
-        let mut parts: Vec<(&[u32], &Arc<BytesColumn>)> = Vec::with_capacity(columns.len());
-        for column in columns {
-            match &column.values {
-                Values::Dict { codes, dict } => parts.push((codes, dict)),
-                _ => return Ok(false),
+        let numbered = |column: &&Vector| !matches!(column.values, Values::Dict { .. });
+        if columns.len() == 1 && columns.iter().any(numbered) {
+            // One number is looked up by the table.
+            return Ok(false);
+        }
+        let mut dimensions = Vec::with_capacity(columns.len());
+        for (at, column) in columns.iter().enumerate() {
+            match dimension(column, self.codes.dimensions.get(at)) {
+                Some(dimension) => dimensions.push(dimension),
+                None => return Ok(false),
             }
         }
-        let sizes = parts.iter().map(|(_, dict)| dict.len() + 1);
-        let Some(combinations) = sizes.clone().try_fold(1usize, usize::checked_mul) else {
-            return Ok(false);
+        let combinations = dimensions
+            .iter()
+            .try_fold(1usize, |product, d| product.checked_mul(d.size));
+        let combinations = match combinations {
+            Some(combinations) if combinations <= CODES_MAX => combinations,
+            _ => return Ok(false),
         };
-        if combinations > CODES_MAX {
-            return Ok(false);
-        }
-        let known = self.codes.dicts.len() == parts.len()
-            && self
-                .codes
-                .dicts
+        let known = &self.codes.dimensions;
+        let same = known.len() == dimensions.len()
+            && known
                 .iter()
-                .zip(&parts)
-                .all(|(known, (_, dict))| Arc::ptr_eq(known, dict));
-        if !known {
-            self.codes.dicts = parts.iter().map(|(_, dict)| Arc::clone(dict)).collect();
+                .zip(&dimensions)
+                .all(|(one, other)| one.is(other));
+        if !same {
+            self.codes.dimensions = dimensions;
             self.codes.groups.clear();
         }
         self.codes.groups.resize(combinations, NO_GROUP);
-        self.combine_codes(columns, &parts, rows);
+        self.combine_codes(columns, rows);
         self.look_up_new_codes(columns)?;
         for group in &mut self.groups {
             *group = self.codes.groups[*group as usize];
@@ -299,31 +370,15 @@ impl<K: KeyColumn> Local<K> {
     }
 
     /// Puts each row's combination of codes into `groups`.
-    fn combine_codes(
-        &mut self,
-        columns: &[&Vector],
-        parts: &[(&[u32], &Arc<BytesColumn>)],
-        rows: usize,
-    ) {
+    fn combine_codes(&mut self, columns: &[&Vector], rows: usize) {
         self.groups.clear();
         self.groups.resize(rows, 0);
-        for (column, (codes, dict)) in columns.iter().zip(parts) {
-            let size = dict.len() as u32 + 1;
-            match &column.validity {
-                None => self
-                    .groups
-                    .iter_mut()
-                    .zip(*codes)
-                    .for_each(|(all, code)| *all = *all * size + code),
-                Some(valid) => {
-                    self.groups
-                        .iter_mut()
-                        .zip(*codes)
-                        .enumerate()
-                        .for_each(|(row, (all, code))| {
-                            *all = *all * size + if valid.get(row) { *code } else { size - 1 };
-                        })
-                }
+        for (column, dimension) in columns.iter().zip(&self.codes.dimensions) {
+            let (all, size) = (&mut self.groups, dimension.size);
+            match &column.values {
+                Values::Dict { codes, .. } => combine(all, codes, column, size, |code| code),
+                Values::I32(numbers) => combine(all, numbers, column, size, |n| n as u32),
+                _ => {}
             }
         }
     }
