@@ -1,14 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Runtime filters: what one side of a join knows about the other side's keys.
+//! Runtime filters: what one side of a join knows about the other side's keys, and what a sort of which the first rows
+//! are wanted knows about the rest.
 //!
 //! A filter holds some of: the least and greatest key, a short list of the keys, a bit for each number between the
 //! least and the greatest, a Bloom filter of them. All may let a row through that has no partner; none drops a row
-//! that has one. NULL never passes.
+//! that has one. NULL never passes (but where a sort's bound lets it).
 //! The Bloom filter is blocked to one 64-bit word a key with three bits set (Putze, Sanders, Singler:
 //! "Cache-, Hash- and Space-Efficient Bloom Filters", 2007): one cache miss a row at worst.
 
+mod bound;
+
+use std::sync::Arc;
+
 use doris_storage::vector::{Values, Vector};
 
+pub use self::bound::SortBound;
 use crate::batch::Selection;
 use crate::expr::filter::select_all;
 use crate::hash::{hash_bytes, hash_word};
@@ -25,7 +31,7 @@ const BITS_LIMIT: u64 = 1 << 26;
 const BITS_PER_KEY: usize = 16;
 
 /// What is known of the keys on the other side of a join.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub struct RuntimeFilter {
     /// Least and greatest key, of integer-like columns.
     pub range: Option<(i64, i64)>,
@@ -34,10 +40,12 @@ pub struct RuntimeFilter {
     /// A bit for each number of `range`.
     bits: Option<Vec<u64>>,
     bloom: Option<Bloom>,
+    /// Of a sort, instead of all others.
+    bound: Option<Arc<SortBound>>,
 }
 
 /// A blocked Bloom filter over 64-bit hashes.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 struct Bloom {
     words: Vec<u64>,
     shift: u32,
@@ -110,13 +118,35 @@ impl RuntimeFilter {
         filter
     }
 
+    /// The filter of a sort's first key.
+    pub fn of_sort(bound: Arc<SortBound>) -> Self {
+        Self {
+            bound: Some(bound),
+            ..Self::default()
+        }
+    }
+
+    /// The sort's bound, if the filter is one.
+    pub fn bound(&self) -> Option<&SortBound> {
+        self.bound.as_deref()
+    }
+
+    /// Whether rows with a NULL pass.
+    pub fn passes_nulls(&self) -> bool {
+        self.bound().is_some_and(SortBound::passes_nulls)
+    }
+
     /// Whether the filter can drop anything at all.
     pub fn is_useful(&self) -> bool {
-        self.range.is_some() || self.list.is_some() || self.bloom.is_some()
+        self.range.is_some() || self.list.is_some() || self.bloom.is_some() || self.bound.is_some()
     }
 
     /// Whether some key lies in `min ..= max`; what a source asks about a block of rows.
     pub fn may_match_range(&self, min: i64, max: i64) -> bool {
+        if let Some(bound) = self.bound() {
+            let (low, high) = bound.range();
+            return low <= max && min <= high;
+        }
         if let Some(list) = &self.list {
             let first = list.partition_point(|&key| key < min);
             return list.get(first).is_some_and(|&key| key <= max);
@@ -145,6 +175,9 @@ impl RuntimeFilter {
 
     /// The rows of `selection` that may have a partner, by their values in `column`.
     pub fn apply(&self, column: &Vector, selection: Selection) -> Selection {
+        if let Some(bound) = self.bound() {
+            return within(bound, column, selection);
+        }
         each_integer!(column, v => {
             let kept = self.apply_integers(v, selection);
             match &column.validity {
@@ -187,6 +220,22 @@ impl RuntimeFilter {
             None => retain_values(values, selection, |x| offset(x) <= span),
         }
     }
+}
+
+/// The rows of `selection` that a sort's bound leaves in.
+fn within(bound: &SortBound, column: &Vector, selection: Selection) -> Selection {
+    if !bound.is_set() {
+        return selection;
+    }
+    let (low, high) = bound.range();
+    let within = |x: i64| (low <= x) & (x <= high);
+    each_integer!(column, v => {
+        let Some(valid) = &column.validity else {
+            return retain_values(v, selection, within);
+        };
+        let nulls = bound.passes_nulls();
+        retain_rows(selection, |row| if valid.get(row) { within(widen(v[row])) } else { nulls })
+    }, else selection)
 }
 
 /// The distinct values in order, when there are at most [`LIST_MAX`].

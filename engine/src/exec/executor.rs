@@ -21,7 +21,7 @@ use crate::expr::{Expr, ExprKind};
 use crate::ops::aggregate;
 use crate::ops::join;
 use crate::ops::row::{Filter, Project};
-use crate::ops::scan::{AppliedFilter, ScanShape, ScanSource};
+use crate::ops::scan::{AppliedFilter, Filters, ScanShape, ScanSource};
 use crate::ops::{setop, sort, window};
 use crate::plan::{Node, Op, Scan, SortKey};
 use crate::runtime_filter::RuntimeFilter;
@@ -206,10 +206,7 @@ impl Opening<'_> {
                 keys,
                 limit,
                 offset,
-            } => {
-                let rows = self.open(input, &[])?;
-                self.open_top(node, rows, keys, *limit, *offset)
-            }
+            } => self.open_top(node, input, keys, *limit, *offset),
             Op::Window(window) => {
                 let rows = self.open(&window.input, &[])?;
                 window::open(driver, node.id, rows, window)
@@ -227,22 +224,23 @@ impl Opening<'_> {
     }
 
     fn open_top(
-        &self,
+        &mut self,
         node: &Node,
-        rows: Stream,
+        input: &Node,
         keys: &[SortKey],
         limit: u64,
         skip: u64,
     ) -> Result<Stream> {
-        if sort::top::is_worthwhile(
-            &self.driver.query,
-            limit.saturating_add(skip),
-            node.types.len(),
-        ) {
+        let driver = self.driver;
+        let rows = limit.saturating_add(skip);
+        if sort::top::is_worthwhile(&driver.query, rows, node.types.len()) {
+            let (bound, wanted) = sort::top::bound(input, keys).unzip();
+            let rows = self.open(input, wanted.as_slice())?;
             let range = (limit as usize, skip as usize);
-            return sort::top::open(self.driver, node.id, rows, &node.types, keys, range);
+            return sort::top::open(driver, node.id, rows, &node.types, keys, bound, range);
         }
-        let input = sort::full::open(self.driver, node.id, rows, &node.types, keys)?;
+        let rows = self.open(input, &[])?;
+        let input = sort::full::open(driver, node.id, rows, &node.types, keys)?;
         Ok(Stream::new(Box::new(LimitSource {
             input,
             skip,
@@ -294,7 +292,7 @@ impl Opening<'_> {
             id: node.id,
             columns: scan.columns.clone(),
             types: node.types.clone(),
-            filters: scan.filters[..simple].to_vec(),
+            filters: Filters::new(&scan.filters[..simple]),
             runtime_filters: wanted
                 .iter()
                 .map(|w| AppliedFilter::new(w.column, Arc::clone(&w.filter)))

@@ -2,18 +2,23 @@
 //! The scan: morsels to batches, decoding as little as it can.
 //!
 //! A morsel is read in pieces of a batch's rows, which stay in cache. Of each:
-//! 1. Filters run in their given order; a column is decoded when a filter first needs it, and once few rows are left
-//!    only for those.
-//! 2. Runtime filters follow, each on its column. One that lets nearly everything through is dropped.
+//! 1. Filters run in the order that drops most rows for their time (`order`); a column is decoded when a filter first
+//!    needs it, and once few rows are left only for those.
+//! 2. Runtime filters follow, each on its column. One that lets nearly everything through is dropped. A sort's bound,
+//!    which drops nearly everything, comes before the filters.
 //! 3. The remaining columns are decoded for the rows that are left: in place when most are, else dense.
 //! 4. Pieces that few rows are left of leave together.
+
+mod order;
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
+use std::time::Instant;
 
 use doris_storage::vector::Vector;
 
+pub use self::order::Filters;
 use crate::batch::{Batch, Selection};
 use crate::error::{Error, Result};
 use crate::exec::driver::Driver;
@@ -55,6 +60,9 @@ impl AppliedFilter {
     }
 
     fn is_worthwhile(&self) -> bool {
+        if let Some(bound) = self.filter.bound() {
+            return bound.is_set();
+        }
         let seen = self.rows_seen.load(Ordering::Relaxed);
         seen < JUDGED_AFTER_ROWS || self.rows_dropped.load(Ordering::Relaxed) * WORTHWHILE >= seen
     }
@@ -68,8 +76,8 @@ pub struct ScanShape {
     pub columns: Vec<usize>,
     /// The output types.
     pub types: Vec<DataType>,
-    /// Applied in this order.
-    pub filters: Vec<Expr>,
+    /// Applied first.
+    pub filters: Filters,
     /// Applied after `filters`.
     pub runtime_filters: Vec<AppliedFilter>,
     /// Takes what morsels know without decoding.
@@ -110,8 +118,10 @@ struct ScanTask {
     /// Rows of pieces that few were left of, dense.
     waiting: Vec<Vector>,
     waiting_rows: usize,
-    /// All rows of the morsel pass the filters.
-    unfiltered: bool,
+    /// The filters in the order in which they are applied: none when all rows of the morsel pass them.
+    order: Vec<usize>,
+    /// The next piece goes through all filters whole.
+    trying: bool,
 }
 
 impl Task for ScanTask {
@@ -132,7 +142,9 @@ impl Task for ScanTask {
             NodeCounters::add(&counters.rows_out, chunk.rows() as u64);
             emit(chunk)
         };
-        self.unfiltered = self.morsel.passes_filters();
+        if !self.morsel.passes_filters() {
+            (self.order, self.trying) = shape.filters.order();
+        }
         let visible = self.morsel.visible();
         let step = worker.query.batch_rows;
         for from in (0..rows).step_by(step) {
@@ -184,7 +196,8 @@ impl ScanTask {
             empty: columns,
             waiting: shape.types.iter().map(empty).collect(),
             waiting_rows: 0,
-            unfiltered: false,
+            order: Vec::new(),
+            trying: false,
             shape,
         }
     }
@@ -218,50 +231,96 @@ impl ScanTask {
     /// Steps 1 and 2.
     fn filter(&mut self, worker: &Worker<'_>, visible: Selection) -> Result<Selection> {
         let shape = Arc::clone(&self.shape);
+        let (bounds, others): (Vec<_>, Vec<_>) = shape
+            .runtime_filters
+            .iter()
+            .filter(|applied| applied.is_worthwhile())
+            .partition(|applied| applied.filter.bound().is_some());
         let mut selection = visible;
-        let filters = if self.unfiltered {
-            &[]
+        for applied in bounds {
+            selection = self.apply_runtime(worker, applied, selection)?;
+        }
+        if std::mem::take(&mut self.trying) {
+            selection = self.try_filters(worker, &shape.filters, selection)?;
         } else {
-            &*shape.filters
-        };
-        for filter in filters {
-            if selection.is_empty() {
-                return Ok(selection);
+            for at in 0..self.order.len() {
+                if selection.is_empty() {
+                    return Ok(selection);
+                }
+                let filter = &shape.filters.exprs()[self.order[at]];
+                selection = self.apply(worker, filter, selection)?;
             }
-            let columns = filter.columns();
-            if self.is_late(&selection, &columns) {
-                let batch = self.dense(&selection, &columns)?;
-                let kept = filter.filter(&worker.eval, &batch, Selection::All(batch.rows))?;
-                selection = narrow(&selection, kept);
-                continue;
-            }
-            for column in columns {
-                self.load(column)?;
-            }
-            selection = filter.filter(&worker.eval, &self.batch, selection)?;
         }
-        for applied in shape.runtime_filters.iter().filter(|f| f.is_worthwhile()) {
-            if selection.is_empty() {
-                break;
-            }
-            let before = selection.len();
-            let column = applied.column;
-            if self.is_late(&selection, &[column]) {
-                let batch = self.dense(&selection, &[column])?;
-                let all = Selection::All(batch.rows);
-                let kept = applied.filter.apply(&batch.columns[column], all);
-                selection = narrow(&selection, kept);
-            } else {
-                self.load(column)?;
-                selection = applied.filter.apply(&self.batch.columns[column], selection);
-            }
-            let dropped = (before - selection.len()) as u64;
-            applied
-                .rows_seen
-                .fetch_add(before as u64, Ordering::Relaxed);
-            applied.rows_dropped.fetch_add(dropped, Ordering::Relaxed);
-            NodeCounters::add(&worker.query.node(shape.id).runtime_filtered, dropped);
+        for applied in others {
+            selection = self.apply_runtime(worker, applied, selection)?;
         }
+        Ok(selection)
+    }
+
+    /// Applies a runtime filter to the rows that are left.
+    fn apply_runtime(
+        &mut self,
+        worker: &Worker<'_>,
+        applied: &AppliedFilter,
+        mut selection: Selection,
+    ) -> Result<Selection> {
+        if selection.is_empty() {
+            return Ok(selection);
+        }
+        let before = selection.len();
+        let column = applied.column;
+        if self.is_late(&selection, &[column]) {
+            let batch = self.dense(&selection, &[column])?;
+            let all = Selection::All(batch.rows);
+            let kept = applied.filter.apply(&batch.columns[column], all);
+            selection = narrow(&selection, kept);
+        } else {
+            self.load(column)?;
+            selection = applied.filter.apply(&self.batch.columns[column], selection);
+        }
+        let dropped = (before - selection.len()) as u64;
+        applied
+            .rows_seen
+            .fetch_add(before as u64, Ordering::Relaxed);
+        applied.rows_dropped.fetch_add(dropped, Ordering::Relaxed);
+        NodeCounters::add(&worker.query.node(self.shape.id).runtime_filtered, dropped);
+        Ok(selection)
+    }
+
+    /// Applies a filter to the rows that are left.
+    fn apply(
+        &mut self,
+        worker: &Worker<'_>,
+        filter: &Expr,
+        selection: Selection,
+    ) -> Result<Selection> {
+        let columns = filter.columns();
+        if self.is_late(&selection, &columns) {
+            let batch = self.dense(&selection, &columns)?;
+            let kept = filter.filter(&worker.eval, &batch, Selection::All(batch.rows))?;
+            return Ok(narrow(&selection, kept));
+        }
+        for column in columns {
+            self.load(column)?;
+        }
+        filter.filter(&worker.eval, &self.batch, selection)
+    }
+
+    /// Applies every filter to all rows, to learn what each is worth, and sorts them by that.
+    fn try_filters(
+        &mut self,
+        worker: &Worker<'_>,
+        filters: &Filters,
+        visible: Selection,
+    ) -> Result<Selection> {
+        let mut selection = visible.clone();
+        for (number, filter) in filters.exprs().iter().enumerate() {
+            let began = Instant::now();
+            let left = self.apply(worker, filter, visible.clone())?;
+            filters.note(number, &visible, &left, began);
+            selection = order::both(&selection, &left);
+        }
+        filters.sort(&mut self.order);
         Ok(selection)
     }
 
@@ -354,9 +413,13 @@ impl ScanTask {
 
 /// The rows of `outer` at the positions `kept`.
 fn narrow(outer: &Selection, kept: Selection) -> Selection {
-    match kept {
-        Selection::All(rows) if rows == outer.len() => outer.clone(),
-        kept => Selection::Indices(kept.iter().map(|at| outer.row(at) as u32).collect()),
+    match (outer, kept) {
+        (_, Selection::All(rows)) if rows == outer.len() => outer.clone(),
+        (Selection::Indices(outer), Selection::Indices(mut kept)) => {
+            kept.iter_mut().for_each(|at| *at = outer[*at as usize]);
+            Selection::Indices(kept)
+        }
+        (_, kept) => Selection::Indices(kept.iter().map(|at| outer.row(at) as u32).collect()),
     }
 }
 

@@ -90,3 +90,37 @@ fn integer_filters_drop_no_partner_and_little_else() {
         }
     }
 }
+
+#[test]
+fn a_sorts_bound_drops_what_comes_after_it() {
+    let bound = Arc::new(SortBound::new(false, false));
+    let filter = RuntimeFilter::of_sort(bound.clone());
+    let mut column = ints(vec![5, 10, 15, 30]);
+    assert_eq!(filter.apply(&column, Selection::All(4)), Selection::All(4));
+    assert!(filter.may_match_range(i64::MIN, i64::MAX) && filter.passes_nulls());
+    bound.close_in(10);
+    assert_eq!(
+        filter.apply(&column, Selection::All(4)),
+        Selection::Indices(vec![0, 1])
+    );
+    assert!(filter.may_match_range(10, 20) && !filter.may_match_range(11, 20));
+    column.validity = Some(Bitmap::from_bools([true, false, true, true]));
+    assert_eq!(
+        filter.apply(&column, Selection::All(4)),
+        Selection::Indices(vec![0])
+    );
+}
+
+#[test]
+fn a_sorts_bound_passes_nulls_that_come_first() {
+    let bound = Arc::new(SortBound::new(true, true));
+    let filter = RuntimeFilter::of_sort(bound.clone());
+    bound.close_in(15);
+    let mut column = ints(vec![5, 10, 15, 30]);
+    column.validity = Some(Bitmap::from_bools([true, false, true, true]));
+    assert_eq!(
+        filter.apply(&column, Selection::Indices(vec![0, 1, 3])),
+        Selection::Indices(vec![1, 3])
+    );
+    assert!(filter.passes_nulls() && !filter.may_match_range(0, 14));
+}

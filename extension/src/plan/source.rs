@@ -396,6 +396,9 @@ fn excluded(open: &Open, block: usize, filters: &[(usize, Arc<RuntimeFilter>)]) 
             return false;
         };
         let zone = &open.segment.footer.columns[column].blocks[block].zone;
+        if zone.null_count > 0 && filter.passes_nulls() {
+            return false;
+        }
         match (&zone.min, &zone.max) {
             (Some(Bound::Int(min)), Some(Bound::Int(max))) => {
                 match (i64::try_from(*min), i64::try_from(*max)) {

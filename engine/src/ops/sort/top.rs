@@ -3,24 +3,27 @@
 //!
 //! Every thread keeps candidates: rows whose key does not come after the last of the best `n` it has seen.
 //! Only those rows are copied. When too many have gathered they are sorted and cut to `n`, which tells the next
-//! threshold. The threshold is shared: what one thread knows to be out is out for all.
+//! threshold. The threshold is shared: what one thread knows to be out is out for all, and the scan below knows it too,
+//! where the first key is a column of integers.
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use doris_storage::vector::Vector;
+use doris_storage::vector::{Values, Vector};
 
 use super::full::{sort_parts, Part};
 use super::normal::{words_of, Column, NormalKeys};
 use crate::batch::{Batch, Selection};
 use crate::error::Result;
 use crate::exec::driver::{lock, Driver};
+use crate::exec::executor::Wanted;
 use crate::exec::query::{Chunk, NodeCounters, Query, Worker};
 use crate::exec::stream::{Stream, Tasks};
 use crate::expr::filter::select_all;
-use crate::expr::Expr;
+use crate::expr::{Expr, ExprKind};
 use crate::gather::{gather, memory_bytes};
 use crate::memory::Reservation;
-use crate::plan::SortKey;
+use crate::plan::{Node, Op, SortKey};
+use crate::runtime_filter::{RuntimeFilter, SortBound};
 use crate::types::DataType;
 
 /// More rows than this are sorted in full, ...
@@ -34,8 +37,8 @@ pub fn is_worthwhile(query: &Query, rows: u64, columns: usize) -> bool {
     rows <= TOP_ROWS_MAX && bytes <= (query.budget.limit_bytes() / TOP_SHARE) as u64
 }
 
-/// Candidates gather up to this many, or twice the rows wanted.
-const CANDIDATES_MIN: usize = 4096;
+/// Candidates gather up to this many, or twice the rows wanted. Fewer bring the threshold closer sooner.
+const CANDIDATES_MIN: usize = 64;
 
 struct Top {
     id: u32,
@@ -45,6 +48,8 @@ struct Top {
     rows: usize,
     /// Keys after this one are out.
     threshold: RwLock<Option<Vec<u8>>>,
+    /// The threshold's first key, for the scan.
+    bound: Option<Arc<SortBound>>,
     idle: Mutex<Vec<Candidates>>,
 }
 
@@ -55,6 +60,45 @@ struct Candidates {
     memory: Reservation,
 }
 
+/// A bound on the first sort key that the scan below can make use of, and the filter by it. Rows that it drops are not
+/// seen by what is between: that must be such that nobody misses them.
+pub fn bound(input: &Node, keys: &[SortKey]) -> Option<(Arc<SortBound>, Wanted)> {
+    let key = keys.first()?;
+    let ExprKind::Column(column) = key.expr.kind() else {
+        return None;
+    };
+    if !is_ordered_integer(key.expr.data_type()) || !leads_to_scan(input) {
+        return None;
+    }
+    let bound = Arc::new(SortBound::new(key.descending, key.nulls_first));
+    let filter = Arc::new(RuntimeFilter::of_sort(Arc::clone(&bound)));
+    let wanted = Wanted {
+        column: *column,
+        filter,
+    };
+    Some((bound, wanted))
+}
+
+/// Whether values sort as the integers that they are stored as.
+fn is_ordered_integer(data_type: DataType) -> bool {
+    use doris_storage::vector::Physical::{I16, I32, I64};
+    match data_type {
+        DataType::Interval | DataType::Opaque { .. } => false,
+        other => matches!(other.physical(), I16 | I32 | I64),
+    }
+}
+
+/// Whether rows of a scan come here one by one, by way of nothing that may fail for one of them.
+fn leads_to_scan(node: &Node) -> bool {
+    let quiet = |expr: &Expr| expr.is_native() && !expr.can_raise();
+    match &node.op {
+        Op::Scan(scan) => scan.filters.iter().all(quiet),
+        Op::Filter { input, predicate } => quiet(predicate) && leads_to_scan(input),
+        Op::Project { input, exprs } => exprs.iter().all(quiet) && leads_to_scan(input),
+        _ => false,
+    }
+}
+
 /// The rows `offset .. offset + limit` of the sorted input; the sum [`is_worthwhile`].
 pub fn open(
     driver: &Driver,
@@ -62,6 +106,7 @@ pub fn open(
     input: Stream,
     types: &[DataType],
     keys: &[SortKey],
+    bound: Option<Arc<SortBound>>,
     (limit, offset): (usize, usize),
 ) -> Result<Stream> {
     let top = Top {
@@ -71,6 +116,7 @@ pub fn open(
         exprs: keys.iter().map(|key| key.expr.clone()).collect(),
         rows: limit + offset,
         threshold: RwLock::new(None),
+        bound,
         idle: Mutex::new(Vec::new()),
     };
     if top.rows == 0 {
@@ -241,6 +287,9 @@ impl Top {
             keys: keys.collect::<Result<_>>()?,
             batch: pick(&batch, &order),
         };
+        if part.batch.rows == self.rows {
+            self.close_in(&part.keys[0]);
+        }
         mine.rows = part.batch.rows;
         let columns = part.batch.columns.iter().chain(&part.keys);
         let bytes = columns.map(|c| memory_bytes(c)).sum();
@@ -248,5 +297,21 @@ impl Top {
         mine.memory.settle(bytes, usize::MAX)?;
         mine.parts = vec![part];
         Ok(())
+    }
+
+    /// Tells the scan the first key of the last of enough rows.
+    fn close_in(&self, first_keys: &Vector) {
+        let (Some(bound), Some(last)) = (&self.bound, first_keys.len().checked_sub(1)) else {
+            return;
+        };
+        if first_keys.is_null(last) {
+            return;
+        }
+        match &first_keys.values {
+            Values::I16(values) => bound.close_in(values[last].into()),
+            Values::I32(values) => bound.close_in(values[last].into()),
+            Values::I64(values) => bound.close_in(values[last]),
+            _ => {}
+        }
     }
 }

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What the first rows of a sort ask of its input: a bound on the first sort key that closes in while rows come.
+
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed};
+
+/// A bound. Rows beyond it are not among the first; until it is set, all rows may be.
+#[derive(Debug)]
+pub struct SortBound {
+    descending: bool,
+    nulls_first: bool,
+    last: AtomicI64,
+    set: AtomicBool,
+}
+
+impl SortBound {
+    /// A bound on a sort key of these directions, not set yet.
+    pub fn new(descending: bool, nulls_first: bool) -> Self {
+        Self {
+            descending,
+            nulls_first,
+            last: AtomicI64::new(if descending { i64::MIN } else { i64::MAX }),
+            set: AtomicBool::new(false),
+        }
+    }
+
+    /// Rows after `last` are out from now on.
+    pub fn close_in(&self, last: i64) {
+        match self.descending {
+            true => self.last.fetch_max(last, Relaxed),
+            false => self.last.fetch_min(last, Relaxed),
+        };
+        self.set.store(true, Relaxed);
+    }
+
+    /// Whether it drops anything.
+    pub fn is_set(&self) -> bool {
+        self.set.load(Relaxed)
+    }
+
+    /// The least and greatest value that pass now.
+    pub fn range(&self) -> (i64, i64) {
+        let last = self.last.load(Relaxed);
+        match self.descending {
+            true => (last, i64::MAX),
+            false => (i64::MIN, last),
+        }
+    }
+
+    /// Whether NULLs pass.
+    pub fn passes_nulls(&self) -> bool {
+        self.nulls_first || !self.is_set()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bound_closes_in_and_never_opens() {
+        let bound = SortBound::new(false, false);
+        assert_eq!(bound.range(), (i64::MIN, i64::MAX));
+        assert!(bound.passes_nulls() && !bound.is_set());
+        bound.close_in(7);
+        bound.close_in(9);
+        assert_eq!(bound.range(), (i64::MIN, 7));
+        assert!(!bound.passes_nulls() && bound.is_set());
+        let bound = SortBound::new(true, true);
+        bound.close_in(7);
+        bound.close_in(5);
+        assert_eq!(bound.range(), (7, i64::MAX));
+        assert!(bound.passes_nulls());
+    }
+}
