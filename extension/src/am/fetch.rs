@@ -11,6 +11,7 @@ use crate::store::anchors;
 use crate::store::directory::{self, Found};
 use crate::store::entry::State;
 use crate::store::followed;
+use crate::store::known;
 use crate::store::moves;
 use crate::store::tid::RowNumber;
 use crate::write::builder;
@@ -73,7 +74,11 @@ impl RowFetch {
         snapshot: pg_sys::Snapshot,
     ) -> Option<Found> {
         if !raw::is_mvcc(snapshot) {
-            return directory::owner(rel, &self.toast, row.0, snapshot);
+            // SAFETY: a valid snapshot.
+            return match unsafe { (*snapshot).snapshot_type } {
+                pg_sys::SnapshotType::SNAPSHOT_ANY => known::owner(rel, &self.toast, row),
+                _ => directory::owner(rel, &self.toast, row.0, snapshot),
+            };
         }
         // SAFETY: a valid snapshot of the running scan.
         let id = unsafe {
@@ -339,8 +344,7 @@ pub unsafe fn store_row(
     row: RowNumber,
     slot: *mut pg_sys::TupleTableSlot,
 ) {
-    let any = &raw mut pg_sys::SnapshotAnyData;
-    let Some(found) = directory::owner(rel, toast, row.0, any) else {
+    let Some(found) = known::owner(rel, toast, row) else {
         pg::report_corrupt(rel, format!("no segment owns row {}", row.0));
     };
     // SAFETY: passed on.
@@ -380,8 +384,7 @@ pub unsafe fn keeps_key(
         if key.is_empty() {
             return true;
         }
-        let any = &raw mut pg_sys::SnapshotAnyData;
-        let Some(found) = directory::owner(rel, toast, row.0, any) else {
+        let Some(found) = known::owner(rel, toast, row) else {
             return false;
         };
         let mut values = vec![pg_sys::Datum::from(0); key.len()];

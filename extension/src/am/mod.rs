@@ -5,7 +5,7 @@
 //! heap does. Callbacks are shells: what they do is in the modules they call.
 //!
 //! `scan` sequential, parallel, TID-range, sample and bitmap scans; `fetch` rows by TID; `modify` inserts,
-//! deletes, updates and row locks; `index` builds indexes; `relation` DDL, VACUUM, sizes and ANALYZE.
+//! deletes and updates; `lock` locks rows; `index` builds indexes; `relation` DDL, VACUUM, sizes and ANALYZE.
 
 pub mod analyze;
 pub mod bitmap;
@@ -13,6 +13,7 @@ pub mod clean;
 pub mod cluster;
 pub mod fetch;
 pub mod index;
+pub mod lock;
 pub mod modify;
 pub mod relation;
 pub mod repack;
@@ -40,6 +41,7 @@ pub fn routine() -> &'static pg_sys::TableAmRoutine {
             scan::install(&mut table);
             fetch::install(&mut table);
             modify::install(&mut table);
+            lock::install(&mut table);
             index::install(&mut table);
             relation::install(&mut table);
             Routine(table)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Inserts, deletes, updates and row locks.
+//! Inserts, deletes and updates; row locks are in [`super::lock`].
 //!
 //! The first few thousand rows that a command inserts go to the heap; when more follow, they go to a segment
 //! under construction. Rows of ON CONFLICT (speculative inserts) and new versions of rows stay in the heap.
@@ -10,9 +10,9 @@ use crate::keys::{self, index_shell};
 use crate::pg::toast::Toast;
 use crate::pg::{self, compat, heapam, raw};
 use crate::store::anchors::{self, Request};
-use crate::store::directory;
 use crate::store::entry::Anchor;
 use crate::store::followed;
+use crate::store::known;
 use crate::store::moves;
 use crate::store::tid::{block_of, RowNumber};
 use crate::write::builder;
@@ -27,7 +27,6 @@ pub fn install(table: &mut pg_sys::TableAmRoutine) {
     table.finish_bulk_insert = Some(finish_bulk_insert);
     table.tuple_delete = Some(tuple_delete);
     table.tuple_update = Some(tuple_update);
-    table.tuple_lock = Some(tuple_lock);
 }
 
 #[pg_guard]
@@ -121,24 +120,21 @@ fn request(cid: pg_sys::CommandId, wait: bool, oper: pg_sys::XLTW_Oper::Type) ->
 
 /// What forbids writing a row at all: it came to be in this very command, or (for referential integrity
 /// under REPEATABLE READ) the crosscheck snapshot does not see it.
-fn forbidden(
+pub fn forbidden(
     rel: pg_sys::Relation,
     toast: &Toast,
     row: RowNumber,
     cid: pg_sys::CommandId,
 ) -> Option<TM_Result::Type> {
-    let any = &raw mut SNAPSHOT_ANY;
-    let Some(found) = directory::owner(rel, toast, row.0, any) else {
+    let Some(found) = known::owner(rel, toast, row) else {
         return Some(TM_Deleted);
     };
     let own = found.writer == crate::pg::toast::Fate::Own;
     (own && found.cmin >= cid).then_some(TM_Invisible)
 }
 
-use pg_sys::SnapshotAnyData as SNAPSHOT_ANY;
-
 /// The segment row that compaction has made of a heap row which the heap says is deleted.
-unsafe fn moved_from_heap(
+pub unsafe fn moved_from_heap(
     rel: pg_sys::Relation,
     tid: &pg_sys::ItemPointerData,
     result: TM_Result::Type,
@@ -369,231 +365,4 @@ unsafe fn update_segment_row(
         compat::count_update(rel);
     }
     TM_Ok
-}
-
-#[pg_guard]
-#[allow(clippy::too_many_arguments)]
-unsafe extern "C-unwind" fn tuple_lock(
-    rel: pg_sys::Relation,
-    tid: pg_sys::ItemPointer,
-    snapshot: pg_sys::Snapshot,
-    slot: *mut pg_sys::TupleTableSlot,
-    cid: pg_sys::CommandId,
-    mode: pg_sys::LockTupleMode::Type,
-    wait_policy: pg_sys::LockWaitPolicy::Type,
-    flags: u8,
-    tmfd: *mut pg_sys::TM_FailureData,
-) -> TM_Result::Type {
-    // SAFETY: PostgreSQL's arguments, passed on.
-    unsafe {
-        let mut traversed = false;
-        loop {
-            let old = *tid;
-            let result = lock_version(
-                rel,
-                tid,
-                snapshot,
-                slot,
-                cid,
-                mode,
-                wait_policy,
-                flags,
-                tmfd,
-            );
-            (*tmfd).traversed |= traversed;
-            let last = u32::from(flags) & pg_sys::TUPLE_LOCK_FLAG_FIND_LAST_VERSION != 0;
-            if result != TM_Deleted || !last {
-                return result;
-            }
-            let Some(next) = keys::follow::successor(rel, old) else {
-                return result;
-            };
-            *tid = next;
-            traversed = true;
-        }
-    }
-}
-
-/// Locks a row, or a later version of it that it leads to.
-#[allow(clippy::too_many_arguments)]
-unsafe fn lock_version(
-    rel: pg_sys::Relation,
-    tid: pg_sys::ItemPointer,
-    snapshot: pg_sys::Snapshot,
-    slot: *mut pg_sys::TupleTableSlot,
-    cid: pg_sys::CommandId,
-    mode: pg_sys::LockTupleMode::Type,
-    wait_policy: pg_sys::LockWaitPolicy::Type,
-    flags: u8,
-    tmfd: *mut pg_sys::TM_FailureData,
-) -> TM_Result::Type {
-    // SAFETY: PostgreSQL passes valid pointers; heap TIDs are passed on.
-    unsafe {
-        let Some(mut row) = RowNumber::from_tid(&*tid) else {
-            return lock_heap_row(
-                rel,
-                tid,
-                snapshot,
-                slot,
-                cid,
-                mode,
-                wait_policy,
-                flags,
-                tmfd,
-            );
-        };
-        let toast = toast_for_write(rel);
-        (*tmfd).traversed = false;
-        if let Some(result) = forbidden(rel, &toast, row, cid) {
-            return result;
-        }
-        let request = Request {
-            cid,
-            wait: wait_policy,
-            oper: pg_sys::XLTW_Oper::XLTW_Lock,
-        };
-        let result = anchors::lock(rel, &toast, &mut row, request, mode, &mut *tmfd);
-        if result == TM_Ok {
-            *tid = row.to_tid();
-            super::fetch::store_row(rel, &toast, row, slot);
-            return TM_Ok;
-        }
-        if result != TM_Updated || u32::from(flags) & pg_sys::TUPLE_LOCK_FLAG_FIND_LAST_VERSION == 0
-        {
-            return result;
-        }
-        follow(
-            rel,
-            tid,
-            snapshot,
-            slot,
-            cid,
-            mode,
-            wait_policy,
-            flags,
-            tmfd,
-        )
-    }
-}
-
-/// Locks a heap row, or, if compaction has moved it, the segment row that it is now.
-#[allow(clippy::too_many_arguments)]
-unsafe fn lock_heap_row(
-    rel: pg_sys::Relation,
-    tid: pg_sys::ItemPointer,
-    snapshot: pg_sys::Snapshot,
-    slot: *mut pg_sys::TupleTableSlot,
-    cid: pg_sys::CommandId,
-    mode: pg_sys::LockTupleMode::Type,
-    wait_policy: pg_sys::LockWaitPolicy::Type,
-    flags: u8,
-    tmfd: *mut pg_sys::TM_FailureData,
-) -> TM_Result::Type {
-    // NOWAIT is asked for as SKIP LOCKED: what holds the row may be a move, which is worth waiting for.
-    let nowait = wait_policy == pg_sys::LockWaitPolicy::LockWaitError;
-    let policy = if nowait {
-        pg_sys::LockWaitPolicy::LockWaitSkip
-    } else {
-        wait_policy
-    };
-    // SAFETY: valid pointers from the caller.
-    unsafe {
-        let first = *tid;
-        loop {
-            let result = heap_call!(tuple_lock(
-                rel, tid, snapshot, slot, cid, mode, policy, flags, tmfd
-            ));
-            let blocked = result == pg_sys::TM_Result::TM_WouldBlock;
-            if !blocked && result != TM_Deleted {
-                return result;
-            }
-            let moved = heapam::deleter_of(rel, &*tid).and_then(|mover| {
-                let row = moved_from_heap(rel, &*tid, TM_Deleted, mover)?;
-                Some((mover, row))
-            });
-            match moved {
-                Some((mover, _)) if blocked => {
-                    let oper = pg_sys::XLTW_Oper::XLTW_Lock;
-                    crate::pg::toast::wait_for(mover, rel, *tid, oper);
-                }
-                None if blocked && nowait => anchors::report_busy(rel),
-                None => return result,
-                Some((_, row)) => {
-                    let traversed =
-                        (block_of(&first), first.ip_posid) != (block_of(&*tid), (*tid).ip_posid);
-                    pg_sys::ExecClearTuple(slot);
-                    *tid = row.to_tid();
-                    let result = lock_version(
-                        rel,
-                        tid,
-                        snapshot,
-                        slot,
-                        cid,
-                        mode,
-                        wait_policy,
-                        flags,
-                        tmfd,
-                    );
-                    (*tmfd).traversed |= traversed;
-                    return result;
-                }
-            }
-        }
-    }
-}
-
-/// Locks the newest version of a row whose segment version was updated. The next version is in the heap; as
-/// heapam does for its own chains, its xmin must be the updater, else the slot was vacuumed and reused.
-#[allow(clippy::too_many_arguments)]
-unsafe fn follow(
-    rel: pg_sys::Relation,
-    tid: pg_sys::ItemPointer,
-    snapshot: pg_sys::Snapshot,
-    slot: *mut pg_sys::TupleTableSlot,
-    cid: pg_sys::CommandId,
-    mode: pg_sys::LockTupleMode::Type,
-    wait_policy: pg_sys::LockWaitPolicy::Type,
-    flags: u8,
-    tmfd: *mut pg_sys::TM_FailureData,
-) -> TM_Result::Type {
-    // SAFETY: valid pointers from the caller; the slot is a buffer heap tuple slot.
-    unsafe {
-        let updater = (*tmfd).xmax;
-        let mut next = (*tmfd).ctid;
-        let any = &raw mut pg_sys::SnapshotAnyData;
-        if block_of(&next) == pg_sys::InvalidBlockNumber {
-            pgrx::ereport!(
-                ERROR,
-                pgrx::PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE,
-                "tuple to be locked was already moved to another partition due to concurrent update"
-            );
-        }
-        if RowNumber::from_tid(&next).is_none() {
-            if !heap_call!(tuple_fetch_row_version(rel, &mut next, any, slot)) {
-                return TM_Deleted;
-            }
-            let tuple = (*(slot as *mut pg_sys::BufferHeapTupleTableSlot))
-                .base
-                .tuple;
-            let xmin = (*(*tuple).t_data).t_choice.t_heap.t_xmin;
-            pg_sys::ExecClearTuple(slot);
-            if xmin != updater {
-                return TM_Deleted;
-            }
-        }
-        *tid = next;
-        let result = lock_version(
-            rel,
-            tid,
-            snapshot,
-            slot,
-            cid,
-            mode,
-            wait_policy,
-            flags,
-            tmfd,
-        );
-        (*tmfd).traversed = true;
-        result
-    }
 }

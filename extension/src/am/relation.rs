@@ -170,6 +170,8 @@ unsafe fn heap_part(
             let rows = f64::from(heap_pages.saturating_sub(1)) * by_width;
             return (by_width, rows);
         }
+        // Segment rows that were deleted since pg_class was written are no heap rows.
+        let known = known.min(known_pages * by_width * if fixed { 1.0 } else { 2.0 });
         let rows = known / known_pages * f64::from(heap_pages);
         // The last page is half full, more or less.
         let density = if fixed {
@@ -194,12 +196,29 @@ unsafe extern "C-unwind" fn relation_vacuum(
         if segments > 0 {
             // ANALYZE goes by the main relation's blocks: keep one.
             params.truncate = pg_sys::VacOptValue::VACOPTVALUE_DISABLED;
+            leave_heap_rows(rel);
         }
         heap_call!(relation_vacuum(rel, &mut params, bstrategy));
         super::clean::indexes(rel, &params, bstrategy);
         if segments > 0 {
             add_segment_rows(rel);
         }
+    }
+}
+
+/// VACUUM takes the density of pages that it does not read from pg_class: leaves it the heap's rows in the relation
+/// cache entry, which is read anew once VACUUM has written its own count.
+unsafe fn leave_heap_rows(rel: pg_sys::Relation) {
+    // SAFETY: an open relation under VACUUM's lock; its cache entry is this backend's own.
+    unsafe {
+        let class = (*rel).rd_rel;
+        if (*class).reltuples < 0.0 {
+            return;
+        }
+        let rows = live_segment_rows(rel, &raw mut pg_sys::SnapshotSelfData);
+        let pages = (*class).relpages.max(0) as u32;
+        let (_, heap_rows) = heap_part(rel, std::ptr::null_mut(), pages, rows);
+        (*class).reltuples = heap_rows as f32;
     }
 }
 

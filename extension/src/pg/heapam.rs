@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! PostgreSQL's own heap access method, to which the row half of a doris table is handed.
+use crate::store::tid::block_of;
 use pgrx::{pg_guard, pg_sys};
 use std::cell::RefCell;
 
@@ -50,9 +51,7 @@ pub fn deleter_of(
         with_tuple(rel, tid, &raw mut pg_sys::SnapshotAnyData, |tuple| {
             let header = (*tuple).t_data;
             let infomask = u32::from((*header).t_infomask);
-            let at = (*header).t_ctid;
-            let itself = (at.ip_blkid.bi_hi, at.ip_blkid.bi_lo, at.ip_posid)
-                == (tid.ip_blkid.bi_hi, tid.ip_blkid.bi_lo, tid.ip_posid);
+            let itself = same(&(*header).t_ctid, tid);
             let unset = pg_sys::HEAP_XMAX_INVALID | pg_sys::HEAP_XMAX_LOCK_ONLY;
             if infomask & unset != 0 || !itself {
                 return None;
@@ -63,6 +62,97 @@ pub fn deleter_of(
             })
         })
         .flatten()
+    }
+}
+
+/// What this transaction has done to a version of a heap row.
+pub enum OwnChange {
+    /// Nothing that counts.
+    None,
+    /// It has deleted the row.
+    Deleted,
+    /// It has taken the row to another partition.
+    MovedAway,
+    /// It has made another version of it, in this (sub)transaction.
+    Next(pg_sys::ItemPointerData, pg_sys::TransactionId),
+}
+
+/// What this transaction has done to a version of a heap row.
+pub fn own_change(rel: pg_sys::Relation, tid: &pg_sys::ItemPointerData) -> OwnChange {
+    // SAFETY: an open relation; the tuple is read while its page is pinned.
+    let change = unsafe {
+        with_tuple(rel, tid, &raw mut pg_sys::SnapshotAnyData, |tuple| {
+            let header = (*tuple).t_data;
+            let infomask = u32::from((*header).t_infomask);
+            if infomask & (pg_sys::HEAP_XMAX_INVALID | pg_sys::HEAP_XMAX_LOCK_ONLY) != 0 {
+                return OwnChange::None;
+            }
+            let xid = match infomask & pg_sys::HEAP_XMAX_IS_MULTI {
+                0 => (*header).t_choice.t_heap.t_xmax,
+                _ => pg_sys::HeapTupleGetUpdateXid(header),
+            };
+            if !pg_sys::TransactionIdIsCurrentTransactionId(xid) {
+                return OwnChange::None;
+            }
+            let next = (*header).t_ctid;
+            if same(&next, tid) {
+                OwnChange::Deleted
+            } else if block_of(&next) == pg_sys::InvalidBlockNumber {
+                OwnChange::MovedAway
+            } else {
+                OwnChange::Next(next, xid)
+            }
+        })
+    };
+    change.unwrap_or(OwnChange::None)
+}
+
+/// The command of this transaction that made a version.
+pub fn own_cmin(
+    rel: pg_sys::Relation,
+    tid: &pg_sys::ItemPointerData,
+) -> Option<pg_sys::CommandId> {
+    // SAFETY: an open relation; the tuple is this transaction's and is read while its page is pinned.
+    unsafe {
+        with_tuple(rel, tid, &raw mut pg_sys::SnapshotAnyData, |tuple| {
+            pg_sys::HeapTupleHeaderGetCmin((*tuple).t_data)
+        })
+    }
+}
+
+fn same(a: &pg_sys::ItemPointerData, b: &pg_sys::ItemPointerData) -> bool {
+    (block_of(a), a.ip_posid) == (block_of(b), b.ip_posid)
+}
+
+/// Locks a version that `maker` has made, and later ones of the row, FOR KEY SHARE; `None` when it is no longer there.
+/// A snapshot that sees an older version keeps them from being pruned.
+pub fn lock_key(
+    rel: pg_sys::Relation,
+    tid: pg_sys::ItemPointerData,
+    maker: pg_sys::TransactionId,
+    cid: pg_sys::CommandId,
+    wait: pg_sys::LockWaitPolicy::Type,
+    tmfd: &mut pg_sys::TM_FailureData,
+) -> Option<pg_sys::TM_Result::Type> {
+    // SAFETY: an open relation; the tuple and the buffer are out parameters, and the pin is released.
+    unsafe {
+        let any = &raw mut pg_sys::SnapshotAnyData;
+        let xmin = with_tuple(rel, &tid, any, |tuple| {
+            (*(*tuple).t_data).t_choice.t_heap.t_xmin
+        });
+        if xmin != Some(maker) {
+            return None;
+        }
+        let mut tuple = std::mem::zeroed::<pg_sys::HeapTupleData>();
+        tuple.t_self = tid;
+        let mode = pg_sys::LockTupleMode::LockTupleKeyShare;
+        let mut buffer = 0;
+        let result =
+            pg_sys::heap_lock_tuple(rel, &mut tuple, cid, mode, wait, true, &mut buffer, tmfd);
+        if buffer != 0 {
+            pg_sys::ReleaseBuffer(buffer);
+        }
+        Some(result)
     }
 }
 

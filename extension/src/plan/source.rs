@@ -326,6 +326,9 @@ impl TableSource {
             if self.summarizes && high == low && open.pass[block] && self.filters.is_empty() {
                 if let Some(summaries) = summaries(open, block, rows, &self.needs) {
                     add(&self.counters.blocks_summarized, 1);
+                    // They count as read, as they do in a heap's statistics.
+                    // SAFETY: the scan's relation is open.
+                    unsafe { crate::pg::compat::count_rows_read(self.rel, rows) };
                     return Ok(Some(Box::new(SummaryMorsel { rows, summaries })));
                 }
             }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What this backend knows of a table's directory and bulk deletes, for single rows that are searched by key: reading
-//! them costs more than all else of a search.
+//! What this backend knows of a table's directory and bulk deletes, for single rows that are searched by key, deleted or
+//! updated: reading them costs more than all else of it.
 //!
 //! Only what is settled is kept: entries and bulk deletes of transactions that have ended. Whatever changes either of
 //! them does so with the gate to itself, and counts the allocator's serial up ([`directory::serial`]). So what was read
@@ -47,6 +47,8 @@ struct Known {
     allocator: pg_sys::ItemPointerData,
     state: Allocator,
     segments: Option<Rc<Segments>>,
+    /// The transaction that last found the segments not settled.
+    unsettled: pg_sys::TransactionId,
     slices: HashMap<u64, Dead>,
 }
 
@@ -88,6 +90,7 @@ fn holds(main: pg_sys::Relation, toast: &Toast) -> bool {
         allocator,
         state,
         segments: None,
+        unsettled: pg_sys::InvalidTransactionId,
         slices: HashMap::new(),
     };
     let dropped = KNOWN.with_borrow_mut(|known| {
@@ -125,6 +128,55 @@ pub fn segments(_gate: &Gate, main: pg_sys::Relation, toast: &Toast) -> Rc<Segme
         });
     }
     segments
+}
+
+/// The segment that owns a row, if all segments are settled and this one is; who has no gate gets an answer that may be
+/// a moment old.
+pub fn settled(main: pg_sys::Relation, toast: &Toast, row: RowNumber) -> Option<Found> {
+    if !holds(main, toast) {
+        return None;
+    }
+    let relid = pg::relation_id(main);
+    KNOWN.with_borrow(|known| {
+        let all = &known.get(&relid)?.segments.as_ref()?.all;
+        let next = all.partition_point(|found| found.entry.first_row <= row.0);
+        let found = all.get(next.checked_sub(1)?)?;
+        found.entry.covers(row.0).then_some(*found)
+    })
+}
+
+/// As [`settled`], with the gate, so that it holds until the gate is given up. What is not known is read, but not once
+/// a row where it would be read in vain.
+pub fn settled_now(
+    gate: &Gate,
+    main: pg_sys::Relation,
+    toast: &Toast,
+    row: RowNumber,
+) -> Option<Found> {
+    if let Some(found) = settled(main, toast, row) {
+        return Some(found);
+    }
+    let relid = pg::relation_id(main);
+    // SAFETY: plain call; the caller is about to write.
+    let xid = unsafe { pg_sys::GetCurrentTransactionId() };
+    let worth = KNOWN.with_borrow_mut(|known| {
+        known.get_mut(&relid).is_some_and(|known| {
+            let unknown = known.segments.is_none() && known.unsettled != xid;
+            known.unsettled = xid;
+            unknown
+        })
+    });
+    if !worth {
+        return None;
+    }
+    segments(gate, main, toast);
+    settled(main, toast, row)
+}
+
+/// The segment that owns a row, by the latest state.
+pub fn owner(main: pg_sys::Relation, toast: &Toast, row: RowNumber) -> Option<Found> {
+    settled(main, toast, row)
+        .or_else(|| directory::owner(main, toast, row.0, &raw mut pg_sys::SnapshotAnyData))
 }
 
 /// Whether a segment is there for good, as far as open transactions are concerned.

@@ -68,5 +68,21 @@ CALL doris.compact('k');
 VACUUM k; VACUUM k;
 SELECT entries('k_v');
 SELECT * FROM doris.verify('k');
+-- VACUUM counts heap rows and segment rows, each once, however often it runs.
+CREATE TABLE counted (id int, v int);
+INSERT INTO counted SELECT g, g FROM generate_series(1, 5000) g;
+SET doris.rows_to_heap = 1000000;
+INSERT INTO counted SELECT g, g FROM generate_series(1, 3000) g;
+VACUUM counted;
+VACUUM counted;
+VACUUM counted;
+SELECT reltuples FROM pg_class WHERE oid = 'counted'::regclass;
+-- Nor are deleted segment rows taken for heap rows.
+DELETE FROM counted WHERE id > 3000;
+VACUUM counted;
+VACUUM counted;
+SELECT reltuples BETWEEN 5900 AND 6100 AS counted FROM pg_class WHERE oid = 'counted'::regclass;
+RESET doris.rows_to_heap;
+
 SET client_min_messages = warning;
 DROP SCHEMA vacuum_indexes CASCADE;
