@@ -38,27 +38,40 @@ class Model:
     def __init__(self, rule):
         self.rule = rule
         self.rows = {}
+        # The sequences of keys that a delete sign deleted.
+        self.graves = {}
+
+    def state(self):
+        return copy.copy(self.rows), copy.copy(self.graves)
+
+    def restore(self, state):
+        self.rows, self.graves = copy.copy(state[0]), copy.copy(state[1])
 
     def load(self, rows, named=None):
         """Applies the rows of one statement in order; `named`: a partial update."""
-        graves = {}
         for row in rows:
-            self.one(row, named, graves)
+            self.one(row, named)
 
-    def one(self, row, named, graves):
+    def one(self, row, named):
         key = (row["k"], row["t"])
         old = self.rows.get(key)
         if self.rule == "aggregate":
             self.rows[key] = fold(old, row) if old else dict(row)
             return
         decides = self.rule in ("sequence", "sign") and (named is None or "seq" in named)
-        limit = old["seq"] if old and decides else graves.get(key) if decides else None
+        limit = old["seq"] if old and decides else self.graves.get(key) if decides else None
         if limit is not None and (row["seq"] is None or row["seq"] < limit):
             return
         if self.rule == "sign" and row["gone"]:
             self.rows.pop(key, None)
-            graves[key] = row["seq"]
-        elif old and named is not None:
+            if decides:
+                self.graves.pop(key, None)
+                if row["seq"] is not None:
+                    self.graves[key] = row["seq"]
+            return
+        if decides and not old:
+            self.graves.pop(key, None)
+        if old and named is not None:
             self.rows[key] = {**old, **{c: row[c] for c in named}}
         else:
             self.rows[key] = dict(row)
@@ -212,26 +225,26 @@ class Script:
         if r.random() < 0.5:
             self.statement()
             return
-        before = copy.copy(self.model.rows)
+        before = self.model.state()
         saved = []
         self.add("BEGIN;")
         for _ in range(r.randint(1, 5)):
             choice = r.random()
             if choice < 0.2:
-                saved.append(copy.copy(self.model.rows))
+                saved.append(self.model.state())
                 self.add(f"SAVEPOINT s{len(saved)};")
             elif choice < 0.35 and saved:
                 at = r.randrange(len(saved))
                 self.add(f"ROLLBACK TO s{at + 1};")
                 saved = saved[: at + 1]
-                self.model.rows = copy.copy(saved[at])
+                self.model.restore(saved[at])
             else:
                 self.statement()
                 if r.random() < 0.3:
                     self.compare()
         if r.random() < 0.25:
             self.add("ROLLBACK;")
-            self.model.rows = before
+            self.model.restore(before)
         else:
             self.add("COMMIT;")
 
@@ -240,11 +253,13 @@ class Script:
         if kind == "compact":
             kind = self.rng.choice(["full", "full", "cumulative", "base"])
             self.add(f"CALL doris.compact('m', '{kind}');")
+            if kind != "cumulative":
+                self.model.graves = {}
             return
         if kind.startswith("TRUNCATE"):
             if self.rng.random() < 0.7:
                 return
-            self.model.rows = {}
+            self.model.rows, self.model.graves = {}, {}
         self.add(kind)
 
     def compare(self):

@@ -10,6 +10,7 @@ use super::cluster::each_of_ours;
 use crate::options;
 use crate::pg::compat;
 use crate::pg::toast::Toast;
+use crate::store::graves;
 use crate::write::builder;
 use pgrx::pg_sys;
 
@@ -48,8 +49,17 @@ pub unsafe fn rewrite(
             copy_by_index(old, new, index)
         };
         builder::finish(new);
+        copy_graves(old, new);
         super::relation::ensure_first_block(new);
         Some(rows)
+    }
+}
+
+/// Copies what is remembered of deleted keys.
+fn copy_graves(old: pg_sys::Relation, new: pg_sys::Relation) {
+    let mode = pg_sys::AccessExclusiveLock as i32;
+    if let (Some(old), Some(new)) = (Toast::open(old, mode), Toast::open(new, mode)) {
+        graves::copy(&old, &new);
     }
 }
 

@@ -10,7 +10,8 @@ use super::merge::each_anchor;
 use crate::pg;
 use crate::pg::toast::{Fate, Version};
 use crate::store::entry::Entry;
-use crate::store::{chunks, deletes, directory, keys};
+use crate::store::gate::{Gate, Mode};
+use crate::store::{chunks, deletes, directory, graves, keys};
 use pgrx::pg_sys;
 
 /// Deletes what can be deleted; returns how many segments were buried.
@@ -39,6 +40,21 @@ pub fn retired(job: &Job) -> usize {
         job.toast.delete(*at, cid);
     }
     gone.len()
+}
+
+/// Graves that are filled in one transaction, at most.
+const GRAVES_MAX: usize = 10_000;
+
+/// Forgets some of the deleted keys whose graves were dug before a time; returns how many.
+pub fn deleted_keys(job: &Job, before_us: i64) -> usize {
+    let found = graves::settled(&job.toast, before_us, GRAVES_MAX);
+    let count = found.len();
+    if count > 0 {
+        let _gate = Gate::take(&job.toast, Mode::Bulk);
+        // One that was filled meanwhile stays so.
+        delete_all(job, found);
+    }
+    count
 }
 
 /// Whether a tuple is there for everybody and nobody has deleted it.

@@ -124,6 +124,13 @@ unsafe fn run(table: pg_sys::Oid, kind: Kind) {
     step(table, number, |job| {
         (cleanup::retired(job) > 0).then(Done::default)
     });
+    if kind != Kind::Cumulative {
+        while step(table, number, |job| {
+            (cleanup::deleted_keys(job, i64::MAX) > 0).then(Done::default)
+        })
+        .is_some()
+        {}
+    }
 }
 
 /// Runs a step in the open transaction, and begins the next: after a commit if it did something.

@@ -8,6 +8,7 @@ static WORKERS: GucSetting<i32> = GucSetting::<i32>::new(2);
 static NAPTIME: GucSetting<i32> = GucSetting::<i32>::new(10);
 static HEAP_ROWS: GucSetting<i32> = GucSetting::<i32>::new(128 * 1024);
 static SEGMENTS_MIN: GucSetting<i32> = GucSetting::<i32>::new(5);
+static DELETE_SIGN_AGE: GucSetting<i32> = GucSetting::<i32>::new(86400);
 static RATE: GucSetting<i32> = GucSetting::<i32>::new(0);
 static VERSIONS_MAX: GucSetting<i32> = GucSetting::<i32>::new(2000);
 
@@ -50,6 +51,13 @@ pub fn define() {
             &SEGMENTS_MIN,
             (2, 1000),
             GucFlags::default(),
+        ),
+        (
+            c"doris.delete_sign_age",
+            c"Time for which the sequences of deleted keys are remembered at least; then compaction forgets them.",
+            &DELETE_SIGN_AGE,
+            (0, i32::MAX),
+            GucFlags::UNIT_S,
         ),
         (
             c"doris.compaction_rate",
@@ -103,6 +111,11 @@ pub fn heap_rows() -> u64 {
 /// `doris.compaction_min_segments`.
 pub fn segments_min() -> usize {
     SEGMENTS_MIN.get() as usize
+}
+
+/// `doris.delete_sign_age`, in microseconds.
+pub fn delete_sign_age_us() -> i64 {
+    i64::from(DELETE_SIGN_AGE.get()) * 1_000_000
 }
 
 /// `doris.compaction_rate`, in bytes; 0 is no limit.

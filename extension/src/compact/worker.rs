@@ -187,6 +187,10 @@ fn compact(table: pg_sys::Oid, written: &Written) {
     step(table, 2, |job| {
         (cleanup::retired(job) > 0).then(Done::default)
     });
+    while let Outcome::Done(_) = step(table, 2, |job| {
+        let before_us = now_us() - settings::delete_sign_age_us();
+        (cleanup::deleted_keys(job, before_us) > 0).then(Done::default)
+    }) {}
     if useful {
         board::settle(table, written);
     } else if let Ok(Some(series)) =

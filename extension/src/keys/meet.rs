@@ -7,18 +7,23 @@
 //! 3. the stored rows that give way are marked dead,
 //! 4. what is to be stored is written as a segment.
 //!
+//! Where deletes are remembered ([`deleted`]), graves of keys without a stored row are looked at after 2, and dug and
+//! filled after 3.
+//!
 //! Where a row cannot be marked, because somebody holds it, the gate is given up and the holder waited for. Rows
 //! marked until then stay marked: the batch keeps what became of them ([`Batch::replaced`]), so that the next
 //! attempt, which does not find them any more, goes on from there.
 use super::bulk::{self, Batch, Busy};
+use super::deleted::{self, Site, Want};
 use super::heap::{self, Live, Open};
-use super::merge::{Folded, Groups, Part, Rule};
+use super::merge::{self, Folded, Groups, Part, Row, Rule};
 use super::model::Model;
 use super::probe::{self, Candidates};
 use super::single;
 use super::stored::{self, Columns, Reader};
 use crate::pg::toast::Toast;
 use crate::read::attrs::{self, Attr};
+use crate::read::datum::Arena;
 use crate::store::gate::Gate;
 use crate::store::tid::RowNumber;
 use crate::write::kind::Kind;
@@ -93,7 +98,16 @@ fn attempt(
     let Some(met) = meet(load, attrs, batch, &stored) else {
         return Err(Busy::Again);
     };
-    admit(load, attrs, batch, &met);
+    let mut known = vec![false; batch.len()];
+    met.keys.iter().for_each(|key| known[*key as usize] = true);
+    let sites = sites(load, batch, &met)?;
+    for site in &sites {
+        let new = !known[site.key as usize];
+        if new && batch.with_row(attrs, site.key, |row| site.covers(&load, row)) {
+            batch.set_part(site.key, Part::Deleted);
+        }
+    }
+    admit(load, attrs, batch, &known);
     let (marked, busy) = mark(gate, load, &stored, &met);
     let taken = |at: &usize| marked[*at] || busy.is_none();
     let taken: Vec<usize> = (0..met.keys.len()).filter(taken).collect();
@@ -105,7 +119,42 @@ fn attempt(
     batch.replaced(load.rel, attrs, &met.keys, met.folded, &taken);
     match busy {
         Some(busy) => Err(busy),
-        None => Ok(batch.remaining(&stays)),
+        None => {
+            remember(load, attrs, batch, &sites);
+            Ok(batch.remaining(&stays))
+        }
+    }
+}
+
+/// The keys that have graves or get one, where deletes are remembered.
+fn sites(load: Load, batch: &Batch, met: &Met) -> Result<Vec<Site>, Busy> {
+    if !load.rule.remembers() {
+        return Ok(Vec::new());
+    }
+    let want = |part: Part| match part {
+        Part::Deleted => Want::Always,
+        _ => Want::IfAny,
+    };
+    let keys = 0..batch.len() as u32;
+    let mut wants: Vec<Want> = keys.map(|key| want(batch.part(key))).collect();
+    for (at, key) in met.keys.iter().enumerate() {
+        wants[*key as usize] = match met.folded.parts[at] {
+            Part::Deleted => Want::Always,
+            _ => Want::Nothing,
+        };
+    }
+    deleted::of_keys(&load, batch, |key| wants[key as usize])
+}
+
+/// Digs the graves of keys that are deleted, and fills those of keys that come.
+fn remember(load: Load, attrs: &[Attr], batch: &Batch, sites: &[Site]) {
+    for site in sites {
+        if batch.part(site.key) == Part::Deleted {
+            batch.with_row(attrs, site.key, |row| site.dig(&load, row));
+        } else {
+            site.fill(&load);
+        }
+        pgrx::check_for_interrupts!();
     }
 }
 
@@ -165,12 +214,10 @@ fn meet(load: Load, attrs: &[Attr], batch: &Batch, stored: &StoredRows) -> Optio
 }
 
 /// Raises the error for rows of new keys that the rule does not admit.
-fn admit(load: Load, attrs: &[Attr], batch: &Batch, met: &Met) {
+fn admit(load: Load, attrs: &[Attr], batch: &Batch, known: &[bool]) {
     if !load.rule.is_partial() {
         return;
     }
-    let mut known = vec![false; batch.len()];
-    met.keys.iter().for_each(|key| known[*key as usize] = true);
     for key in 0..batch.len() as u32 {
         let whole = !matches!(batch.part(key), Part::Loaded | Part::Reborn);
         if !known[key as usize] && !whole {
@@ -211,6 +258,14 @@ fn mark(gate: &Gate, load: Load, stored: &StoredRows, met: &Met) -> (Vec<bool>, 
 }
 
 impl Batch {
+    /// Hands a key's row over as Datums.
+    fn with_row<T>(&self, attrs: &[Attr], key: u32, f: impl FnOnce(Row) -> T) -> T {
+        let mut arena = Arena::default();
+        let row = self.place(key) as usize;
+        let merged = merge::row_of(attrs, &self.columns, row, &mut arena);
+        f(merged.row())
+    }
+
     /// Puts what became of rows in place of them: of those that met stored rows, `taken` lists which.
     fn replaced(
         &mut self,

@@ -17,7 +17,7 @@ mod column;
 mod graves;
 mod recheck;
 
-pub use batch::{Folded, Groups, Part};
+pub use batch::{row_of, Folded, Groups, Part};
 pub use column::can_be_summed;
 
 use super::statement;

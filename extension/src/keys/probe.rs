@@ -227,6 +227,11 @@ impl One {
         }
     }
 
+    /// The key's bytes, which tell it from all others.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// What a segment's zone maps and bloom filters are asked; columns that do not store equal values alike are
     /// left out.
     fn predicate(&self, columns: &Columns) -> Predicate {

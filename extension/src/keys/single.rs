@@ -5,8 +5,10 @@
 //! the row is written at once if nobody else is at work on its key. Else the gate is given up, the other
 //! transaction waited for, and the search begins anew. Two new rows of one key meet in the key index.
 use super::code::Form;
+use super::deleted;
 use super::heap::{self, Holder, Live, Open, Search};
 use super::index_shell;
+use super::meet::Load;
 use super::merge::{Merged, Outcome, Part, Row, Rule};
 use super::model::Model;
 use super::probe::{self, One};
@@ -19,7 +21,8 @@ use crate::store::anchors::{self, Claim, Request, Sight};
 use crate::store::directory::Found;
 use crate::store::entry::Anchor;
 use crate::store::followed;
-use crate::store::gate::{Gate, Mode};
+use crate::store::gate::{Gate, Latch, Mode};
+use crate::store::graves::{self, Grave};
 use crate::store::known;
 use crate::store::tid::{block_of, RowNumber};
 use crate::write::builder;
@@ -182,9 +185,40 @@ impl<'a> Merging<'a> {
         }
     }
 
-    unsafe fn with_none(&mut self, slot: *mut pg_sys::TupleTableSlot) -> Decision {
+    /// For a row of a key of which nothing is stored but graves.
+    unsafe fn with_graves(
+        &mut self,
+        slot: *mut pg_sys::TupleTableSlot,
+        load: &Load,
+        graves: &[Grave],
+    ) -> Decision {
+        if deleted::covers(load, graves, self.given.row()) {
+            return Decision::Keep;
+        }
         // SAFETY: passed on to the caller.
         unsafe { self.decide(slot, |_| None) }
+    }
+
+    fn load<'b>(&self, toast: &'b Toast, model: &'b Model, cid: pg_sys::CommandId) -> Load<'b>
+    where
+        'a: 'b,
+    {
+        Load {
+            rel: self.rel,
+            toast,
+            model,
+            rule: self.rule,
+            cid,
+        }
+    }
+
+    /// Remembers, in the gate, that the row has deleted the stored row of its key.
+    fn remember(&self, load: &Load, key: &One) {
+        if self.rule.remembers() {
+            // Somebody else's is of a row that has come and gone since.
+            let graves = deleted::of_key(load, key.bytes()).unwrap_or_default();
+            deleted::dig(load, key.bytes(), &graves, self.given.row());
+        }
     }
 }
 
@@ -280,8 +314,10 @@ unsafe fn insert_one(
             None => model.key_values((*slot).tts_values, (*slot).tts_isnull),
         };
         let key = One::of_row(model, &values);
+        let remembers = merging.as_ref().is_some_and(|m| m.rule.remembers());
         loop {
             let gate = Gate::take(toast, Mode::Single);
+            let latch = remembers.then(|| Latch::take(toast, graves::hash(key.bytes())));
             let merge = merging.as_deref_mut();
             let attempt = attempt(
                 gate, rel, model, toast, search, slot, &values, &key, merge, insert,
@@ -290,10 +326,12 @@ unsafe fn insert_one(
                 Attempt::Claim(found, row, claim) => {
                     let merge = merging.as_deref_mut();
                     let of = (&*found, row, claim);
-                    replace_segment_row(rel, toast, search, of, slot, &values, merge, insert)
+                    let table = (rel, toast, model);
+                    replace_segment_row(table, search, of, slot, (&values, &key), merge, insert)
                 }
                 other => other,
             };
+            drop(latch);
             match attempt {
                 Attempt::Done => return,
                 Attempt::Claim(..) => unreachable!("claimed above"),
@@ -332,7 +370,7 @@ unsafe fn attempt(
     slot: *mut pg_sys::TupleTableSlot,
     values: &[(pg_sys::Datum, bool)],
     key: &One,
-    merging: Option<&mut Merging>,
+    mut merging: Option<&mut Merging>,
     insert: Insert,
 ) -> Attempt {
     // SAFETY: passed on to the caller.
@@ -341,14 +379,20 @@ unsafe fn attempt(
             Holder::Open(open) => return Attempt::Wait(open),
             Holder::Row(live) => {
                 check_replaceable(rel, model, live.seen);
-                let decision = match merging {
+                let decision = match &mut merging {
                     None => Some(Decision::Write),
                     Some(merging) => merging.with_heap_row(slot, live.tid),
                 };
                 let result = match decision {
                     None => return Attempt::Again,
                     Some(Decision::Keep) => return Attempt::Done,
-                    Some(Decision::Delete) => heap::delete(rel, live, insert.cid),
+                    Some(Decision::Delete) => {
+                        let result = heap::delete(rel, live, insert.cid);
+                        if let (TM_Ok, Some(merging)) = (result, merging) {
+                            merging.remember(&merging.load(toast, model, insert.cid), key);
+                        }
+                        result
+                    }
                     Some(Decision::Write) => {
                         heap::replace(rel, search.index, live, slot, values, insert.cid)
                     }
@@ -380,13 +424,28 @@ unsafe fn attempt(
                     bistate,
                     ..
                 } = insert;
-                let decision = merging.map_or(Decision::Write, |merging| merging.with_none(slot));
+                let mut graves = Vec::new();
+                let mut decision = Decision::Write;
+                if let Some(merging) = merging {
+                    let load = merging.load(toast, model, cid);
+                    if load.rule.remembers() {
+                        match deleted::of_key(&load, key.bytes()) {
+                            Ok(found) => graves = found,
+                            Err(open) => return Attempt::Wait(open),
+                        }
+                    }
+                    decision = merging.with_graves(slot, &load, &graves);
+                    if matches!(decision, Decision::Delete) && load.rule.remembers() {
+                        deleted::dig(&load, key.bytes(), &graves, merging.given.row());
+                    }
+                }
                 if !matches!(decision, Decision::Write) {
                     nowhere(rel, slot, cid);
                     return Attempt::Done;
                 }
                 let index = search.index;
                 if heap::insert_new(rel, index, slot, values, cid, options, bistate) {
+                    deleted::fill(toast, &graves, cid);
                     Attempt::Done
                 } else {
                     Attempt::Again
@@ -478,13 +537,12 @@ fn request(cid: pg_sys::CommandId, wait: pg_sys::LockWaitPolicy::Type) -> Reques
 /// Buries a segment row; its next version goes to the heap.
 #[allow(clippy::too_many_arguments, non_upper_case_globals)] // PostgreSQL's names
 unsafe fn replace_segment_row(
-    rel: pg_sys::Relation,
-    toast: &Toast,
+    (rel, toast, model): (pg_sys::Relation, &Toast, &Model),
     search: &Search,
     (found, origin, claim): (&Found, RowNumber, Option<Claim>),
     slot: *mut pg_sys::TupleTableSlot,
-    values: &[(pg_sys::Datum, bool)],
-    merging: Option<&mut Merging>,
+    (values, key): (&[(pg_sys::Datum, bool)], &One),
+    mut merging: Option<&mut Merging>,
     insert: Insert,
 ) -> Attempt {
     let mut tmfd = pg_sys::TM_FailureData::default();
@@ -501,7 +559,7 @@ unsafe fn replace_segment_row(
     followed::note(rel, toast, &known, row);
     // SAFETY: passed on to the caller. Nobody else can write a row of this key while the claim is held.
     unsafe {
-        let decision = merging.map_or(Decision::Write, |merging| {
+        let decision = merging.as_mut().map_or(Decision::Write, |merging| {
             // A claim follows moves, which change no values.
             merging.with_segment_row(slot, toast, (found, origin), row.to_tid())
         });
@@ -514,6 +572,10 @@ unsafe fn replace_segment_row(
             Decision::Delete => {
                 anchors::bury(rel, toast, row, claim, Anchor::Deleted, insert.cid);
                 pg_sys::pgstat_count_heap_delete(rel);
+                if let Some(merging) = merging {
+                    let _gate = Gate::take(toast, Mode::Single);
+                    merging.remember(&merging.load(toast, model, insert.cid), key);
+                }
                 return Attempt::Done;
             }
         }

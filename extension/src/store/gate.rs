@@ -35,26 +35,63 @@ impl Gate {
     }
 
     fn of(toast: &Toast, mode: Mode) -> Self {
-        // SAFETY: an open relation.
-        let relation = unsafe { (*toast.rel).rd_id.to_u32() };
-        // SAFETY: plain variable of this backend.
-        let database = unsafe { pg_sys::MyDatabaseId.to_u32() };
-        // As SET_LOCKTAG_OBJECT: the object is the TOAST relation; no other lock has this sub-object.
-        let tag = pg_sys::LOCKTAG {
-            locktag_field1: database,
-            locktag_field2: pg_sys::RelationRelationId.to_u32(),
-            locktag_field3: relation,
-            locktag_field4: 1,
-            locktag_type: pg_sys::LockTagType::LOCKTAG_OBJECT as u8,
-            locktag_lockmethodid: pg_sys::DEFAULT_LOCKMETHOD as u8,
-        };
         let mode = match mode {
             Mode::Single => pg_sys::ShareLock,
             Mode::Bulk => pg_sys::ExclusiveLock,
         };
         Self {
-            tag,
+            tag: tag(toast, GATE),
             mode: mode as pg_sys::LOCKMODE,
+        }
+    }
+}
+
+/// The sub-object of the gate; those above are latches.
+const GATE: u16 = 1;
+
+/// As SET_LOCKTAG_OBJECT: the object is the TOAST relation; no other locks have these sub-objects.
+fn tag(toast: &Toast, part: u16) -> pg_sys::LOCKTAG {
+    // SAFETY: an open relation.
+    let relation = unsafe { (*toast.rel).rd_id.to_u32() };
+    // SAFETY: plain variable of this backend.
+    let database = unsafe { pg_sys::MyDatabaseId.to_u32() };
+    pg_sys::LOCKTAG {
+        locktag_field1: database,
+        locktag_field2: pg_sys::RelationRelationId.to_u32(),
+        locktag_field3: relation,
+        locktag_field4: part,
+        locktag_type: pg_sys::LockTagType::LOCKTAG_OBJECT as u8,
+        locktag_lockmethodid: pg_sys::DEFAULT_LOCKMETHOD as u8,
+    }
+}
+
+/// Makes single rows of one key, or of keys of one hash, wait for each other where the key index does not do it. It is
+/// taken with the gate held and given up as soon.
+pub struct Latch {
+    tag: pg_sys::LOCKTAG,
+}
+
+impl Latch {
+    /// Waits for the latch of the keys of a hash and takes it.
+    pub fn take(toast: &Toast, hash: u64) -> Self {
+        let part = GATE + 1 + (hash % 65_000) as u16;
+        let tag = tag(toast, part);
+        // SAFETY: a valid lock tag on our stack.
+        unsafe {
+            let mode = pg_sys::ExclusiveLock as pg_sys::LOCKMODE;
+            pg_sys::LockAcquire(&tag, mode, false, false);
+        }
+        Self { tag }
+    }
+}
+
+impl Drop for Latch {
+    fn drop(&mut self) {
+        // As for the gate.
+        if !std::thread::panicking() {
+            let mode = pg_sys::ExclusiveLock as pg_sys::LOCKMODE;
+            // SAFETY: the tag of a lock that `take` acquired.
+            unsafe { pg_sys::LockRelease(&self.tag, mode, false) };
         }
     }
 }

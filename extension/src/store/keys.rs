@@ -16,6 +16,10 @@ const ANCHORS: u32 = 4096;
 const MOVED: u32 = 8192;
 const SLICES: u32 = 9216;
 const SLICE_IDS: u64 = 1024;
+const GRAVES: u32 = 12288;
+const GRAVE_IDS: u64 = 4096;
+/// Graves that fit one hash.
+pub const GRAVE_SLOTS: i32 = 256;
 /// Column data bytes in a chunk: with its headers it fills a page.
 pub const CHUNK_BYTES: usize = 8120;
 
@@ -54,6 +58,18 @@ pub fn slices(slices: &std::ops::Range<u64>) -> (u32, u64) {
     let at = slices.start % SLICE_IDS;
     let count = (slices.end - slices.start).min(SLICE_IDS - at);
     (SLICES + at as u32, count)
+}
+
+/// Where the graves of keys of a hash are filed: from this chunk_seq on, [`GRAVE_SLOTS`] of them.
+pub fn grave(hash: u64) -> (u32, i32) {
+    let id = GRAVES + (hash % GRAVE_IDS) as u32;
+    let place = (hash / GRAVE_IDS) as i32 & 0x7f_ffff;
+    (id, place * GRAVE_SLOTS)
+}
+
+/// The first and the last chunk_id of graves.
+pub fn graves() -> (u32, u32) {
+    (GRAVES, GRAVES + GRAVE_IDS as u32 - 1)
 }
 
 fn split(base: u32, number: u64) -> (u32, i32) {

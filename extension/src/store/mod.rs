@@ -12,6 +12,7 @@ pub mod directory;
 pub mod entry;
 pub mod followed;
 pub mod gate;
+pub mod graves;
 pub mod keys;
 pub mod known;
 pub mod moves;

@@ -94,6 +94,16 @@ impl Values {
         self.push_bytes(header, bytes);
     }
 
+    /// Whether a value is its datum.
+    pub fn is_by_value(&self) -> bool {
+        self.byval
+    }
+
+    /// Adds a value of a type of variable length, by its bytes behind the header.
+    pub fn push_varlena(&mut self, bytes: &[u8]) {
+        self.push_bytes(true, bytes);
+    }
+
     /// A varlena gets a four-byte header, which every reader takes.
     fn push_bytes(&mut self, header: bool, bytes: &[u8]) {
         self.starts.push(self.words.len());

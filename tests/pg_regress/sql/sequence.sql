@@ -116,6 +116,88 @@ INSERT INTO numerics VALUES (1, 1e30), (1, 9e29); INSERT INTO numerics VALUES (1
 SELECT big.seq, small.seq, days.seq, decimals.seq, numerics.seq FROM big, small, days, decimals, numerics;
 SELECT seq = '2024-03-01 00:00+00' FROM times;
 
+-- A deleted key keeps its sequence, in later statements too: an older row stays away, another comes.
+CREATE TABLE late (k int, t text, v text, seq int, gone boolean DEFAULT false)
+  WITH (unique_key = 'k, t', sequence = 'seq', delete_sign = 'gone');
+INSERT INTO late VALUES (1, 'a', 'stored', 20), (2, 'a', 'stored', 20), (3, NULL, 'stored', 20);
+INSERT INTO late VALUES (1, 'a', '', 25, true), (2, 'a', '', 25, true), (3, NULL, '', 25, true), (4, 'a', '', 25, true);
+INSERT INTO late VALUES (1, 'a', 'late', 24), (2, 'a', 'equal', 25), (3, NULL, 'late', NULL), (4, 'a', 'late', 1) RETURNING k, v;
+SELECT * FROM late ORDER BY k;
+-- What came is not remembered as deleted; DELETE statements leave nothing behind.
+DELETE FROM late WHERE k = 2;
+INSERT INTO late VALUES (2, 'a', 'again', 0);
+-- The later delete counts, and only with its sequence.
+INSERT INTO late VALUES (1, 'a', '', 24, true);
+INSERT INTO late VALUES (1, 'a', 'late', 24);
+INSERT INTO late VALUES (1, 'a', '', 30, true);
+INSERT INTO late VALUES (1, 'a', 'late', 29);
+SELECT * FROM late ORDER BY k;
+-- Rollback, savepoints and exception blocks.
+BEGIN;
+INSERT INTO late VALUES (9, 'a', '', 25, true);
+SAVEPOINT s;
+INSERT INTO late VALUES (9, 'a', '', 35, true);
+INSERT INTO late VALUES (9, 'a', 'late', 30);
+ROLLBACK TO s;
+INSERT INTO late VALUES (9, 'a', 'late', 24);
+SELECT * FROM late WHERE k = 9;
+INSERT INTO late VALUES (9, 'a', 'new', 30);
+SELECT * FROM late WHERE k = 9;
+ROLLBACK;
+INSERT INTO late VALUES (9, 'a', 'first', 1);
+SELECT * FROM late WHERE k = 9;
+-- In bulk, against graves of single rows and the other way round.
+SET doris.rows_to_heap = 0;
+INSERT INTO late SELECT g, 'a', 'late', 24 FROM generate_series(1, 4) g;
+INSERT INTO late SELECT g, 'b', '', g, true FROM generate_series(1, 5000) g;
+INSERT INTO late SELECT g, 'b', 'half', 2500 FROM generate_series(1, 5000) g;
+RESET doris.rows_to_heap;
+INSERT INTO late VALUES (3000, 'b', 'late', 2999), (3001, 'b', 'single', 3001), (5000, 'b', 'late', 4999);
+SELECT count(*), min(k), max(k), count(*) FILTER (WHERE v = 'half') AS half FROM late WHERE t = 'b';
+-- A partial update without the sequence does not ask; one with it does.
+SET doris.partial_update = on;
+INSERT INTO late (k, t, v) VALUES (4001, 'b', 'unasked');
+INSERT INTO late (k, t, v, seq) VALUES (4002, 'b', 'late', 4001), (4003, 'b', 'equal', 4003);
+SET doris.partial_update_new_key = error;
+INSERT INTO late (k, t, seq) VALUES (4004, 'b', 4003);
+INSERT INTO late (k, t, seq) VALUES (4004, 'b', 4005);
+RESET doris.partial_update_new_key;
+RESET doris.partial_update;
+SELECT * FROM late WHERE k BETWEEN 4000 AND 4010 ORDER BY k;
+-- VACUUM FULL keeps it, in rows and in segments; cumulative compaction too; base compaction forgets.
+VACUUM FULL late;
+INSERT INTO late VALUES (4500, 'b', 'late', 4499);
+CALL doris.compact('late', 'cumulative');
+VACUUM late;
+INSERT INTO late VALUES (4500, 'b', 'late', 4499);
+SELECT * FROM late WHERE k = 4500;
+CALL doris.compact('late', 'base');
+INSERT INTO late VALUES (4500, 'b', 'forgotten', 0);
+SELECT * FROM late WHERE k = 4500;
+INSERT INTO late VALUES (1, 'a', '', 25, true);
+TRUNCATE late;
+INSERT INTO late VALUES (1, 'a', 'first', 1);
+TABLE late;
+SELECT * FROM doris.verify('late');
+-- Keys and sequences of other types: equal numerics are one key.
+CREATE TABLE late_types (k numeric, at numeric, gone boolean DEFAULT false)
+  WITH (unique_key = 'k', sequence = 'at', delete_sign = 'gone');
+INSERT INTO late_types VALUES (1.0, 1e30, true), (NULL, 5.5, true), (2, 'NaN', true);
+INSERT INTO late_types VALUES (1.000, 9e29), (NULL, 5.4), (2, 1e100);
+TABLE late_types;
+INSERT INTO late_types VALUES (1.000, 1e30), (NULL, 5.50), (2, 'NaN');
+SELECT * FROM late_types ORDER BY k;
+CREATE TABLE late_stamps (k date, at timestamptz, gone smallint DEFAULT 0)
+  WITH (unique_key = 'k', sequence = 'at', delete_sign = 'gone');
+SET timezone = 'UTC';
+INSERT INTO late_stamps VALUES ('2024-01-01', '2024-03-01 00:00', 1);
+SET datestyle = 'German';
+SET timezone = 'Asia/Tokyo';
+INSERT INTO late_stamps VALUES ('01.01.2024', '01.03.2024 08:59');
+RESET datestyle;
+RESET timezone;
+SELECT count(*) FROM late_stamps;
+
 -- The options are fixed.
 ALTER TABLE arrivals RESET (sequence);
 ALTER TABLE arrivals DROP COLUMN seq;

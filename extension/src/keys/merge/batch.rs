@@ -276,8 +276,8 @@ impl Rule {
     }
 }
 
-/// A row of a batch as Datums.
-fn row_of(attrs: &[Attr], columns: &[(Kind, Vector)], row: usize, arena: &mut Arena) -> Merged {
+/// A row of a batch as Datums, some of which live in the arena.
+pub fn row_of(attrs: &[Attr], columns: &[(Kind, Vector)], row: usize, arena: &mut Arena) -> Merged {
     let value = |(attr, (kind, vector)): (&Attr, &(Kind, Vector))| {
         datum::datum(vector, row, attr, kind.scale(), arena)
     };

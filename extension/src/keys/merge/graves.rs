@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The sequences of keys that a statement's rows have deleted: an older row of the same statement stays away,
-//! whether it comes to the heap or in a batch.
-//!
-//! Nothing of it outlives the statement, as nothing of a deleted row does.
-use super::{type_key, Row, Sequence};
-use crate::types::shells::output_text;
+//! whether it comes to the heap or in a batch. What outlives the statement is in the table (`keys::deleted`).
+use super::{type_key, Row, Rule, Sequence};
+use crate::pg;
+use crate::types::shells::{output_text, varlena_bytes};
 use crate::types::values::Values;
 use pgrx::pg_sys::{self, Datum};
 use std::cell::RefCell;
@@ -77,6 +76,44 @@ impl Graves {
         let key = key_of(rel, keys, row);
         let found = self.0.borrow().get(&key).cloned();
         found.is_some_and(|found| sequence.order.compare(value, found.get(0)) == Ordering::Less)
+    }
+}
+
+impl Rule {
+    /// Whether deletes are remembered with their sequence.
+    pub fn remembers(&self) -> bool {
+        self.deciding_sequence().is_some()
+    }
+
+    /// The sequence of a row that deletes its key, as bytes; `None` when it has none, being below all others then.
+    pub fn epitaph(&self, rel: pg_sys::Relation, row: Row) -> Option<Vec<u8>> {
+        let sequence = self.deciding_sequence()?;
+        let value = row.get(sequence.column)?;
+        let values = Values::new(type_key(rel, sequence.column));
+        Some(match values.is_by_value() {
+            true => (value.value() as u64).to_le_bytes().to_vec(),
+            // SAFETY: a sequence that is passed by reference is a numeric, a varlena.
+            false => unsafe { varlena_bytes(value).to_vec() },
+        })
+    }
+
+    /// Whether a row's sequence is below one of an [`epitaph`](Rule::epitaph).
+    pub fn is_below(&self, rel: pg_sys::Relation, row: Row, epitaph: &[u8]) -> bool {
+        let Some(sequence) = self.deciding_sequence() else {
+            return false;
+        };
+        let Some(value) = row.get(sequence.column) else {
+            return true;
+        };
+        let mut remembered = Values::new(type_key(rel, sequence.column));
+        match <[u8; 8]>::try_from(epitaph) {
+            Ok(word) if remembered.is_by_value() => {
+                remembered.push(Datum::from(u64::from_le_bytes(word) as usize));
+            }
+            _ if remembered.is_by_value() => pg::report_corrupt(rel, "the sequence of a delete"),
+            _ => remembered.push_varlena(epitaph),
+        }
+        sequence.order.compare(value, remembered.get(0)) == Ordering::Less
     }
 }
 
