@@ -11,10 +11,12 @@
 //! snapshot which transactions the initial copy already holds
 //! fold     the changes of one table in a batch, the changes of a key reduced to their net effect
 //! shape    what changed between two descriptions of a source table
+//! files    whether a source was written anew without the stream telling
 //! ```
 #![forbid(unsafe_code)]
 
 pub mod copied;
+pub mod files;
 pub mod fold;
 pub mod frame;
 pub mod pattern;

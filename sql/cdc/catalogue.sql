@@ -40,8 +40,12 @@ CREATE TABLE doris.sync_table (
     -- The source's columns the mirror is in step with: [{"number", "name", "type", "typmod"}].
     columns jsonb,
     key_columns text[],
-    -- The files the source was made of; other files after DDL mean that its rows were rewritten.
+    -- The files the source was made of, and what tells whether its rows were computed anew in others: cdc/src/files.rs.
     files text,
+    marks text,
+    partitioned boolean,
+    -- Its generated columns when the mirror was made.
+    computed text,
     rows_copied bigint,
     copy_started_at timestamptz,
     copy_finished_at timestamptz,

@@ -274,3 +274,44 @@ def a_transaction_larger_than_all_queues_arrives_from_another_server(options, di
     wait_for(mirror, "far")
     same(source, mirror, [("t", "t")])
     check(mirror.query("SELECT last_error FROM doris.syncs") == [[""]], "the stream was given up")
+
+
+@scenario
+def sources_written_anew_on_another_server_fill_their_mirrors_again(options, directory):
+    """Seen by a role that owns the tables and nothing else, whether or not a change follows."""
+    source = start(directory, options, "source", options.port)
+    mirror = start(directory, options, "mirror", options.port + 1)
+    source.query("CREATE ROLE shop LOGIN REPLICATION; GRANT CREATE ON DATABASE postgres TO shop; GRANT CREATE ON SCHEMA public TO shop")
+    source.query("SET ROLE shop; CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t SELECT i, i FROM generate_series(1, 1000) i;"
+                 " CREATE TABLE p (id int, day int, PRIMARY KEY (id, day)) PARTITION BY LIST (day);"
+                 " CREATE TABLE p_0 PARTITION OF p FOR VALUES IN (0); INSERT INTO p SELECT i, 0 FROM generate_series(1, 100) i")
+    there = conninfo(source).replace("user=postgres", "user=shop")
+    mirror.query(f"SELECT doris.create_sync('far', '{there}', options => '{{\"access_method\": \"{options.am}\"}}')")
+    pairs = [("public.t", "public.t"), ("public.p", "public.p")]
+
+    def filled(sql, table):
+        copies = "SELECT copies FROM doris.sync_tables WHERE source LIKE '%{}\"'".format(table)
+        before = int(mirror.value(copies))
+        source.query(sql)
+        wait_for(mirror, "far")
+        same(source, mirror, pairs)
+        return int(mirror.value(copies)) - before
+
+    wait_for(mirror, "far")
+    for sql, table, times in [
+        ("ALTER TABLE t ALTER v TYPE int USING v + 1", "t", 1),
+        ("ALTER TABLE t ALTER v TYPE int USING v + 1; UPDATE t SET v = 0 WHERE id < 10", "t", 1),
+        ("ALTER TABLE t ADD COLUMN r float8 DEFAULT random()", "t", 1),
+        ("VACUUM FULL t", "t", 0),
+        ("TRUNCATE t; INSERT INTO t SELECT i, i, i FROM generate_series(1, 50) i", "t", 0),
+        ("CREATE TABLE p_1 PARTITION OF p FOR VALUES IN (1); INSERT INTO p VALUES (1, 1)", "p", 0),
+        ("TRUNCATE p_0", "p", 1),
+        ("CREATE TABLE p_2 AS SELECT 1 AS id, 2 AS day; ALTER TABLE p_2 ALTER id SET NOT NULL, ALTER day SET NOT NULL;"
+         " ALTER TABLE p ATTACH PARTITION p_2 FOR VALUES IN (2)", "p", 1),
+        ("DROP TABLE p_1", "p", 1),
+    ]:
+        found = filled(sql, table)
+        check(found == times, f"filled {found} times, not {times}: {sql}")
+    # Without anyone who waits for it.
+    source.query("ALTER TABLE t ALTER v TYPE int USING v + 7")
+    until(lambda: mirror.value("SELECT min(v) FROM t") == source.value("SELECT min(v) FROM t"), "the look of its own accord")

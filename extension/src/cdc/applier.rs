@@ -14,6 +14,7 @@ use super::source::Source;
 use super::spool::Spool;
 use super::streams::{Arrived, Streamed, Streams};
 use super::target::{Mirror, RowChange};
+use super::watch;
 use super::worker::park;
 use super::{BATCH_KB, BATCH_MS, BATCH_ROWS, COPY_WORKERS};
 use doris_cdc::fold::Taken;
@@ -34,11 +35,11 @@ thread_local! {
 
 /// The state of an apply worker.
 pub(super) struct Applier {
-    db: u32,
+    pub(super) db: u32,
     pub(super) sync: Sync,
     generation: u32,
     looked: Instant,
-    mirrors: HashMap<u32, Mirror>,
+    pub(super) mirrors: HashMap<u32, Mirror>,
     /// All descriptions seen: each is sent once, maybe before its table is known here.
     relations: HashMap<u32, Relation>,
     begin: Begin,
@@ -102,8 +103,21 @@ impl Applier {
         }
     }
 
-    /// Reads what is registered; keeps what is known of tables that are unchanged.
+    /// Reads what is registered, and says that it is known.
     pub(super) fn load(&mut self) {
+        self.read_tables();
+        self.say_seen();
+    }
+
+    /// As `load`, with a look at the sources in between: whoever waits for the sync waits for what that finds.
+    pub(super) fn load_and_look(&mut self, source: &mut Source) {
+        self.read_tables();
+        self.look_at_sources(source);
+        self.say_seen();
+    }
+
+    /// Reads what is registered; keeps what is known of tables that are unchanged.
+    fn read_tables(&mut self) {
         self.generation = board::get(self.db, self.sync.id).map_or(0, |e| e.generation);
         let mut tables = transaction(|| catalogue::tables(self.sync.id));
         tables.retain(|t| t.has_mirror());
@@ -118,6 +132,9 @@ impl Applier {
             }
             self.mirrors.insert(table.source, mirror);
         }
+    }
+
+    fn say_seen(&self) {
         let to_fill = self
             .mirrors
             .values()
@@ -157,13 +174,15 @@ impl Applier {
             copy::fill(&self.sync, source, &table, None);
             WORKING_ON.set(0);
             transaction(|| catalogue::set_state(self.sync.id, "streaming"));
+            watch::touch();
             self.load();
         }
     }
 
     /// Looks whether the catalogue has news. False if this worker has nothing more to do.
     fn renew(&mut self) -> bool {
-        if !self.has_news() && self.looked.elapsed().as_secs() < LOOK_SECONDS {
+        let touched = watch::is_due();
+        if !touched && !self.has_news() && self.looked.elapsed().as_secs() < LOOK_SECONDS {
             return true;
         }
         self.looked = Instant::now();
@@ -187,17 +206,13 @@ impl Applier {
                 return false;
             }
         }
-        let mut source = self.source.take();
-        if self.sync.matching || self.sync.connection.is_some() {
-            let source = source.get_or_insert_with(|| Source::open(&self.sync));
-            if join::look(&self.sync, source) {
-                board::update(self.db, self.sync.id, |e| e.generation += 1);
-            }
-            self.ask_position(source);
+        let sync = &self.sync;
+        let mut source = self.source.take().unwrap_or_else(|| Source::open(sync));
+        if join::look(sync, &mut source) {
+            board::update(self.db, self.sync.id, |e| e.generation += 1);
         }
-        if self.has_news() {
-            self.load();
-        }
+        self.ask_position(&mut source);
+        self.load_and_look(&mut source);
         true
     }
 
@@ -213,7 +228,7 @@ impl Applier {
 
     /// Whether there is something to do beside the stream.
     pub(super) fn has_business(&self) -> bool {
-        self.has_news() || self.copies.any_ended() || self.can_copy()
+        watch::is_due() || self.has_news() || self.copies.any_ended() || self.can_copy()
     }
 
     /// Whether a mirror waits to be filled and may be now.
@@ -368,6 +383,7 @@ impl Applier {
             });
             self.last.end_lsn = self.last.end_lsn.max(self.applied);
             self.commit_batch();
+            watch::touch();
             self.load();
         }
         if self.copies.count() == 0 {
@@ -384,7 +400,11 @@ impl Applier {
             Message::Commit(commit) => self.end_of_transaction(commit),
             Message::Relation(relation) => {
                 let id = relation.id;
-                self.relations.insert(id, relation.clone());
+                let before = self.relations.insert(id, relation.clone());
+                if before.as_ref() == Some(&relation) && self.sync.connection.is_some() {
+                    // Something happened to the table that does not show here.
+                    watch::touch();
+                }
                 if self
                     .mirrors
                     .get(&id)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The catalogue tables, read and written by name.
 use super::session::{column, elevated, execute, rows, value};
+use doris_cdc::files::Files;
 use doris_cdc::pattern::Selection;
 use doris_cdc::shape::Known;
 use doris_cdc::snapshot::CopySnapshot;
@@ -77,6 +78,8 @@ pub(crate) struct SyncTable {
     pub(crate) state: String,
     pub(crate) snapshot: Option<CopySnapshot>,
     pub(crate) columns: Vec<Known>,
+    /// What the source was made of when its mirror was last known to hold what the stream tells.
+    pub(crate) files: Files,
 }
 
 impl SyncTable {
@@ -144,8 +147,8 @@ pub(crate) fn sync(id: i32) -> Option<Sync> {
 
 /// The tables of a sync.
 pub(crate) fn tables(sync: i32) -> Vec<SyncTable> {
-    let sql = "SELECT source, source_name, target, state, snapshot, (snapshot_lsn - '0/0')::bigint, columns \
-               FROM doris.sync_table WHERE sync = $1 ORDER BY source";
+    let sql = "SELECT source, source_name, target, state, snapshot, (snapshot_lsn - '0/0')::bigint, columns, \
+               files, marks, partitioned FROM doris.sync_table WHERE sync = $1 ORDER BY source";
     elevated(|| {
         rows(sql, &[sync.into()], |r| {
             let lsn = Lsn(column::<i64>(r, 6).unwrap_or(0) as u64);
@@ -159,6 +162,11 @@ pub(crate) fn tables(sync: i32) -> Vec<SyncTable> {
                 columns: column::<JsonB>(r, 7)
                     .map(|j| columns_from_json(&j.0))
                     .unwrap_or_default(),
+                files: Files {
+                    files: column(r, 8),
+                    marks: column(r, 9),
+                    partitioned: column(r, 10).unwrap_or(false),
+                },
             }
         })
     })
@@ -191,6 +199,19 @@ pub(crate) fn set_columns(sync: i32, source: u32, columns: &[Known]) {
         "columns = $3",
         JsonB(serde_json::Value::Array(json)),
     );
+}
+
+/// Records what a source is made of.
+pub(crate) fn set_files(sync: i32, source: u32, files: &Files) {
+    let sql = "UPDATE doris.sync_table SET files = $3, marks = $4, partitioned = $5 WHERE sync = $1 AND source = $2";
+    let arguments = [
+        sync.into(),
+        pg_sys::Oid::from(source).into(),
+        files.files.clone().into(),
+        files.marks.clone().into(),
+        files.partitioned.into(),
+    ];
+    elevated(|| execute(sql, &arguments));
 }
 
 /// Changes one value of a sync_table row: `set` is constant text that names `$3`.
@@ -276,6 +297,12 @@ pub(crate) fn settle_copied(sync: i32, from: Lsn) {
     let sql = "UPDATE doris.sync_table SET state = 'init' WHERE sync = $1 AND state = 'copied' \
                AND $2::pg_catalog.pg_lsn IS NOT NULL";
     elevated(|| execute(sql, &[sync.into(), from.to_string().into()]));
+}
+
+/// Has a mirror filled again.
+pub(crate) fn refill(sync: i32, source: u32) {
+    let sql = "UPDATE doris.sync_table SET state = 'init' WHERE sync = $1 AND source = $2 AND state = 'streaming'";
+    elevated(|| execute(sql, &[sync.into(), pg_sys::Oid::from(source).into()]));
 }
 
 /// Marks every table that is not paused as one to be filled.

@@ -118,6 +118,9 @@ fn copy_rows(
     }
     let target =
         follow::relation_name(table.target).unwrap_or_else(|e| error!("the mirror of {name}: {e}"));
+    if let Err(e) = follow::check_computed(sync.id, source, table.source) {
+        error!("{}: {e}", table.source_name);
+    }
     let columns = source.stream_columns(table.source);
     let known = follow::known(&columns);
     let steps = doris_cdc::shape::steps(&table.columns, &known);

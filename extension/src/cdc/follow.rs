@@ -3,11 +3,13 @@
 //!
 //! A change of columns that left the source's files alone (a rename, a drop, an addition with a constant default, a
 //! wider varchar) is repeated on the mirror. One that rewrote the source (another type, a volatile default) computed
-//! values that the stream does not carry: the mirror is filled again.
+//! values that the stream does not carry: the mirror is filled again. That is found here, and by looking at what the
+//! sources are made of (`doris_cdc::files`), as no change may follow, and the columns may look the same as before.
 use super::catalogue::{self, set_columns, SyncTable};
 use super::session::{as_role, elevated, execute, value};
 use super::source::{literal, quoted, Source, SourceColumn};
 use super::target::Mirror;
+use doris_cdc::files::{Files, Verdict};
 use doris_cdc::shape::{steps, Known, Step};
 use pgrx::prelude::*;
 
@@ -41,13 +43,8 @@ pub(crate) fn follow(
     let now = mirror.streamed_columns(&known(&columns));
     let todo = steps(&mirror.table.columns, &now);
     if !todo.is_empty() {
-        let before = elevated(|| {
-            value::<String>(
-                "SELECT files FROM doris.sync_table WHERE sync = $1 AND source = $2",
-                &[sync.into(), pg_sys::Oid::from(mirror.table.source).into()],
-            )
-        });
-        if before != source.files(mirror.table.source) {
+        let (id, before) = (mirror.table.source, &mut mirror.table.files);
+        if look_at_files(sync, source, id, before) == Verdict::Untold {
             return Ok(Followed::Refill);
         }
         alter(&mirror.table, owner, source, &todo, &now, false)?;
@@ -143,6 +140,47 @@ pub(crate) fn known(columns: &[SourceColumn]) -> Vec<Known> {
 pub(crate) fn record_source(sync: i32, source: &mut Source, table: u32) -> Vec<SourceColumn> {
     let columns = source.stream_columns(table);
     set_columns(sync, table, &known(&columns));
-    catalogue::update_table(sync, table, "files = $3", source.files(table));
+    if let Some((_, files)) = source.files(&[table]).pop() {
+        catalogue::set_files(sync, table, &files);
+    }
+    let computed = source.computed(table);
+    catalogue::update_table(sync, table, "computed = COALESCE(computed, $3)", computed);
     columns
+}
+
+/// An error if the source computes other columns than when its mirror was made: they are not in the stream, and the
+/// mirror computes its own.
+pub(crate) fn check_computed(sync: i32, source: &mut Source, table: u32) -> Result<(), String> {
+    let before = elevated(|| {
+        value::<String>(
+            "SELECT computed FROM doris.sync_table WHERE sync = $1 AND source = $2",
+            &[sync.into(), pg_sys::Oid::from(table).into()],
+        )
+    });
+    let now = source.computed(table);
+    if before.is_some_and(|b| b != now) {
+        return Err(
+            "the generated columns of the source have changed: end its mirror and make it anew"
+                .into(),
+        );
+    }
+    Ok(())
+}
+
+/// Looks what became of a source since `before`; records what it is made of now, unless its mirror is to be filled again.
+fn look_at_files(sync: i32, source: &mut Source, table: u32, before: &mut Files) -> Verdict {
+    match source.files(&[table]).pop() {
+        Some((_, now)) => judge(sync, table, before, now),
+        None => Verdict::Same,
+    }
+}
+
+/// As `look_at_files`, for what has been looked at.
+pub(crate) fn judge(sync: i32, table: u32, before: &mut Files, now: Files) -> Verdict {
+    let verdict = now.since(before);
+    if verdict == Verdict::Told {
+        catalogue::set_files(sync, table, &now);
+        *before = now;
+    }
+    verdict
 }

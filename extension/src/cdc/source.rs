@@ -4,6 +4,7 @@
 use super::catalogue::Sync;
 use super::remote_shell::Connection;
 use super::session::{column, elevated, execute, refuse, rows};
+use doris_cdc::files::Files;
 use doris_cdc::shape::Known;
 use doris_cdc::snapshot::CopySnapshot;
 use doris_cdc::Lsn;
@@ -22,6 +23,27 @@ const KEY_COLUMNS: &str =
 
 /// Whether values of the type `t` travel as text between servers: binary forms of user's types may hold oids.
 const BY_TEXT: &str = "(t.oid >= 10000 AND t.typtype <> 'e' OR t.typsend = 0)";
+
+/// The files that the table `s` is made of, all as of one snapshot: see `doris_cdc::files`. What is registered of mirrors
+/// that answer for their originals is compared with the same text.
+const MADE_OF: &str =
+    "COALESCE((SELECT pg_catalog.string_agg(p.relid::pg_catalog.oid || ':' || c.relfilenode, ' ' ORDER BY p.relid) \
+     FROM pg_catalog.pg_partition_tree(s.oid) p JOIN pg_catalog.pg_class c ON c.oid = p.relid WHERE p.level > 0), \
+     CASE WHEN s.relkind <> 'p' THEN s.relfilenode::pg_catalog.text END)";
+
+/// Which transactions wrote the descriptions of the columns of the table `s`.
+const COLUMN_MARKS: &str =
+    "(SELECT pg_catalog.hashtextextended(pg_catalog.string_agg(a.attnum || ' ' || a.xmin, ',' ORDER BY a.attnum), 0) \
+     FROM pg_catalog.pg_attribute a WHERE a.attrelid = s.oid AND a.attnum > 0)::pg_catalog.text";
+
+/// The members of the partitioned table `s` that were created as such and never written anew. A table that is attached
+/// has each of its columns described again; one whose description is as old as the table was not. (A column that was
+/// changed by a transaction that failed has a command id of that one, and an xmax.)
+const BORN: &str = "(SELECT pg_catalog.string_agg(p.relid::pg_catalog.oid::pg_catalog.text, ' ' ORDER BY p.relid) \
+     FROM pg_catalog.pg_partition_tree(s.oid) p JOIN pg_catalog.pg_class c ON c.oid = p.relid \
+     JOIN pg_catalog.pg_attribute y ON y.attrelid = c.oid AND y.attnum = -1 \
+     WHERE p.level > 0 AND c.relfilenode IN (0, c.oid) AND EXISTS (SELECT FROM pg_catalog.pg_attribute a \
+     WHERE a.attrelid = c.oid AND a.attnum > 0 AND a.xmin = y.xmin AND a.cmin = y.cmin AND a.xmax = '0'))";
 
 /// The source of a sync. With a connection, it is closed when this goes out of scope.
 pub(crate) enum Source {
@@ -223,6 +245,19 @@ impl Source {
             .collect()
     }
 
+    /// What a table computes by itself.
+    pub(crate) fn computed(&mut self, table: u32) -> String {
+        let columns = self.columns(table);
+        let computed = columns.iter().filter_map(|c| {
+            Some(format!(
+                "{} {}",
+                quoted(&c.known.name),
+                c.generated.as_ref()?
+            ))
+        });
+        computed.collect::<Vec<_>>().join(", ")
+    }
+
     /// The columns as the stream shows them: no generated ones.
     pub(crate) fn stream_columns(&mut self, table: u32) -> Vec<SourceColumn> {
         let mut columns = self.columns(table);
@@ -230,17 +265,31 @@ impl Source {
         columns
     }
 
-    /// The files a table, or all its partitions, are made of.
-    pub(crate) fn files(&mut self, table: u32) -> Option<String> {
-        let leaves = format!(
-            "SELECT pg_catalog.string_agg(relid::pg_catalog.oid || ':' || pg_catalog.pg_relation_filenode(relid), \
-             ' ' ORDER BY relid) FROM pg_catalog.pg_partition_tree({table}) WHERE isleaf"
+    /// What tables are made of, by one look at the catalogue; those that are gone are left out.
+    pub(crate) fn files(&mut self, tables: &[u32]) -> Vec<(u32, Files)> {
+        if tables.is_empty() {
+            return Vec::new();
+        }
+        let list: Vec<String> = tables.iter().map(u32::to_string).collect();
+        let sql = format!(
+            "SELECT s.oid::pg_catalog.text, {MADE_OF}, CASE WHEN s.relkind = 'p' THEN {BORN} ELSE {COLUMN_MARKS} END, \
+             s.relkind::pg_catalog.text FROM pg_catalog.pg_class s WHERE s.oid IN ({})",
+            list.join(", ")
         );
-        self.value(&leaves).or_else(|| {
-            self.value(&format!(
-                "SELECT pg_catalog.pg_relation_filenode({table})::pg_catalog.text"
-            ))
-        })
+        self.rows(&sql, 4)
+            .into_iter()
+            .map(|r| {
+                let files = Files {
+                    files: r[1].clone(),
+                    marks: r[2].clone(),
+                    partitioned: r[3].as_deref() == Some("p"),
+                };
+                (
+                    r[0].as_ref().and_then(|o| o.parse().ok()).unwrap_or(0),
+                    files,
+                )
+            })
+            .collect()
     }
 
     /// Whether a table is partitioned.

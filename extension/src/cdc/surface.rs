@@ -248,11 +248,10 @@ fn wait_for_sync(name: Option<String>, lsn: Option<i64>, timeout: Option<Interva
     let db = unsafe { u32::from(pg_sys::MyDatabaseId) };
     let sync = elevated(|| catalogue::sync(id)).unwrap_or_else(|| error!("the sync is gone"));
     let wanted = lsn.map_or_else(|| position_now(&sync), |l| l as u64);
-    if sync.matching {
-        // So that the worker looks for tables that match: those made before this call are waited for.
-        board::update(db, id, |e| e.generation += 1);
-        board::wake(board::get(db, id).map_or(0, |e| e.worker_pid));
-    }
+    // So that the worker looks for tables that match, and for sources that were written anew: what happened before this
+    // call is waited for.
+    board::update(db, id, |e| e.generation += 1);
+    board::wake(board::get(db, id).map_or(0, |e| e.worker_pid));
     let limit = timeout.map_or(30_000_000, |t| t.as_micros() as i64);
     let until = board::monotonic_us().saturating_add(limit);
     let mut pause = 1;

@@ -17,6 +17,7 @@ use super::session::{
     set_worker_parameters, start_worker, transaction, wait,
 };
 use super::source::{literal, quoted, Source};
+use super::watch;
 use doris_cdc::frame::{self, Frame};
 use doris_cdc::Lsn;
 use pgrx::bgworkers::BackgroundWorkerBuilder;
@@ -159,7 +160,8 @@ fn run(db: u32, id: i32) {
     let mut applier = Applier::new(db, sync, origin_lsn);
     join::look(&applier.sync, &mut source);
     transaction(|| catalogue::settle_copied(id, origin_lsn));
-    applier.load();
+    watch::install();
+    applier.load_and_look(&mut source);
     applier.binary = applier.can_be_binary(&mut source);
     let local = source.is_local();
     // Connections are kept for as long as they are used only: they cost the source a process.

@@ -28,7 +28,7 @@ pub(super) struct Registered {
 }
 
 /// The files that a source is made of now are compared: commands that write a table anew may compute other values,
-/// which the stream does not carry.
+/// which the stream does not carry. Its worker looks what it was (`cdc::watch`), and records the files if they are right.
 const SQL: &CStr = c"SELECT t.source::pg_catalog.text, s.id::pg_catalog.text, s.name, t.target::pg_catalog.text,
     CASE WHEN s.wanted <> 'run' THEN pg_catalog.format('sync %I is paused', s.name)
          WHEN s.state NOT IN ('streaming', 'copying') THEN pg_catalog.format('sync %I is %s', s.name, s.state)
@@ -36,9 +36,10 @@ const SQL: &CStr = c"SELECT t.source::pg_catalog.text, s.id::pg_catalog.text, s.
          WHEN t.state = 'init' THEN 'the mirror of {table} is not filled'
          WHEN t.state <> 'streaming' THEN 'the mirror of {table} is ' || t.state
          WHEN t.files IS DISTINCT FROM COALESCE((SELECT pg_catalog.string_agg(relid::pg_catalog.oid || ':' ||
-            pg_catalog.pg_relation_filenode(relid), ' ' ORDER BY relid) FROM pg_catalog.pg_partition_tree(t.source)
-            WHERE isleaf), pg_catalog.pg_relation_filenode(t.source)::pg_catalog.text)
-         THEN '{table} was written anew since its mirror was filled' END,
+            COALESCE(pg_catalog.pg_relation_filenode(relid), 0), ' ' ORDER BY relid)
+            FROM pg_catalog.pg_partition_tree(t.source) WHERE level > 0),
+            pg_catalog.pg_relation_filenode(t.source)::pg_catalog.text)
+         THEN '{table} was written anew, and its mirror has not been looked at since' END,
     (t.snapshot_lsn - '0/0')::bigint::pg_catalog.text, t.columns::pg_catalog.text,
     pg_catalog.concat_ws(' ', t.source, t.target, t.copies, c.relfilenode, t.files, t.columns)
     FROM doris.sync_table t JOIN doris.sync s ON s.id = t.sync JOIN pg_catalog.pg_class c ON c.oid = t.target

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Looks whether sources were written anew in a way that the stream does not tell of (`doris_cdc::files`), and has the
+//! mirrors of those filled again.
+//!
+//! A worker looks when it starts, every few seconds, when someone waits for the sync, when the stream describes a table
+//! again, and, for tables of this database, when PostgreSQL says that the description of one has changed. (An event
+//! trigger was rejected: it can be disabled, does not fire for replicas, and cannot be made on another server without
+//! its superuser.)
+use super::applier::Applier;
+use super::catalogue;
+use super::follow;
+use super::session::transaction;
+use super::source::Source;
+use doris_cdc::files::Verdict;
+use pgrx::prelude::*;
+use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
+
+thread_local! {
+    /// The sources of this worker in this database, and their partitions.
+    static WATCHED: RefCell<HashSet<u32>> = RefCell::new(HashSet::new());
+    /// The description of one of them has changed.
+    static TOUCHED: Cell<bool> = const { Cell::new(true) };
+}
+
+/// Asks to be told of changed tables; once in a worker.
+pub(super) fn install() {
+    // SAFETY: the callback only sets a flag.
+    unsafe { pg_sys::CacheRegisterRelcacheCallback(Some(touched), pg_sys::Datum::from(0)) };
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn touched(_argument: pg_sys::Datum, relid: pg_sys::Oid) {
+    let known = |watched: &RefCell<HashSet<u32>>| watched.borrow().contains(&u32::from(relid));
+    if relid == pg_sys::InvalidOid || WATCHED.with(known) {
+        TOUCHED.set(true);
+    }
+}
+
+/// Makes the next look due.
+pub(super) fn touch() {
+    TOUCHED.set(true);
+}
+
+/// Whether a look is due. No transaction is open.
+pub(super) fn is_due() -> bool {
+    // SAFETY: allowed outside of transactions, as in PostgreSQL's own apply workers.
+    unsafe { pg_sys::AcceptInvalidationMessages() };
+    TOUCHED.get()
+}
+
+impl Applier {
+    /// Looks at all sources whose mirrors stream. No transaction is open.
+    pub(super) fn look_at_sources(&mut self, source: &mut Source) {
+        // Before the look: what changes during it is for the next one.
+        TOUCHED.set(false);
+        let streaming = self.mirrors.values().map(|m| &m.table);
+        let tables: Vec<u32> = streaming
+            .filter(|t| t.state == "streaming")
+            .map(|t| t.source)
+            .collect();
+        let found = transaction(|| source.files(&tables));
+        let id = self.sync.id;
+        for (table, now) in found {
+            let Some(mirror) = self.mirrors.get_mut(&table) else {
+                continue;
+            };
+            let known = &mut mirror.table;
+            let verdict = transaction(|| follow::judge(id, table, &mut known.files, now));
+            if verdict == Verdict::Same {
+                continue;
+            }
+            if verdict == Verdict::Untold {
+                transaction(|| catalogue::refill(id, table));
+                log!(
+                    "{} was written anew: its mirror is filled again",
+                    known.source_name
+                );
+                known.state = "init".into();
+            }
+            if let Err(why) = transaction(|| follow::check_computed(id, source, table)) {
+                transaction(|| catalogue::pause_table(id, table, &why));
+                known.state = "paused".into();
+            }
+        }
+        self.watch();
+    }
+
+    /// Remembers which tables to be told of.
+    fn watch(&self) {
+        if self.sync.connection.is_some() {
+            return;
+        }
+        let mut watched: HashSet<u32> = self.mirrors.keys().copied().collect();
+        for mirror in self.mirrors.values().filter(|m| m.table.files.partitioned) {
+            let members = mirror.table.files.files.iter().flat_map(|f| f.split(' '));
+            watched.extend(members.filter_map(|m| m.split(':').next()?.parse::<u32>().ok()));
+        }
+        WATCHED.set(watched);
+    }
+}
