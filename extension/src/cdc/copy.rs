@@ -9,11 +9,11 @@
 //!
 //! A failure at any point leaves the mirror as it was, to be filled again from 1. It is the same for this database
 //! and another server; only the way of the rows differs.
-use super::apply_shell;
 use super::board;
 use super::catalogue::{self, Sync, SyncTable};
 use super::follow;
 use super::load_shell::{self, Load};
+use super::opened_shell;
 use super::remote_shell::{wait_for_socket, Arrived, Connection};
 use super::session::{
     as_role, begin, changed_value, check_interrupts, commit, elevated, execute, transaction, value,
@@ -191,7 +191,7 @@ fn selection(name: &str, columns: &[SourceColumn], partitioned: bool) -> String 
 
 /// The mirror's attribute numbers of the columns.
 fn attributes_of(table: &SyncTable, columns: &[SourceColumn]) -> Vec<i16> {
-    let shape = apply_shell::describe(table.target)
+    let shape = opened_shell::describe(table.target)
         .unwrap_or_else(|e| error!("{}: {e}", table.source_name));
     let number = |c: &SourceColumn| {
         let found = shape.columns.iter().find(|(name, _)| *name == c.known.name);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Fills mirrors with many rows: of a query of this database, of a copy from another one, of the stream.
-use super::apply_shell::{Opened, ROWS_AT_ONCE};
+use super::apply_shell::ROWS_AT_ONCE;
+use super::opened_shell::Opened;
 use doris_cdc::pgoutput::Tuple;
 use pgrx::prelude::*;
 

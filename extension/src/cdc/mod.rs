@@ -12,7 +12,7 @@
 //! receiver   the same for another server: it reads the stream of a replication connection
 //! channel    the queue between the two
 //! worker     folds the changes of whole transactions (doris_cdc), applies them (applier, apply_shell),
-//!            follows the source's DDL (follow, watch), and commits rows and position together
+//!            through opened_shell, values_shell, lookup_shell and load_shell; follows the source's DDL (follow, watch), and commits rows and position together
 //! streams    transactions that come before they have committed wait in temporary files (spool)
 //! database_hook  sends the workers of a database away when DROP DATABASE and its like need it to themselves
 //! answer     lets mirrors answer queries on their originals
@@ -33,7 +33,9 @@ mod follow;
 mod join;
 mod launcher;
 mod load_shell;
+mod lookup_shell;
 mod mirror;
+mod opened_shell;
 mod receiver_shell;
 mod remote_shell;
 mod retention_shell;
@@ -43,6 +45,7 @@ mod spool;
 mod streams;
 mod surface;
 mod target;
+mod values_shell;
 mod watch;
 mod worker;
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! One mirrored table as the apply worker holds it: its catalogue row, the shape of the stream, what is pending.
-use super::apply_shell;
 use super::catalogue::SyncTable;
+use super::opened_shell;
 use doris_cdc::fold::{Fold, FoldError, Log, Taken};
 use doris_cdc::pgoutput::{Old, Relation, Tuple};
 use doris_cdc::shape::Known;
@@ -75,7 +75,7 @@ impl Mirror {
         let Some(relation) = &self.relation else {
             return Err("no description of the source".into());
         };
-        let shape = apply_shell::describe(self.table.target)?;
+        let shape = opened_shell::describe(self.table.target)?;
         let mut attributes = Vec::with_capacity(relation.columns.len());
         for column in &relation.columns {
             match shape.columns.iter().find(|(name, _)| *name == column.name) {
