@@ -17,6 +17,8 @@ pub struct Files {
     pub marks: Option<String>,
     /// The table is partitioned.
     pub partitioned: bool,
+    /// Which transactions made the publication what it is, and put the table in; `None` if it is not in.
+    pub published: Option<String>,
 }
 
 /// What became of a source between two looks.
@@ -40,7 +42,9 @@ impl Files {
         };
         if self == before {
             Verdict::Same
-        } else if told && self.partitioned == before.partitioned {
+        } else if told
+            && (self.partitioned, &self.published) == (before.partitioned, &before.published)
+        {
             Verdict::Told
         } else {
             Verdict::Untold
@@ -72,6 +76,7 @@ mod tests {
             files: Some(files.into()),
             marks: Some(marks.into()),
             partitioned: false,
+            published: Some("1".into()),
         }
     }
 
@@ -81,7 +86,17 @@ mod tests {
             files: text(files),
             marks: text(born),
             partitioned: true,
+            published: Some("1".into()),
         }
+    }
+
+    #[test]
+    fn another_publication_may_have_left_something_out() {
+        let mut now = table("10", "a");
+        now.published = Some("2".into());
+        assert_eq!(now.since(&table("10", "a")), Verdict::Untold);
+        now.published = None;
+        assert_eq!(now.since(&table("10", "a")), Verdict::Untold);
     }
 
     #[test]

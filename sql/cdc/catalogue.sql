@@ -44,6 +44,9 @@ CREATE TABLE doris.sync_table (
     files text,
     marks text,
     partitioned boolean,
+    published text,
+    -- The kinds of changes that its publication leaves out: the mirror is not its source then.
+    leaves_out text,
     -- Its generated columns when the mirror was made.
     computed text,
     rows_copied bigint,

@@ -10,7 +10,8 @@ SELECT s.name, s.owner::regrole AS owner, s.connection IS NULL AS local, s.wante
        p.last_commit_at, p.applied_at,
        CASE WHEN p.worker_pid IS NULL OR p.last_commit_at IS NULL THEN NULL
             WHEN p.applied_lsn >= p.received_lsn THEN 0
-            ELSE extract(epoch FROM clock_timestamp() - p.last_commit_at) END AS lag_seconds,
+            -- The clock may have been set back since.
+            ELSE greatest(extract(epoch FROM clock_timestamp() - p.last_commit_at), 0) END AS lag_seconds,
        p.rows_applied, p.transactions_applied, p.batches_applied,
        CASE WHEN s.connection IS NULL
             THEN (SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), r.restart_lsn) FROM pg_replication_slots r
@@ -26,7 +27,7 @@ SELECT s.name AS sync, t.source_name AS source, nullif(t.target, 0)::regclass AS
        CASE WHEN t.state = 'init' AND t.copy_started_at IS NOT NULL AND t.copy_finished_at IS NULL THEN 'copying'
             WHEN t.state = 'copied' THEN 'copying' ELSE t.state END AS state,
        CASE WHEN t.state = 'init' AND c.source IS NOT NULL THEN c.rows ELSE t.rows_copied END AS rows_copied,
-       t.copy_started_at, t.copy_finished_at, t.copies, t.snapshot_lsn, t.key_columns,
+       t.copy_started_at, t.copy_finished_at, t.copies, t.snapshot_lsn, t.key_columns, t.leaves_out,
        t.last_error, t.error_at
 FROM doris.sync_table t JOIN doris.sync s ON s.id = t.sync
     LEFT JOIN doris.sync_copies() c ON c.sync = t.sync AND c.source = t.source

@@ -109,16 +109,18 @@ impl Applier {
         self.say_seen();
     }
 
-    /// As `load`, with a look at the sources in between: whoever waits for the sync waits for what that finds.
-    pub(super) fn load_and_look(&mut self, source: &mut Source) {
+    /// As `load`, after a look for tables that match and with one at the sources: `generation` is that of the board
+    /// before all of this. Whoever waits for the sync has raised it, and waits for what is found here.
+    pub(super) fn look_around(&mut self, source: &mut Source, generation: u32) {
+        join::look(&self.sync, source);
         self.read_tables();
         self.look_at_sources(source);
+        self.generation = generation;
         self.say_seen();
     }
 
     /// Reads what is registered; keeps what is known of tables that are unchanged.
     fn read_tables(&mut self) {
-        self.generation = board::get(self.db, self.sync.id).map_or(0, |e| e.generation);
         let mut tables = transaction(|| catalogue::tables(self.sync.id));
         tables.retain(|t| t.has_mirror());
         let mut before = std::mem::take(&mut self.mirrors);
@@ -208,11 +210,8 @@ impl Applier {
         }
         let sync = &self.sync;
         let mut source = self.source.take().unwrap_or_else(|| Source::open(sync));
-        if join::look(sync, &mut source) {
-            board::update(self.db, self.sync.id, |e| e.generation += 1);
-        }
+        self.look_around(&mut source, generation);
         self.ask_position(&mut source);
-        self.load_and_look(&mut source);
         true
     }
 
@@ -485,11 +484,11 @@ impl Applier {
         }
         self.batch_began.get_or_insert_with(Instant::now);
         WORKING_ON.set(relation);
-        let (id, owner) = (self.sync.id, self.sync.owner);
+        let id = self.sync.id;
         // At the beginning of a stream each table is looked up: not with a connection each.
         let source = self.source.get_or_insert_with(|| Source::open(&self.sync));
         let followed = with_snapshot(|| {
-            let followed = follow::follow(id, owner, source, mirror);
+            let followed = follow::follow(&self.sync, source, mirror);
             match &followed {
                 Ok(Followed::InStep) => {}
                 Ok(Followed::Refill) => {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The catalogue tables, read and written by name.
 use super::session::{column, elevated, execute, rows, value};
+use super::source::Look;
 use doris_cdc::files::Files;
 use doris_cdc::pattern::Selection;
 use doris_cdc::shape::Known;
@@ -148,7 +149,7 @@ pub(crate) fn sync(id: i32) -> Option<Sync> {
 /// The tables of a sync.
 pub(crate) fn tables(sync: i32) -> Vec<SyncTable> {
     let sql = "SELECT source, source_name, target, state, snapshot, (snapshot_lsn - '0/0')::bigint, columns, \
-               files, marks, partitioned FROM doris.sync_table WHERE sync = $1 ORDER BY source";
+               files, marks, partitioned, published FROM doris.sync_table WHERE sync = $1 ORDER BY source";
     elevated(|| {
         rows(sql, &[sync.into()], |r| {
             let lsn = Lsn(column::<i64>(r, 6).unwrap_or(0) as u64);
@@ -166,6 +167,7 @@ pub(crate) fn tables(sync: i32) -> Vec<SyncTable> {
                     files: column(r, 8),
                     marks: column(r, 9),
                     partitioned: column(r, 10).unwrap_or(false),
+                    published: column(r, 11),
                 },
             }
         })
@@ -201,15 +203,19 @@ pub(crate) fn set_columns(sync: i32, source: u32, columns: &[Known]) {
     );
 }
 
-/// Records what a source is made of.
-pub(crate) fn set_files(sync: i32, source: u32, files: &Files) {
-    let sql = "UPDATE doris.sync_table SET files = $3, marks = $4, partitioned = $5 WHERE sync = $1 AND source = $2";
+/// Records what a look at a source showed.
+pub(crate) fn set_look(sync: i32, looked: &Look) {
+    let sql = "UPDATE doris.sync_table SET files = $3, marks = $4, partitioned = $5, published = $6, leaves_out = $7 \
+               WHERE sync = $1 AND source = $2";
+    let files = looked.files.clone();
     let arguments = [
         sync.into(),
-        pg_sys::Oid::from(source).into(),
-        files.files.clone().into(),
-        files.marks.clone().into(),
+        pg_sys::Oid::from(looked.table).into(),
+        files.files.into(),
+        files.marks.into(),
         files.partitioned.into(),
+        files.published.into(),
+        looked.leaves_out.clone().into(),
     ];
     elevated(|| execute(sql, &arguments));
 }

@@ -132,7 +132,8 @@ fn copy_rows(
     if let Err(e) = follow::alter(table, sync.owner, source, &steps, &known, true) {
         error!("{}: {e}", table.source_name);
     }
-    let columns_now = follow::record_source(sync.id, source, table.source);
+    let columns_now = follow::record_source(sync, source, table.source)
+        .unwrap_or_else(|e| error!("{}: {e}", table.source_name));
     let partitioned = source.is_partitioned(table.source);
     let sql = selection(name, &columns_now, partitioned);
     let attributes = attributes_of(table, &columns_now);

@@ -5,9 +5,9 @@
 //! wider varchar) is repeated on the mirror. One that rewrote the source (another type, a volatile default) computed
 //! values that the stream does not carry: the mirror is filled again. That is found here, and by looking at what the
 //! sources are made of (`doris_cdc::files`), as no change may follow, and the columns may look the same as before.
-use super::catalogue::{self, set_columns, SyncTable};
+use super::catalogue::{self, set_columns, Sync, SyncTable};
 use super::session::{as_role, elevated, execute, value};
-use super::source::{literal, quoted, Source, SourceColumn};
+use super::source::{literal, quoted, Look, Source, SourceColumn};
 use super::target::Mirror;
 use doris_cdc::files::{Files, Verdict};
 use doris_cdc::shape::{steps, Known, Step};
@@ -31,8 +31,7 @@ pub(crate) fn relation_name(oid: u32) -> Result<String, String> {
 
 /// Brings a mirror in step with the stream's description of its source. A transaction and a snapshot are open.
 pub(crate) fn follow(
-    sync: i32,
-    owner: pg_sys::Oid,
+    sync: &Sync,
     source: &mut Source,
     mirror: &mut Mirror,
 ) -> Result<Followed, String> {
@@ -47,10 +46,10 @@ pub(crate) fn follow(
         if look_at_files(sync, source, id, before) == Verdict::Untold {
             return Ok(Followed::Refill);
         }
-        alter(&mirror.table, owner, source, &todo, &now, false)?;
+        alter(&mirror.table, sync.owner, source, &todo, &now, false)?;
     }
     if mirror.table.columns != now {
-        set_columns(sync, mirror.table.source, &now);
+        set_columns(sync.id, mirror.table.source, &now);
         mirror.table.columns = now;
     }
     mirror.plan()?;
@@ -136,16 +135,29 @@ pub(crate) fn known(columns: &[SourceColumn]) -> Vec<Known> {
     columns.iter().map(|c| c.known.clone()).collect()
 }
 
-/// Records what is known of a source when its mirror is registered or filled; returns its columns.
-pub(crate) fn record_source(sync: i32, source: &mut Source, table: u32) -> Vec<SourceColumn> {
+/// Records what is known of a source when its mirror is registered or filled; returns its columns, or why the table
+/// cannot be mirrored.
+pub(crate) fn record_source(
+    sync: &Sync,
+    source: &mut Source,
+    table: u32,
+) -> Result<Vec<SourceColumn>, String> {
     let columns = source.stream_columns(table);
-    set_columns(sync, table, &known(&columns));
-    if let Some((_, files)) = source.files(&[table]).pop() {
-        catalogue::set_files(sync, table, &files);
+    set_columns(sync.id, table, &known(&columns));
+    let looked = source.look(&sync.publication(), &[table]).pop();
+    let looked = looked.ok_or("the source has been dropped")?;
+    if let Some(why) = looked.problem() {
+        return Err(why.to_owned());
     }
+    catalogue::set_look(sync.id, &looked);
     let computed = source.computed(table);
-    catalogue::update_table(sync, table, "computed = COALESCE(computed, $3)", computed);
-    columns
+    catalogue::update_table(
+        sync.id,
+        table,
+        "computed = COALESCE(computed, $3)",
+        computed,
+    );
+    Ok(columns)
 }
 
 /// An error if the source computes other columns than when its mirror was made: they are not in the stream, and the
@@ -168,19 +180,19 @@ pub(crate) fn check_computed(sync: i32, source: &mut Source, table: u32) -> Resu
 }
 
 /// Looks what became of a source since `before`; records what it is made of now, unless its mirror is to be filled again.
-fn look_at_files(sync: i32, source: &mut Source, table: u32, before: &mut Files) -> Verdict {
-    match source.files(&[table]).pop() {
-        Some((_, now)) => judge(sync, table, before, now),
+fn look_at_files(sync: &Sync, source: &mut Source, table: u32, before: &mut Files) -> Verdict {
+    match source.look(&sync.publication(), &[table]).pop() {
+        Some(now) => judge(sync.id, before, &now),
         None => Verdict::Same,
     }
 }
 
 /// As `look_at_files`, for what has been looked at.
-pub(crate) fn judge(sync: i32, table: u32, before: &mut Files, now: Files) -> Verdict {
-    let verdict = now.since(before);
+pub(crate) fn judge(sync: i32, before: &mut Files, now: &Look) -> Verdict {
+    let verdict = now.files.since(before);
     if verdict == Verdict::Told {
-        catalogue::set_files(sync, table, &now);
-        *before = now;
+        catalogue::set_look(sync, now);
+        *before = now.files.clone();
     }
     verdict
 }

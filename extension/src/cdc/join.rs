@@ -12,14 +12,13 @@ use super::session::{
 use super::source::{literal, quoted, Source, SourceTable};
 use pgrx::prelude::*;
 
-/// Looks for tables that match and registers the new ones. No transaction is open. True if something changed.
-pub(crate) fn look(sync: &Sync, source: &mut Source) -> bool {
+/// Looks for tables that match and registers the new ones. No transaction is open.
+pub(crate) fn look(sync: &Sync, source: &mut Source) {
     if !sync.matching {
-        return false;
+        return;
     }
     let registered = transaction(|| catalogue::tables(sync.id));
     let found = transaction(|| candidates(sync, source));
-    let mut changed = false;
     for gone in vanished(source, &registered) {
         transaction(|| {
             let (set, why) = (
@@ -28,7 +27,6 @@ pub(crate) fn look(sync: &Sync, source: &mut Source) -> bool {
             );
             catalogue::update_table(sync.id, gone.source, set, why.to_owned());
         });
-        changed = true;
     }
     for table in found {
         let known = registered.iter().find(|r| r.source == table.oid);
@@ -36,13 +34,12 @@ pub(crate) fn look(sync: &Sync, source: &mut Source) -> bool {
             continue;
         }
         check_interrupts();
-        changed |= take(sync, source, &table);
+        take(sync, source, &table);
     }
-    changed
 }
 
-/// Registers a table, or why it is refused. True if it was taken.
-fn take(sync: &Sync, source: &mut Source, table: &SourceTable) -> bool {
+/// Registers a table, or why it is refused.
+fn take(sync: &Sync, source: &mut Source, table: &SourceTable) {
     let taken = caught(|| {
         transaction(|| {
             table.check();
@@ -52,7 +49,7 @@ fn take(sync: &Sync, source: &mut Source, table: &SourceTable) -> bool {
     });
     let Err((why, transient)) = taken else {
         log!("table {} joins sync \"{}\"", table.name(), sync.name);
-        return true;
+        return;
     };
     abort();
     if transient {
@@ -73,7 +70,6 @@ fn take(sync: &Sync, source: &mut Source, table: &SourceTable) -> bool {
             },
         );
     });
-    false
 }
 
 /// The tables of the source that the sync wants.
@@ -129,11 +125,9 @@ fn vanished<'a>(source: &mut Source, registered: &'a [SyncTable]) -> Vec<&'a Syn
 
 /// Adds the table to the sync's own publication. The user's is the user's.
 fn publish(sync: &Sync, source: &mut Source, table: &SourceTable) {
-    if sync.publication.is_some() {
-        refuse_partial(sync, source, table);
-        return;
+    if sync.publication.is_none() {
+        add_to_publication(sync, source, table.oid, &table.name());
     }
-    add_to_publication(sync, source, table.oid, &table.name());
 }
 
 /// Adds a table to the sync's own publication if it is not in it.
@@ -151,29 +145,6 @@ pub(crate) fn add_to_publication(sync: &Sync, source: &mut Source, table: u32, n
             quoted(&publication),
             name
         ));
-    }
-}
-
-/// A publication that leaves out rows or columns would need a copy that leaves them out as well.
-fn refuse_partial(sync: &Sync, source: &mut Source, table: &SourceTable) {
-    let version = source.value("SELECT pg_catalog.current_setting('server_version_num')");
-    if version.and_then(|v| v.parse::<i32>().ok()).unwrap_or(0) < 150_000 {
-        return;
-    }
-    let sql = format!(
-        "SELECT 'yes' FROM pg_catalog.pg_publication_rel r JOIN pg_catalog.pg_publication p ON p.oid = r.prpubid \
-         WHERE p.pubname = {} AND r.prrelid = {} AND (r.prqual IS NOT NULL OR r.prattrs IS NOT NULL)",
-        literal(&sync.publication()),
-        table.oid
-    );
-    if source.value(&sql).is_some() {
-        refuse!(
-            ERRCODE_FEATURE_NOT_SUPPORTED,
-            format!(
-                "the publication of {} leaves out rows or columns",
-                table.name()
-            )
-        );
     }
 }
 
@@ -226,7 +197,9 @@ fn register(sync: &Sync, source: &mut Source, table: &SourceTable) {
             refused: None,
         },
     );
-    follow::record_source(sync.id, source, table.oid);
+    if let Err(why) = follow::record_source(sync, source, table.oid) {
+        refuse!(ERRCODE_FEATURE_NOT_SUPPORTED, why);
+    }
 }
 
 fn mirrored_by(target: pg_sys::Oid) -> Option<String> {

@@ -90,8 +90,27 @@ pub(crate) fn as_role<R>(role: pg_sys::Oid, f: impl FnOnce() -> R) -> R {
 }
 
 /// Runs `f` with the catalogue's rights. Only for statements of this extension that name every object in full.
+/// Operators have no such names: those of the session's search path are not the ones meant.
 pub(crate) fn elevated<R>(f: impl FnOnce() -> R) -> R {
-    as_role(pg_sys::Oid::from(SUPERUSER), f)
+    // SAFETY: an error undoes the setting with the transaction; otherwise it is undone below.
+    let settings = unsafe { pg_sys::NewGUCNestLevel() };
+    // SAFETY: constants with a terminating zero.
+    unsafe {
+        pg_sys::set_config_option(
+            c"search_path".as_ptr(),
+            c"pg_catalog, pg_temp".as_ptr(),
+            pg_sys::GucContext::PGC_USERSET,
+            pg_sys::GucSource::PGC_S_SESSION,
+            pg_sys::GucAction::GUC_ACTION_SAVE,
+            true,
+            0,
+            false,
+        );
+    }
+    let result = as_role(pg_sys::Oid::from(SUPERUSER), f);
+    // SAFETY: ends the level begun above.
+    unsafe { pg_sys::AtEOXact_GUC(true, settings) };
+    result
 }
 
 /// The role whose rights are in force.

@@ -45,6 +45,39 @@ const BORN: &str = "(SELECT pg_catalog.string_agg(p.relid::pg_catalog.oid::pg_ca
      WHERE p.level > 0 AND c.relfilenode IN (0, c.oid) AND EXISTS (SELECT FROM pg_catalog.pg_attribute a \
      WHERE a.attrelid = c.oid AND a.attnum > 0 AND a.xmin = y.xmin AND a.cmin = y.cmin AND a.xmax = '0'))";
 
+/// How the table `s` is published by `p`, with its entry `r` if it is named there: which transactions wrote that, the
+/// kinds of changes left out, and whether rows or columns are (older servers cannot).
+const PUBLISHED: &str =
+    "p.xmin || ' ' || COALESCE(r.oid || ' ' || r.xmin, ''), \
+     NULLIF(pg_catalog.concat_ws(', ', CASE WHEN NOT p.pubinsert THEN 'inserts' END, \
+     CASE WHEN NOT p.pubupdate THEN 'updates' END, CASE WHEN NOT p.pubdelete THEN 'deletes' END, \
+     CASE WHEN NOT p.pubtruncate THEN 'truncates' END), ''), \
+     (COALESCE(pg_catalog.to_jsonb(r) ->> 'prqual', pg_catalog.to_jsonb(r) ->> 'prattrs') IS NOT NULL)::pg_catalog.text";
+
+/// What a look at a source showed.
+pub(crate) struct Look {
+    pub(crate) table: u32,
+    pub(crate) files: Files,
+    /// The kinds of changes that its publication leaves out.
+    pub(crate) leaves_out: Option<String>,
+    /// Its publication leaves out rows or columns.
+    filtered: bool,
+}
+
+impl Look {
+    /// Why the table cannot be mirrored as it is published.
+    pub(crate) fn problem(&self) -> Option<&'static str> {
+        if self.files.published.is_none() {
+            Some("the publication does not have the table any more")
+        } else if self.filtered {
+            // The copy would have to leave them out as well.
+            Some("the publication leaves out rows or columns of the table")
+        } else {
+            None
+        }
+    }
+}
+
 /// The source of a sync. With a connection, it is closed when this goes out of scope.
 pub(crate) enum Source {
     /// This database.
@@ -265,29 +298,33 @@ impl Source {
         columns
     }
 
-    /// What tables are made of, by one look at the catalogue; those that are gone are left out.
-    pub(crate) fn files(&mut self, tables: &[u32]) -> Vec<(u32, Files)> {
+    /// What tables are made of and how they are published, by one look at the catalogue; those that are gone are left out.
+    pub(crate) fn look(&mut self, publication: &str, tables: &[u32]) -> Vec<Look> {
         if tables.is_empty() {
             return Vec::new();
         }
         let list: Vec<String> = tables.iter().map(u32::to_string).collect();
         let sql = format!(
             "SELECT s.oid::pg_catalog.text, {MADE_OF}, CASE WHEN s.relkind = 'p' THEN {BORN} ELSE {COLUMN_MARKS} END, \
-             s.relkind::pg_catalog.text FROM pg_catalog.pg_class s WHERE s.oid IN ({})",
+             s.relkind::pg_catalog.text, {PUBLISHED} \
+             FROM pg_catalog.pg_class s LEFT JOIN pg_catalog.pg_publication p ON p.pubname = {} AND s.oid IN \
+             (SELECT g.relid FROM pg_catalog.pg_get_publication_tables(p.pubname::pg_catalog.text) g) \
+             LEFT JOIN pg_catalog.pg_publication_rel r ON r.prpubid = p.oid AND r.prrelid = s.oid WHERE s.oid IN ({})",
+            literal(publication),
             list.join(", ")
         );
-        self.rows(&sql, 4)
+        self.rows(&sql, 7)
             .into_iter()
-            .map(|r| {
-                let files = Files {
+            .map(|r| Look {
+                table: r[0].as_ref().and_then(|o| o.parse().ok()).unwrap_or(0),
+                files: Files {
                     files: r[1].clone(),
                     marks: r[2].clone(),
                     partitioned: r[3].as_deref() == Some("p"),
-                };
-                (
-                    r[0].as_ref().and_then(|o| o.parse().ok()).unwrap_or(0),
-                    files,
-                )
+                    published: r[4].clone(),
+                },
+                leaves_out: r[5].clone(),
+                filtered: r[6].as_deref() == Some("true"),
             })
             .collect()
     }

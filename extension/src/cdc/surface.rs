@@ -51,7 +51,10 @@ fn sync_table(source: pg_sys::Oid, target: Option<String>, options: Option<JsonB
         refused: None,
     };
     insert_table(id, &table);
-    follow::record_source(id, &mut Source::Local, source.oid);
+    let sync = elevated(|| catalogue::sync(id)).unwrap_or_else(|| error!("the sync is gone"));
+    if let Err(why) = follow::record_source(&sync, &mut Source::Local, source.oid) {
+        refuse!(ERRCODE_FEATURE_NOT_SUPPORTED, why);
+    }
     announce(id);
     name
 }

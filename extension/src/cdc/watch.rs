@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Looks whether sources were written anew in a way that the stream does not tell of (`doris_cdc::files`), and has the
-//! mirrors of those filled again.
+//! Looks whether sources were written anew in a way that the stream does not tell of (`doris_cdc::files`), or published
+//! anew, and has the mirrors of those filled again.
 //!
 //! A worker looks when it starts, every few seconds, when someone waits for the sync, when the stream describes a table
 //! again, and, for tables of this database, when PostgreSQL says that the description of one has changed. (An event
@@ -59,28 +59,28 @@ impl Applier {
             .filter(|t| t.state == "streaming")
             .map(|t| t.source)
             .collect();
-        let found = transaction(|| source.files(&tables));
-        let id = self.sync.id;
-        for (table, now) in found {
-            let Some(mirror) = self.mirrors.get_mut(&table) else {
+        let (id, publication) = (self.sync.id, self.sync.publication());
+        for now in transaction(|| source.look(&publication, &tables)) {
+            let Some(mirror) = self.mirrors.get_mut(&now.table) else {
                 continue;
             };
             let known = &mut mirror.table;
-            let verdict = transaction(|| follow::judge(id, table, &mut known.files, now));
+            let verdict = transaction(|| follow::judge(id, &mut known.files, &now));
             if verdict == Verdict::Same {
                 continue;
             }
-            if verdict == Verdict::Untold {
-                transaction(|| catalogue::refill(id, table));
+            let problem = now.problem().map(str::to_owned);
+            let computed = || follow::check_computed(id, source, now.table).err();
+            if let Some(why) = problem.or_else(|| transaction(computed)) {
+                transaction(|| catalogue::pause_table(id, now.table, &why));
+                known.state = "paused".into();
+            } else if verdict == Verdict::Untold {
+                transaction(|| catalogue::refill(id, now.table));
                 log!(
-                    "{} was written anew: its mirror is filled again",
+                    "{} was written or published anew: its mirror is filled again",
                     known.source_name
                 );
                 known.state = "init".into();
-            }
-            if let Err(why) = transaction(|| follow::check_computed(id, source, table)) {
-                transaction(|| catalogue::pause_table(id, table, &why));
-                known.state = "paused".into();
             }
         }
         self.watch();

@@ -158,10 +158,9 @@ fn run(db: u32, id: i32) {
     note_unfinished(db, id, origin_lsn);
     let (channel, handle) = Channel::create();
     let mut applier = Applier::new(db, sync, origin_lsn);
-    join::look(&applier.sync, &mut source);
     transaction(|| catalogue::settle_copied(id, origin_lsn));
     watch::install();
-    applier.load_and_look(&mut source);
+    applier.look_around(&mut source, generation);
     applier.binary = applier.can_be_binary(&mut source);
     let local = source.is_local();
     // Connections are kept for as long as they are used only: they cost the source a process.

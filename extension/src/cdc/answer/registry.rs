@@ -32,6 +32,7 @@ pub(super) struct Registered {
 const SQL: &CStr = c"SELECT t.source::pg_catalog.text, s.id::pg_catalog.text, s.name, t.target::pg_catalog.text,
     CASE WHEN s.wanted <> 'run' THEN pg_catalog.format('sync %I is paused', s.name)
          WHEN s.state NOT IN ('streaming', 'copying') THEN pg_catalog.format('sync %I is %s', s.name, s.state)
+         WHEN t.leaves_out IS NOT NULL THEN 'the publication of {table} leaves out ' || t.leaves_out
          WHEN s.publication IS NOT NULL THEN pg_catalog.format('sync %I has a publication that is not its own', s.name)
          WHEN t.state = 'init' THEN 'the mirror of {table} is not filled'
          WHEN t.state <> 'streaming' THEN 'the mirror of {table} is ' || t.state
