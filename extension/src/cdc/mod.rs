@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! surface    doris.sync_table() and its kin record what is wanted (catalogue.sql), nothing more; create: whole
-//!            schemas, databases, other servers
+//!            schemas, databases, other servers; progress: waiting, and what the views show
 //! launcher   sees from pg_replication_origin which syncs exist and keeps a worker running for each
 //! source     where the tables are: this database, or another server (remote); questions to its catalogue
 //! join       tables that match a sync's patterns join it; mirror makes their targets
@@ -11,8 +11,9 @@
 //! decoder    a process that decodes the WAL of this server with pgoutput and sends parcels of changes
 //! receiver   the same for another server: it reads the stream of a replication connection
 //! channel    the queue between the two
-//! worker     folds the changes of whole transactions (doris_cdc), applies them (applier, apply_shell),
-//!            through opened_shell, values_shell, lookup_shell and load_shell; follows the source's DDL (follow, watch), and commits rows and position together
+//! worker     folds the changes of whole transactions (doris_cdc), applies them (applier; apply_shell with opened_shell,
+//!            values_shell, lookup_shell, load_shell), follows the source's DDL (follow, watch), has mirrors filled
+//!            (business), and commits rows and position together (commit)
 //! streams    transactions that come before they have committed wait in temporary files (spool)
 //! database_hook  sends the workers of a database away when DROP DATABASE and its like need it to themselves
 //! answer     lets mirrors answer queries on their originals
@@ -22,8 +23,10 @@ pub(crate) mod answer;
 mod applier;
 mod apply_shell;
 pub(crate) mod board;
+mod business;
 mod catalogue;
 mod channel;
+mod commit;
 mod copier;
 mod copy;
 mod create;
@@ -36,6 +39,7 @@ mod load_shell;
 mod lookup_shell;
 mod mirror;
 mod opened_shell;
+mod progress;
 mod receiver_shell;
 mod remote_shell;
 mod retention_shell;

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The end of a batch: its commit with the position of the source, and what that lets others know.
+use super::applier::Applier;
+use super::board::{self, Batch};
+use super::session::commit;
+use doris_cdc::Lsn;
+use pgrx::prelude::*;
+
+impl Applier {
+    /// Writes and commits the batch, with the position it leads to.
+    pub(super) fn commit_batch(&mut self) {
+        self.write_out_all();
+        let mut batch = Batch::default();
+        if self.open {
+            // SAFETY: the open transaction's id.
+            let xid = unsafe { pg_sys::GetTopFullTransactionIdIfAny().value };
+            batch = Batch {
+                xid,
+                lsn: self.last.end_lsn.0,
+            };
+            board::update(self.db, self.sync.id, |e| e.committing = batch);
+            // SAFETY: globals of this session, read when the transaction commits.
+            unsafe {
+                pg_sys::replorigin_session_origin_lsn = self.last.end_lsn.0;
+                pg_sys::replorigin_session_origin_timestamp = self.last.commit_us;
+            }
+            commit();
+            self.open = false;
+            // SAFETY: the record just written.
+            self.unflushed
+                .push_back((self.last.end_lsn, unsafe { pg_sys::XactLastCommitEnd }));
+        }
+        self.applied = self.applied.max(self.last.end_lsn);
+        let (rows, transactions) = (
+            std::mem::take(&mut self.rows),
+            std::mem::take(&mut self.transactions),
+        );
+        let commit_us = self.last.commit_us;
+        self.batch_began = None;
+        let applied = self.applied.0;
+        let fresh_us = self.look_at_clock();
+        board::update(self.db, self.sync.id, |e| {
+            if batch.xid != 0 {
+                e.note(batch);
+            }
+            e.fresh_us = fresh_us;
+            e.applied = applied;
+            e.received = e.received.max(applied);
+            e.rows += rows;
+            e.transactions += transactions;
+            e.batches += 1;
+            e.commit_us = commit_us;
+            e.applied_us = board::now_us();
+            e.retries = 0;
+        });
+        self.report_flushed();
+    }
+
+    /// Nothing is waiting: commit what is whole, and say how far that is.
+    pub(super) fn settle(&mut self) {
+        if self.in_source_transaction {
+            return;
+        }
+        if self.transactions > 0 {
+            self.commit_batch();
+        }
+        self.applied = self.applied.max(self.progress);
+        let applied = self.applied.0;
+        let fresh_us = self.look_at_clock();
+        board::update(self.db, self.sync.id, |e| {
+            e.fresh_us = fresh_us;
+            e.applied = applied;
+            e.received = e.received.max(applied);
+        });
+        self.report_flushed();
+    }
+
+    /// The latest moment known of which everything committed is applied. For sources of this server only.
+    fn look_at_clock(&mut self) -> i64 {
+        if self.sync.connection.is_some() {
+            return 0;
+        }
+        let applied = self.applied.0;
+        if let Some((_, at)) = self.sample.take_if(|(lsn, _)| applied >= *lsn) {
+            self.fresh_us = at;
+        }
+        if self.sample.is_none() {
+            let at = board::monotonic_us();
+            // SAFETY: reads shared memory.
+            let lsn = unsafe { pg_sys::GetFlushRecPtr(std::ptr::null_mut()) };
+            if applied >= lsn {
+                self.fresh_us = at;
+            } else {
+                self.sample = Some((lsn, at));
+            }
+        }
+        self.fresh_us
+    }
+
+    /// Tells the decoder what need not be sent again, whatever happens.
+    fn report_flushed(&mut self) {
+        // SAFETY: reads shared memory.
+        let on_disk = unsafe { pg_sys::GetFlushRecPtr(std::ptr::null_mut()) };
+        let mut flushed = Lsn(0);
+        while let Some((position, _)) = self
+            .unflushed
+            .front()
+            .filter(|(_, local)| *local <= on_disk)
+        {
+            flushed = *position;
+            self.unflushed.pop_front();
+        }
+        if self.unflushed.is_empty() {
+            flushed = self.applied;
+        }
+        board::update(self.db, self.sync.id, |e| {
+            e.flushed = e.flushed.max(flushed.0)
+        });
+    }
+}
