@@ -108,10 +108,7 @@ pub fn own_change(rel: pg_sys::Relation, tid: &pg_sys::ItemPointerData) -> OwnCh
 }
 
 /// The command of this transaction that made a version.
-pub fn own_cmin(
-    rel: pg_sys::Relation,
-    tid: &pg_sys::ItemPointerData,
-) -> Option<pg_sys::CommandId> {
+pub fn own_cmin(rel: pg_sys::Relation, tid: &pg_sys::ItemPointerData) -> Option<pg_sys::CommandId> {
     // SAFETY: an open relation; the tuple is this transaction's and is read while its page is pinned.
     unsafe {
         with_tuple(rel, tid, &raw mut pg_sys::SnapshotAnyData, |tuple| {

@@ -205,6 +205,9 @@ unsafe extern "C-unwind" fn end(node: *mut pg_sys::CustomScanState) {
         if !(*state).run.is_null() {
             if let Some(run) = (*(*state).run).take() {
                 run.spill.report();
+                let peak = run.budget.peak_bytes();
+                drop(run);
+                pool::hand_back(peak);
             }
         }
         for subplan in subplans(node).iter_ptr() {

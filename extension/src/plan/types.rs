@@ -105,11 +105,9 @@ fn default_sorts_bytes() -> bool {
     KNOWN.with(|known| *known.get_or_init(find_default_sorts_bytes))
 }
 
-#[cfg(all(target_env = "gnu", not(feature = "pg18")))]
 fn find_default_sorts_bytes() -> bool {
-    use std::ffi::CStr;
-    // SAFETY: a catalogue look-up whose tuple is released; the C library's strings are constants.
-    unsafe {
+    // SAFETY: a catalogue look-up whose tuple is released; the text is copied before.
+    let (provider, name) = unsafe {
         let cache = pg_sys::SysCacheIdentifier::DATABASEOID as i32;
         let none = pg_sys::Datum::from(0);
         let tuple = pg_sys::SearchSysCache(cache, pg_sys::MyDatabaseId.into(), none, none, none);
@@ -117,21 +115,30 @@ fn find_default_sorts_bytes() -> bool {
             return false;
         }
         let provider = (*crate::pg::form::<pg_sys::FormData_pg_database>(tuple)).datlocprovider;
+        let mut is_null = true;
+        let number = pg_sys::Anum_pg_database_datcollate as pg_sys::AttrNumber;
+        let name = pg_sys::SysCacheGetAttr(cache, tuple, number, &mut is_null);
+        let name = <String as pgrx::FromDatum>::from_datum(name, is_null).unwrap_or_default();
         pg_sys::ReleaseSysCache(tuple);
-        let locale = libc::setlocale(libc::LC_COLLATE, std::ptr::null());
-        if provider as u8 != b'c' || locale.is_null() {
-            return false;
-        }
-        let name = CStr::from_ptr(locale).to_string_lossy().to_lowercase();
-        let version = CStr::from_ptr(libc::gnu_get_libc_version()).to_string_lossy();
-        let mut numbers = version.split('.').map(|n| n.parse::<u32>().unwrap_or(0));
-        let version = (numbers.next(), numbers.next());
-        matches!(name.as_str(), "c.utf-8" | "c.utf8") && version >= (Some(2), Some(35))
+        (provider as u8, name.to_lowercase())
+    };
+    match provider {
+        b'c' => matches!(name.as_str(), "c.utf-8" | "c.utf8") && library_sorts_bytes(),
+        _ => false,
     }
 }
 
-#[cfg(not(all(target_env = "gnu", not(feature = "pg18"))))]
-fn find_default_sorts_bytes() -> bool {
+#[cfg(target_env = "gnu")]
+fn library_sorts_bytes() -> bool {
+    // SAFETY: the C library's string is a constant.
+    let version = unsafe { std::ffi::CStr::from_ptr(libc::gnu_get_libc_version()) };
+    let version = version.to_string_lossy();
+    let mut numbers = version.split('.').map(|n| n.parse::<u32>().unwrap_or(0));
+    (numbers.next(), numbers.next()) >= (Some(2), Some(35))
+}
+
+#[cfg(not(target_env = "gnu"))]
+fn library_sorts_bytes() -> bool {
     false
 }
 
