@@ -53,6 +53,23 @@ pub trait Morsel: Send {
         false
     }
 
+    /// Whether a column costs something to decode.
+    fn is_encoded(&self) -> bool {
+        false
+    }
+
+    /// Appends the positions, counted from the start of `rows`, of the rows whose value in `column` is not NULL and
+    /// between the bounds, both included; false, and nothing done, where they are to be compared after decoding.
+    fn select_within(
+        &mut self,
+        _column: usize,
+        _rows: Range<usize>,
+        _bounds: (i128, i128),
+        _out: &mut Vec<u32>,
+    ) -> Result<bool> {
+        Ok(false)
+    }
+
     /// Decodes rows `rows` of column `column`.
     fn load(&mut self, column: usize, rows: Range<usize>) -> Result<Arc<Vector>>;
 

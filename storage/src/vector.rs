@@ -10,10 +10,12 @@ use std::sync::Arc;
 
 mod builder;
 mod ops;
+mod select;
 #[cfg(test)]
 mod tests;
 
 pub use builder::VectorBuilder;
+pub use select::push_positions;
 
 /// How a column's values are laid out, in memory and on disk.
 ///

@@ -8,7 +8,7 @@
 
 use std::borrow::Cow;
 
-use doris_storage::vector::{Bitmap, Values, Vector};
+use doris_storage::vector::{push_positions, Bitmap, Values, Vector};
 
 use super::context::EvalContext;
 use super::ir::{CompareOp, Expr, ExprKind};
@@ -20,10 +20,8 @@ use crate::batch::{Batch, Selection};
 use crate::error::Result;
 use crate::types::Scalar;
 
-/// Rows tested at a time; one word of a validity bitmap.
+/// Rows tested at a time.
 const CHUNK: usize = 64;
-/// Up to so many hits in a chunk are visited one by one; for more, writing every position is faster.
-const FEW: usize = 12;
 
 impl Expr {
     /// The selected rows for which the condition is true.
@@ -38,6 +36,18 @@ impl Expr {
             ExprKind::And(args) => conjunction(args, ctx, batch, selection),
             _ => self.filter_exactly(ctx, batch, selection),
         }
+    }
+
+    /// The range that the condition asks of one integer column, if that is all it says: the column, the least and the
+    /// greatest value that pass (none when the least is the greater). NULLs do not pass.
+    pub fn integer_range(&self, ctx: &EvalContext) -> Result<Option<(usize, i128, i128)>> {
+        let conjuncts = match self.kind() {
+            ExprKind::And(args) => args,
+            _ => std::slice::from_ref(self),
+        };
+        let (bounds, used) = Bounds::of_run(conjuncts, ctx)?;
+        let bounds = bounds.filter(|_| used == conjuncts.len());
+        Ok(bounds.map(|bounds| (bounds.column, bounds.low, bounds.high)))
     }
 
     /// [`Expr::filter`] below the top: an AND goes on after a NULL, for the sake of errors.
@@ -434,54 +444,8 @@ pub(crate) fn select_all<T: Copy>(
     accept: impl Fn(T) -> bool,
 ) -> Vec<u32> {
     let mut kept = Vec::with_capacity(values.len());
-    let mut found = [0u32; CHUNK];
-    for (number, chunk) in values.chunks(CHUNK).enumerate() {
-        let mut bits = [0u8; CHUNK];
-        bits.iter_mut()
-            .zip(chunk)
-            .for_each(|(bit, &value)| *bit = u8::from(accept(value)));
-        if let Some(validity) = validity {
-            let word = validity.words()[number];
-            bits.iter_mut()
-                .enumerate()
-                .for_each(|(i, bit)| *bit &= (word >> i) as u8 & 1);
-        }
-        let base = (number * CHUNK) as u32;
-        match bits.iter().sum::<u8>() as usize {
-            0 => {}
-            CHUNK => kept.extend(base..base + CHUNK as u32),
-            few if few <= FEW => {
-                let mut word = word_of(&bits);
-                while word != 0 {
-                    kept.push(base + word.trailing_zeros());
-                    word &= word - 1;
-                }
-            }
-            _ => {
-                let mut count = 0;
-                for (i, bit) in bits.iter().enumerate() {
-                    found[count % CHUNK] = base + i as u32;
-                    count += usize::from(*bit);
-                }
-                kept.extend_from_slice(&found[..count]);
-            }
-        }
-    }
+    push_positions(values, validity, 0, &mut kept, accept);
     kept
-}
-
-/// The low bits of 64 bytes that are 0 or 1. Multiplying moves the bits of eight bytes into the top byte.
-#[inline]
-fn word_of(bits: &[u8; CHUNK]) -> u64 {
-    bits.chunks_exact(8)
-        .enumerate()
-        .fold(0, |word, (i, eight)| {
-            let eight = eight
-                .iter()
-                .rev()
-                .fold(0u64, |packed, &bit| packed << 8 | u64::from(bit));
-            word | (eight.wrapping_mul(0x0102_0408_1020_4080) >> 56) << (8 * i)
-        })
 }
 
 /// The `indices` whose values are accepted and not NULL.

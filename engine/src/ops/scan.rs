@@ -143,7 +143,7 @@ impl Task for ScanTask {
             emit(chunk)
         };
         if !self.morsel.passes_filters() {
-            (self.order, self.trying) = shape.filters.order();
+            (self.order, self.trying) = shape.filters.order(self.morsel.is_encoded());
         }
         let visible = self.morsel.visible();
         let step = worker.query.batch_rows;
@@ -300,10 +300,45 @@ impl ScanTask {
             let kept = filter.filter(&worker.eval, &batch, Selection::All(batch.rows))?;
             return Ok(narrow(&selection, kept));
         }
+        if let Some(kept) = self.filter_encoded(worker, filter, &columns, &selection)? {
+            return Ok(kept);
+        }
         for column in columns {
             self.load(column)?;
         }
         filter.filter(&worker.eval, &self.batch, selection)
+    }
+
+    /// Applies a filter to a column that is not decoded; `None`: it must be.
+    fn filter_encoded(
+        &mut self,
+        worker: &Worker<'_>,
+        filter: &Expr,
+        columns: &[usize],
+        selection: &Selection,
+    ) -> Result<Option<Selection>> {
+        let rows = self.piece.len();
+        let ([column], true) = (columns, *selection == Selection::All(rows)) else {
+            return Ok(None);
+        };
+        if self.loaded[*column] {
+            return Ok(None);
+        }
+        let Some((_, low, high)) = filter.integer_range(&worker.eval)? else {
+            return Ok(None);
+        };
+        let (source, piece) = (self.shape.columns[*column], self.piece.clone());
+        let mut kept = Vec::with_capacity(rows);
+        if !self
+            .morsel
+            .select_within(source, piece, (low, high), &mut kept)?
+        {
+            return Ok(None);
+        }
+        Ok(Some(match kept.len() == rows {
+            true => Selection::All(rows),
+            false => Selection::Indices(kept),
+        }))
     }
 
     /// Applies every filter to all rows, to learn what each is worth, and sorts them by that.
@@ -317,10 +352,15 @@ impl ScanTask {
         for (number, filter) in filters.exprs().iter().enumerate() {
             let began = Instant::now();
             let left = self.apply(worker, filter, visible.clone())?;
-            filters.note(number, &visible, &left, began);
+            filters.note(
+                self.morsel.is_encoded(),
+                number,
+                (visible.len(), left.len()),
+                began,
+            );
             selection = order::both(&selection, &left);
         }
-        filters.sort(&mut self.order);
+        filters.sort(self.morsel.is_encoded(), &mut self.order);
         Ok(selection)
     }
 

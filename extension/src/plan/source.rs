@@ -584,6 +584,23 @@ impl Morsel for BlockMorsel {
         self.passes_filters
     }
 
+    fn is_encoded(&self) -> bool {
+        true
+    }
+
+    fn select_within(
+        &mut self,
+        column: usize,
+        rows: Range<usize>,
+        bounds: (i128, i128),
+        out: &mut Vec<u32>,
+    ) -> Result<bool> {
+        match self.opened(column)? {
+            BlockColumn::Open(_, block) => block.within(rows, bounds, out).map_err(corrupt),
+            _ => Ok(false),
+        }
+    }
+
     fn load(&mut self, column: usize, rows: Range<usize>) -> Result<Arc<Vector>> {
         match self.opened(column)? {
             BlockColumn::Open(physical, block) => {

@@ -29,6 +29,8 @@ pub(crate) trait Int: Copy + Ord + Default + std::fmt::Debug + 'static {
     fn write(self, out: &mut Vec<u8>);
     /// The value as the widest integer.
     fn wide(self) -> i128;
+    /// The value nearest to `value`.
+    fn nearest(value: i128) -> Self;
     /// The exact sum, if it fits in 128 bits.
     fn sum(values: &[Self]) -> Option<i128>;
 }
@@ -74,6 +76,10 @@ macro_rules! ints {
             #[inline]
             fn wide(self) -> i128 {
                 self as i128
+            }
+            #[inline]
+            fn nearest(value: i128) -> Self {
+                value.clamp(<$int>::MIN as i128, <$int>::MAX as i128) as $int
             }
             fn sum(values: &[Self]) -> Option<i128> {
                 let sum: fn(&[Self]) -> Option<i128> = $sum;
@@ -411,6 +417,51 @@ impl<T: Int> Layout<T> {
             Layout::Lookup(layout) => layout.gather(data, rows, out),
             Layout::Patched(layout) => layout.gather(data, rows, out),
         }
+    }
+
+    /// Appends the positions, counted from the start of `range`, of the rows between `low` and `high`, both included;
+    /// false, and nothing done, for encodings of which that is no easier to tell than to decode them.
+    pub(crate) fn within(
+        &self,
+        data: &[u8],
+        range: Range<usize>,
+        (low, high): (T, T),
+        out: &mut Vec<u32>,
+    ) -> bool {
+        match self {
+            Layout::Constant(value) => {
+                if low <= *value && *value <= high {
+                    out.extend(0..range.len() as u32);
+                }
+                true
+            }
+            Layout::Packed(layout) => {
+                layout.within(data, range, (low, high), out);
+                true
+            }
+            Layout::Runs(layout) => {
+                layout.within(range, (low, high), out);
+                true
+            }
+            Layout::Scaled(layout) => layout.within(data, range, (low, high), out),
+            Layout::Lookup(layout) => layout.within(data, range, (low, high), out),
+            Layout::Patched(layout) => layout.within(data, range, (low, high), out),
+            Layout::Plain(_) | Layout::Delta(_) => false,
+        }
+    }
+
+    /// [`Layout::within`] of a range that the values' type may not hold.
+    pub(crate) fn within_wide(
+        &self,
+        data: &[u8],
+        range: Range<usize>,
+        (low, high): (i128, i128),
+        out: &mut Vec<u32>,
+    ) -> bool {
+        let bounds = (T::nearest(low), T::nearest(high));
+        // A bound beyond the type's values comes as the last of them, which it leaves out.
+        let none = low > high || bounds.0.wide() < low || bounds.1.wide() > high;
+        none || self.within(data, range, bounds, out)
     }
 
     /// Row `i`.

@@ -81,6 +81,27 @@ impl<T: Int> Layout<T> {
         out.extend(codes.into_iter().map(|code| self.value(code)));
     }
 
+    /// Appends the positions of the rows between `low` and `high`; see `int`.
+    pub(crate) fn within(
+        &self,
+        data: &[u8],
+        range: Range<usize>,
+        (low, high): (T, T),
+        out: &mut Vec<u32>,
+    ) -> bool {
+        let first = self.values.partition_point(|&value| value < low);
+        let end = self.values.partition_point(|&value| value <= high);
+        if first >= end {
+            return true;
+        }
+        // Codes beyond the dictionary read as its last value.
+        let last = match end == self.values.len() {
+            true => u32::MAX,
+            false => end as u32 - 1,
+        };
+        self.codes.within(data, range, (first as u32, last), out)
+    }
+
     /// Row `i`.
     pub(crate) fn get(&self, data: &[u8], i: usize) -> T {
         self.value(self.codes.get(data, i))

@@ -12,6 +12,7 @@ use super::bits::{self, packed_len, width_of};
 use super::int::{for_unit_rows, for_units, Int};
 use super::UNIT;
 use crate::error::{corrupt, Result};
+use crate::vector::push_positions;
 use crate::wire::Reader;
 
 /// Bytes that `encode` will append; `None` when a unit's range passes 64 bits.
@@ -128,6 +129,54 @@ impl<T: Int> Layout<T> {
                 bits::unpack64(packed, width, &mut offsets);
                 let get = |&row: &u32| offsets[row as usize % UNIT];
                 out.extend(part.iter().map(|row| reference.add_offset(get(row))));
+            }
+        });
+    }
+
+    /// Appends the positions, counted from the start of `range`, of the rows between `low` and `high`. Distances are
+    /// compared as they are packed; of units that lie inside or outside, not even those.
+    pub(crate) fn within(
+        &self,
+        data: &[u8],
+        range: Range<usize>,
+        (low, high): (T, T),
+        out: &mut Vec<u32>,
+    ) {
+        let start = range.start;
+        for_units(range, |unit, part| {
+            let (width, reference, packed, n) = self.unit(data, unit);
+            let base = (unit * UNIT + part.start - start) as u32;
+            let most = u64::MAX.checked_shr(64 - width).unwrap_or(0);
+            let from = match low > reference {
+                true => low.distance(reference),
+                false => Some(0),
+            };
+            let Some(from) = from.filter(|&from| high >= reference && from <= most) else {
+                return;
+            };
+            let to = high.distance(reference).unwrap_or(u64::MAX).min(most);
+            if from > to {
+                return;
+            }
+            if from == 0 && to == most {
+                out.extend(base..base + part.len() as u32);
+            } else if n < UNIT || width > 32 {
+                let mut offsets = [0u64; UNIT];
+                match n < UNIT {
+                    true => bits::unpack_linear(packed, width, &mut offsets[..part.end]),
+                    false => bits::unpack64(packed, width, &mut offsets),
+                }
+                let span = to - from;
+                push_positions(&offsets[part], None, base, out, |offset| {
+                    offset.wrapping_sub(from) <= span
+                });
+            } else {
+                let mut offsets = [0u32; UNIT];
+                bits::unpack32(packed, width, &mut offsets);
+                let (from, span) = (from as u32, (to - from) as u32);
+                push_positions(&offsets[part], None, base, out, |offset| {
+                    offset.wrapping_sub(from) <= span
+                });
             }
         });
     }

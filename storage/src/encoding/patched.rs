@@ -153,6 +153,42 @@ impl<T: Int> Layout<T> {
         }
     }
 
+    /// Appends the positions of the rows between `low` and `high`; see `int`.
+    pub(crate) fn within(
+        &self,
+        data: &[u8],
+        range: Range<usize>,
+        (low, high): (T, T),
+        out: &mut Vec<u32>,
+    ) -> bool {
+        let first = self
+            .rows
+            .partition_point(|&row| (row as usize) < range.start);
+        let end = self.rows.partition_point(|&row| (row as usize) < range.end);
+        if first == end {
+            return self.base.within(data, range, (low, high), out);
+        }
+        let start = range.start as u32;
+        let mut others = Vec::with_capacity(range.len());
+        if !self.base.within(data, range, (low, high), &mut others) {
+            return false;
+        }
+        let mut others = others.into_iter().peekable();
+        for (&row, &value) in self.rows[first..end].iter().zip(&self.values[first..end]) {
+            let row = row - start;
+            while let Some(other) = others.next_if(|&other| other < row) {
+                out.push(other);
+            }
+            // The base holds a stand-in here.
+            others.next_if_eq(&row);
+            if low <= value && value <= high {
+                out.push(row);
+            }
+        }
+        out.extend(others);
+        true
+    }
+
     /// Row `i`.
     pub(crate) fn get(&self, data: &[u8], i: usize) -> T {
         match self.rows.binary_search(&(i as u32)) {

@@ -78,6 +78,21 @@ impl<T: Int> Layout<T> {
         }));
     }
 
+    /// Appends the positions, counted from the start of `range`, of the rows between `low` and `high`.
+    pub(crate) fn within(&self, range: Range<usize>, (low, high): (T, T), out: &mut Vec<u32>) {
+        if range.is_empty() {
+            return;
+        }
+        let (mut run, mut at) = (self.run_of(range.start), range.start);
+        while at < range.end {
+            let end = (self.ends[run] as usize).min(range.end);
+            if low <= self.heads[run] && self.heads[run] <= high {
+                out.extend((at - range.start) as u32..(end - range.start) as u32);
+            }
+            (run, at) = (run + 1, end);
+        }
+    }
+
     /// Row `i`.
     pub(crate) fn get(&self, i: usize) -> T {
         self.heads[self.run_of(i)]

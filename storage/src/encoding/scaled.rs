@@ -79,6 +79,37 @@ impl<T: Int> Layout<T> {
         self.scale(&mut out[before..]);
     }
 
+    /// Appends the positions of the rows between `low` and `high`; see `int`.
+    pub(crate) fn within(
+        &self,
+        data: &[u8],
+        range: Range<usize>,
+        (low, high): (T, T),
+        out: &mut Vec<u32>,
+    ) -> bool {
+        let factor = self.factor.low_distance(T::default());
+        if factor == 0 {
+            return false;
+        }
+        if high < self.base {
+            return true;
+        }
+        let from = match low > self.base {
+            true => low.distance(self.base),
+            false => Some(0),
+        };
+        // No value is further than 64 bits from the base.
+        let Some(from) = from else { return true };
+        let from = from.div_ceil(factor);
+        let to = high.distance(self.base).unwrap_or(u64::MAX) / factor;
+        let bounds = (i128::from(from), i128::from(to));
+        let (low, high) = (T::nearest(bounds.0), T::nearest(bounds.1));
+        if from > to || low.wide() != bounds.0 {
+            return true;
+        }
+        self.quotients.within(data, range, (low, high), out)
+    }
+
     fn scale(&self, quotients: &mut [T]) {
         for v in quotients {
             *v = v.wrapping_mul(self.factor).wrapping_add(self.base);

@@ -38,6 +38,40 @@ fn check<T: Int>(data: &[u8], values: &[T]) {
         let expected: Vec<T> = rows.iter().map(|&i| values[i as usize]).collect();
         assert_eq!(&out[2..], expected);
     }
+    check_within(data, &layout, values);
+}
+
+/// What lies within bounds is found as it is by looking at the values.
+fn check_within<T: Int>(data: &[u8], layout: &Layout<T>, values: &[T]) {
+    let n = values.len();
+    let mut sorted = values.to_vec();
+    sorted.sort_unstable();
+    let at = |part: usize| sorted[(n - 1) * part / 8].wide();
+    let bounds = [
+        (at(0), at(8)),
+        (at(0) - 1, at(8) + 1),
+        (at(1), at(1)),
+        (at(2), at(6)),
+        (at(4) + 1, at(7) - 1),
+        (at(8) + 1, at(8) + 9),
+        (at(0) - 9, at(0) - 1),
+        (i128::MIN, at(3)),
+        (at(5), i128::MAX),
+        (at(6), at(2)),
+    ];
+    for range in [0..n, n / 3..n, n / 2..n / 2 + n / 9, 0..0] {
+        for (low, high) in bounds {
+            let mut out = vec![77];
+            if !layout.within_wide(data, range.clone(), (low, high), &mut out) {
+                assert!(matches!(layout, Layout::Plain(_) | Layout::Delta(_)));
+                assert_eq!(out, [77]);
+                continue;
+            }
+            let within = |&i: &usize| (low..=high).contains(&values[range.start + i].wide());
+            let expected: Vec<u32> = (0..range.len()).filter(within).map(|i| i as u32).collect();
+            assert_eq!(out[1..], expected, "{low}..={high} of {range:?}");
+        }
+    }
 }
 
 /// Damages every byte in a few ways; opening may fail, nothing may panic.
@@ -48,6 +82,8 @@ fn survive<T: Int>(data: &[u8], rows: usize) {
             layout.decode(data, 0..rows, &mut out);
             assert_eq!(out.len(), rows);
             layout.get(data, rows / 2);
+            let few = (T::default(), T::default().add_offset(9));
+            layout.within(data, 0..rows, few, &mut Vec::new());
             layout.gather(data, &[0, rows as u32 / 2, rows as u32 - 1], &mut out);
         }
     };

@@ -294,6 +294,35 @@ impl<B: AsRef<[u8]>> Block<B> {
         Ok(())
     }
 
+    /// Appends the positions, counted from the start of `range`, of the rows whose value is not NULL and between `low` and
+    /// `high`, without decoding them; false, and nothing done, where that cannot be told of the encoding.
+    ///
+    /// # Errors
+    /// `Invalid` for a wrong range.
+    pub fn within(
+        &self,
+        range: Range<usize>,
+        bounds: (i128, i128),
+        out: &mut Vec<u32>,
+    ) -> Result<bool> {
+        if range.start > range.end || range.end > self.rows {
+            return Err(invalid("rows beyond the block"));
+        }
+        match self.validity {
+            Validity::All => {}
+            Validity::None => return Ok(true),
+            Validity::Some(_) => return Ok(false),
+        }
+        let data = self.bytes.as_ref();
+        Ok(match &self.body {
+            Body::I16(layout) => layout.within_wide(data, range, bounds, out),
+            Body::I32(layout) => layout.within_wide(data, range, bounds, out),
+            Body::I64(layout) => layout.within_wide(data, range, bounds, out),
+            Body::I128(layout) => layout.within_wide(data, range, bounds, out),
+            _ => false,
+        })
+    }
+
     /// Whether a part of the rows can be decoded in about its share of the time that all take.
     pub fn is_in_parts(&self) -> bool {
         match &self.body {

@@ -7,12 +7,17 @@
 use super::{call, refuse};
 use crate::error::{Error, Result};
 use crate::expr::ir::{CompareOp, Expr, ExprKind, Func};
+use crate::expr::kernels::datetime::MICROS_PER_DAY;
 use crate::types::{pow10, Collation, DataType, Scalar, NUMERIC_DIGITS_MAX};
 
 impl Expr {
     /// `left op right`.
     pub fn compare(op: CompareOp, left: Expr, right: Expr) -> Result<Expr> {
-        let (op, left, right) = match numeric_against_finer_constant(op, &left, &right)? {
+        let simpler = match numeric_against_finer_constant(op, &left, &right)? {
+            None => date_against_timestamp(op, &left, &right),
+            simpler => simpler,
+        };
+        let (op, left, right) = match simpler {
             Some(simpler) => simpler,
             None => {
                 let (left, right) = unify(op.is_equality(), left, right)?;
@@ -178,6 +183,36 @@ fn numeric_against_finer_constant(
     };
     let (left, right) = unify_numerics(left.clone(), Expr::numeric(floor, s1)?)?;
     Ok(Some((op, left, right)))
+}
+
+/// A date against a constant timestamp: the days before it, at it and after it are days. Infinity is none, and a time
+/// within a day equals no date; both keep the general form.
+fn date_against_timestamp(
+    op: CompareOp,
+    left: &Expr,
+    right: &Expr,
+) -> Option<(CompareOp, Expr, Expr)> {
+    if left.data_type() == DataType::Timestamp && right.data_type() == DataType::Date {
+        return date_against_timestamp(op.flip(), right, left);
+    }
+    if left.data_type() != DataType::Date || right.data_type() != DataType::Timestamp {
+        return None;
+    }
+    let Some(Some(Scalar::I64(micros))) = right.as_const() else {
+        return None;
+    };
+    if [i64::MIN, i64::MAX].contains(micros) {
+        return None;
+    }
+    let op = match op {
+        _ if micros.rem_euclid(MICROS_PER_DAY) == 0 => op,
+        CompareOp::Lt | CompareOp::Le => CompareOp::Le,
+        CompareOp::Gt | CompareOp::Ge => CompareOp::Gt,
+        _ => return None,
+    };
+    let day = i32::try_from(micros.div_euclid(MICROS_PER_DAY)).ok()?;
+    let day = Expr::new(ExprKind::Const(Some(Scalar::I32(day))), DataType::Date);
+    Some((op, left.clone(), day))
 }
 
 #[cfg(test)]

@@ -268,6 +268,13 @@ impl Translations {
             }
         };
         let table = &mut self.dictionaries[at].1;
+        if let (None, Some(last)) = (&key.validity, table.len().checked_sub(1)) {
+            let number = |&code: &u32| table[(code as usize).min(last)];
+            let out: Vec<i32> = codes.iter().map(|code| number(code) as i32).collect();
+            if !out.contains(&(UNKNOWN as i32)) {
+                return Ok(out);
+            }
+        }
         let mut missing: Vec<u32> = Vec::new();
         let mut out = Vec::with_capacity(codes.len());
         for (row, &code) in codes.iter().enumerate() {

@@ -20,25 +20,54 @@ const TRIED_ONE_IN: usize = 32;
 /// The filters of a scan, and what is known of each.
 pub struct Filters {
     exprs: Vec<Expr>,
+    /// Of morsels that need no decoding, and of those that do.
+    learned: [Learned; 2],
+}
+
+/// What some kind of morsel has told.
+struct Learned {
     known: Vec<Known>,
     morsels: AtomicUsize,
 }
 
 /// What a filter did to rows that no other had filtered.
-#[derive(Default)]
 struct Known {
     rows: AtomicU64,
     passed: AtomicU64,
+    /// The least time that it took for so many rows, in nanoseconds: others may have been interrupted.
     nanos: AtomicU64,
 }
 
+/// Rows that times are for.
+const TIMED_ROWS: u64 = 1024;
+
 impl Known {
-    /// Time a dropped row, in nanoseconds.
-    fn cost(&self) -> f64 {
-        let rows = self.rows.load(Relaxed);
-        let dropped = rows.saturating_sub(self.passed.load(Relaxed));
+    fn new() -> Self {
+        Self {
+            rows: AtomicU64::new(0),
+            passed: AtomicU64::new(0),
+            nanos: AtomicU64::new(u64::MAX),
+        }
+    }
+
+    /// Time for each row that is dropped, in nanoseconds; `None` when nothing is known.
+    fn cost(&self) -> Option<f64> {
+        let (rows, passed) = (self.rows.load(Relaxed), self.passed.load(Relaxed));
+        if rows == 0 {
+            return None;
+        }
         // Half a row, so that filters that drop nothing are compared by their time.
-        self.nanos.load(Relaxed) as f64 / (dropped as f64 + 0.5)
+        let dropped = rows.saturating_sub(passed) as f64 + 0.5;
+        Some(self.nanos.load(Relaxed) as f64 * rows as f64 / dropped)
+    }
+}
+
+impl Learned {
+    fn new(filters: usize) -> Self {
+        Self {
+            known: (0..filters).map(|_| Known::new()).collect(),
+            morsels: AtomicUsize::new(0),
+        }
     }
 }
 
@@ -47,9 +76,8 @@ impl Filters {
     pub fn new(filters: &[Expr]) -> Self {
         let exprs = together(filters);
         Self {
-            known: exprs.iter().map(|_| Known::default()).collect(),
+            learned: [Learned::new(exprs.len()), Learned::new(exprs.len())],
             exprs,
-            morsels: AtomicUsize::new(0),
         }
     }
 
@@ -59,32 +87,47 @@ impl Filters {
     }
 
     /// The order for a morsel, and whether it is to try the filters out on its first rows.
-    pub fn order(&self) -> (Vec<usize>, bool) {
+    pub fn order(&self, encoded: bool) -> (Vec<usize>, bool) {
         let mut order: Vec<usize> = (0..self.exprs.len()).collect();
         if order.len() < 2 {
             return (order, false);
         }
-        let morsel = self.morsels.fetch_add(1, Relaxed);
-        self.sort(&mut order);
+        let morsels = &self.learned[usize::from(encoded)].morsels;
+        let morsel = morsels.fetch_add(1, Relaxed);
+        self.sort(encoded, &mut order);
         (order, morsel < TRIED_FIRST || morsel % TRIED_ONE_IN == 0)
     }
 
     /// Sorts filters by what is known of them now.
-    pub fn sort(&self, order: &mut [usize]) {
-        if self.known.iter().any(|known| known.rows.load(Relaxed) == 0) {
-            return;
-        }
-        let costs: Vec<f64> = self.known.iter().map(Known::cost).collect();
+    pub fn sort(&self, encoded: bool, order: &mut [usize]) {
+        let known = &self.learned[usize::from(encoded)].known;
+        let costs: Option<Vec<f64>> = known.iter().map(Known::cost).collect();
+        let Some(costs) = costs else { return };
         order.sort_by(|&a, &b| costs[a].partial_cmp(&costs[b]).unwrap_or(Ordering::Equal));
     }
 
-    /// Notes that filter `number` left `left` of `rows` rows, having begun at `began`.
-    pub fn note(&self, number: usize, rows: &Selection, left: &Selection, began: Instant) {
-        let known = &self.known[number];
-        known.passed.fetch_add(left.len() as u64, Relaxed);
+    /// Notes that filter `number` had `rows` and let `passed` of them through, having begun at `began`.
+    pub fn note(
+        &self,
+        encoded: bool,
+        number: usize,
+        (rows, passed): (usize, usize),
+        began: Instant,
+    ) {
         let nanos = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        known.nanos.fetch_add(nanos, Relaxed);
-        known.rows.fetch_add(rows.len() as u64, Relaxed);
+        self.learn(encoded, number, (rows as u64, passed as u64), nanos);
+    }
+
+    fn learn(&self, encoded: bool, number: usize, (rows, passed): (u64, u64), nanos: u64) {
+        if rows == 0 {
+            return;
+        }
+        let known = &self.learned[usize::from(encoded)].known[number];
+        known
+            .nanos
+            .fetch_min(nanos.saturating_mul(TIMED_ROWS) / rows, Relaxed);
+        known.passed.fetch_add(passed, Relaxed);
+        known.rows.fetch_add(rows, Relaxed);
     }
 }
 
@@ -155,23 +198,27 @@ mod tests {
     #[test]
     fn the_filter_that_drops_more_for_its_time_comes_first() {
         let filters = Filters::new(&[above(0, 1), above(1, 1), above(2, 1)]);
-        assert_eq!(filters.order(), (vec![0, 1, 2], true));
+        assert_eq!(filters.order(true), (vec![0, 1, 2], true));
         for (number, passed) in [(0, 100), (1, 60), (2, 1)] {
-            filters.known[number].rows.store(100, Relaxed);
-            filters.known[number].passed.store(passed, Relaxed);
-            filters.known[number].nanos.store(1000, Relaxed);
+            filters.learn(true, number, (100, passed), 1_000);
         }
-        assert_eq!(filters.order().0, [2, 1, 0]);
-        filters.known[2].nanos.store(1_000_000, Relaxed);
-        assert_eq!(filters.order().0, [1, 0, 2]);
+        assert_eq!(filters.order(true).0, [2, 1, 0]);
+        assert_eq!(filters.order(false).0, [0, 1, 2]);
+        let filters = Filters::new(&[above(0, 1), above(1, 1)]);
+        filters.learn(true, 0, (100, 1), 1_000_000);
+        filters.learn(true, 1, (100, 60), 1_000);
+        assert_eq!(filters.order(true).0, [1, 0]);
+        // One interruption does not count.
+        filters.learn(true, 0, (100, 1), 1_000);
+        assert_eq!(filters.order(true).0, [0, 1]);
     }
 
     #[test]
     fn only_some_morsels_try_the_filters_out() {
         let filters = Filters::new(&[above(0, 1), above(1, 1)]);
-        let tried = (0..64).filter(|_| filters.order().1).count();
+        let tried = (0..64).filter(|_| filters.order(true).1).count();
         assert_eq!(tried, 3);
-        assert!(!Filters::new(&[above(0, 1)]).order().1);
+        assert!(!Filters::new(&[above(0, 1)]).order(true).1);
     }
 
     #[test]

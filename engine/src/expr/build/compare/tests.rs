@@ -49,6 +49,45 @@ proptest! {
     }
 }
 
+proptest! {
+    #[test]
+    fn a_date_compares_with_constant_timestamps(
+        op in any_op(), day in -40i32..40, hours in -900i64..900, second in any::<bool>(), flip in any::<bool>(),
+    ) {
+        let micros = hours * 3_600_000_000 + i64::from(second);
+        let column = Arc::new(Vector { values: Values::I32(vec![day, i32::MIN, i32::MAX]), validity: None });
+        let column_expr = Expr::column(0, DataType::Date);
+        let constant = Expr::constant(Scalar::I64(micros), DataType::Timestamp).unwrap();
+        let expr = match flip {
+            true => Expr::compare(op, constant, column_expr),
+            false => Expr::compare(op, column_expr, constant),
+        }.unwrap();
+        let expected = |days: i128| {
+            let (a, b) = (days * 86_400_000_000, i128::from(micros));
+            Some(Scalar::Bool(if flip { holds(op, b, a) } else { holds(op, a, b) }))
+        };
+        let far = 1i128 << 60;
+        let expected = vec![expected(day.into()), expected(-far), expected(far)];
+        prop_assert_eq!(values_of(&expr, &batch(&[column])).unwrap(), expected);
+    }
+}
+
+#[test]
+fn a_date_against_a_constant_timestamp_compares_days() {
+    let compare = |op, micros| {
+        let constant = Expr::constant(Scalar::I64(micros), DataType::Timestamp).unwrap();
+        Expr::compare(op, Expr::column(0, DataType::Date), constant).unwrap()
+    };
+    let context = crate::expr::EvalContext::default();
+    let range = |op, micros| compare(op, micros).integer_range(&context).unwrap();
+    let day = 86_400_000_000;
+    assert_eq!(range(CompareOp::Lt, 3 * day), Some((0, i128::MIN, 2)));
+    assert_eq!(range(CompareOp::Lt, 3 * day + 1), Some((0, i128::MIN, 3)));
+    assert_eq!(range(CompareOp::Ge, 3 * day - 1), Some((0, 3, i128::MAX)));
+    assert_eq!(range(CompareOp::Eq, 3 * day), Some((0, 3, 3)));
+    assert_eq!(range(CompareOp::Lt, i64::MAX), None);
+}
+
 #[test]
 fn text_orders_only_by_bytes_and_equals_under_any_deterministic_collation() {
     let text = |collation| Expr::column(0, DataType::Text { collation });
