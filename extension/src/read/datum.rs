@@ -11,6 +11,8 @@ pub struct Arena {
     pages: Vec<Vec<u64>>,
     page: usize,
     used: usize,
+    /// A value in the making.
+    scratch: Vec<u8>,
 }
 
 const PAGE_WORDS: usize = 8192;
@@ -101,8 +103,10 @@ pub fn datum(
 }
 
 fn numeric_datum(value: i128, scale: u16, arena: &mut Arena) -> pg_sys::Datum {
-    // 38 digits take ten base-10000 digits and a header of four bytes at most.
-    let mut bytes = Vec::with_capacity(32);
+    let mut bytes = std::mem::take(&mut arena.scratch);
+    bytes.clear();
     numeric::from_scaled(value, scale, &mut bytes);
-    arena.varlena(&bytes)
+    let datum = arena.varlena(&bytes);
+    arena.scratch = bytes;
+    datum
 }

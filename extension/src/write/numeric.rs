@@ -70,28 +70,14 @@ pub fn to_scaled(bytes: &[u8], scale: u16) -> Option<i128> {
 /// Appends the numeric `value / 10^scale` with display scale `scale`, without a varlena header, in the one
 /// form that PostgreSQL itself would store.
 pub fn from_scaled(value: i128, scale: u16, out: &mut Vec<u8>) {
-    let mut rest = value.unsigned_abs();
     // Align the decimal point to a base-10000 digit boundary.
     let fraction_digits = scale.div_ceil(4);
-    let pad = fraction_digits * 4 - scale;
     let mut digits = [0u16; 12];
-    let mut count = 0;
-    let mut first = true;
-    while rest > 0 {
-        if first && pad > 0 {
-            let modulus = 10u128.pow(4 - u32::from(pad));
-            digits[count] = (rest % modulus) as u16 * 10u16.pow(u32::from(pad));
-            rest /= modulus;
-        } else if let Ok(small) = u64::try_from(rest) {
-            digits[count] = (small % 10000) as u16;
-            rest = u128::from(small / 10000);
-        } else {
-            digits[count] = (rest % 10000) as u16;
-            rest /= 10000;
-        }
-        first = false;
-        count += 1;
-    }
+    let count = split(
+        value.unsigned_abs(),
+        fraction_digits * 4 - scale,
+        &mut digits,
+    );
     // digits[0] is the least significant, worth 10000^-fraction_digits.
     let weight = count as i32 - 1 - i32::from(fraction_digits);
     let low = digits[..count]
@@ -120,6 +106,44 @@ pub fn from_scaled(value: i128, scale: u16, out: &mut Vec<u8>) {
     for digit in digits[low..count].iter().rev() {
         out.extend_from_slice(&digit.to_ne_bytes());
     }
+}
+
+/// The base-10000 digits of `value * 10^pad`, the least significant first; how many they are.
+fn split(value: u128, pad: u16, digits: &mut [u16; 12]) -> usize {
+    if value == 0 {
+        return 0;
+    }
+    let first_of = |value: u64| match pad {
+        0 => (value % 10_000, value / 10_000),
+        1 => (value % 1_000 * 10, value / 1_000),
+        2 => (value % 100 * 100, value / 100),
+        _ => (value % 10 * 1_000, value / 10),
+    };
+    let mut count = 1;
+    let mut rest = match u64::try_from(value) {
+        Ok(small) => {
+            let (first, rest) = first_of(small);
+            digits[0] = first as u16;
+            rest
+        }
+        Err(_) => {
+            let modulus = 10u128.pow(4 - u32::from(pad));
+            digits[0] = (value % modulus) as u16 * 10u16.pow(u32::from(pad));
+            let mut wide = value / modulus;
+            while wide > u128::from(u64::MAX) {
+                digits[count] = (wide % 10_000) as u16;
+                wide /= 10_000;
+                count += 1;
+            }
+            wide as u64
+        }
+    };
+    while rest > 0 {
+        digits[count] = (rest % 10_000) as u16;
+        rest /= 10_000;
+        count += 1;
+    }
+    count
 }
 
 fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
