@@ -7,8 +7,8 @@
 //! sorts groups that PostgreSQL wants in an order of its own; `convert` turns a plan subtree into an engine plan;
 //! `columns` leaves out unused columns; `expr` and `types` convert expressions; `params` knows what is constant in an
 //! execution; `external` takes expressions that only PostgreSQL can evaluate, `isolate` brings them to where the main
-//! thread meets them and `evaluate` runs them; `source` feeds the engine with segments and heap rows, `feed` with the
-//! rows of other subplans; `spill` gives it temporary files, `threads` workers, and `pool` a share of the server's;
+//! thread meets them and `evaluate` runs them; `source` feeds the engine with segments and heap rows (`glance` spares it some), `feed`
+//! with the rows of other subplans; `spill` gives it temporary files, `threads` workers, and `pool` a share of the server's;
 //! `node` is the custom scan's execution; `explain` shows it.
 
 pub mod columns;
@@ -20,6 +20,7 @@ pub mod expr;
 pub mod external;
 pub mod feed;
 mod gathered;
+pub mod glance;
 pub mod hook;
 pub mod isolate;
 pub mod need;

@@ -4,6 +4,7 @@
 //! Runs on the main thread, the only one that may touch PostgreSQL: it copies the bytes of the needed column
 //! blocks out of the buffers; workers decode them.
 use super::convert::Source;
+use super::glance::Glance;
 use super::{gathered, threads};
 use crate::heap_call;
 use crate::pg::raw;
@@ -115,6 +116,7 @@ pub struct TableSource {
     pending: VecDeque<Pending>,
     open: Option<Open>,
     filters: Vec<(usize, Arc<RuntimeFilter>)>,
+    glance: Glance,
     counters: Rc<Counters>,
 }
 
@@ -164,6 +166,7 @@ impl TableSource {
             pending,
             open: None,
             filters: Vec::new(),
+            glance: Glance::new(&source.filters, source.attributes.len()),
             counters,
         }
     }
@@ -335,26 +338,35 @@ impl TableSource {
             add(&self.counters.blocks_read, 1);
             // SAFETY: the scan's relation is open.
             unsafe { crate::pg::compat::count_rows_read(self.rel, rows) };
+            let stored = |column: usize| Stored {
+                reader: open.segment.reader(self.rel, toast, column),
+                footer: open.segment.footer.clone(),
+                verified: open.segment.verified().clone(),
+                column,
+                block,
+                bytes: open.segment.block_bytes(self.rel, toast, column, block),
+            };
+            let mut seen = None;
+            if let Some((at, bounds)) = self.glance.range(|at| zone_range(open, at, block)) {
+                if let Some(column) = open.columns[at] {
+                    let opened = stored(column).open()?;
+                    if !self.glance.finds(&opened, bounds)? {
+                        continue;
+                    }
+                    seen = Some((at, opened));
+                }
+            }
             let dead: Vec<u32> = open.dead[low..high]
                 .iter()
                 .map(|p| p - first as u32)
                 .collect();
             let mut columns = Vec::with_capacity(open.columns.len());
-            for (attr, column) in self.attrs.iter().zip(&open.columns) {
-                columns.push(match column {
-                    Some(column) => {
-                        let segment = &open.segment;
-                        let stored = Stored {
-                            reader: segment.reader(self.rel, toast, *column),
-                            footer: segment.footer.clone(),
-                            verified: segment.verified().clone(),
-                            column: *column,
-                            block,
-                            bytes: segment.block_bytes(self.rel, toast, *column, block),
-                        };
-                        BlockColumn::Stored(attr.kind.physical(), Box::new(stored))
-                    }
-                    None => BlockColumn::Ready(added(self.rel, attr, rows)?),
+            for (at, (attr, column)) in self.attrs.iter().zip(&open.columns).enumerate() {
+                let physical = attr.kind.physical();
+                columns.push(match (column, seen.take_if(|(seen, _)| *seen == at)) {
+                    (_, Some((_, opened))) => BlockColumn::Open(physical, Box::new(opened)),
+                    (Some(column), _) => BlockColumn::Stored(physical, Box::new(stored(*column))),
+                    (None, _) => BlockColumn::Ready(added(self.rel, attr, rows)?),
                 });
             }
             return Ok(Some(Box::new(BlockMorsel {
@@ -392,23 +404,31 @@ fn stored_columns(segment: &Segment, attrs: &[Attr]) -> Result<Vec<Option<usize>
     attrs.iter().map(column).collect()
 }
 
+/// The least and greatest value of a block's column of integers.
+fn zone_range(open: &Open, at: usize, block: usize) -> Option<(i128, i128)> {
+    let column = open.columns.get(at).copied().flatten()?;
+    let zone = &open.segment.footer.columns[column].blocks[block].zone;
+    match (&zone.min, &zone.max) {
+        (Some(Bound::Int(min)), Some(Bound::Int(max))) => Some((*min, *max)),
+        _ => None,
+    }
+}
+
 /// Whether a runtime filter leaves no row of a block.
 fn excluded(open: &Open, block: usize, filters: &[(usize, Arc<RuntimeFilter>)]) -> bool {
-    filters.iter().any(|(column, filter)| {
-        let Some(column) = open.columns.get(*column).copied().flatten() else {
+    filters.iter().any(|(at, filter)| {
+        let Some(column) = open.columns.get(*at).copied().flatten() else {
             return false;
         };
         let zone = &open.segment.footer.columns[column].blocks[block].zone;
         if zone.null_count > 0 && filter.passes_nulls() {
             return false;
         }
-        match (&zone.min, &zone.max) {
-            (Some(Bound::Int(min)), Some(Bound::Int(max))) => {
-                match (i64::try_from(*min), i64::try_from(*max)) {
-                    (Ok(min), Ok(max)) => !filter.may_match_range(min, max),
-                    _ => false,
-                }
-            }
+        let Some((min, max)) = zone_range(open, *at, block) else {
+            return false;
+        };
+        match (i64::try_from(min), i64::try_from(max)) {
+            (Ok(min), Ok(max)) => !filter.may_match_range(min, max),
             _ => false,
         }
     })
@@ -419,10 +439,7 @@ fn summaries(open: &Open, block: usize, rows: usize, needs: &[Need]) -> Option<V
     let of = |need: &Need| {
         let column = open.columns[need.column]?;
         let zone = &open.segment.footer.columns[column].blocks[block].zone;
-        let extremes = match (&zone.min, &zone.max) {
-            (Some(Bound::Int(min)), Some(Bound::Int(max))) => Some((*min, *max)),
-            _ => None,
-        };
+        let extremes = zone_range(open, need.column, block);
         let summary = ColumnSummary {
             values: (rows as u64).checked_sub(u64::from(zone.null_count))?,
             extremes,
@@ -559,7 +576,7 @@ impl Stored {
     }
 }
 
-fn corrupt(error: doris_storage::Error) -> Error {
+pub(super) fn corrupt(error: doris_storage::Error) -> Error {
     Error::internal(error.to_string())
 }
 
