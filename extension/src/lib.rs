@@ -34,6 +34,9 @@ pub unsafe extern "C-unwind" fn _PG_init() {
     hooks::install();
     compact::init();
     cdc::init();
+    // A setting that does not exist is an error rather than a placeholder.
+    // SAFETY: a name with a terminating zero.
+    unsafe { pgrx::pg_sys::MarkGUCPrefixReserved(c"doris".as_ptr()) };
 }
 
 /// Whether the library was loaded when the server started.

@@ -9,6 +9,7 @@
 //! - rows whose mark no snapshot is older than.
 //!
 //! Standbys are told before: their snapshots may be older than all of the primary's.
+use super::progress::Vacuum;
 use crate::pg::toast::{Fate, Toast, Version};
 use crate::pg::{self, compat};
 use crate::store::cleaned::{self, Cleaned};
@@ -126,10 +127,12 @@ pub unsafe fn indexes(
     if dead.newest != pg_sys::InvalidTransactionId {
         compat::log_conflict(rel, full(dead.newest));
     }
+    let progress = Vacuum::begin(rel);
     for index in indexes {
         // SAFETY: passed on to the caller.
         unsafe { clean(rel, index, &dead, params, strategy) };
     }
+    progress.end();
     let done = Cleaned {
         horizon,
         ranges: dead.ranges,

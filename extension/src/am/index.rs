@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Building indexes: the heap's rows by the heap's own code (with the table passing for a heap), then the
 //! segment rows.
+use super::progress::Blocks;
 use crate::heap_call;
 use crate::pg::heapam::{self, HeapView};
 use crate::pg::toast::{Fate, Toast};
@@ -11,7 +12,7 @@ use crate::store::anchors;
 use crate::store::directory;
 use crate::store::tid::RowNumber;
 use pgrx::{pg_guard, pg_sys};
-use std::collections::HashSet;
+use roaring::RoaringTreemap;
 use std::rc::Rc;
 
 /// Puts this module's callbacks into the routine table.
@@ -154,6 +155,7 @@ unsafe extern "C-unwind" fn index_build_range_scan(
             callback_state,
             part.heap_scan,
         );
+        part.progress = progress;
         part.whole = start_block == 0 && blocks == pg_sys::InvalidBlockNumber;
         heap_rows + end_build(rel, index, info, callback, callback_state, scan, &part)
     }
@@ -166,6 +168,8 @@ struct Part {
     first: bool,
     /// All of the table is indexed.
     whole: bool,
+    /// It tells of its progress.
+    progress: bool,
 }
 
 impl Default for Part {
@@ -174,6 +178,7 @@ impl Default for Part {
             heap_scan: std::ptr::null_mut(),
             first: true,
             whole: false,
+            progress: false,
         }
     }
 }
@@ -218,7 +223,7 @@ unsafe extern "C-unwind" fn end_build(
         if !(*part).whole || !(*part).first || is_of_key(rel, index) {
             return 0.0;
         }
-        build_segments(rel, index, info, callback, callback_state)
+        build_segments(rel, index, info, callback, callback_state, (*part).progress)
     }
 }
 
@@ -253,6 +258,7 @@ unsafe fn build_segments(
     info: *mut pg_sys::IndexInfo,
     callback: pg_sys::IndexBuildCallback,
     callback_state: *mut std::ffi::c_void,
+    progress: bool,
 ) -> f64 {
     let Some(toast) = Toast::open(rel, pg_sys::AccessShareLock as i32) else {
         return 0.0;
@@ -277,6 +283,8 @@ unsafe fn build_segments(
         let mut former = Former::new(rel, info);
         let add = callback.expect("an index build has a callback");
         let mut alive_rows = 0.0;
+        let entries = segments.iter().map(|found| &found.entry);
+        let mut progress = Blocks::after_heap(rel, progress, entries);
         for found in segments {
             let retired = found.deleter.is_some_and(|(_, fate)| fate != Fate::Aborted);
             let mut dead = Vec::new();
@@ -286,17 +294,18 @@ unsafe fn build_segments(
                 let rows = entry.capacity as u32;
                 dead = anchors::dead_positions(rel, &toast, entry.first_row, rows, self_snapshot);
             }
-            let first_row = found.entry.first_row;
+            let entry = found.entry;
             let mut cursor = cursor_over(rel, info, snapshot, found);
             let natts = (*(*rel).rd_att).natts as usize;
             let mut values = vec![pg_sys::Datum::from(0); natts];
             let mut nulls = vec![true; natts];
             while let Some(row) = cursor.step(true) {
+                let position = (row.0 - entry.first_row) as u32;
+                progress.at(&entry, position);
                 let arrays = (values.as_mut_ptr(), nulls.as_mut_ptr());
                 if !former.form(&mut cursor, row, arrays) {
                     continue;
                 }
-                let position = (row.0 - first_row) as u32;
                 let alive = !retired && dead.binary_search(&position).is_err();
                 alive_rows += f64::from(u8::from(alive));
                 let mut tid = row.to_tid();
@@ -304,6 +313,7 @@ unsafe fn build_segments(
                 raw::guarded(|| add(index, &mut tid, keys, isnull, alive, callback_state));
                 pgrx::check_for_interrupts!();
             }
+            progress.pass(&entry);
         }
         former.finish();
         if concurrent {
@@ -409,8 +419,8 @@ unsafe extern "C-unwind" fn index_validate_scan(
 }
 
 /// Sorts the TIDs that the index already holds anew: heap TIDs for the heap's pass, segment rows for ours.
-unsafe fn take_segment_tids(state: *mut pg_sys::ValidateIndexState) -> HashSet<u64> {
-    let mut present = HashSet::new();
+unsafe fn take_segment_tids(state: *mut pg_sys::ValidateIndexState) -> RoaringTreemap {
+    let mut present = RoaringTreemap::new();
     // SAFETY: the state's tuplesort holds TIDs as int8 (itemptr_encode: block << 16 | offset) and is sorted.
     unsafe {
         let heap_tids = pg_sys::tuplesort_begin_datum(
@@ -448,7 +458,7 @@ unsafe fn add_missing(
     info: *mut pg_sys::IndexInfo,
     snapshot: pg_sys::Snapshot,
     state: *mut pg_sys::ValidateIndexState,
-    present: &HashSet<u64>,
+    present: &RoaringTreemap,
 ) {
     // SAFETY: as for the caller.
     unsafe {
@@ -465,7 +475,7 @@ unsafe fn add_missing(
         };
         while let Some(row) = cursor.step(true) {
             (*state).htups += 1.0;
-            if present.contains(&row.0) {
+            if present.contains(row.0) {
                 continue;
             }
             let arrays = (values.as_mut_ptr(), nulls.as_mut_ptr());

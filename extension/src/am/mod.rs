@@ -15,6 +15,7 @@ pub mod fetch;
 pub mod index;
 pub mod lock;
 pub mod modify;
+pub mod progress;
 pub mod relation;
 pub mod repack;
 pub mod scan;

@@ -131,7 +131,7 @@ unsafe extern "C-unwind" fn relation_estimate_size(
         }
         let heap_pages =
             pg_sys::RelationGetNumberOfBlocksInFork(rel, pg_sys::ForkNumber::MAIN_FORKNUM);
-        let (density, heap_rows) = heap_part(rel, attr_widths, heap_pages, rows);
+        let (density, heap_rows) = heap_part(rel, attr_widths, heap_pages, (rows, rows));
         *tuples = heap_rows + rows as f64;
         if !settings::vectorization() {
             // PostgreSQL's nodes form rows one by one, which costs them what reading a heap does: the table is judged
@@ -145,13 +145,14 @@ unsafe extern "C-unwind" fn relation_estimate_size(
 }
 
 /// How many rows are in a page of the heap, and how many in all of it. pg_class.reltuples counts segment rows too: what
-/// it has beyond those of today are heap rows. Where a load since then has made it too small for that, the heap's
-/// density is judged by the width of a row.
+/// it has beyond those of today are heap rows. Segments have so many rows, and so many of these are not deleted: where
+/// some are, it is not known how many of them pg_class has counted, nor is it where a load since then has made it too
+/// small. Then the heap's density is judged by the width of a row.
 unsafe fn heap_part(
     rel: pg_sys::Relation,
     attr_widths: *mut i32,
     heap_pages: pg_sys::BlockNumber,
-    segment_rows: u64,
+    (segment_rows, live_rows): (u64, u64),
 ) -> (f64, f64) {
     // SAFETY: an open relation and the planner's array of widths, or null.
     unsafe {
@@ -164,17 +165,22 @@ unsafe fn heap_part(
             .floor()
             .max(1.0);
         let class = (*rel).rd_rel;
-        let known = f64::from((*class).reltuples) - segment_rows as f64;
+        let counted = f64::from((*class).reltuples);
+        // A float4 does not tell single rows of a large table apart.
+        let beyond = |rows: u64| match counted - rows as f64 {
+            few if few.abs() <= counted * 1e-6 => 0.0,
+            rest => rest,
+        };
+        let (least, most) = (beyond(segment_rows), beyond(live_rows));
         let known_pages = f64::from((*class).relpages);
-        if known <= 0.0 || known_pages <= 0.0 {
+        if most < 0.0 || known_pages <= 0.0 {
             let rows = f64::from(heap_pages.saturating_sub(1)) * by_width;
             return (by_width, rows);
         }
-        // Segment rows that were deleted since pg_class was written are no heap rows.
-        let known = known.min(known_pages * by_width * if fixed { 1.0 } else { 2.0 });
+        let known = (by_width * known_pages).clamp(least.max(0.0), most);
         let rows = known / known_pages * f64::from(heap_pages);
         // The last page is half full, more or less.
-        let density = if fixed {
+        let density = if fixed || known == 0.0 {
             by_width
         } else {
             known / (known_pages - 0.5)
@@ -215,9 +221,10 @@ unsafe fn leave_heap_rows(rel: pg_sys::Relation) {
         if (*class).reltuples < 0.0 {
             return;
         }
-        let rows = live_segment_rows(rel, &raw mut pg_sys::SnapshotSelfData);
+        let (rows, _, _) = segment_totals(rel, &raw mut pg_sys::SnapshotSelfData);
+        let live = live_segment_rows(rel, &raw mut pg_sys::SnapshotSelfData);
         let pages = (*class).relpages.max(0) as u32;
-        let (_, heap_rows) = heap_part(rel, std::ptr::null_mut(), pages, rows);
+        let (_, heap_rows) = heap_part(rel, std::ptr::null_mut(), pages, (rows, live));
         (*class).reltuples = heap_rows as f32;
     }
 }

@@ -9,7 +9,7 @@ use super::job::{Done, Job};
 use super::output::{Output, Rows};
 use super::pause;
 use crate::pg::toast::{Fate, Toast, Version};
-use crate::pg::{self, raw};
+use crate::pg::{self, raw, wait};
 use crate::read::cursor::Cursor;
 use crate::store::deletes::{self, Deleter};
 use crate::store::directory::Found;
@@ -201,9 +201,7 @@ fn gate_when_free(job: &Job, inputs: &[Found], mut since: impl FnMut(u64)) -> Op
             return Some(gate);
         }
         drop(gate);
-        // SAFETY: plain calls.
-        unsafe { pg_sys::pg_usleep(PAUSE_MS * 1000) };
-        pgrx::check_for_interrupts!();
+        wait::sleep(wait::MARKS, PAUSE_MS);
     }
     None
 }

@@ -2,8 +2,8 @@
 //! Bulk loads wait when a table has too many segments, and fail if that does not help.
 use super::settings;
 use crate::options::policy;
-use crate::pg;
 use crate::pg::toast::{Fate, Toast};
+use crate::pg::{self, wait};
 use crate::store::directory;
 use pgrx::pg_sys;
 use pgrx::PgSqlErrorCode;
@@ -11,7 +11,7 @@ use pgrx::PgSqlErrorCode;
 const ATTEMPTS: u32 = 100;
 /// Segments of a time series wait longer for being merged.
 const TIME_SERIES_FACTOR: usize = 10;
-const PAUSE_US: i64 = 100_000;
+const PAUSE_MS: i64 = 100;
 
 /// Waits until a table has room for another segment.
 pub fn wait(rel: pg_sys::Relation, toast: &Toast) {
@@ -31,9 +31,7 @@ pub fn wait(rel: pg_sys::Relation, toast: &Toast) {
         if attempt == ATTEMPTS || !settings::enabled() || settings::workers() == 0 {
             break;
         }
-        // SAFETY: plain call.
-        unsafe { pg_sys::pg_usleep(PAUSE_US) };
-        pgrx::check_for_interrupts!();
+        wait::sleep(wait::SEGMENTS, PAUSE_MS);
     }
     pg::refuse(
         PgSqlErrorCode::ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,

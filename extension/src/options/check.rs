@@ -2,7 +2,7 @@
 //! Whether a table's options fit its columns; every answer of no is one error that names table and column.
 use super::check_model;
 use super::policy;
-use super::table::{attribute_number, column_names, names_columns, MERGE_ON_WRITE};
+use super::table::{attribute_number, column_names, is_list, names_columns, MERGE_ON_WRITE};
 use crate::pg::{self, compat};
 use pgrx::{pg_sys, PgSqlErrorCode};
 
@@ -21,7 +21,7 @@ pub fn options(rel: pg_sys::Relation, options: &[(String, String)]) -> Vec<(Stri
                 return (name.clone(), policy::checked(rel, name, value));
             }
             let names = column_names(value);
-            if names.is_empty() {
+            if names.is_empty() || !is_list(value) {
                 refuse_value(rel, name, value);
             }
             for (at, column) in names.iter().enumerate() {
@@ -143,11 +143,6 @@ fn check_column(rel: pg_sys::Relation, option: &str, column: &str, before: &[Str
              filters. Use numeric where a key is fractional.",
         );
     }
-    if option.ends_with("_key") && option != "duplicate_key" && !unique_by_bytes(attribute) {
-        refuse_type(
-            "Keys are compared by their bytes: values of this type may be equal and yet look different.",
-        );
-    }
     // SAFETY: plain catalogue look-up.
     let deterministic = attribute.attcollation == pg_sys::InvalidOid
         || unsafe { pg_sys::get_collation_isdeterministic(attribute.attcollation) };
@@ -159,6 +154,11 @@ fn check_column(rel: pg_sys::Relation, option: &str, column: &str, before: &[Str
                  \"{option}\" does not support"
             ),
             "Segments are ordered and compared by bytes; give the column another collation.",
+        );
+    }
+    if option.ends_with("_key") && option != "duplicate_key" && !unique_by_bytes(attribute) {
+        refuse_type(
+            "Keys are compared by their bytes: values of this type may be equal and yet look different.",
         );
     }
 }

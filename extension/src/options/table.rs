@@ -181,6 +181,35 @@ pub fn column_names(value: &str) -> Vec<String> {
     names
 }
 
+/// Whether an option's value is a list of names: none is empty, no quote stays open, nothing follows a closing one.
+pub fn is_list(value: &str) -> bool {
+    let mut rest = value.trim();
+    loop {
+        let behind = match rest.strip_prefix('"') {
+            Some(quoted) => {
+                let (name, behind) = quoted_name(quoted);
+                let closed = quoted.len() > behind.len()
+                    && quoted[..quoted.len() - behind.len()].ends_with('"');
+                if name.is_empty() || !closed {
+                    return false;
+                }
+                behind.trim_start()
+            }
+            None => {
+                let end = rest.find(',').unwrap_or(rest.len());
+                if rest[..end].trim().is_empty() {
+                    return false;
+                }
+                &rest[end..]
+            }
+        };
+        match behind.strip_prefix(',') {
+            Some(more) => rest = more.trim_start(),
+            None => return behind.is_empty(),
+        }
+    }
+}
+
 /// A name up to its closing quote, and what follows; a doubled quote stands for one.
 fn quoted_name(text: &str) -> (String, &str) {
     let mut name = String::new();

@@ -543,3 +543,17 @@ pub fn may_have_written(relid: pg_sys::Oid) -> bool {
         }
     })
 }
+
+/// A wait of ours, as pg_stat_activity shows it. Before 17 it has no name of its own.
+pub fn wait_event(name: &std::ffi::CStr) -> u32 {
+    #[cfg(any(feature = "pg15", feature = "pg16"))]
+    {
+        let _ = name;
+        pg_sys::PG_WAIT_EXTENSION
+    }
+    #[cfg(not(any(feature = "pg15", feature = "pg16")))]
+    // SAFETY: a name with a terminating zero, for a process with shared memory.
+    unsafe {
+        pg_sys::WaitEventExtensionNew(name.as_ptr())
+    }
+}

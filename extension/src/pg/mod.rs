@@ -11,6 +11,7 @@ pub mod heapam;
 pub mod key_share;
 pub mod raw;
 pub mod toast;
+pub mod wait;
 
 use pgrx::pg_sys;
 

@@ -2,6 +2,7 @@
 //! Columns of a segment are encoded by the backend's worker threads and its main thread together: while the main thread
 //! waits for the segment ([`encode_columns`]), or while it goes on to collect the rows of the next ([`Encoding`]).
 use crate::options::settings;
+use crate::pg::wait::{self, Waiting};
 use crate::plan::threads;
 use doris_storage::segment::{encode_column, ColumnSpec, EncodedColumn, WriteOptions};
 use doris_storage::sort::{permutation, Direction};
@@ -233,8 +234,11 @@ impl Encoding {
         while self.0.step() {
             pgrx::check_for_interrupts!();
         }
-        while self.0.is_busy() {
-            pgrx::check_for_interrupts!();
+        {
+            let _waiting = Waiting::begin(wait::ENCODING);
+            while self.0.is_busy() {
+                pgrx::check_for_interrupts!();
+            }
         }
         self.0.take()
     }

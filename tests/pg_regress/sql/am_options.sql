@@ -133,5 +133,12 @@ DO $$ BEGIN CREATE TABLE bad (a int, a int) USING doris; END $$;
 CREATE INDEX ON hits USING brin (at);
 CREATE INDEX ON parted USING brin (on_day);
 
+-- A list of columns is one: no empty name, no open quote. A setting that does not exist is none.
+CREATE TABLE refused (a int, b int) USING doris WITH (duplicate_key = 'a,,b');
+CREATE TABLE refused (a int, b int) USING doris WITH (duplicate_key = 'a, b,');
+CREATE TABLE refused (a int, b int) USING doris WITH (unique_key = '"a');
+CREATE TABLE refused (a int, b int) USING doris WITH (unique_key = '"a" b');
+SET doris.nonsense = 1;
+
 \set VERBOSITY terse
 DROP SCHEMA am_options CASCADE;
