@@ -275,6 +275,19 @@ pub enum AggregateFunction {
     Any,
     /// About how many different values there are (HyperLogLog), of integers and text: Int8.
     ApproxDistinct(ApproxHash),
+    /// The union of stored sets or counts, in their stored form: of the argument's type.
+    Union(Sketch),
+    /// The number of members of such a union: Int8.
+    UnionCount(Sketch),
+}
+
+/// What is stored in a column whose values are united.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sketch {
+    /// Sets of integers.
+    Bitmap,
+    /// HyperLogLog.
+    Hll,
 }
 
 /// How an approximate distinct count hashes values.
@@ -307,7 +320,7 @@ impl AggregateFunction {
             _ => None,
         };
         match (self, exact) {
-            (CountStar | Count | ApproxDistinct(_), _) => vec![DataType::Int8],
+            (CountStar | Count | ApproxDistinct(_) | UnionCount(_), _) => vec![DataType::Int8],
             (Sum, _) => vec![sum],
             (Avg, Some(scale)) => vec![wide(scale), DataType::Int8],
             (Avg, None) => vec![DataType::Float8],
@@ -318,7 +331,7 @@ impl AggregateFunction {
             (BoolAnd | BoolOr, _) => vec![DataType::Bool],
             (PercentileCont(_) | PercentileDisc(_) | Mode, _) => vec![argument],
             (PercentileContDesc(_) | PercentileDiscDesc(_) | ModeDesc, _) => vec![argument],
-            (Min | Max | BitAnd | BitOr | BitXor | Any, _) => vec![argument],
+            (Min | Max | BitAnd | BitOr | BitXor | Any | Union(_), _) => vec![argument],
         }
     }
 }

@@ -396,6 +396,11 @@ impl BitmapUnion {
         other.pending.iter().for_each(|value| self.add(*value));
     }
 
+    /// Bytes of memory, roughly.
+    pub fn memory_bytes(&self) -> usize {
+        self.set.serialized_size() + self.pending.capacity() * 8
+    }
+
     /// The set of everything added.
     pub fn finish(mut self) -> Bitmap {
         self.flush();

@@ -35,27 +35,44 @@ pub fn murmur3_32(data: &[u8], seed: u32) -> u32 {
 /// The one-lane 64-bit variant of MurmurHash3 that Doris calls `murmur_hash3_64` (it is not the first half of the
 /// 128-bit hash).
 pub fn murmur3_64(data: &[u8], seed: u64) -> u64 {
-    fn mix(k: u64) -> u64 {
-        k.wrapping_mul(0x87c3_7b91_1142_53d5)
-            .rotate_left(31)
-            .wrapping_mul(0x4cf5_ad43_2745_937f)
-    }
     let mut hash = seed;
     let mut blocks = data.chunks_exact(8);
     for block in &mut blocks {
         let mut word = [0; 8];
         word.copy_from_slice(block);
-        hash = (hash ^ mix(u64::from_le_bytes(word)))
-            .rotate_left(27)
-            .wrapping_mul(5)
-            .wrapping_add(0x52dc_e729);
+        hash = block_64(hash, u64::from_le_bytes(word));
     }
     let tail = blocks
         .remainder()
         .iter()
         .rev()
         .fold(0u64, |word, byte| word << 8 | u64::from(*byte));
-    finish_64(hash ^ mix(tail) ^ data.len() as u64)
+    finish_64(hash ^ mix_64(tail) ^ data.len() as u64)
+}
+
+/// [`murmur3_64`] of `len` bytes, 8 at most, with seed 0: the first byte is the lowest of `word`, those behind them are 0.
+#[inline]
+pub fn murmur3_64_short(word: u64, len: u32) -> u64 {
+    let hash = match len {
+        8 => block_64(0, word),
+        _ => mix_64(word),
+    };
+    finish_64(hash ^ u64::from(len))
+}
+
+#[inline]
+fn block_64(hash: u64, word: u64) -> u64 {
+    (hash ^ mix_64(word))
+        .rotate_left(27)
+        .wrapping_mul(5)
+        .wrapping_add(0x52dc_e729)
+}
+
+#[inline]
+fn mix_64(word: u64) -> u64 {
+    word.wrapping_mul(0x87c3_7b91_1142_53d5)
+        .rotate_left(31)
+        .wrapping_mul(0x4cf5_ad43_2745_937f)
 }
 
 /// MurmurHash3's finaliser: spreads the bits of one word. Enough of a hash for integers.

@@ -54,21 +54,27 @@ impl Hll {
     }
 
     /// Counts a value by its hash.
-    #[inline]
+    #[inline(always)]
     pub fn add_hash(&mut self, hash: u64) {
         match &mut self.0 {
             Form::Registers(registers) => raise(registers, hash),
-            Form::Hashes(hashes) => {
-                let Err(place) = hashes.binary_search(&hash) else {
-                    return;
-                };
-                if hashes.len() < HASHES_MAX {
-                    hashes.insert(place, hash);
-                } else {
-                    raise(self.registers(), hash);
-                }
+            Form::Hashes(_) => self.add_first(hash),
+        }
+    }
+
+    /// Counts one of the first values.
+    #[cold]
+    fn add_first(&mut self, hash: u64) {
+        if let Form::Hashes(hashes) = &mut self.0 {
+            let Err(place) = hashes.binary_search(&hash) else {
+                return;
+            };
+            if hashes.len() < HASHES_MAX {
+                hashes.insert(place, hash);
+                return;
             }
         }
+        raise(self.registers(), hash);
     }
 
     /// Counts everything the other has seen.
@@ -81,6 +87,30 @@ impl Hll {
                     .zip(theirs.iter())
                     .for_each(|(our, their)| *our = (*our).max(*their));
             }
+        }
+    }
+
+    /// Counts everything that a stored count has seen.
+    pub fn merge_stored(&mut self, bytes: &[u8]) -> Result<(), SketchError> {
+        let Some([VERSION, FORM_DENSE]) = bytes.get(..2) else {
+            self.merge(&Hll::decode(bytes)?);
+            return Ok(());
+        };
+        // Most of the bytes there are; they are looked at where they lie.
+        let mut reader = Reader::new(&bytes[2..]);
+        let theirs = reader.take(REGISTERS)?;
+        reader.end()?;
+        check_ranks(theirs)?;
+        let pairs = self.registers().iter_mut().zip(theirs);
+        pairs.for_each(|(our, their)| *our = (*our).max(*their));
+        Ok(())
+    }
+
+    /// Bytes of memory, roughly.
+    pub fn memory_bytes(&self) -> usize {
+        match &self.0 {
+            Form::Hashes(hashes) => hashes.capacity() * 8,
+            Form::Registers(_) => REGISTERS,
         }
     }
 
@@ -138,12 +168,16 @@ impl Hll {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn raise(registers: &mut [u8; REGISTERS], hash: u64) {
     let index = (hash >> RANK_BITS) as usize;
     // The bit below the ranked ones ends the count of zeros at RANK_BITS.
     let rank = (hash << PRECISION | 1 << (PRECISION - 1)).leading_zeros() as u8 + 1;
-    registers[index] = registers[index].max(rank);
+    let register = &mut registers[index];
+    // Nearly never, once many values were seen: nobody waits for the register then.
+    if *register < rank {
+        *register = rank;
+    }
 }
 
 fn encode_registers(registers: &[u8; REGISTERS]) -> Vec<u8> {
@@ -193,12 +227,17 @@ fn decode_sparse(reader: &mut Reader<'_>) -> Result<Form, SketchError> {
 fn decode_dense(reader: &mut Reader<'_>) -> Result<Form, SketchError> {
     let mut registers = Box::new([0; REGISTERS]);
     registers.copy_from_slice(reader.take(REGISTERS)?);
-    if registers.iter().any(|rank| *rank > RANK_MAX) {
-        return Err(SketchError::Corrupt(
-            "the registers of an hll value are damaged",
-        ));
-    }
+    check_ranks(registers.as_slice())?;
     Ok(Form::Registers(registers))
+}
+
+fn check_ranks(registers: &[u8]) -> Result<(), SketchError> {
+    match registers.iter().max() {
+        Some(rank) if *rank > RANK_MAX => Err(SketchError::Corrupt(
+            "the registers of an hll value are damaged",
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// Ertl's improved raw estimator: `tau` accounts for saturated registers, `sigma` for untouched ones.

@@ -18,11 +18,13 @@ mod extreme;
 pub(crate) mod moments;
 mod percentile;
 mod sum;
+mod union;
 
 use doris_storage::vector::{Bitmap, Physical, Vector};
 
 use crate::error::{Error, Result};
-use crate::plan::{AggregateCall, AggregateFunction};
+use crate::plan::{AggregateCall, AggregateFunction, Sketch};
+use crate::sketch::{BitmapUnion, Hll};
 use crate::types::DataType;
 
 /// The group of each row of an update.
@@ -162,6 +164,13 @@ fn plain_accumulator(function: AggregateFunction, t: DataType) -> Result<Box<dyn
         | ModeDesc => percentile::percentile(function, t)?,
         ApproxDistinct(hash) if integer || matches!(t, DataType::Text { .. }) => {
             Box::new(approx::Approx::new(hash))
+        }
+        Union(sketch) | UnionCount(sketch) if t.physical() == Physical::Bytes => {
+            let counted = matches!(function, UnionCount(_));
+            match sketch {
+                Sketch::Bitmap => Box::new(union::Unions::<BitmapUnion>::new(counted)),
+                Sketch::Hll => Box::new(union::Unions::<Hll>::new(counted)),
+            }
         }
         Min | Max if is_ordered(t) => extreme::extreme(function == Max, t)?,
         Any => Box::new(any::Any::new(t.physical())),

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Doris's aggregates: distinct counts by bitmaps and sketches that are made of plain values on the way.
+//! Doris's aggregates: distinct counts by bitmaps and sketches that are made of plain values on the way, and unions of
+//! stored ones.
 use super::super::expr::function_name;
 use super::super::scope::Scope;
 use super::super::{no, Converted};
 use super::{check_groupable, Converter};
 use doris_engine::expr::{CompareOp, Expr};
-use doris_engine::plan::{AggregateCall, AggregateFunction, ApproxHash};
+use doris_engine::plan::{AggregateCall, AggregateFunction, ApproxHash, Sketch};
 use doris_engine::types::{Collation, DataType, Scalar};
+use doris_storage::vector::Physical;
 use pgrx::pg_sys::{self, NodeTag};
 use pgrx::PgList;
 
@@ -37,6 +39,9 @@ impl Converter<'_> {
             };
             let arg = (*arg).expr.cast();
             let (function, argument) = match name.as_str() {
+                _ if stored_union(&name).is_some() && !is_made(arg) => {
+                    self.united(input, arg, &name)?
+                }
                 "bitmap_union_count" => {
                     let value = self.made_by(input, arg, "to_bitmap")?;
                     (AggregateFunction::Count, members(value)?)
@@ -70,6 +75,24 @@ impl Converter<'_> {
         }
     }
 
+    /// A union of stored values.
+    unsafe fn united(
+        &mut self,
+        input: &Scope,
+        arg: *mut pg_sys::Node,
+        name: &str,
+    ) -> Converted<(AggregateFunction, Expr)> {
+        let Some(function) = stored_union(name) else {
+            return no(format!("aggregate {name}"));
+        };
+        // SAFETY: an expression of a finished plan.
+        let argument = unsafe { self.carried(input, arg)? };
+        match argument.data_type().physical() {
+            Physical::Bytes => Ok((function, argument)),
+            _ => no(format!("aggregate {name} of {}", argument.data_type())),
+        }
+    }
+
     /// The value that a call of one of our functions makes a bitmap or sketch of.
     unsafe fn made_by(
         &mut self,
@@ -91,6 +114,28 @@ impl Converter<'_> {
                 Some(arg) => self.translate(input, arg),
                 None => no(format!("{maker} of nothing")),
             }
+        }
+    }
+}
+
+/// What unites the stored values that an aggregate is given.
+fn stored_union(name: &str) -> Option<AggregateFunction> {
+    Some(match name {
+        "bitmap_union" => AggregateFunction::Union(Sketch::Bitmap),
+        "bitmap_union_count" => AggregateFunction::UnionCount(Sketch::Bitmap),
+        "hll_union" | "hll_raw_agg" => AggregateFunction::Union(Sketch::Hll),
+        "hll_union_agg" => AggregateFunction::UnionCount(Sketch::Hll),
+        _ => return None,
+    })
+}
+
+/// Whether an expression makes a bitmap or a sketch of a plain value.
+unsafe fn is_made(node: *mut pg_sys::Node) -> bool {
+    // SAFETY: an expression of a finished plan; the cast follows the tag.
+    unsafe {
+        (*node).type_ == NodeTag::T_FuncExpr && {
+            let function = (*(node as *mut pg_sys::FuncExpr)).funcid;
+            is_own(function) && matches!(function_name(function).as_str(), "to_bitmap" | "hll_hash")
         }
     }
 }

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-use doris_storage::vector::{Values, Vector};
+use doris_storage::vector::{BytesColumn, Values, Vector};
 use proptest::prelude::*;
 
 use super::{accumulator, Groups, SortedGroups};
 use crate::expr::Expr;
-use crate::plan::{AggregateCall, AggregateFunction, ApproxHash};
-use crate::sketch::Hll;
+use crate::plan::{AggregateCall, AggregateFunction, ApproxHash, Sketch};
+use crate::sketch::{Bitmap, Hll};
 use crate::types::DataType;
 
 fn vector(values: Values) -> Vector {
@@ -83,4 +83,89 @@ fn approximate_counts_are_those_of_the_sketch_however_rows_are_split() {
             assert_eq!(whole, vec![vector(Values::I64(estimates))]);
         }
     }
+}
+
+#[test]
+fn unions_of_stored_sets_are_those_of_their_members() {
+    // Sets of one value, of a few, and of so many that they are stored as roaring bitmaps.
+    let sets: Vec<Vec<u64>> = (0..300u64)
+        .map(|i| {
+            (0..[1, 5, 2000][i as usize % 3])
+                .map(|v| v * 31 % (100 + i) + i * 7)
+                .collect()
+        })
+        .collect();
+    let groups: Vec<u32> = (0..300).map(|i| i % 4).collect();
+    let hash = |value: &u64| Hll::hash(value.to_string().as_bytes());
+    for sketch in [Sketch::Bitmap, Sketch::Hll] {
+        let encode = |values: &[u64]| match sketch {
+            Sketch::Bitmap => values.iter().copied().collect::<Bitmap>().encode(),
+            Sketch::Hll => {
+                let mut hll = Hll::default();
+                values.iter().for_each(|value| hll.add_hash(hash(value)));
+                hll.encode()
+            }
+        };
+        let column = |sets: &[Vec<u64>]| {
+            let mut column = BytesColumn::default();
+            sets.iter().for_each(|set| column.push(&encode(set)));
+            vector(Values::Bytes(column))
+        };
+        for (function, counted) in [
+            (AggregateFunction::Union(sketch), false),
+            (AggregateFunction::UnionCount(sketch), true),
+        ] {
+            let call = AggregateCall {
+                function,
+                argument: Some(Expr::column(0, DataType::Bytea)),
+                distinct: false,
+                filter: None,
+            };
+            let part = |from: usize, to: usize| {
+                let mut states = accumulator(&call).unwrap();
+                states.resize(5);
+                let rows = Groups::Each(&groups[from..to]);
+                states.update(rows, Some(&column(&sets[from..to]))).unwrap();
+                states
+            };
+            let mut first = part(0, 100);
+            first
+                .merge(&[0, 1, 2, 3], &part(100, 300).export(&[0, 1, 2, 3]), 0)
+                .unwrap();
+            let of_group = |group: u32| -> Vec<u64> {
+                let sets = sets.iter().zip(&groups).filter(|(_, g)| **g == group);
+                let mut all: Vec<u64> = sets.flat_map(|(set, _)| set.clone()).collect();
+                all.sort_unstable();
+                all.dedup();
+                all
+            };
+            let all: Vec<Vec<u64>> = (0..5).map(of_group).collect();
+            let expected = match (counted, sketch) {
+                (false, _) => column(&all),
+                (true, Sketch::Bitmap) => vector(Values::I64(
+                    all.iter().map(|set| set.len() as i64).collect(),
+                )),
+                (true, Sketch::Hll) => vector(Values::I64(
+                    all.iter()
+                        .map(|set| Hll::decode(&encode(set)).unwrap().estimate() as i64)
+                        .collect(),
+                )),
+            };
+            assert_eq!(first.finish(0, 5).unwrap(), vec![expected]);
+            assert!(first.memory_bytes() > 0);
+        }
+    }
+    let call = AggregateCall {
+        function: AggregateFunction::UnionCount(Sketch::Hll),
+        argument: Some(Expr::column(0, DataType::Bytea)),
+        distinct: false,
+        filter: None,
+    };
+    let mut damaged = BytesColumn::default();
+    damaged.push(&[1, 3, 7]);
+    let mut states = accumulator(&call).unwrap();
+    states.resize(1);
+    assert!(states
+        .update(Groups::One(1), Some(&vector(Values::Bytes(damaged))))
+        .is_err());
 }
