@@ -1,0 +1,302 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Writing out a segment whose rows are all there: it is encoded, its stream written, its entry completed. Rows of a keyed
+//! table are folded and published with that.
+use super::{register, Builder, Columns};
+use crate::compact::board as compaction;
+use crate::keys::bulk::{self, Batch};
+use crate::keys::meet;
+use crate::keys::merge::Rule;
+use crate::keys::model as key_model;
+use crate::options;
+use crate::pg::toast::Toast;
+use crate::pg::{self, compat};
+use crate::read::attrs;
+use crate::store::entry::{Entry, State, ROW_UNIT};
+use crate::store::{chunks, directory, known, segment};
+use crate::write::column::Column;
+use crate::write::kind::{self, Kind};
+use crate::write::parallel::{encode_columns, Encoding};
+use doris_storage::key::SortKey;
+use doris_storage::segment::{assemble, ColumnSpec, EncodedColumn, Order, SortOrder};
+use doris_storage::sort::{permutation, Direction};
+use doris_storage::vector::Vector;
+use pgrx::pg_sys;
+
+/// Encodes a finished segment, writes its stream and completes its directory entry.
+pub fn seal(builder: Builder) {
+    // SAFETY: the inserting statement's lock on the relation lasts until the transaction ends. A relation
+    // dropped in this transaction is gone, and its rows with it.
+    let rel = unsafe { pg_sys::try_table_open(builder.relid, pg_sys::NoLock as i32) };
+    if rel.is_null() {
+        return;
+    }
+    // A file that is no longer the relation's was truncated or rewritten in this transaction.
+    if compat::file_number(rel) == builder.file {
+        if let Some(toast) = Toast::open(rel, pg_sys::RowExclusiveLock as i32) {
+            write_segment(rel, &toast, builder);
+        }
+    }
+    // SAFETY: opened above.
+    unsafe { pg_sys::table_close(rel, pg_sys::NoLock as i32) };
+}
+
+fn write_segment(rel: pg_sys::Relation, toast: &Toast, builder: Builder) {
+    let Builder {
+        mut entry,
+        entry_tid,
+        columns,
+        rows,
+        cid,
+        unobserved,
+        ..
+    } = builder;
+    let attrs = attrs::of(rel);
+    let columns: Vec<(Kind, Vector)> = match columns {
+        Columns::Growing(columns) => columns
+            .into_iter()
+            .map(|c| (c.kind(), c.finish()))
+            .collect(),
+        Columns::Encoding(encoding) => {
+            let stream = encoded_stream(rel, &encoding, unobserved);
+            drop(encoding);
+            let reserved = fill(rel, toast, &mut entry, rows, cid, stream);
+            let entry_tid =
+                entry_tid.unwrap_or_else(|| pg::report_corrupt(rel, "no directory entry"));
+            complete(rel, toast, entry, entry_tid, reserved);
+            return;
+        }
+    };
+    let sort_key = if unobserved {
+        options::sort_key(rel)
+    } else {
+        Vec::new()
+    };
+    let (Some(model), entry_tid) = (key_model::of(rel), entry_tid) else {
+        let stream = encode(rel, &attrs, columns, &sort_key);
+        let reserved = fill(rel, toast, &mut entry, rows, cid, stream);
+        let entry_tid = entry_tid.unwrap_or_else(|| pg::report_corrupt(rel, "no directory entry"));
+        complete(rel, toast, entry, entry_tid, reserved);
+        return;
+    };
+    let rule = Rule::of(rel, cid).filter(|rule| !rule.replaces());
+    let rule = rule.as_deref();
+    let mut batch = Batch::fold(&model, columns, unobserved, rule.map(|rule| (rel, rule)));
+    let few = unobserved && batch.len() as u64 <= options::rows_to_heap();
+    if let (true, Some(index)) = (few, model.index) {
+        bulk::to_heap(rel, &model, index, &batch, rule, cid);
+        return;
+    }
+    if let Some(rule) = rule {
+        let load = meet::Load {
+            rel,
+            toast,
+            model: &model,
+            rule,
+            cid,
+        };
+        let sorted = batch.sorted;
+        meet::publish(load, batch, |gate, columns| {
+            let rows = columns.first().map_or(0, |c| c.1.len() as u32);
+            let stream = encode_keyed(rel, &attrs, columns, &sort_key, sorted);
+            let (mut entry, entry_tid) = register(rel, rows, cid);
+            let reserved = fill(rel, toast, &mut entry, rows, cid, stream);
+            known::changes(gate, rel, toast);
+            complete(rel, toast, entry, entry_tid, reserved);
+        });
+        return;
+    }
+    let columns = std::mem::take(&mut batch.columns);
+    let rows = columns.first().map_or(0, |c| c.1.len() as u32);
+    batch.columns.clone_from(&columns);
+    let stream = encode_keyed(rel, &attrs, columns, &sort_key, batch.sorted);
+    let entry_tid = entry_tid.unwrap_or_else(|| {
+        let (registered, at) = register(rel, rows, cid);
+        entry = registered;
+        at
+    });
+    let reserved = fill(rel, toast, &mut entry, rows, cid, stream);
+    let segment = bulk::Segment {
+        batch: &batch,
+        first_row: entry.first_row,
+        cid,
+    };
+    bulk::publish(rel, toast, &model, &segment, |gate| {
+        known::changes(gate, rel, toast);
+        complete(rel, toast, entry, entry_tid, reserved);
+    });
+}
+
+/// Encodes rows of a keyed table; `sorted`: they are in the order of the key.
+fn encode_keyed(
+    rel: pg_sys::Relation,
+    attrs: &[attrs::Attr],
+    columns: Vec<(Kind, Vector)>,
+    sort_key: &[u16],
+    sorted: bool,
+) -> (Vec<u8>, u64) {
+    if sorted {
+        encode_as_is(rel, attrs, columns, sort_order(sort_key))
+    } else {
+        encode(rel, attrs, columns, sort_key)
+    }
+}
+
+/// Writes a segment's stream and notes in its entry where it is; returns the end of its reserved row numbers.
+fn fill(
+    rel: pg_sys::Relation,
+    toast: &Toast,
+    entry: &mut Entry,
+    rows: u32,
+    cid: pg_sys::CommandId,
+    (stream, footer_offset): (Vec<u8>, u64),
+) -> u64 {
+    let (_, first_chunk, _) = directory::reserve(rel, toast, 0, chunks::count(stream.len() as u64));
+    entry.first_block = chunks::write(toast, first_chunk, &stream, cid);
+    entry.first_chunk = first_chunk;
+    entry.rows = rows;
+    entry.stream_bytes = stream.len() as u64;
+    entry.footer_offset = footer_offset;
+    entry.checksum = segment::checksum(&stream[footer_offset as usize..]);
+    entry.state = State::Sealed;
+    let reserved_end = entry.first_row + entry.capacity;
+    entry.capacity = u64::from(rows).next_multiple_of(ROW_UNIT);
+    reserved_end
+}
+
+/// Completes a segment's entry: from now on others read it.
+fn complete(
+    rel: pg_sys::Relation,
+    toast: &Toast,
+    entry: Entry,
+    entry_tid: pg_sys::ItemPointerData,
+    reserved_end: u64,
+) {
+    toast.change_in_place(entry_tid, |bytes| bytes.copy_from_slice(&entry.encode()));
+    let used_end = entry.first_row + u64::from(entry.rows);
+    directory::give_back(rel, toast, used_end, reserved_end);
+    compaction::segment(rel);
+}
+
+/// Encodes columns as a segment; returns its stream and where the footer starts.
+pub fn encode(
+    rel: pg_sys::Relation,
+    attrs: &[attrs::Attr],
+    mut columns: Vec<(Kind, Vector)>,
+    sort_key: &[u16],
+) -> (Vec<u8>, u64) {
+    if !sort_key.is_empty() {
+        let direction = Direction::default();
+        let keys: Vec<(&Vector, Direction)> = sort_key
+            .iter()
+            .map(|id| (&columns[usize::from(*id) - 1].1, direction))
+            .collect();
+        let order = permutation(&keys);
+        for (_, vector) in &mut columns {
+            *vector = vector.take(&order);
+        }
+    }
+    encode_as_is(rel, attrs, columns, sort_order(sort_key))
+}
+
+fn sort_order(sort_key: &[u16]) -> SortOrder {
+    let key = |id: &u16| SortKey {
+        column: *id,
+        descending: false,
+        nulls_first: false,
+    };
+    SortOrder {
+        keys: sort_key.iter().map(key).collect(),
+        sorted: !sort_key.is_empty(),
+    }
+}
+
+/// Encodes columns as a segment, rows in the order they are in; `sort` says what that order is.
+pub fn encode_as_is(
+    rel: pg_sys::Relation,
+    attrs: &[attrs::Attr],
+    columns: Vec<(Kind, Vector)>,
+    sort: SortOrder,
+) -> (Vec<u8>, u64) {
+    let specified = specify(rel, attrs, columns, sort.sorted);
+    let encoded = encode_columns(specified).unwrap_or_else(|e| fail(rel, e));
+    stream_of(rel, sort, encoded)
+}
+
+fn fail(rel: pg_sys::Relation, error: doris_storage::Error) -> ! {
+    let table = pg::relation_name(rel);
+    pgrx::error!("could not encode a segment of \"{table}\": {error}")
+}
+
+fn stream_of(
+    rel: pg_sys::Relation,
+    sort: SortOrder,
+    encoded: Vec<EncodedColumn>,
+) -> (Vec<u8>, u64) {
+    let segment = assemble(sort, encoded).unwrap_or_else(|e| fail(rel, e));
+    (segment.bytes, segment.footer_offset)
+}
+
+/// The stream of a segment that the workers have encoded.
+fn encoded_stream(rel: pg_sys::Relation, encoding: &Encoding, unobserved: bool) -> (Vec<u8>, u64) {
+    if encoding.sorts() && !unobserved {
+        // Somebody has read it meanwhile.
+        let columns = encoding.columns().to_vec();
+        let encoded = encode_columns(columns).unwrap_or_else(|e| fail(rel, e));
+        return stream_of(rel, sort_order(&[]), encoded);
+    }
+    let encoded = encoding.finish().unwrap_or_else(|e| fail(rel, e));
+    let sort_key = match encoding.sorts() {
+        true => options::sort_key(rel),
+        false => Vec::new(),
+    };
+    stream_of(rel, sort_order(&sort_key), encoded)
+}
+
+/// How the columns that are not dropped are stored; `sorted`: by the table's key.
+pub fn specify(
+    rel: pg_sys::Relation,
+    attrs: &[attrs::Attr],
+    columns: Vec<(Kind, Vector)>,
+    sorted: bool,
+) -> Vec<(ColumnSpec, Vector)> {
+    let mut bloom = options::bloom_columns(rel);
+    if !sorted {
+        // Where the order does not tell which row blocks hold a key.
+        bloom.extend(options::merge_key(rel));
+    }
+    let mut specified = Vec::with_capacity(columns.len());
+    for (attr, (kind, vector)) in attrs.iter().zip(columns) {
+        if attr.dropped {
+            continue;
+        }
+        let natural = kind::has_natural_order(attr.type_oid, kind);
+        let scale = match kind {
+            Kind::Decimal64(scale) | Kind::Decimal128(scale) => scale as i16,
+            _ => 0,
+        };
+        let spec = ColumnSpec {
+            id: attr.number,
+            physical: kind.physical(),
+            order: if natural { Order::Natural } else { Order::None },
+            scale,
+            tag: attr.type_oid.to_u32(),
+            bloom: bloom.contains(&attr.number),
+        };
+        specified.push((spec, vector));
+    }
+    specified
+}
+
+/// Columns as they were collected, of what [`specify`] made of them; those of dropped attributes are empty.
+pub fn collected(kinds: &[Kind], specified: Vec<(ColumnSpec, Vector)>) -> Vec<Column> {
+    let mut specified = specified.into_iter().peekable();
+    let mut columns = Vec::with_capacity(kinds.len());
+    for (i, kind) in kinds.iter().enumerate() {
+        let vector = match specified.next_if(|(spec, _)| usize::from(spec.id) == i + 1) {
+            Some((_, vector)) => vector,
+            None => Vector::empty(kind.physical()),
+        };
+        columns.push(Column::of(*kind, vector));
+    }
+    columns
+}
