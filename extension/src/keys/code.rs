@@ -5,6 +5,7 @@ use super::model::{KeyColumn, Model};
 use crate::write::column::Column;
 use crate::write::kind::Kind;
 use crate::write::numeric;
+use doris_engine::sketch::hash::murmur3_64;
 use doris_storage::key::{encode_scalar, SortKey};
 use doris_storage::vector::{BytesColumn, Physical, Values, Vector};
 use doris_storage::zone_map::Scalar;
@@ -226,6 +227,31 @@ impl Keys {
         }
     }
 
+    /// A filter that these keys pass and few others do.
+    pub fn filter(&self) -> Filter {
+        let bits = (16 * self.len()).next_power_of_two().max(64);
+        let mut filter = Filter {
+            words: vec![0; bits / 64],
+            shift: 64 - bits.trailing_zeros(),
+        };
+        for i in 0..self.len() {
+            let at = filter.place(self.hash(i));
+            filter.words[at / 64] |= 1 << (at % 64);
+        }
+        filter
+    }
+
+    #[inline]
+    fn hash(&self, i: usize) -> u64 {
+        match self {
+            Keys::Words(words, _) => {
+                let folded = words[i] as u64 ^ (words[i] >> 64) as u64;
+                folded.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+            }
+            Keys::Bytes(bytes) => murmur3_64(bytes.get(i), 0),
+        }
+    }
+
     /// Where a key is among these, which are sorted and unique.
     pub fn find(&self, range: std::ops::Range<usize>, other: &Keys, j: usize) -> Option<usize> {
         let (mut low, mut high) = (range.start, range.end);
@@ -238,6 +264,26 @@ impl Keys {
             }
         }
         None
+    }
+}
+
+/// Bits of the hashes of some keys.
+pub struct Filter {
+    words: Vec<u64>,
+    shift: u32,
+}
+
+impl Filter {
+    #[inline]
+    fn place(&self, hash: u64) -> usize {
+        (hash >> self.shift) as usize
+    }
+
+    /// Whether a key may be one of those that the filter was made of.
+    #[inline]
+    pub fn admits(&self, keys: &Keys, i: usize) -> bool {
+        let at = self.place(keys.hash(i));
+        self.words[at / 64] >> (at % 64) & 1 != 0
     }
 }
 

@@ -33,19 +33,26 @@ pub fn of_key(load: &Load, bytes: &[u8]) -> Result<Vec<Grave>, Open> {
 /// The graves of keys of a batch, of which `wants` says whether they matter.
 pub fn of_keys(load: &Load, batch: &Batch, wants: impl Fn(u32) -> Want) -> Result<Vec<Site>, Busy> {
     let filter = Filter::of(load.toast, batch.len());
+    let none = matches!(filter, Filter::None);
+    let matters = |key: &u32| match wants(*key) {
+        Want::Nothing => false,
+        Want::IfAny => !none,
+        Want::Always => true,
+    };
+    let keys = (0..batch.len() as u32).filter(matters);
+    let mut keys: Vec<(Vec<u8>, u32)> = keys
+        .map(|key| (batch.keys().bytes(key as usize), key))
+        .collect();
+    // In the order in which graves are filed: neighbours share pages.
+    keys.sort_by_cached_key(|(bytes, _)| graves::place(bytes));
     let mut sites = Vec::new();
-    for key in 0..batch.len() as u32 {
-        let want = wants(key);
-        if want == Want::Nothing || want == Want::IfAny && matches!(filter, Filter::None) {
-            continue;
-        }
+    for (bytes, key) in keys {
         pgrx::check_for_interrupts!();
-        let bytes = batch.keys().bytes(key as usize);
         let graves = match filter.admits(&bytes) {
             true => of_key(load, &bytes).map_err(Busy::Open)?,
             false => Vec::new(),
         };
-        if !graves.is_empty() || want == Want::Always {
+        if !graves.is_empty() || wants(key) == Want::Always {
             sites.push(Site { key, bytes, graves });
         }
     }

@@ -542,6 +542,7 @@ fn find_many(
     let columns = Columns::of(rel, toast, model, &segment);
     let mut found = Vec::new();
     let index = &segment.footer.key_index;
+    let filter = (!columns.sorted).then(|| keys.filter());
     for block in 0..segment.footer.block_count() {
         let range = if columns.sorted {
             let next = index.firsts.get(block + 1).unwrap_or(&index.last);
@@ -555,10 +556,12 @@ fn find_many(
         pgrx::check_for_interrupts!();
         let stored = columns.block(block);
         let first = columns.rows_of(block).start;
-        if columns.sorted {
+        let Some(filter) = &filter else {
             merge(&stored, keys, range, first, &mut found);
-        } else {
-            for i in 0..stored.len() {
+            continue;
+        };
+        for i in 0..stored.len() {
+            if filter.admits(&stored, i) {
                 if let Some(key) = keys.find(range.clone(), &stored, i) {
                     found.push((key as u32, first + i as u32));
                 }

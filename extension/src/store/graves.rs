@@ -32,6 +32,11 @@ pub fn hash(key: &[u8]) -> u64 {
     murmur3_64(key, 0)
 }
 
+/// Where the graves of a key are filed, from this chunk_seq on.
+pub fn place(key: &[u8]) -> (u32, i32) {
+    keys::grave(hash(key))
+}
+
 fn encode(key: &[u8], sequence: &[u8]) -> Vec<u8> {
     let mut out = vec![VERSION, 0, 0, 0];
     out.extend_from_slice(&(key.len() as u32).to_le_bytes());
@@ -65,7 +70,7 @@ fn gone(version: &Version) -> bool {
 
 /// The graves of a key, of which there is one as a rule; or the open transaction that digs or fills one.
 pub fn of_key(toast: &Toast, key: &[u8]) -> Result<Vec<Grave>, pg_sys::TransactionId> {
-    let (id, first) = keys::grave(hash(key));
+    let (id, first) = place(key);
     let (mut graves, mut open) = (Vec::new(), None);
     toast.scan(
         id,
@@ -114,7 +119,7 @@ pub fn dig(toast: &Toast, key: &[u8], sequence: &[u8], cid: pg_sys::CommandId) {
 }
 
 fn file(toast: &Toast, key: &[u8], payload: &[u8], cid: pg_sys::CommandId, options: i32) {
-    let (id, first) = keys::grave(hash(key));
+    let (id, first) = place(key);
     let mut taken = [false; keys::GRAVE_SLOTS as usize];
     toast.scan(
         id,
