@@ -322,6 +322,8 @@ unsafe fn insert_one(
             let attempt = attempt(
                 gate, rel, model, toast, search, slot, &values, &key, merge, insert,
             );
+            // Not needed for a row that is there; and nobody may wait for the gate with it.
+            drop(latch);
             let attempt = match attempt {
                 Attempt::Claim(found, row, claim) => {
                     let merge = merging.as_deref_mut();
@@ -331,7 +333,6 @@ unsafe fn insert_one(
                 }
                 other => other,
             };
-            drop(latch);
             match attempt {
                 Attempt::Done => return,
                 Attempt::Claim(..) => unreachable!("claimed above"),

@@ -66,7 +66,7 @@ fn tag(toast: &Toast, part: u16) -> pg_sys::LOCKTAG {
 }
 
 /// Makes single rows of one key, or of keys of one hash, wait for each other where the key index does not do it. It is
-/// taken with the gate held and given up as soon.
+/// taken with the gate held and given up as soon: who has a latch never waits for the gate.
 pub struct Latch {
     tag: pg_sys::LOCKTAG,
 }
