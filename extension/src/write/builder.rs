@@ -26,7 +26,7 @@ use crate::store::gate::{Gate, Mode};
 use crate::store::tid::RowNumber;
 use crate::store::{directory, keys};
 use doris_storage::vector::Vector;
-use pgrx::pg_sys;
+use pgrx::{pg_sys, PgSqlErrorCode};
 pub use seal::encode_as_is;
 use seal::{collected, seal, specify};
 use std::cell::{Cell, RefCell};
@@ -383,6 +383,9 @@ pub fn unobserved(rel: pg_sys::Relation, model: &Model) -> bool {
 /// Begins to build a segment.
 fn begin(rel: pg_sys::Relation, cid: pg_sys::CommandId, bulk: bool) {
     let model = key_model::of(rel);
+    if model.is_some() {
+        refuse_beside(rel, |_| true);
+    }
     let attrs = attrs::of(rel);
     let columns = attrs.iter().map(|a| Column::new(a.kind)).collect();
     // SAFETY: an open relation; plain calls.
@@ -462,12 +465,40 @@ fn flush_where(mut wanted: impl FnMut(&Builder) -> bool) {
 }
 
 /// Publishes what the current subtransaction has inserted into a keyed table, before the table is searched or
-/// read: a row under construction is beside the one that it replaces.
+/// read: a row under construction is beside the one that it replaces. A subtransaction cannot publish what a statement
+/// around it is loading, and would see the table without it.
 pub fn publish_pending(rel: pg_sys::Relation) {
     let relid = pg::relation_id(rel);
     let any = BUILDERS.with_borrow(|builders| builders.iter().any(|b| b.relid == relid));
-    if any && key_model::of(rel).is_some() {
-        flush_where(|b| b.relid == relid);
+    if !any || key_model::of(rel).is_none() {
+        return;
+    }
+    flush_where(|b| b.relid == relid);
+    // SAFETY: the active snapshot, if there is one.
+    let seen = unsafe {
+        match pg_sys::ActiveSnapshotSet() {
+            true => (*pg_sys::GetActiveSnapshot()).curcid,
+            false => 0,
+        }
+    };
+    refuse_beside(rel, |b| b.cid < seen);
+}
+
+/// Raises an error when a statement around this subtransaction is loading rows into a keyed table.
+fn refuse_beside(rel: pg_sys::Relation, concerns: impl Fn(&Builder) -> bool) {
+    let relid = pg::relation_id(rel);
+    // SAFETY: plain call.
+    let subid = unsafe { pg_sys::GetCurrentSubTransactionId() };
+    let pending = |b: &Builder| b.relid == relid && b.subid != subid && b.rows > 0 && concerns(b);
+    if BUILDERS.with_borrow(|builders| builders.iter().any(pending)) {
+        pg::refuse(
+            PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+            format!(
+                "cannot read or change table \"{}\" in a subtransaction of the statement that loads it",
+                pg::relation_name(rel)
+            ),
+            "Turn doris.enable_bulk_load off: the statement then writes row by row.",
+        );
     }
 }
 

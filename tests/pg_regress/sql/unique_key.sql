@@ -255,5 +255,29 @@ SELECT * FROM m WHERE a IN (7919, 15838) AND b IN ('b1', 'b2', 'b9') ORDER BY a,
 EXPLAIN (COSTS OFF) SELECT k FROM l WHERE k IN (5, 30000) ORDER BY k;
 RESET enable_seqscan; RESET doris.enable_vectorization;
 SELECT * FROM doris.verify('m');
+
+-- A function that reads the table which its statement is loading sees the rows before; in an exception block it cannot.
+CREATE TABLE loaded (k int, v bigint) WITH (unique_key = 'k');
+CREATE FUNCTION plain() RETURNS bigint LANGUAGE plpgsql AS $$ BEGIN RETURN (SELECT count(*) FROM loaded); END $$;
+CREATE FUNCTION guarded() RETURNS bigint LANGUAGE plpgsql AS
+  $$ BEGIN RETURN (SELECT count(*) FROM loaded); EXCEPTION WHEN division_by_zero THEN RETURN -1; END $$;
+CREATE FUNCTION guarded_write() RETURNS bigint LANGUAGE plpgsql AS
+  $$ BEGIN INSERT INTO loaded VALUES (1, -1); RETURN 0; EXCEPTION WHEN division_by_zero THEN RETURN -1; END $$;
+CREATE FUNCTION steady() RETURNS bigint LANGUAGE plpgsql STABLE AS
+  $$ BEGIN RETURN (SELECT count(*) FROM loaded); EXCEPTION WHEN division_by_zero THEN RETURN -1; END $$;
+SET doris.rows_to_heap = 0;
+INSERT INTO loaded SELECT g, CASE WHEN g = 4000 THEN plain() END FROM generate_series(1, 5000) g;
+SELECT count(*), sum(v) FROM loaded;
+TRUNCATE loaded;
+INSERT INTO loaded SELECT g, CASE WHEN g = 4000 THEN guarded() END FROM generate_series(1, 5000) g;
+INSERT INTO loaded SELECT g, CASE WHEN g = 4000 THEN guarded_write() END FROM generate_series(1, 5000) g;
+INSERT INTO loaded SELECT g, CASE WHEN g = 4000 THEN steady() END FROM generate_series(1, 5000) g;
+SELECT count(*), sum(v) FROM loaded;
+TRUNCATE loaded;
+SET doris.enable_bulk_load = off;
+INSERT INTO loaded SELECT g, CASE WHEN g = 4000 THEN guarded() END FROM generate_series(1, 5000) g;
+SELECT count(*), sum(v) FROM loaded;
+RESET doris.enable_bulk_load;
+RESET doris.rows_to_heap;
 SET client_min_messages = warning;
 DROP SCHEMA key_lists CASCADE;
