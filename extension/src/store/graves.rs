@@ -163,19 +163,21 @@ pub enum Filter {
 }
 
 impl Filter {
-    /// Reads the graves of a table, unless there are more than `most`.
+    /// Reads the graves of a table, unless there are more than `most`, those that VACUUM has left included.
     pub fn of(toast: &Toast, most: usize) -> Self {
         let (low, high) = keys::graves();
         let mut hashes = HashSet::new();
+        let mut visited = 0;
         toast.scan_ids(low, high, |version| {
+            visited += 1;
             if !gone(version) {
                 hashes.insert(hash(parts(toast, version).1));
             }
-            hashes.len() <= most
+            visited <= most
         });
         match hashes.len() {
+            _ if visited > most => Filter::All,
             0 => Filter::None,
-            found if found > most => Filter::All,
             _ => Filter::Hashes(hashes),
         }
     }
