@@ -55,7 +55,12 @@ def change(rng):
         f"UPDATE parts SET day = 1 - day WHERE id = {key}",
         f"TRUNCATE {rng.choice(['pairs', 'nokey', 'items'])}",
         f"UPDATE items SET txt = {text}, big = {BIG} WHERE id < {key}",
-    ], [8, 8, 4, 4, 4, 2, 6, 4, 2, 3, 2, 2, 6, 4, 3, 0.3, 0.5])[0]
+        # Values that the stream does not carry.
+        "ALTER TABLE pairs ALTER v TYPE float8 USING v + 1",
+        "ALTER TABLE accounts ALTER balance TYPE int USING balance",
+        "ALTER TABLE parts ALTER v TYPE text USING v || '!'",
+        f"TRUNCATE parts_{other % 2}",
+    ], [8, 8, 4, 4, 4, 2, 6, 4, 2, 3, 2, 2, 6, 4, 3, 0.3, 0.5, 0.1, 0.1, 0.1, 0.1])[0]
 
 
 def transaction(rng):

@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 
+import cdc
 from harness import Skipped, check, run, scenario, server_owned, until
 from mirrors import conninfo, same, start, wait_for
 
@@ -246,3 +247,108 @@ def prepared_transactions_arrive_when_they_are_committed(options, directory):
     wait_for(cluster, "main")
     check(cluster.value("SELECT count(*) FROM t_mirror") == "5001", "what was committed is not there")
     same(cluster, cluster, [("t", "t_mirror")])
+
+
+# A library that moves the time of day by the seconds that a file holds. The monotonic clock stays as it is.
+CLOCK = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/time.h>
+#include <time.h>
+static long moved(void) {
+    static volatile long *offset;
+    if (!offset) {
+        int file = open(getenv("CLOCK_OFFSET"), O_RDONLY);
+        void *page = file < 0 ? MAP_FAILED : mmap(0, sizeof(long), PROT_READ, MAP_SHARED, file, 0);
+        if (page == MAP_FAILED) abort();
+        offset = page;
+    }
+    return *offset;
+}
+int gettimeofday(struct timeval *now, void *zone) {
+    static int (*real)(struct timeval *, void *);
+    if (!real) real = dlsym(RTLD_NEXT, "gettimeofday");
+    int result = real(now, zone);
+    now->tv_sec += moved();
+    return result;
+}
+int clock_gettime(clockid_t clock, struct timespec *now) {
+    static int (*real)(clockid_t, struct timespec *);
+    if (!real) real = dlsym(RTLD_NEXT, "clock_gettime");
+    int result = real(clock, now);
+    if (clock == CLOCK_REALTIME) now->tv_sec += moved();
+    return result;
+}
+time_t time(time_t *out) {
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    if (out) *out = now.tv_sec;
+    return now.tv_sec;
+}
+"""
+
+
+class Clock:
+    """The time of day of the clusters that are started while it lives."""
+
+    def __init__(self, directory):
+        server_owned(directory)
+        (directory / "clock.c").write_text(CLOCK)
+        self.library, self.offset = directory / "clock.so", directory / "offset"
+        made = subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", str(self.library), str(directory / "clock.c"), "-ldl"], check=False)
+        if made.returncode:
+            raise Skipped("there is no C compiler")
+        self.set(0)
+        os.chmod(self.offset, 0o644)
+
+    def set(self, seconds):
+        with open(self.offset, "r+b" if self.offset.exists() else "wb") as file:
+            file.write(seconds.to_bytes(8, "little", signed=True))
+
+    def __enter__(self):
+        os.environ.update(LD_PRELOAD=str(self.library), CLOCK_OFFSET=str(self.offset))
+
+    def __exit__(self, *_):
+        del os.environ["LD_PRELOAD"], os.environ["CLOCK_OFFSET"]
+
+
+@scenario
+def a_clock_that_jumps_delays_and_loses_nothing(options, directory):
+    """Both ways, by more than any pause; with workers that fail, and copies, on either side of a jump."""
+    try:
+        clock = Clock(directory / "clock")
+    except FileNotFoundError:
+        raise Skipped("there is no C compiler") from None
+    with clock:
+        cluster = start(directory, options, "primary", options.port)
+        far = start(directory, options, "far", options.port + 1)
+    day = 86400
+    check(cluster.value("SELECT abs(extract(epoch FROM clock_timestamp()) - %d) < 600" % time.time()) == "t", "the clock is off")
+    cluster.query("CREATE TABLE t (id int PRIMARY KEY, v text); CREATE TABLE u (id int PRIMARY KEY, v text)")
+    cluster.query(f"SELECT doris.sync_table('t', options => '{options_of(options)}')")
+    far.query(f"SELECT doris.create_sync('far', '{conninfo(cluster)}', tables => '{{t}}', options => '{options_of(options)}')")
+    wait_for(cluster, "main")
+    wait_for(far, "far")
+    seen = []
+    for n, jump in enumerate([3 * day, -3 * day, 0, 400 * day, -400 * day, 0]):
+        cluster.query(f"INSERT INTO t SELECT {n} * 1000 + i, 'before' FROM generate_series(1, 500) i")
+        cdc.stop_worker(cluster, options.random)
+        clock.set(jump)
+        cluster.query(f"INSERT INTO t SELECT {n} * 1000 + i, 'after' FROM generate_series(501, 900) i; DELETE FROM t WHERE id % 11 = {n}")
+        check(cluster.value(f"SELECT abs(extract(epoch FROM clock_timestamp()) - {time.time() + jump:.0f}) < 600") == "t", "the clock did not jump")
+        if n == 2:
+            cluster.query(f"INSERT INTO u VALUES (1, 'copied'); SELECT doris.sync_table('u', options => '{options_of(options)}')")
+        for _ in range(5):
+            for server in (cluster, far):
+                seen += server.query("SELECT coalesce(lag_seconds, 0), coalesce(lag_bytes, 0) FROM doris.syncs")
+        start_of_wait = time.monotonic()
+        wait_for(cluster, "main", 30)
+        wait_for(far, "far", 60)
+        check(time.monotonic() - start_of_wait < 45, f"a jump by {jump} s delayed the mirrors")
+        same(cluster, cluster, [("t", "t_mirror")])
+        same(cluster, far, [("t", "t")])
+    same(cluster, cluster, [("u", "u_mirror")])
+    check(all(float(value) >= 0 for row in seen for value in row), f"a negative lag: {seen}")

@@ -16,8 +16,8 @@ use super::load_shell::{self, Load};
 use super::opened_shell;
 use super::remote_shell::{wait_for_socket, Arrived, Connection};
 use super::session::{
-    as_role, begin, changed_value, check_interrupts, commit, elevated, execute, transaction, value,
-    wait, with_snapshot,
+    as_role, begin, changed_value, check_interrupts, commit_to_disk, elevated, execute,
+    transaction, value, wait, with_snapshot,
 };
 use super::source::{quoted, Source, SourceColumn};
 use doris_cdc::copied::Rows;
@@ -63,7 +63,9 @@ pub(crate) fn fill(sync: &Sync, source: &mut Source, table: &SyncTable, job: Opt
         job.inspect(|j| j.check(sync.id));
     };
     with_snapshot(|| copy_rows(sync, source, table, &name, &show, job));
-    commit();
+    // The stream has to pass the position that is recorded, and is read from the disk: PostgreSQL's own process that
+    // writes behind stands still when the clock is set back.
+    commit_to_disk();
     if let Source::Remote(connection) = source {
         connection.run("COMMIT");
     }

@@ -58,6 +58,17 @@ pub(crate) fn commit() {
     unsafe { pg_sys::CommitTransactionCommand() }
 }
 
+/// Commits the open transaction, and waits until that is on disk.
+pub(crate) fn commit_to_disk() {
+    commit();
+    // SAFETY: the end of this session's last commit record, or nothing if it wrote none.
+    unsafe {
+        if pg_sys::XactLastCommitEnd != 0 {
+            pg_sys::XLogFlush(pg_sys::XactLastCommitEnd);
+        }
+    }
+}
+
 /// Throws away whatever is open after an error.
 pub(crate) fn abort() {
     // SAFETY: valid in every transaction state.
