@@ -13,6 +13,7 @@ SELECT s.name, s.owner::regrole AS owner, s.connection IS NULL AS local, s.wante
             -- The clock may have been set back since.
             ELSE greatest(extract(epoch FROM clock_timestamp() - p.last_commit_at), 0) END AS lag_seconds,
        p.rows_applied, p.transactions_applied, p.batches_applied,
+       CASE WHEN p.worker_pid IS NOT NULL THEN round(p.rows_per_second) END AS rows_per_second,
        CASE WHEN s.connection IS NULL
             THEN (SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), r.restart_lsn) FROM pg_replication_slots r
                   WHERE r.slot_name = 'pg_doris_' || (SELECT oid FROM pg_database WHERE datname = current_database())

@@ -202,13 +202,16 @@ class Bench:
             l_comment varchar(44)"""
         key = "PRIMARY KEY (l_orderkey, l_linenumber)"
         psql = f"{self.cluster.bin}/psql -XAtq -h {self.cluster.socket} -p {self.o.port} -U postgres"
-        self.cluster.query(f"CREATE EXTENSION pg_doris; CREATE TABLE lineitem ({columns}, {key}); CREATE TABLE piped ({columns}) USING doris")
+        self.cluster.query(f"CREATE EXTENSION pg_doris; CREATE TABLE lineitem ({columns}, {key}); "
+                           f"CREATE TABLE piped ({columns}) USING doris; CREATE TABLE piped_key ({columns}, {key}) USING doris")
         subprocess.run(f"{psql} -c '\\copy lineitem FROM STDIN (FORMAT csv, HEADER)' < {self.o.csv}", shell=True, check=True)
         self.cluster.query("VACUUM ANALYZE lineitem; CHECKPOINT")
         rows = int(self.cluster.value("SELECT count(*) FROM lineitem"))
-        start = time.monotonic()
-        subprocess.run(f"{psql} -c 'COPY lineitem TO STDOUT (FORMAT binary)' | {psql} -c '\\copy piped FROM STDIN (FORMAT binary)'", shell=True, check=True)
-        note("lineitem, COPY out piped into COPY in, doris table without a key", f"{rows / (time.monotonic() - start):,.0f} rows/s")
+        for table, what in (("piped", "without a key"), ("piped_key", "with its primary key")):
+            start = time.monotonic()
+            subprocess.run(f"{psql} -c 'COPY lineitem TO STDOUT (FORMAT binary)' | {psql} -c '\\copy {table} FROM STDIN (FORMAT binary)'",
+                           shell=True, check=True)
+            note(f"lineitem, COPY out piped into COPY in, doris table {what}", f"{rows / (time.monotonic() - start):,.0f} rows/s")
         for model, what in (("none", "without a model, with its primary key"), ("unique_key", "with the unique key model")):
             start = time.monotonic()
             columns_first = ', "model": "none"' if model == "none" else ""

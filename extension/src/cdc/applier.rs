@@ -60,6 +60,10 @@ pub(super) struct Applier {
     pub(super) sample: Option<(u64, i64)>,
     /// All that was committed at this moment is applied.
     pub(super) fresh_us: i64,
+    /// Sources that were dropped, and a position behind that.
+    pub(super) missing: HashMap<u32, Lsn>,
+    /// Since when, and how many rows have been applied since.
+    pub(super) recent: (Instant, i64),
     /// Positions committed and the ends of their local commit records, not known to be on disk yet.
     pub(super) unflushed: VecDeque<(Lsn, u64)>,
 }
@@ -90,6 +94,8 @@ impl Applier {
             source: None,
             sample: None,
             fresh_us: 0,
+            missing: HashMap::new(),
+            recent: (Instant::now(), 0),
             unflushed: VecDeque::new(),
         }
     }

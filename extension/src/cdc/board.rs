@@ -39,6 +39,8 @@ pub(crate) struct Entry {
     pub(crate) rows: i64,
     pub(crate) transactions: i64,
     pub(crate) batches: i64,
+    /// Changed rows applied in a second, lately.
+    pub(crate) rate: f64,
     /// Bytes of WAL that the sync's slot held back when it was dropped for that; 0 if it was not.
     pub(crate) given_up: u64,
     /// How far the WAL of another server had been written when it was last asked; 0 is not known.
@@ -91,6 +93,8 @@ pub(crate) struct Copy {
     pub(crate) sync: i32,
     pub(crate) source: u32,
     pub(crate) rows: u64,
+    /// The process that fills it; one that was ended from outside has not tidied up.
+    pub(crate) pid: i32,
 }
 
 /// The whole of the shared memory.
@@ -192,9 +196,12 @@ pub(crate) struct Copying(Option<usize>);
 impl Copying {
     /// Shows that the mirror of `source` is being filled.
     pub(crate) fn begin(sync: i32, source: u32) -> Self {
-        // SAFETY: the database this process is connected to.
-        let db = unsafe { u32::from(pg_sys::MyDatabaseId) };
+        // SAFETY: the database this process is connected to, and its own pid.
+        let (db, pid) = unsafe { (u32::from(pg_sys::MyDatabaseId), pg_sys::MyProcPid) };
         Copying(write(|b| {
+            for copy in b.copies.iter_mut().filter(|c| !is_alive(c.pid)) {
+                *copy = Copy::default();
+            }
             let same = |c: &Copy| (c.db, c.sync, c.source) == (db, sync, source);
             let at = b.copies.iter().position(same);
             let at = at.or_else(|| b.copies.iter().position(|c| c.sync == 0))?;
@@ -203,6 +210,7 @@ impl Copying {
                 sync,
                 source,
                 rows: 0,
+                pid,
             };
             Some(at)
         }))
@@ -222,6 +230,12 @@ impl Drop for Copying {
             write(|b| b.copies[at] = Copy::default());
         }
     }
+}
+
+/// Whether a process of this server is there.
+pub(crate) fn is_alive(pid: i32) -> bool {
+    // SAFETY: signal 0 only asks.
+    pid > 0 && unsafe { kill(pid, 0) == 0 }
 }
 
 /// Lets the launcher look again now.

@@ -16,10 +16,12 @@ use super::worker::park;
 use super::COPY_WORKERS;
 use doris_cdc::pgoutput::{decode, Message};
 use pgrx::prelude::*;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The catalogue is looked at this often even without news: the extension may have been dropped.
 const LOOK_SECONDS: u64 = 10;
+/// It is looked at no more often than this, unless someone waits for it.
+const LOOK_APART: Duration = Duration::from_millis(100);
 
 impl Applier {
     /// Reads what is registered, and says that it is known.
@@ -60,7 +62,8 @@ impl Applier {
             .mirrors
             .values()
             .filter(|m| matches!(m.table.state.as_str(), "init" | "copied"))
-            .count() as u32;
+            .count() as u32
+            + self.missing.len() as u32;
         let copied = if self.sync.connection.is_some() {
             0
         } else {
@@ -102,8 +105,8 @@ impl Applier {
 
     /// Looks whether the catalogue has news. False if this worker has nothing more to do.
     fn renew(&mut self) -> bool {
-        let touched = watch::is_due();
-        if !touched && !self.has_news() && self.looked.elapsed().as_secs() < LOOK_SECONDS {
+        if !self.is_touched() && !self.has_news() && self.looked.elapsed().as_secs() < LOOK_SECONDS
+        {
             return true;
         }
         self.looked = Instant::now();
@@ -131,6 +134,10 @@ impl Applier {
         let mut source = self.source.take().unwrap_or_else(|| Source::open(sync));
         self.look_around(&mut source, generation);
         self.ask_position(&mut source);
+        if !self.missing.is_empty() {
+            // The next look is soon.
+            self.source = Some(source);
+        }
         true
     }
 
@@ -146,7 +153,12 @@ impl Applier {
 
     /// Whether there is something to do beside the stream.
     pub(super) fn has_business(&self) -> bool {
-        watch::is_due() || self.has_news() || self.copies.any_ended() || self.can_copy()
+        self.is_touched() || self.has_news() || self.copies.any_ended() || self.can_copy()
+    }
+
+    /// Whether the sources are to be looked at, and it is not a moment since they were.
+    fn is_touched(&self) -> bool {
+        watch::is_due() && self.looked.elapsed() >= LOOK_APART
     }
 
     /// Whether a mirror waits to be filled and may be now.
@@ -170,11 +182,8 @@ impl Applier {
         if source.is_local() {
             return;
         }
-        let sql = "SELECT (pg_catalog.pg_current_wal_flush_lsn() - '0/0')::pg_catalog.text";
-        let position = transaction(|| source.value(sql)).and_then(|p| p.parse().ok());
-        board::update(self.db, self.sync.id, |e| {
-            e.source_lsn = position.unwrap_or(0)
-        });
+        let position = transaction(|| source.position());
+        board::update(self.db, self.sync.id, |e| e.source_lsn = position.0);
     }
 
     /// Starts copies that are due and takes over those that have ended. False if the stream has to begin again.

@@ -246,6 +246,12 @@ pub(crate) fn pause_table(sync: i32, source: u32, why: &str) {
     warning!("mirror of table {source} is paused: {why}");
 }
 
+/// Shows that a source was dropped.
+pub(crate) fn set_gone(sync: i32, source: u32) {
+    let set = "state = 'gone', last_error = $3, error_at = pg_catalog.now()";
+    update_table(sync, source, set, "the source has been dropped");
+}
+
 /// Shows what a sync is doing.
 pub(crate) fn set_state(sync: i32, state: &str) {
     let sql = "UPDATE doris.sync SET state = $2 WHERE id = $1 AND state <> $2";

@@ -5,6 +5,10 @@ use super::board::{self, Batch};
 use super::session::commit;
 use doris_cdc::Lsn;
 use pgrx::prelude::*;
+use std::time::Instant;
+
+/// Over how long the rate of changes is taken, at least.
+const RATE_SECONDS: f64 = 5.0;
 
 impl Applier {
     /// Writes and commits the batch, with the position it leads to.
@@ -37,6 +41,7 @@ impl Applier {
         );
         let commit_us = self.last.commit_us;
         self.batch_began = None;
+        self.recent.1 += rows;
         let applied = self.applied.0;
         let fresh_us = self.look_at_clock();
         board::update(self.db, self.sync.id, |e| {
@@ -53,7 +58,18 @@ impl Applier {
             e.applied_us = board::now_us();
             e.retries = 0;
         });
+        self.measure();
         self.report_flushed();
+    }
+
+    /// Shows how many rows are applied in a second.
+    fn measure(&mut self) {
+        let (since, rows) = self.recent;
+        let seconds = since.elapsed().as_secs_f64();
+        if seconds >= RATE_SECONDS {
+            self.recent = (Instant::now(), 0);
+            board::update(self.db, self.sync.id, |e| e.rate = rows as f64 / seconds);
+        }
     }
 
     /// Nothing is waiting: commit what is whole, and say how far that is.
@@ -64,6 +80,7 @@ impl Applier {
         if self.transactions > 0 {
             self.commit_batch();
         }
+        self.measure();
         self.applied = self.applied.max(self.progress);
         let applied = self.applied.0;
         let fresh_us = self.look_at_clock();

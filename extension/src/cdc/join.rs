@@ -20,13 +20,7 @@ pub(crate) fn look(sync: &Sync, source: &mut Source) {
     let registered = transaction(|| catalogue::tables(sync.id));
     let found = transaction(|| candidates(sync, source));
     for gone in vanished(source, &registered) {
-        transaction(|| {
-            let (set, why) = (
-                "state = 'gone', last_error = $3, error_at = pg_catalog.now()",
-                "the source has been dropped",
-            );
-            catalogue::update_table(sync.id, gone.source, set, why.to_owned());
-        });
+        transaction(|| catalogue::set_gone(sync.id, gone.source));
     }
     for table in found {
         let known = registered.iter().find(|r| r.source == table.oid);
@@ -119,7 +113,9 @@ fn vanished<'a>(source: &mut Source, registered: &'a [SyncTable]) -> Vec<&'a Syn
             .filter_map(|r| r.into_iter().next().flatten())
             .collect()
     });
-    let gone = |r: &&SyncTable| r.state != "gone" && !there.contains(&r.source.to_string());
+    // Those that stream are left to the look at what they are made of.
+    let known = |r: &SyncTable| !matches!(r.state.as_str(), "gone" | "streaming");
+    let gone = |r: &&SyncTable| known(r) && !there.contains(&r.source.to_string());
     registered.iter().filter(gone).collect()
 }
 
@@ -181,12 +177,7 @@ fn register(sync: &Sync, source: &mut Source, table: &SourceTable) {
         make_schema(&target);
         mirror::make(&target, &wanted)
     });
-    if let Some(other) = mirrored_by(oid) {
-        refuse!(
-            ERRCODE_DUPLICATE_OBJECT,
-            format!("{target} is already the mirror of {other}")
-        );
-    }
+    check_free(oid, &target);
     insert_table(
         sync.id,
         &NewTable {
@@ -202,9 +193,15 @@ fn register(sync: &Sync, source: &mut Source, table: &SourceTable) {
     }
 }
 
-fn mirrored_by(target: pg_sys::Oid) -> Option<String> {
+/// An error if a table is a mirror already.
+pub(crate) fn check_free(target: pg_sys::Oid, name: &str) {
     let sql = "SELECT source_name FROM doris.sync_table WHERE target = $1";
-    elevated(|| value::<String>(sql, &[target.into()]))
+    if let Some(other) = elevated(|| value::<String>(sql, &[target.into()])) {
+        refuse!(
+            ERRCODE_DUPLICATE_OBJECT,
+            format!("{name} is already the mirror of {other}")
+        );
+    }
 }
 
 /// A table that was dropped and made again on the source takes over the mirror of its predecessor. True if it does.

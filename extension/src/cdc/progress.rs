@@ -90,9 +90,7 @@ fn position_now(sync: &catalogue::Sync) -> u64 {
         };
     }
     own_sync(&sync.name);
-    let sql = "SELECT (pg_catalog.pg_current_wal_flush_lsn() - '0/0')::pg_catalog.text";
-    let position = Source::open(sync).value(sql);
-    position.and_then(|p| p.parse().ok()).unwrap_or(0)
+    Source::open(sync).position().0
 }
 
 /// The copies that are under way in this database.
@@ -113,7 +111,9 @@ fn sync_copies() -> TableIterator<
         // SAFETY: the database this session is connected to.
         let db = unsafe { u32::from(pg_sys::MyDatabaseId) };
         let copies = board::read(|b| b.copies);
-        let here = copies.iter().filter(|c| c.sync != 0 && c.db == db);
+        let here = copies
+            .iter()
+            .filter(|c| c.sync != 0 && c.db == db && board::is_alive(c.pid));
         out.extend(here.map(|c| (c.sync, c.source.into(), c.rows as i64)));
     }
     TableIterator::new(out)
@@ -124,7 +124,7 @@ fn sync_copies() -> TableIterator<
 CREATE FUNCTION doris."sync_progress"(OUT sync int, OUT worker_pid int, OUT received_lsn pg_lsn,
     OUT applied_lsn pg_lsn, OUT flushed_lsn pg_lsn, OUT last_commit_at timestamptz, OUT applied_at timestamptz,
     OUT rows_applied bigint, OUT transactions_applied bigint, OUT batches_applied bigint, OUT source_lsn pg_lsn,
-    OUT problem text)
+    OUT rows_per_second float8, OUT problem text)
 RETURNS SETOF record LANGUAGE c STRICT AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
 "#)]
 #[allow(clippy::type_complexity)]
@@ -142,6 +142,7 @@ fn sync_progress() -> TableIterator<
         name!(transactions_applied, i64),
         name!(batches_applied, i64),
         name!(source_lsn, Option<i64>),
+        name!(rows_per_second, f64),
         name!(problem, Option<&'static str>),
     ),
 > {
@@ -167,6 +168,7 @@ fn sync_progress() -> TableIterator<
                 e.transactions,
                 e.batches,
                 positive(e.source_lsn),
+                e.rate,
                 e.no_worker.then_some(board::NO_WORKER),
             ));
         }

@@ -344,6 +344,13 @@ impl Source {
         (snapshot.unwrap_or_default(), lsn.unwrap_or_default())
     }
 
+    /// The end of what is on the disk of the source.
+    pub(crate) fn position(&mut self) -> Lsn {
+        let sql = "SELECT (pg_catalog.pg_current_wal_flush_lsn() - '0/0')::pg_catalog.text";
+        let position = self.value(sql).and_then(|p| p.parse().ok());
+        Lsn(position.unwrap_or(0))
+    }
+
     /// The transactions running now.
     pub(crate) fn running(&mut self) -> CopySnapshot {
         let (text, _) = self.snapshot();

@@ -3,6 +3,7 @@
 use super::board;
 use super::catalogue::{self, insert_table, publication_name, slot_name, NewTable};
 use super::follow;
+use super::join;
 use super::mirror::{self, Wanted};
 use super::session::{changed_value, column, current_role, elevated, execute, refuse, rows, value};
 use super::source::{quoted, Source, SourceTable};
@@ -34,6 +35,7 @@ fn sync_table(source: pg_sys::Oid, target: Option<String>, options: Option<JsonB
     let source = source_table(source);
     source.check();
     let target = target_name(&source, target);
+    inherit(&target);
     let columns = Source::Local.columns(source.oid);
     let wanted = Wanted {
         source_name: &source.name(),
@@ -45,6 +47,7 @@ fn sync_table(source: pg_sys::Oid, target: Option<String>, options: Option<JsonB
         overwrite: options.overwrite,
     };
     let oid = mirror::make(&target, &wanted);
+    join::check_free(oid, &target);
     let (id, name) = find_or_add_sync(&options);
     publish(id, &source);
     let table = NewTable {
@@ -279,6 +282,17 @@ pub(super) fn check_server() {
             "mirrors need a replication slot",
             "Set max_replication_slots above 0 and restart the server."
         );
+    }
+}
+
+/// A table that was dropped and made again takes over the mirror of its predecessor, if that was the caller's.
+fn inherit(target: &str) {
+    let sql = "DELETE FROM doris.sync_table t USING doris.sync s WHERE s.id = t.sync AND s.connection IS NULL \
+               AND t.target = pg_catalog.to_regclass($1) AND pg_catalog.pg_has_role($2, s.owner, 'USAGE') \
+               AND NOT EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = t.source) RETURNING t.sync";
+    let arguments = [target.into(), current_role().into()];
+    if let Some(id) = elevated(|| changed_value::<i32>(sql, &arguments)) {
+        announce(id);
     }
 }
 

@@ -60,7 +60,14 @@ impl Applier {
             .map(|t| t.source)
             .collect();
         let (id, publication) = (self.sync.id, self.sync.publication());
-        for now in transaction(|| source.look(&publication, &tables)) {
+        let found = transaction(|| source.look(&publication, &tables));
+        self.missing.retain(|table, _| tables.contains(table));
+        for table in tables {
+            if !found.iter().any(|now| now.table == table) {
+                self.miss(table, source);
+            }
+        }
+        for now in found {
             let Some(mirror) = self.mirrors.get_mut(&now.table) else {
                 continue;
             };
@@ -84,6 +91,18 @@ impl Applier {
             }
         }
         self.watch();
+    }
+
+    /// A source was dropped: what the stream brings of it up to then belongs to its mirror still.
+    fn miss(&mut self, table: u32, source: &mut Source) {
+        let position = || transaction(|| source.position());
+        let end = *self.missing.entry(table).or_insert_with(position);
+        if self.applied < end {
+            return touch();
+        }
+        transaction(|| catalogue::set_gone(self.sync.id, table));
+        self.missing.remove(&table);
+        self.mirrors.remove(&table);
     }
 
     /// Remembers which tables to be told of.

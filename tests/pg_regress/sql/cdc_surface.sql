@@ -64,6 +64,27 @@ DELETE FROM orders_mirror;
 SELECT doris.resync('main', 'orders');
 SELECT doris.wait_for_sync('main');
 SELECT count(*) FROM orders_mirror;
+-- A source that is dropped leaves its mirror, with all that it held; one that is made again may take it over.
+CREATE TABLE short (id int PRIMARY KEY);
+SELECT doris.sync_table('short');
+SELECT doris.wait_for_sync('main');
+BEGIN;
+INSERT INTO short SELECT generate_series(1, 5000);
+COMMIT;
+DROP TABLE short;
+SELECT doris.wait_for_sync('main');
+SELECT source, target, state, last_error FROM doris.sync_tables WHERE state <> 'streaming';
+SELECT count(*) FROM short_mirror;
+CREATE TABLE short (id int PRIMARY KEY);
+INSERT INTO short VALUES (7);
+SELECT doris.sync_table('short');
+SELECT doris.sync_table('short', options => '{"overwrite": true}');
+SELECT doris.wait_for_sync('main');
+SELECT source, target, state, last_error FROM doris.sync_tables WHERE target = 'short_mirror'::regclass;
+TABLE short_mirror;
+CREATE TABLE other_short (id int PRIMARY KEY);
+SELECT doris.sync_table('other_short', 'cdc.short_mirror', '{"sync": "second", "overwrite": true}');
+SELECT doris.unsync_table('short');
 -- Roles: another one neither sees nor changes it.
 CREATE ROLE cdc_other;
 GRANT USAGE ON SCHEMA cdc TO cdc_other;
