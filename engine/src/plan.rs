@@ -8,7 +8,7 @@
 mod window;
 
 pub use self::window::{
-    Bound, Exclude, Frame, FrameUnit, RangeOffsets, Window, WindowCall, WindowFunction,
+    Bound, Exclude, Frame, FrameUnit, RangeLimit, RangeOffsets, Window, WindowCall, WindowFunction,
 };
 
 use crate::batch::Batch;

@@ -7,14 +7,17 @@
 //!                --> the batches as they came, with the results beside them
 //! ```
 //! Everything is computed before the first row goes out, so that PostgreSQL's plan can take over wherever an
-//! error comes up: it computes row by row, and may never reach the row that fails here.
+//! error comes up: it computes row by row, and may never reach the row that fails here. When memory runs out, whole
+//! partitions go to a file with their results; a single partition must fit.
 //!
-//! In the order data travels: `piece` looks at batches, `section` at partitions, `frame` finds a row's frame;
+//! In the order data travels: `held` collects batches, `piece` looks at them, `section` at partitions, `frame` finds a row's frame;
 //! `range` frames by values; `rank`, `pick` and `aggregate` are the functions.
 
 mod aggregate;
 
 mod frame;
+
+mod held;
 
 mod piece;
 
@@ -30,21 +33,17 @@ use std::sync::{Arc, Mutex};
 
 use doris_storage::vector::Vector;
 
+use self::held::Held;
 use self::piece::Piece;
 use self::section::{Section, Slice};
 use crate::batch::Batch;
 use crate::error::{Error, Result};
-use crate::exec::driver::{lock, Driver};
-use crate::exec::query::{Chunk, NodeCounters, Worker};
-use crate::exec::stream::{Emit, Stream, Task, Tasks};
-use crate::gather::{memory_bytes, slice};
+use crate::exec::driver::Driver;
+use crate::exec::query::{Chunk, Worker};
+use crate::exec::stream::{Emit, Stream, Task};
+use crate::gather::slice;
 use crate::memory::Reservation;
-use crate::plan::{FrameUnit, Window, WindowCall, WindowFunction};
-
-/// Batches' rows that a section has at least, unless they are the last.
-const SECTION_BATCHES: usize = 8;
-/// Bytes a row that a section takes while it is computed, beside arguments and results.
-const WORKING_BYTES: usize = 40;
+use crate::plan::{FrameUnit, RangeLimit, RangeOffsets, Window, WindowCall, WindowFunction};
 
 /// Computes the calls of `window` over `input` and returns the stream of its rows, in their order.
 pub fn open(driver: &Driver, id: u32, input: Stream, window: &Window) -> Result<Stream> {
@@ -60,62 +59,14 @@ fn left_to_postgres(error: Error) -> Error {
     }
 }
 
-fn evaluate(driver: &Driver, id: u32, input: Stream, window: &Window) -> Result<Stream> {
-    let mut memory = Reservation::new(&driver.query.budget);
-    let batches = collect(driver, id, input, &mut memory)?;
-    let mut pieces: Vec<Option<Piece>> = batches.iter().map(|_| None).collect();
-    let work = batches.into_iter().zip(&mut pieces).collect();
-    driver.for_all(work, &|worker, (batch, piece)| {
-        let counters = worker.query.node(id);
-        *piece = Some(counters.timed(|| Piece::new(worker, batch, window))?);
-        Ok(())
-    })?;
-    let mut pieces: Vec<Piece> = pieces.into_iter().flatten().collect();
-    piece::join_keys(&mut pieces);
-    let arguments: usize = pieces.iter().map(Piece::argument_bytes).sum();
-    let rows: usize = pieces.iter().map(|piece| piece.batch.rows).sum();
-    memory.grow(arguments + rows * result_bytes(window))?;
-    let slices = section::cut(&pieces, driver.query.batch_rows * SECTION_BATCHES);
-    let mut results: Vec<Vec<Arc<Vector>>> = vec![Vec::new(); slices.len()];
-    let work = slices.iter().zip(&mut results).collect();
-    let working = Mutex::new(Reservation::new(&driver.query.budget));
-    driver.for_all(work, &|worker, (slices, results)| {
-        let counters = worker.query.node(id);
-        let bytes = section::bytes(&pieces, slices, WORKING_BYTES);
-        lock(&working).grow(bytes)?;
-        *results = counters.timed(|| compute(worker, &pieces, slices, window))?;
-        let mut working = lock(&working);
-        let left = working.bytes().saturating_sub(bytes);
-        working.resize(left)
-    })?;
-    let batches = pieces.into_iter().map(|piece| piece.batch).collect();
-    let bytes: usize = results.iter().flatten().map(|v| memory_bytes(v)).sum();
-    memory.grow(bytes.saturating_sub(arguments + rows * result_bytes(window)))?;
-    let counters = driver.query.node(id);
-    NodeCounters::add(&counters.rows_out, rows as u64);
-    NodeCounters::raise(&counters.memory_bytes, memory.bytes() as u64);
-    Ok(stream_of(batches, slices, results, memory))
-}
-
-/// All input batches, in order.
-fn collect(
-    driver: &Driver,
-    id: u32,
-    mut input: Stream,
-    memory: &mut Reservation,
-) -> Result<Vec<Batch>> {
-    let mut batches = Vec::new();
+fn evaluate(driver: &Driver, id: u32, mut input: Stream, window: &Window) -> Result<Stream> {
+    let mut held = Held::new(driver, id, window);
     while let Some(chunks) = input.next_round(driver)? {
         for chunk in chunks.into_iter().filter(|chunk| chunk.rows() > 0) {
-            let batch = chunk.into_batch();
-            memory.grow(batch.columns.iter().map(|c| memory_bytes(c)).sum())?;
-            let counters = driver.query.node(id);
-            NodeCounters::add(&counters.rows_in, batch.rows as u64);
-            NodeCounters::add(&counters.batches, 1);
-            batches.push(batch);
+            held.add(chunk.into_batch())?;
         }
     }
-    Ok(batches)
+    held.finish()
 }
 
 /// Bytes a row of fixed-width results.
@@ -161,28 +112,6 @@ fn compute(
         out.extend(vectors.into_iter().map(Arc::new));
     }
     Ok(out)
-}
-
-/// The stream of a window's rows.
-fn stream_of(
-    batches: Vec<Batch>,
-    slices: Vec<Vec<Slice>>,
-    results: Vec<Vec<Arc<Vector>>>,
-    memory: Reservation,
-) -> Stream {
-    let shared = Arc::new(Finished {
-        batches,
-        _memory: Mutex::new(memory),
-    });
-    let task = |(slices, results)| {
-        Box::new(Emitted {
-            shared: Arc::clone(&shared),
-            slices,
-            results,
-        }) as Box<dyn Task>
-    };
-    let tasks = slices.into_iter().zip(results).map(task).collect();
-    Stream::new(Box::new(Tasks(tasks)))
 }
 
 /// What tasks share.
@@ -233,7 +162,7 @@ pub fn check(window: &Window) -> Result<()> {
         )
     };
     let range = window.range.as_ref();
-    let missing = |bound, expr: Option<&crate::expr::Expr>| counted(bound) && expr.is_none();
+    let missing = |bound, limit: Option<&RangeLimit>| counted(bound) && limit.is_none();
     if frame.unit == FrameUnit::Range
         && (missing(frame.start, range.and_then(|r| r.start.as_ref()))
             || missing(frame.end, range.and_then(|r| r.end.as_ref())))
@@ -247,7 +176,8 @@ pub fn check(window: &Window) -> Result<()> {
             Physical::I16 | Physical::I32 | Physical::I64 | Physical::I128
         )
     };
-    if !range.into_iter().flat_map(|r| r.exprs()).all(integer) {
+    let added = |r: &RangeOffsets| r.exprs().all(integer);
+    if !range.is_none_or(|r| r.is_of_floats() || added(r)) {
         return Err(Error::not_native("RANGE over values that are no integers"));
     }
     for expr in window.partition.iter().chain(&window.order) {

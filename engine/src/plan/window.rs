@@ -85,29 +85,58 @@ impl Frame {
     };
 }
 
-/// The ends of a frame of `RANGE` with offsets, as expressions over the input's columns, all of integers, dates, times or
-/// numerics of one scale: the frame is the rows whose key is not before `start` and not after `end` in the window's order.
+/// The ends of a frame of `RANGE` with offsets, over integers, dates, times, or numerics of one scale: the frame is the rows whose key is not before `start` and not after `end` in the window's order.
 /// Rows whose key is NULL have each other for a frame, as far as offsets go.
 #[derive(Clone, Debug)]
 pub struct RangeOffsets {
     /// The order column.
     pub key: Expr,
-    /// The key less or plus the start's offset, where it has one.
-    pub start: Option<Expr>,
-    /// The same for the end.
-    pub end: Option<Expr>,
+    /// Where it starts, if that has an offset.
+    pub start: Option<RangeLimit>,
+    /// Where it ends, if that has an offset.
+    pub end: Option<RangeLimit>,
     /// Whether keys fall.
     pub descending: bool,
     /// Whether NULLs come first.
     pub nulls_first: bool,
 }
 
+/// The value at which a frame starts or ends.
+#[derive(Clone, Debug)]
+pub enum RangeLimit {
+    /// The key less or plus an offset, as an expression of the key's type.
+    Value(Expr),
+    /// The key plus this, exactly.
+    Plus(i64),
+    /// The key, a Float8, less or plus an offset of at least 0. Infinities that cancel each other out are no limit.
+    Float {
+        /// The offset.
+        offset: f64,
+        /// Whether it is subtracted.
+        minus: bool,
+    },
+}
+
+impl RangeLimit {
+    fn value(&self) -> Option<&Expr> {
+        match self {
+            RangeLimit::Value(expr) => Some(expr),
+            _ => None,
+        }
+    }
+}
+
 impl RangeOffsets {
-    /// Its expressions: the key, the start's and the end's.
+    /// Its expressions.
     pub fn exprs(&self) -> impl Iterator<Item = &Expr> {
-        [Some(&self.key), self.start.as_ref(), self.end.as_ref()]
-            .into_iter()
-            .flatten()
+        let limits = self.start.iter().chain(&self.end);
+        std::iter::once(&self.key).chain(limits.filter_map(RangeLimit::value))
+    }
+
+    /// Whether the key is a float, and the offsets are.
+    pub fn is_of_floats(&self) -> bool {
+        let float = |limit: &RangeLimit| matches!(limit, RangeLimit::Float { .. });
+        self.key.data_type() == DataType::Float8 && self.start.iter().chain(&self.end).all(float)
     }
 }
 

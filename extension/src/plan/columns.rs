@@ -4,7 +4,7 @@
 //! PostgreSQL lets scans below other nodes put out whole rows, which costs a row store nothing.
 use super::convert::Source;
 use doris_engine::expr::Expr;
-use doris_engine::plan::{Aggregate, Join, Node, Op, Scan, Window};
+use doris_engine::plan::{Aggregate, Join, Node, Op, RangeLimit, Scan, Window};
 
 /// For each old output column, where it is now.
 type Map = Vec<Option<usize>>;
@@ -311,8 +311,11 @@ fn narrow_window(id: u32, window: Window, need: &[bool]) -> (Node, Map) {
     let keys = |keys: &[Expr]| keys.iter().map(|key| moved(key, &map)).collect();
     let range = window.range.map(|mut range| {
         range.key = moved(&range.key, &map);
-        range.start = range.start.map(|e| moved(&e, &map));
-        range.end = range.end.map(|e| moved(&e, &map));
+        for limit in [&mut range.start, &mut range.end].into_iter().flatten() {
+            if let RangeLimit::Value(value) = limit {
+                *value = moved(value, &map);
+            }
+        }
         range
     });
     let window = Window {

@@ -70,9 +70,39 @@ SELECT win_differ('SELECT id, sum(n) OVER w, count(*) OVER w, bool_or(t) OVER w
 SELECT win_differ('SELECT id, sum(n) OVER w, count(*) OVER w
   FROM %s WINDOW w AS (PARTITION BY s ORDER BY d DESC RANGE BETWEEN interval ''3 days'' PRECEDING AND interval ''1 mon'' FOLLOWING)');
 SELECT sum(b) OVER (ORDER BY id RANGE BETWEEN -1 PRECEDING AND CURRENT ROW) FROM win_doris;
+-- Floats with infinities, NaN and -0, and times, which do not wrap around.
+EXPLAIN (COSTS OFF) SELECT sum(b) OVER (ORDER BY f RANGE BETWEEN 1 PRECEDING AND CURRENT ROW) FROM win_doris;
+CREATE TABLE win_odd_heap AS SELECT g AS id, g % 3 AS k, CASE g % 9 WHEN 0 THEN NULL WHEN 1 THEN 'NaN' WHEN 2 THEN 'Infinity'
+  WHEN 3 THEN '-Infinity' WHEN 4 THEN '-0' ELSE (g % 20 / 4.0)::text END::float8 AS f, (g % 11 / 2.0)::float4 AS r,
+  time '00:00' + g * interval '5 minutes' AS t FROM generate_series(1, 300) g;
+CREATE TABLE win_odd_doris USING doris AS SELECT * FROM win_odd_heap;
+CREATE FUNCTION win_odd(keys text, start text, stop text) RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE query text := 'SELECT id, count(*) OVER w, min(id) OVER w, max(id) OVER w FROM win_odd_%s WINDOW w AS (PARTITION BY k ORDER BY '
+  || keys || ' RANGE BETWEEN ' || start || ' AND ' || stop || ')';
+  differ boolean;
+BEGIN
+  EXECUTE format('SELECT EXISTS ((%1$s EXCEPT %2$s) UNION ALL (%2$s EXCEPT %1$s))', format(query, 'heap'), format(query, 'doris')) INTO differ;
+  RETURN differ;
+END $$;
+SELECT keys, start, stop, win_odd(keys, start || ' PRECEDING', stop || ' FOLLOWING') AS differ,
+  win_odd(keys, start || ' FOLLOWING', 'UNBOUNDED FOLLOWING') AS differ, win_odd(keys, 'UNBOUNDED PRECEDING', stop || ' PRECEDING') AS differ
+  FROM (VALUES ('f'), ('f DESC'), ('f NULLS FIRST'), ('r'), ('r DESC')) a(keys),
+  (VALUES ('0', '1.25'), ('''Infinity''', '0.5'), ('0.25', '''Infinity'''), ('''Infinity''', '''Infinity''')) b(start, stop);
+SELECT keys, start, stop, win_odd(keys, start || ' PRECEDING', stop || ' FOLLOWING') AS differ
+  FROM (VALUES ('t'), ('t DESC')) a(keys), (VALUES ('''10 minutes''', '''1 hour'''), ('''1 mon 3 days''', '''1000 hours''')) b(start, stop);
+SELECT count(*) OVER (ORDER BY f RANGE BETWEEN -1 PRECEDING AND CURRENT ROW) FROM win_odd_doris;
+-- Other aggregates of frames.
+SELECT win_differ('SELECT id, bit_and(o) OVER w, bit_or(b) OVER w, variance(f) OVER w, stddev_pop(f) OVER w
+  FROM %s WINDOW w AS (PARTITION BY k ORDER BY id ROWS BETWEEN 3 PRECEDING AND 1 FOLLOWING)');
+EXPLAIN (COSTS OFF) SELECT bit_or(b) OVER w, stddev(f) OVER w FROM win_doris WINDOW w AS (PARTITION BY k ORDER BY id);
+-- Partitions go to temporary files.
+SET doris.work_mem = '512kB';
+SELECT win_differ('SELECT id, sum(n) OVER w, rank() OVER w, s FROM %s WINDOW w AS (PARTITION BY id % 50 ORDER BY o, id)');
+RESET doris.work_mem;
+DROP TABLE win_odd_heap, win_odd_doris;
+DROP FUNCTION win_odd;
 
 -- What stays with PostgreSQL.
-EXPLAIN (COSTS OFF) SELECT sum(b) OVER (ORDER BY f RANGE BETWEEN 1 PRECEDING AND CURRENT ROW) FROM win_doris;
 EXPLAIN (COSTS OFF) SELECT string_agg(s, ',') OVER (ORDER BY id) FROM win_doris;
 
 -- PostgreSQL stops before the row that overflows, and says so where it does not.

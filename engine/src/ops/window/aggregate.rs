@@ -36,6 +36,9 @@ pub fn check(function: AggregateFunction, call: &WindowCall) -> Result<()> {
         (Sum | Avg, Some(t)) => number(t),
         (Min | Max, Some(t)) => ordered(t),
         (BoolAnd | BoolOr, Some(t)) => t == DataType::Bool,
+        (BitAnd | BitOr | BitXor, Some(t)) => t.is_integer(),
+        // Of others PostgreSQL makes numerics.
+        (VarPop | VarSamp | StddevPop | StddevSamp, Some(t)) => t.is_float(),
         _ => false,
     };
     match fits {
@@ -68,6 +71,7 @@ pub fn compute(
         CountStar | Count => Ok(vec![plain(Values::I64(frames.counts(&|_| true)))]),
         BoolAnd | BoolOr => Ok(vec![frames.booleans(argument()?, function == BoolAnd)?]),
         Min | Max => frames.extremes(argument()?, function == Max),
+        BitAnd | BitOr | BitXor => frames.bits(argument()?, function),
         _ => match call.argument.as_ref().map(|a| a.data_type()) {
             Some(DataType::Float4) if function == Sum => frames.float_sums(argument()?),
             Some(t) if t.is_float() => frames.float_moments(argument()?, function),
@@ -151,6 +155,35 @@ impl Frames<'_> {
             values: Values::Bool(decisive.iter().map(value).collect()),
             validity: seen_bits(&counts),
         })
+    }
+
+    /// `bit_and` and its like, which cannot take rows back.
+    fn bits(&self, argument: &Vector, function: AggregateFunction) -> Result<Vec<Vector>> {
+        let mut results: Vec<Option<i64>> = Vec::with_capacity(self.section.rows);
+        self.folds(
+            |state: &mut Option<i64>, row| {
+                let value = integer(argument, row)? as i64;
+                *state = Some(match (*state, function) {
+                    (None, _) => value,
+                    (Some(old), AggregateFunction::BitAnd) => old & value,
+                    (Some(old), AggregateFunction::BitOr) => old | value,
+                    (Some(old), _) => old ^ value,
+                });
+                Ok(())
+            },
+            |state| results.push(*state),
+        )?;
+        let seen = Bitmap::from_bools(results.iter().map(Option::is_some));
+        let results = results.into_iter().map(Option::unwrap_or_default);
+        let values = match &argument.values {
+            Values::I16(_) => Values::I16(results.map(|x| x as i16).collect()),
+            Values::I32(_) => Values::I32(results.map(|x| x as i32).collect()),
+            _ => Values::I64(results.collect()),
+        };
+        Ok(vec![Vector {
+            values,
+            validity: Some(seen),
+        }])
     }
 
     /// Exact sums, with the counts for averages.
@@ -271,7 +304,7 @@ impl Frames<'_> {
         }])
     }
 
-    /// `sum` of Float8 and `avg` of floats.
+    /// `sum` of Float8; `avg`, variances and deviations of floats.
     fn float_moments(&self, argument: &Vector, function: AggregateFunction) -> Result<Vec<Vector>> {
         let value = |row: usize| match &argument.values {
             Values::F32(v) => Ok(f64::from(v[row])),
@@ -279,7 +312,7 @@ impl Frames<'_> {
             _ => Err(wrong_layout()),
         };
         let mut results: Vec<Option<f64>> = Vec::with_capacity(self.section.rows);
-        if function == AggregateFunction::Avg {
+        if function != AggregateFunction::Sum {
             self.folds(
                 |state: &mut Moments, row| state.add(value(row)?),
                 |state| results.push(state.result(function)),

@@ -9,9 +9,8 @@ use crate::batch::Batch;
 use crate::error::{Error, Result};
 use crate::exec::query::{Chunk, Worker};
 use crate::expr::Expr;
-use crate::gather::memory_bytes;
 use crate::ops::sort::normal::{Column, NormalKeys};
-use crate::plan::{Window, WindowCall};
+use crate::plan::{RangeLimit, Window, WindowCall};
 use crate::types::{Collation, DataType};
 
 /// Whether a row differs from the row before it.
@@ -46,7 +45,7 @@ pub struct Piece {
     pub calls: Vec<Evaluated>,
     /// By row.
     pub starts: Vec<Start>,
-    /// For RANGE with offsets: the key, and the values at which the frame starts and ends.
+    /// For RANGE with offsets: the key, and the values at which the frame starts and ends where they are computed.
     pub range: Option<RangeValues>,
     first: Keys,
     last: Keys,
@@ -102,7 +101,10 @@ impl Piece {
             .calls
             .iter()
             .map(|call| evaluated(worker, &chunk, call));
-        let value = |expr: &Option<Expr>| expr.as_ref().map(|e| worker.eval(e, &chunk)).transpose();
+        let value = |limit: &Option<RangeLimit>| match limit {
+            Some(RangeLimit::Value(limit)) => worker.eval(limit, &chunk).map(Some),
+            _ => Ok(None),
+        };
         let range = match &window.range {
             Some(range) => Some(RangeValues {
                 key: worker.eval(&range.key, &chunk)?,
@@ -119,19 +121,6 @@ impl Piece {
             calls: calls.collect::<Result<_>>()?,
             batch: chunk.batch,
         })
-    }
-
-    /// Bytes of memory in arguments and marks; columns that are arguments count again.
-    pub fn argument_bytes(&self) -> usize {
-        let vectors = self.calls.iter().flat_map(|call| {
-            let found = [&call.argument, &call.default, &call.filter];
-            found.into_iter().flatten()
-        });
-        let range = self.range.iter().flat_map(|range| {
-            let found = [Some(&range.key), range.start.as_ref(), range.end.as_ref()];
-            found.into_iter().flatten()
-        });
-        vectors.chain(range).map(|v| memory_bytes(v)).sum::<usize>() + self.starts.len()
     }
 }
 

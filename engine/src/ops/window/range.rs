@@ -9,7 +9,7 @@ use doris_storage::vector::{Values, Vector};
 use super::piece::{Piece, RangeValues};
 use super::section::{Partition, Slice};
 use crate::error::{Error, Result};
-use crate::plan::RangeOffsets;
+use crate::plan::{RangeLimit, RangeOffsets};
 
 /// By row of a section: the first row whose key is not before the start, and the first whose key is after the end.
 #[derive(Default)]
@@ -45,19 +45,72 @@ pub fn ends(
         nulls_first: range.nulls_first,
     };
     let mut ends = Ends::default();
-    if range.start.is_some() {
-        let limits = column(|values| values.start.as_ref())?;
+    let floats = match range.is_of_floats() {
+        true => floats(pieces, slices)?,
+        false => Vec::new(),
+    };
+    // No limit, as PostgreSQL has it: the least value, or the greatest but for NaN.
+    let (least, greatest) = (i128::MIN, ordered(f64::INFINITY));
+    let (at_start, at_end) = match range.descending {
+        true => (greatest, least),
+        false => (least, greatest),
+    };
+    if let Some(limit) = &range.start {
+        let limits = match limit {
+            RangeLimit::Value(_) => column(|values| values.start.as_ref())?,
+            limit => shifted(limit, &keys, &floats, at_start),
+        };
         ends.start = walk(partitions, keys.len(), |at, row| {
             order.is_before(at, row, limits[row])
         });
     }
-    if range.end.is_some() {
-        let limits = column(|values| values.end.as_ref())?;
+    if let Some(limit) = &range.end {
+        let limits = match limit {
+            RangeLimit::Value(_) => column(|values| values.end.as_ref())?,
+            limit => shifted(limit, &keys, &floats, at_end),
+        };
         ends.end = walk(partitions, keys.len(), |at, row| {
             order.is_within(at, row, limits[row])
         });
     }
     Ok(ends)
+}
+
+/// The limits of rows that are computed from their keys; `unlimited` where there is no limit.
+fn shifted(limit: &RangeLimit, keys: &Column, floats: &[f64], unlimited: i128) -> Column {
+    let of_row = |(row, key): (usize, &Option<i128>)| match limit {
+        RangeLimit::Plus(offset) => key.map(|key| key + i128::from(*offset)),
+        RangeLimit::Float { offset, minus } => {
+            let (base, offset) = ((*key).map(|_| floats[row])?, *offset);
+            if base.is_infinite() && offset.is_infinite() && (base > 0.0) == *minus {
+                return Some(unlimited);
+            }
+            Some(ordered(if *minus { base - offset } else { base + offset }))
+        }
+        RangeLimit::Value(_) => None,
+    };
+    keys.iter().enumerate().map(of_row).collect()
+}
+
+/// The keys of a section's rows as floats; those of NULLs do not matter.
+fn floats(pieces: &[Piece], slices: &[Slice]) -> Result<Vec<f64>> {
+    let mut all = Vec::new();
+    for part in slices {
+        match pieces[part.piece].range.as_ref().map(|r| &r.key.values) {
+            Some(Values::F64(v)) => all.extend_from_slice(&v[part.rows.clone()]),
+            _ => return Err(Error::internal("a range over values that are no floats")),
+        }
+    }
+    Ok(all)
+}
+
+/// A number in the order of floats: NaN comes last, and -0 is 0.
+fn ordered(value: f64) -> i128 {
+    if value.is_nan() {
+        return i64::MAX.into();
+    }
+    let bits = (value + 0.0).to_bits() as i64;
+    (bits ^ (((bits >> 63) as u64) >> 1) as i64).into()
 }
 
 /// For each row, the first row of its partition that `passes` does not let by; it never moves backwards.
@@ -121,6 +174,7 @@ fn append(all: &mut Column, vector: &Vector, rows: Range<usize>) -> Result<()> {
             Values::I32(v) => Some(v[row].into()),
             Values::I64(v) => Some(v[row].into()),
             Values::I128(v) => Some(v[row]),
+            Values::F64(v) => Some(ordered(v[row])),
             _ => return Err(Error::internal("a range over values that are no integers")),
         };
         all.push(value);

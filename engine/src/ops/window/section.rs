@@ -19,43 +19,46 @@ pub struct Slice {
     pub rows: Range<usize>,
 }
 
-/// Cuts pieces into sections of whole partitions, of at least `rows_min` rows each but the last.
-pub fn cut(pieces: &[Piece], rows_min: usize) -> Vec<Vec<Slice>> {
+/// Cuts pieces into sections of whole partitions, of at least `rows_min` rows each but the last. Unless `all` rows are
+/// there, those of the last partition are no section, but the rest.
+pub fn cut(pieces: &[Piece], rows_min: usize, all: bool) -> (Vec<Vec<Slice>>, Vec<Slice>) {
     let mut sections = Vec::new();
     let mut section: Vec<Slice> = Vec::new();
     let mut rows = 0;
+    let is_first = |start: &Start| *start == Start::Partition;
+    let last = |piece: &Piece| piece.starts.iter().rposition(is_first);
+    let last = pieces
+        .iter()
+        .rposition(|piece| last(piece).is_some())
+        .zip(pieces.iter().rev().find_map(last));
     for (number, piece) in pieces.iter().enumerate() {
         let mut from = 0;
         for (row, start) in piece.starts.iter().enumerate() {
-            if rows >= rows_min && *start == Start::Partition {
+            let rest = !all && last == Some((number, row));
+            if (rest || rows >= rows_min) && is_first(start) {
                 push(&mut section, number, from..row);
-                sections.push(std::mem::take(&mut section));
+                if !section.is_empty() {
+                    sections.push(std::mem::take(&mut section));
+                }
                 (from, rows) = (row, 0);
             }
             rows += 1;
         }
         push(&mut section, number, from..piece.starts.len());
     }
+    if !all {
+        return (sections, section);
+    }
     if !section.is_empty() {
         sections.push(section);
     }
-    sections
+    (sections, Vec::new())
 }
 
 fn push(section: &mut Vec<Slice>, piece: usize, rows: Range<usize>) {
     if !rows.is_empty() {
         section.push(Slice { piece, rows });
     }
-}
-
-/// Bytes that computing a section takes: `a_row` for each row, and its arguments once more.
-pub fn bytes(pieces: &[Piece], slices: &[Slice], a_row: usize) -> usize {
-    let of_slice = |slice: &Slice| {
-        let piece = &pieces[slice.piece];
-        let share = slice.rows.len() as f64 / piece.batch.rows as f64;
-        slice.rows.len() * a_row + (piece.argument_bytes() as f64 * share) as usize
-    };
-    slices.iter().map(of_slice).sum()
 }
 
 /// A partition, as positions in its section.

@@ -7,8 +7,8 @@ use super::{check_groupable, renamed, Converter, Core, Output};
 use doris_engine::expr::{ArithOp, Expr, ExprKind};
 use doris_engine::ops::window::check;
 use doris_engine::plan::{
-    AggregateFunction, Bound, Exclude, Frame, FrameUnit, Node, RangeOffsets, SortKey, Window,
-    WindowCall, WindowFunction,
+    AggregateFunction, Bound, Exclude, Frame, FrameUnit, Node, RangeLimit, RangeOffsets, SortKey,
+    Window, WindowCall, WindowFunction,
 };
 use doris_engine::types::{Collation, DataType, Scalar};
 use pgrx::pg_sys::{self, NodeTag};
@@ -98,16 +98,21 @@ impl Converter<'_> {
             let Some(key) = start.iter().chain(&end).map(|(key, _)| key.clone()).next() else {
                 return Ok(None);
             };
-            let (start, end) = (start.map(|(_, limit)| limit), end.map(|(_, limit)| limit));
-            let all = [Some(&key), start.as_ref(), end.as_ref()];
-            let scale = all.into_iter().flatten().map(scale_of).max().unwrap_or(0);
-            Ok(Some(RangeOffsets {
-                key: at_scale(key, scale)?,
-                start: start.map(|limit| at_scale(limit, scale)).transpose()?,
-                end: end.map(|limit| at_scale(limit, scale)).transpose()?,
+            let mut range = RangeOffsets {
+                key,
+                start: start.map(|(_, limit)| limit),
+                end: end.map(|(_, limit)| limit),
                 descending,
                 nulls_first: (*agg).inRangeNullsFirst,
-            }))
+            };
+            let scale = range.exprs().map(scale_of).max().unwrap_or(0);
+            range.key = at_scale(range.key, scale)?;
+            for limit in [&mut range.start, &mut range.end].into_iter().flatten() {
+                if let RangeLimit::Value(value) = limit {
+                    *value = at_scale(value.clone(), scale)?;
+                }
+            }
+            Ok(Some(range))
         }
     }
 
@@ -117,7 +122,7 @@ impl Converter<'_> {
         key: &Expr,
         offset: *mut pg_sys::Node,
         minus: bool,
-    ) -> Converted<(Expr, Expr)> {
+    ) -> Converted<(Expr, RangeLimit)> {
         // SAFETY: an expression of a finished plan; the tag is checked before the cast.
         unsafe {
             if (*offset).type_ != NodeTag::T_Const {
@@ -137,14 +142,41 @@ impl Converter<'_> {
                     };
                     let key = Expr::to_numeric(key.clone())?;
                     let limit = Expr::arith_checked(op, key.clone(), Expr::numeric(value, 0)?)?;
-                    Ok((key, limit))
+                    Ok((key, RangeLimit::Value(limit)))
+                }
+                (a, DataType::Float8) if a.is_float() => {
+                    let Scalar::F64(offset) = value else {
+                        return no("a frame's offset that is no float");
+                    };
+                    if offset.is_nan() || offset < 0.0 {
+                        return no("a frame's offset that is negative");
+                    }
+                    let key = match a {
+                        DataType::Float8 => key.clone(),
+                        _ => Expr::cast(key.clone(), DataType::Float8)?,
+                    };
+                    Ok((key, RangeLimit::Float { offset, minus }))
+                }
+                (DataType::Time, DataType::Interval) => {
+                    // Its days and months do not count, and a time of day does not wrap around.
+                    let Scalar::Bytes(bytes) = &value else {
+                        return no("a frame's offset that is no interval");
+                    };
+                    let time = bytes.first_chunk().map_or(-1, |b| i64::from_le_bytes(*b));
+                    // Farther than any time of day.
+                    let time = time.min(1 << 50);
+                    if time < 0 {
+                        return no("a frame's offset that is negative");
+                    }
+                    let limit = RangeLimit::Plus(if minus { -time } else { time });
+                    Ok((key.clone(), limit))
                 }
                 (DataType::Numeric { .. }, DataType::Numeric { .. }) => {
                     if value.as_i128().is_none_or(|value| value < 0) {
                         return no("a frame's offset that is negative");
                     }
                     let limit = Expr::arith_checked(op, key.clone(), offset)?;
-                    Ok((key.clone(), limit))
+                    Ok((key.clone(), RangeLimit::Value(limit)))
                 }
                 (
                     DataType::Date | DataType::Timestamp | DataType::TimestampTz,
@@ -162,7 +194,7 @@ impl Converter<'_> {
                         DataType::Date => Expr::cast(key.clone(), DataType::Timestamp)?,
                         _ => key.clone(),
                     };
-                    Ok((key, limit))
+                    Ok((key, RangeLimit::Value(limit)))
                 }
                 (key, _) => no(format!("RANGE with an offset over {key}")),
             }
@@ -465,6 +497,13 @@ fn aggregate(name: &str, args: usize) -> Converted<AggregateFunction> {
         ("max", 1) => Max,
         ("bool_and" | "every", 1) => BoolAnd,
         ("bool_or", 1) => BoolOr,
+        ("bit_and", 1) => BitAnd,
+        ("bit_or", 1) => BitOr,
+        ("bit_xor", 1) => BitXor,
+        ("var_pop", 1) => VarPop,
+        ("var_samp" | "variance", 1) => VarSamp,
+        ("stddev_pop", 1) => StddevPop,
+        ("stddev_samp" | "stddev", 1) => StddevSamp,
         _ => return no(format!("aggregate {name} in a window")),
     })
 }
