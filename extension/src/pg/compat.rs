@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What differs between PostgreSQL 15, 16, 17 and 18.
+use super::raw;
 #[cfg(not(feature = "pg18"))]
 pub use pg_sys::pqsignal;
 #[cfg(feature = "pg18")]
@@ -555,5 +556,57 @@ pub fn wait_event(name: &std::ffi::CStr) -> u32 {
     // SAFETY: a name with a terminating zero, for a process with shared memory.
     unsafe {
         pg_sys::WaitEventExtensionNew(name.as_ptr())
+    }
+}
+
+/// What EXPLAIN does with a query where no other extension does it: plans it, and shows the plan with the time and the
+/// buffers that planning took. Before 17 PostgreSQL has no function for it. Errors pass through.
+///
+/// # Safety
+/// The arguments of the hook on EXPLAIN.
+pub unsafe fn explain_one_query(
+    query: *mut pg_sys::Query,
+    options: i32,
+    into: *mut pg_sys::IntoClause,
+    es: *mut pg_sys::ExplainState,
+    text: *const std::ffi::c_char,
+    params: pg_sys::ParamListInfo,
+    env: *mut pg_sys::QueryEnvironment,
+) {
+    // SAFETY: passed on to the caller. Nothing in this frame needs dropping.
+    unsafe {
+        #[cfg(any(feature = "pg17", feature = "pg18"))]
+        raw::standard_ExplainOneQuery(query, options, into, es, text, params, env);
+        #[cfg(not(any(feature = "pg17", feature = "pg18")))]
+        {
+            let before = pg_sys::pgBufferUsage;
+            let start = std::time::Instant::now();
+            let stmt = raw::pg_plan_query(query, text, options, params);
+            let duration = instr_time(start.elapsed());
+            let mut used = pg_sys::BufferUsage::default();
+            pg_sys::BufferUsageAccumDiff(&mut used, &raw const pg_sys::pgBufferUsage, &before);
+            let buffers = match (*es).buffers {
+                true => &raw const used,
+                false => std::ptr::null(),
+            };
+            raw::ExplainOnePlan(stmt, into, es, text, params, env, &duration, buffers);
+        }
+    }
+}
+
+/// A duration as PostgreSQL keeps it.
+#[cfg(feature = "pg15")]
+fn instr_time(duration: std::time::Duration) -> pg_sys::instr_time {
+    pg_sys::instr_time {
+        tv_sec: duration.as_secs() as i64,
+        tv_nsec: i64::from(duration.subsec_nanos()),
+    }
+}
+
+/// A duration as PostgreSQL keeps it.
+#[cfg(feature = "pg16")]
+fn instr_time(duration: std::time::Duration) -> pg_sys::instr_time {
+    pg_sys::instr_time {
+        ticks: duration.as_nanos() as i64,
     }
 }

@@ -112,6 +112,40 @@ pub unsafe fn compute_generated(
 }
 
 extern "C-unwind" {
+    /// As [`standard_ProcessUtility`].
+    #[cfg(any(feature = "pg17", feature = "pg18"))]
+    pub fn standard_ExplainOneQuery(
+        query: *mut pg_sys::Query,
+        options: i32,
+        into: *mut pg_sys::IntoClause,
+        es: *mut pg_sys::ExplainState,
+        text: *const std::ffi::c_char,
+        params: pg_sys::ParamListInfo,
+        env: *mut pg_sys::QueryEnvironment,
+    );
+    /// As [`standard_ProcessUtility`].
+    #[cfg(not(any(feature = "pg17", feature = "pg18")))]
+    pub fn pg_plan_query(
+        query: *mut pg_sys::Query,
+        text: *const std::ffi::c_char,
+        options: i32,
+        params: pg_sys::ParamListInfo,
+    ) -> *mut pg_sys::PlannedStmt;
+    /// As [`standard_ProcessUtility`].
+    #[cfg(not(any(feature = "pg17", feature = "pg18")))]
+    pub fn ExplainOnePlan(
+        stmt: *mut pg_sys::PlannedStmt,
+        into: *mut pg_sys::IntoClause,
+        es: *mut pg_sys::ExplainState,
+        text: *const std::ffi::c_char,
+        params: pg_sys::ParamListInfo,
+        env: *mut pg_sys::QueryEnvironment,
+        duration: *const pg_sys::instr_time,
+        buffers: *const pg_sys::BufferUsage,
+    );
+}
+
+extern "C-unwind" {
     /// PostgreSQL's own, without pgrx's guard: for hooks through which errors pass unchanged.
     pub fn standard_ProcessUtility(
         pstmt: *mut pg_sys::PlannedStmt,

@@ -54,6 +54,9 @@ pub unsafe extern "C-unwind" fn explain(
             if !texts.is_empty() {
                 shown.out.text("Evaluated by PostgreSQL", &texts.join("; "));
             }
+            if let Some(why) = node::above(scan) {
+                shown.out.text("Not Vectorised Above", &why);
+            }
         }
     }
 }

@@ -4,8 +4,9 @@ use super::convert::{repeats_input, Converter, Top};
 use super::need::{self, Need, Wish};
 use super::node;
 use super::params::Unbound;
+use super::reasons;
 use super::scope::Scope;
-use super::Reason;
+use super::{Converted, Reason};
 use crate::delete;
 use crate::options::settings;
 use crate::pg::raw;
@@ -24,6 +25,7 @@ pub fn install() {
         pg_sys::planner_hook = Some(planner);
         PREV_PATHLIST = pg_sys::set_rel_pathlist_hook;
         pg_sys::set_rel_pathlist_hook = Some(pathlist);
+        super::reasons::install();
         pg_sys::RegisterCustomScanMethods(&node::SCAN_METHODS.0);
         pg_sys::RegisterCustomScanMethods(&delete::node::SCAN_METHODS.0);
     }
@@ -111,7 +113,7 @@ unsafe extern "C-unwind" fn planner(
         let ahead = before_planning(parse);
         let next = PREV_PLANNER.unwrap_or(raw::standard_planner);
         let stmt = next(parse, query, options, params);
-        after_planning(stmt, options, sorted, ahead);
+        after_planning(parse, stmt, options, sorted, ahead);
         wrap(stmt, captured, options);
         stmt
     }
@@ -169,6 +171,7 @@ unsafe extern "C-unwind" fn before_planning(parse: *mut pg_sys::Query) -> bool {
 
 #[pg_guard]
 unsafe extern "C-unwind" fn after_planning(
+    parse: *mut pg_sys::Query,
     stmt: *mut pg_sys::PlannedStmt,
     options: i32,
     sorted: bool,
@@ -176,25 +179,34 @@ unsafe extern "C-unwind" fn after_planning(
 ) {
     // SAFETY: a finished statement.
     unsafe {
-        if settings::vectorization() && eligible(stmt, options) {
-            convert_statement(stmt, sorted);
+        reasons::begin();
+        match ineligible(stmt, options) {
+            None => convert_statement(stmt, sorted),
+            Some(why) => reasons::note(why),
         }
+        reasons::finish(parse, stmt);
         if ahead {
             delete::plan::put(stmt);
         }
     }
 }
 
-/// Whether a statement may have vectorised parts at all.
-unsafe fn eligible(stmt: *mut pg_sys::PlannedStmt, options: i32) -> bool {
+/// Why a statement has no vectorised parts at all; `None`: it may have some.
+unsafe fn ineligible(stmt: *mut pg_sys::PlannedStmt, options: i32) -> Option<&'static str> {
+    if !settings::vectorization() {
+        return Some("doris.enable_vectorization is off");
+    }
     // SAFETY: a finished statement.
     unsafe {
         let reads = matches!(
             (*stmt).commandType,
             pg_sys::CmdType::CMD_SELECT | pg_sys::CmdType::CMD_INSERT
         );
-        if !reads || !(*stmt).rowMarks.is_null() || (*stmt).hasModifyingCTE {
-            return false;
+        if !reads || (*stmt).hasModifyingCTE {
+            return Some("UPDATE, DELETE and MERGE go row by row");
+        }
+        if !(*stmt).rowMarks.is_null() {
+            return Some("rows are locked one by one");
         }
         // A cursor may be read backwards where the plan supports it: ours does not.
         let cursor = pg_sys::CURSOR_OPT_SCROLL | pg_sys::CURSOR_OPT_FAST_PLAN;
@@ -202,13 +214,14 @@ unsafe fn eligible(stmt: *mut pg_sys::PlannedStmt, options: i32) -> bool {
             && options as u32 & pg_sys::CURSOR_OPT_NO_SCROLL == 0
             && pg_sys::ExecSupportsBackwardScan((*stmt).planTree)
         {
-            return false;
+            return Some("a cursor that may be read backwards");
         }
-        PgList::<pg_sys::RangeTblEntry>::from_pg((*stmt).rtable)
+        let segments = PgList::<pg_sys::RangeTblEntry>::from_pg((*stmt).rtable)
             .iter_ptr()
             .any(|rte| {
                 (*rte).rtekind == pg_sys::RTEKind::RTE_RELATION && has_segments((*rte).relid)
-            })
+            });
+        (!segments).then_some("no table has segments: all rows are in the row store")
     }
 }
 
@@ -235,11 +248,11 @@ unsafe fn convert_statement(stmt: *mut pg_sys::PlannedStmt, sorted: bool) {
     unsafe {
         let all = Wish {
             ordered: true,
-            need: None,
+            ..Wish::default()
         };
         let whole = Wish {
             ordered: sorted,
-            need: None,
+            ..Wish::default()
         };
         visit(&mut (*stmt).planTree, stmt, &whole);
         let subplans = (*stmt).subplans;
@@ -264,24 +277,38 @@ unsafe fn visit(slot: &mut *mut pg_sys::Plan, stmt: *mut pg_sys::PlannedStmt, wi
         if plan.is_null() {
             return;
         }
+        let mut below = wish.clone();
         // A Material is there because its parent reads its rows more than once.
         if !matches!(
             (*plan).type_,
             NodeTag::T_Material | NodeTag::T_Hash | NodeTag::T_ModifyTable
         ) && reads_segments(plan, stmt)
         {
-            if let Some(node) = convert(plan, stmt, wish) {
-                *slot = node.cast();
-                return;
+            match convert(plan, stmt, wish) {
+                Ok(node) => {
+                    *slot = node.cast();
+                    return;
+                }
+                Err(Reason(why)) => below.above = Some(why.into()),
             }
-            if let Some(sorted) =
-                super::resort::sorted_groups(plan, wish, &|wish| convert(plan, stmt, wish))
-            {
+            let unsorted = |wish: &Wish| {
+                let above = below.above.clone();
+                convert(
+                    plan,
+                    stmt,
+                    &Wish {
+                        above,
+                        ..wish.clone()
+                    },
+                )
+                .ok()
+            };
+            if let Some(sorted) = super::resort::sorted_groups(plan, wish, &unsorted) {
                 *slot = sorted;
                 return;
             }
         }
-        descend(plan, stmt, wish);
+        descend(plan, stmt, &below);
     }
 }
 
@@ -289,17 +316,16 @@ unsafe fn convert(
     plan: *mut pg_sys::Plan,
     stmt: *mut pg_sys::PlannedStmt,
     wish: &Wish,
-) -> Option<*mut pg_sys::CustomScan> {
+) -> Converted<*mut pg_sys::CustomScan> {
     let mut params = Unbound;
     // SAFETY: a finished plan.
-    match unsafe { Converter::new(stmt, &mut params).top(plan, wish) } {
-        // SAFETY: as above.
-        Ok(top) => Some(unsafe { make_node(plan, stmt, top, wish) }),
-        Err(Reason(why)) => {
-            pgrx::debug1!("not vectorised: {why}");
-            None
-        }
+    let top = unsafe { Converter::new(stmt, &mut params).top(plan, wish) };
+    match &top {
+        Ok(_) => reasons::converted(),
+        Err(Reason(why)) => reasons::refused(why),
     }
+    // SAFETY: as above.
+    top.map(|top| unsafe { make_node(plan, stmt, top, wish) })
 }
 
 unsafe fn descend(plan: *mut pg_sys::Plan, stmt: *mut pg_sys::PlannedStmt, wish: &Wish) {
@@ -314,7 +340,14 @@ unsafe fn descend(plan: *mut pg_sys::Plan, stmt: *mut pg_sys::PlannedStmt, wish:
             _ => wish.ordered || (*plan).type_ != NodeTag::T_Result,
         };
         let (outer, inner) = need::of_children(plan, &wish.need);
-        let asking = |ordered: bool, need: Need| Wish { ordered, need };
+        let asking = |ordered: bool, need: Need| {
+            let above = wish.above.clone();
+            Wish {
+                ordered,
+                need,
+                above,
+            }
+        };
         visit(&mut (*plan).lefttree, stmt, &asking(ordered, outer));
         let right = (*plan).righttree;
         if (*plan).type_ == NodeTag::T_MergeJoin
@@ -455,6 +488,9 @@ unsafe fn make_node(
         let mut private = PgList::<pg_sys::Plan>::new();
         private.push(plan);
         private.push(wish.encode().cast());
+        if let Some(why) = &wish.above {
+            private.push(reasons::encode(why).cast());
+        }
         (*scan).custom_private = private.into_pg();
         let mut feeding = PgList::<pg_sys::Plan>::new();
         for source in &top.sources {

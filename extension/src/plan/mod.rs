@@ -30,6 +30,7 @@ pub mod output;
 pub mod params;
 pub mod pool;
 pub mod prune;
+pub mod reasons;
 pub mod resort;
 pub mod scope;
 pub mod source;

@@ -6,6 +6,7 @@
 use pgrx::pg_sys::{self, NodeTag};
 use pgrx::PgList;
 use std::collections::BTreeSet;
+use std::rc::Rc;
 
 /// The output columns (by number, from 1) that the parent uses; `None`: all.
 pub type Need = Option<BTreeSet<i16>>;
@@ -17,6 +18,8 @@ pub struct Wish {
     pub ordered: bool,
     /// What it uses of them.
     pub need: Need,
+    /// Why the parent was not converted. The node keeps it for EXPLAIN only, apart from the rest.
+    pub above: Option<Rc<str>>,
 }
 
 impl Wish {
@@ -43,6 +46,7 @@ impl Wish {
         Self {
             ordered: numbers.first() == Some(&1),
             need: (numbers.get(1) == Some(&1)).then(need),
+            above: None,
         }
     }
 
@@ -63,6 +67,7 @@ pub unsafe fn of_children(plan: *mut pg_sys::Plan, need: &Need) -> (Need, Need) 
         let own = Wish {
             ordered: false,
             need: need.clone(),
+            above: None,
         };
         for target in PgList::<pg_sys::TargetEntry>::from_pg((*plan).targetlist).iter_ptr() {
             if own.uses((*target).resno) {

@@ -145,6 +145,18 @@ pub unsafe fn wish(scan: *mut pg_sys::CustomScan) -> Wish {
     }
 }
 
+/// Why the node above it was not converted, if there is one.
+///
+/// # Safety
+/// A custom scan node of ours.
+pub unsafe fn above(scan: *mut pg_sys::CustomScan) -> Option<String> {
+    // SAFETY: custom_private's third element, made by `hook`.
+    unsafe {
+        let node = PgList::<pg_sys::Node>::from_pg((*scan).custom_private).get_ptr(2)?;
+        Some(super::reasons::decode(node))
+    }
+}
+
 /// Whether a plan node is one of ours.
 ///
 /// # Safety

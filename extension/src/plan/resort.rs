@@ -60,6 +60,7 @@ pub unsafe fn sorted_groups(
                 need.extend(&order);
                 need
             }),
+            above: None,
         };
         let node = convert(&unordered)?;
         Some(sort_over(node.cast(), sort, &order))

@@ -49,6 +49,27 @@ END $$;
 SELECT bool_or(kb::int > 0) AS spilled
   FROM jsonb_path_query(explained_plan('SELECT count(*) FROM (SELECT id, n FROM explained GROUP BY id, n) x'), '$.**."Spilled (kB)"') kb;
 RESET doris.work_mem;
+-- Why something stays with PostgreSQL: at the node below it ...
+EXPLAIN (VERBOSE, COSTS OFF) SELECT k, regr_slope(id, k) FROM explained WHERE id > 5 GROUP BY k;
+EXPLAIN (COSTS OFF) SELECT k, regr_slope(id, k) FROM explained WHERE id > 5 GROUP BY k;
+-- ... or, where there is none, behind the plan.
+EXPLAIN (VERBOSE, COSTS OFF) SELECT id FROM explained WHERE k = 1 FOR UPDATE;
+EXPLAIN (VERBOSE, COSTS OFF) UPDATE explained SET k = 2 WHERE k = 1;
+EXPLAIN (COSTS OFF) UPDATE explained SET k = 2 WHERE k = 1;
+SET doris.enable_vectorization = off;
+EXPLAIN (VERBOSE, COSTS OFF) SELECT count(*) FROM explained;
+CREATE FUNCTION explained_reasons(query text) RETURNS json LANGUAGE plpgsql AS $$
+DECLARE plan json;
+BEGIN
+  EXECUTE 'EXPLAIN (ANALYZE, VERBOSE, FORMAT JSON) ' || query INTO plan;
+  RETURN json_build_array(plan -> 0 -> 'Plan' -> 'Node Type', plan -> 1);
+END $$;
+SELECT explained_reasons('SELECT count(*) FROM explained');
+RESET doris.enable_vectorization;
+SELECT explained_reasons('SELECT count(*) FROM explained');
+-- Other statements have none.
+EXPLAIN (VERBOSE, COSTS OFF) SELECT 1;
+DROP FUNCTION explained_reasons;
 RESET doris.threads;
 DROP TABLE explained;
 DROP FUNCTION explained_keys, explained_is_valid, explained_plan;

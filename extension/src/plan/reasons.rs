@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Why something stays with PostgreSQL, for EXPLAIN (VERBOSE).
+//!
+//! A custom scan keeps why the node above it was not converted (`Wish::above`). A statement over doris tables without
+//! any custom scan has nobody to say it: the hook on EXPLAIN notes the reasons while the statement is planned, and
+//! puts them behind the plan.
+use super::hook::is_doris_table;
+use crate::pg::compat;
+use pgrx::{pg_guard, pg_sys, PgList};
+use std::cell::RefCell;
+use std::ffi::CString;
+
+static mut PREV_EXPLAIN: pg_sys::ExplainOneQuery_hook_type = None;
+
+/// What the conversion of the statement at hand comes to.
+#[derive(Default)]
+struct Noted {
+    /// The query whose reasons EXPLAIN wants; null: none.
+    watched: usize,
+    /// Why parts of the statement at hand were not converted.
+    so_far: Vec<String>,
+    /// Whether some part of it was.
+    converted: bool,
+    /// Of the watched query, when no part of it was converted.
+    result: Vec<String>,
+}
+
+thread_local! {
+    static NOTED: RefCell<Noted> = RefCell::default();
+}
+
+/// Installs the hook.
+pub fn install() {
+    // SAFETY: called once, while the library is loaded.
+    unsafe {
+        PREV_EXPLAIN = pg_sys::ExplainOneQuery_hook;
+        pg_sys::ExplainOneQuery_hook = Some(explain);
+    }
+}
+
+/// A statement is about to be converted.
+pub fn begin() {
+    NOTED.with_borrow_mut(|noted| {
+        noted.so_far.clear();
+        noted.converted = false;
+    });
+}
+
+/// A part of it is not converted.
+pub fn refused(why: &str) {
+    pgrx::debug1!("not vectorised: {why}");
+    note(why);
+}
+
+/// As [`refused`], without a debug message: of most statements that are not converted nobody expects it.
+pub fn note(why: &str) {
+    NOTED.with_borrow_mut(|noted| {
+        if noted.watched != 0 && !noted.so_far.iter().any(|known| known == why) {
+            noted.so_far.push(why.to_owned());
+        }
+    });
+}
+
+/// A part of it is.
+pub fn converted() {
+    NOTED.with_borrow_mut(|noted| noted.converted = true);
+}
+
+/// The statement of `query` is as it will be.
+///
+/// # Safety
+/// A finished statement.
+pub unsafe fn finish(query: *mut pg_sys::Query, stmt: *mut pg_sys::PlannedStmt) {
+    let watched = NOTED.with_borrow(|noted| noted.watched == query as usize && !noted.converted);
+    // SAFETY: passed on to the caller.
+    if watched && unsafe { reads_doris_tables(stmt) } {
+        NOTED.with_borrow_mut(|noted| noted.result = std::mem::take(&mut noted.so_far));
+    }
+}
+
+unsafe fn reads_doris_tables(stmt: *mut pg_sys::PlannedStmt) -> bool {
+    // SAFETY: the range table of a finished statement.
+    unsafe {
+        PgList::<pg_sys::RangeTblEntry>::from_pg((*stmt).rtable)
+            .iter_ptr()
+            .any(|rte| {
+                (*rte).rtekind == pg_sys::RTEKind::RTE_RELATION && is_doris_table((*rte).relid)
+            })
+    }
+}
+
+/// Not guarded: errors of the query that is explained pass through as they are.
+unsafe extern "C-unwind" fn explain(
+    query: *mut pg_sys::Query,
+    options: i32,
+    into: *mut pg_sys::IntoClause,
+    es: *mut pg_sys::ExplainState,
+    text: *const std::ffi::c_char,
+    params: pg_sys::ParamListInfo,
+    env: *mut pg_sys::QueryEnvironment,
+) {
+    // SAFETY: valid arguments from PostgreSQL; hooks change only while libraries load.
+    unsafe {
+        watch(if (*es).verbose { query as usize } else { 0 });
+        match PREV_EXPLAIN {
+            Some(previous) => previous(query, options, into, es, text, params, env),
+            None => compat::explain_one_query(query, options, into, es, text, params, env),
+        }
+        show(es);
+    }
+}
+
+fn watch(query: usize) {
+    NOTED.with_borrow_mut(|noted| {
+        noted.watched = query;
+        noted.result.clear();
+    });
+}
+
+/// Puts the reasons behind the plan: a line, or an object of their own.
+#[pg_guard]
+unsafe extern "C-unwind" fn show(es: *mut pg_sys::ExplainState) {
+    let reasons = NOTED.with_borrow_mut(|noted| {
+        noted.watched = 0;
+        std::mem::take(&mut noted.result)
+    });
+    if reasons.is_empty() {
+        return;
+    }
+    let label = c"Not Vectorised".as_ptr();
+    // SAFETY: the state of a running EXPLAIN; strings are copied into its output.
+    unsafe {
+        if (*es).format == pg_sys::ExplainFormat::EXPLAIN_FORMAT_TEXT {
+            if let Ok(all) = CString::new(reasons.join("; ")) {
+                pg_sys::ExplainPropertyText(label, all.as_ptr(), es);
+            }
+            return;
+        }
+        let mut list = PgList::<std::ffi::c_char>::new();
+        for reason in reasons.iter().filter_map(|r| CString::new(r.as_str()).ok()) {
+            list.push(pg_sys::pstrdup(reason.as_ptr()));
+        }
+        let group = c"Engine".as_ptr();
+        pg_sys::ExplainOpenGroup(group, std::ptr::null(), true, es);
+        pg_sys::ExplainPropertyList(label, list.into_pg(), es);
+        pg_sys::ExplainCloseGroup(group, std::ptr::null(), true, es);
+    }
+}
+
+/// A reason as a node, for a plan.
+pub fn encode(why: &str) -> *mut pg_sys::Node {
+    let why = CString::new(why).unwrap_or_default();
+    // SAFETY: the string is copied into the current memory context.
+    unsafe { pg_sys::makeString(pg_sys::pstrdup(why.as_ptr())).cast() }
+}
+
+/// The text of such a node.
+///
+/// # Safety
+/// A node of [`encode`].
+pub unsafe fn decode(node: *mut pg_sys::Node) -> String {
+    // SAFETY: passed on to the caller.
+    unsafe { compat::string_value(node) }
+}
