@@ -23,6 +23,7 @@ mod gathered;
 pub mod glance;
 pub mod hook;
 pub mod isolate;
+pub mod kept;
 pub mod need;
 pub mod node;
 pub mod order;

@@ -4,10 +4,11 @@
 //! The original subtree stays in the node's private part. It is converted again when the node first runs,
 //! with the values of the parameters at hand; should the engine meet something it cannot do exactly before it
 //! has handed out a row, the original runs instead.
-use super::convert::{Converter, Top};
+use super::convert::{Converter, Source, Top};
 use super::evaluate::{Evaluator, Place};
 use super::feed::PlanSource;
 use super::isolate;
+use super::kept::Kept;
 use super::need::Wish;
 use super::output::Output;
 use super::params::Params;
@@ -58,6 +59,8 @@ pub struct State {
     css: pg_sys::CustomScanState,
     /// In the query's memory context, which drops what it holds.
     run: *mut Option<Run>,
+    /// Rows kept for when it runs again; in the same context.
+    kept: *mut Kept,
     /// The original plan's state, when it runs instead of the engine.
     original: *mut pg_sys::PlanState,
     /// It has run before.
@@ -181,7 +184,9 @@ unsafe extern "C-unwind" fn begin(
     // SAFETY: a state of ours; the box of Rust state is dropped with the query's memory context.
     unsafe {
         let state = node as *mut State;
-        (*state).run = PgMemoryContexts::CurrentMemoryContext.leak_and_drop_on_delete(None);
+        let mut context = PgMemoryContexts::CurrentMemoryContext;
+        (*state).run = context.leak_and_drop_on_delete(None);
+        (*state).kept = context.leak_and_drop_on_delete(Kept::default());
         let scan = (*node).ss.ps.plan as *mut pg_sys::CustomScan;
         let plans = PgList::<pg_sys::Plan>::from_pg((*scan).custom_plans);
         if plans.is_empty() {
@@ -489,7 +494,17 @@ unsafe fn make_run(state: *mut State, top: Top) -> doris_engine::error::Result<R
             raw::predicate_lock_relation(rel, (*estate).es_snapshot);
             let counter = Rc::new(Counters::default());
             counters.push(counter.clone());
-            let mut table = TableSource::new(rel, (*estate).es_snapshot, source, counter);
+            let make = |source: &Source| {
+                TableSource::new(rel, (*estate).es_snapshot, source, counter.clone())
+            };
+            if (*state).again {
+                let kept = (*(*state).kept).source((number, source), &top.node, make)?;
+                if let Some(rows) = kept {
+                    sources.push(Box::new(rows));
+                    continue;
+                }
+            }
+            let mut table = make(source);
             if streamed.contains(&number) {
                 table.settle()?;
             }

@@ -57,6 +57,28 @@ SELECT a FROM t INTERSECT SELECT a FROM u ORDER BY a;
 SELECT count(*) FROM (SELECT id FROM t EXCEPT ALL SELECT id FROM u) x;
 RESET enable_hashagg;
 
+-- A subplan that runs for each row of its outer query keeps the rows of small tables; not those of large ones.
+CREATE TABLE again_heap AS SELECT g AS id, g % 11 AS k, (g % 50)::numeric(10,2) AS n, 's' || g AS s FROM generate_series(1, 400) g;
+CREATE TABLE again_doris USING doris AS SELECT * FROM again_heap;
+CREATE TABLE again_large USING doris AS SELECT g % 11 AS k, repeat('x', 1000) || g AS s FROM generate_series(1, 9000) g;
+DELETE FROM again_heap WHERE id % 5 = 0;
+DELETE FROM again_doris WHERE id % 5 = 0;
+INSERT INTO again_heap VALUES (7, 3, 1.5, NULL), (8, NULL, NULL, 'late');
+INSERT INTO again_doris VALUES (7, 3, 1.5, NULL), (8, NULL, NULL, 'late');
+CREATE FUNCTION again(query text) RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE differ boolean;
+BEGIN
+  EXECUTE format('SELECT EXISTS ((%1$s EXCEPT ALL %2$s) UNION ALL (%2$s EXCEPT ALL %1$s))', replace(query, '@', 'again_heap'), replace(query, '@', 'again_doris')) INTO differ;
+  RETURN differ;
+END $$;
+SELECT again('SELECT id, (SELECT sum(n) FROM @ i WHERE i.k = o.k AND i.id < o.id OR i.id = o.id + 1) FROM @ o'),
+  again('SELECT id, (SELECT max(s) FROM @ i WHERE i.n > o.n OR i.id < o.k) FROM @ o'),
+  again('SELECT id FROM @ o WHERE EXISTS (SELECT 1 FROM @ i WHERE i.k = o.k AND i.id > o.id) OR o.n = 3'),
+  again('SELECT k, count(*) FROM @ o GROUP BY k HAVING count(*) > (SELECT avg(n) FROM @ i WHERE i.k = o.k OR i.k IS NULL)');
+SELECT sum(x) FROM (SELECT (SELECT count(*) FROM again_large l WHERE l.k = o.k OR l.s = o.s) AS x FROM again_doris o WHERE id < 12) y;
+DROP TABLE again_heap, again_doris, again_large;
+DROP FUNCTION again;
+
 -- Next to no memory: temporary files, the same answers.
 SET doris.work_mem = '64kB';
 SELECT engine_plans.plan('SELECT id, b, sum(n) FROM t GROUP BY id, b');
