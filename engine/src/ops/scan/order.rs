@@ -95,7 +95,10 @@ impl Filters {
         let morsels = &self.learned[usize::from(encoded)].morsels;
         let morsel = morsels.fetch_add(1, Relaxed);
         self.sort(encoded, &mut order);
-        (order, morsel < TRIED_FIRST || morsel.is_multiple_of(TRIED_ONE_IN))
+        (
+            order,
+            morsel < TRIED_FIRST || morsel.is_multiple_of(TRIED_ONE_IN),
+        )
     }
 
     /// Sorts filters by what is known of them now.
