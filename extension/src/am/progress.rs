@@ -39,7 +39,7 @@ impl Blocks {
 
     /// Tells, now and then, how far it has come in a segment.
     pub fn at(&self, entry: &Entry, position: u32) {
-        if self.told && position % 8192 == 0 {
+        if self.told && position.is_multiple_of(8192) {
             let part = blocks(entry) * u64::from(position) / u64::from(entry.rows.max(1));
             tell(pg_sys::PROGRESS_SCAN_BLOCKS_DONE, self.done + part);
         }
