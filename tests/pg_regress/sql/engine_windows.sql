@@ -96,8 +96,22 @@ SELECT win_differ('SELECT id, bit_and(o) OVER w, bit_or(b) OVER w, variance(f) O
   FROM %s WINDOW w AS (PARTITION BY k ORDER BY id ROWS BETWEEN 3 PRECEDING AND 1 FOLLOWING)');
 EXPLAIN (COSTS OFF) SELECT bit_or(b) OVER w, stddev(f) OVER w FROM win_doris WINDOW w AS (PARTITION BY k ORDER BY id);
 -- Partitions go to temporary files.
+CREATE TABLE win_many USING doris AS SELECT g AS id, g % 500 AS k, repeat('x', g % 90) AS s FROM generate_series(1, 30000) g;
+CREATE FUNCTION win_spilled(query text) RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE plan json;
+BEGIN
+  EXECUTE 'EXPLAIN (ANALYZE, FORMAT JSON) ' || query INTO plan;
+  RETURN (SELECT bool_or((node ->> 'Operator') LIKE 'Window%' AND (node ->> 'Spilled (kB)')::int > 500) FROM jsonb_path_query(plan::jsonb, '$.**') node WHERE jsonb_typeof(node) = 'object');
+END $$;
 SET doris.work_mem = '512kB';
-SELECT win_differ('SELECT id, sum(n) OVER w, rank() OVER w, s FROM %s WINDOW w AS (PARTITION BY id % 50 ORDER BY o, id)');
+SELECT win_spilled('SELECT s, sum(id) OVER (PARTITION BY k ORDER BY id) FROM win_many');
+SELECT sum(x), sum(id), sum(length(s)) FROM (SELECT id, s, sum(id) OVER (PARTITION BY k ORDER BY id) AS x FROM win_many) y;
+SET doris.enable_vectorization = off;
+SELECT sum(x), sum(id), sum(length(s)) FROM (SELECT id, s, sum(id) OVER (PARTITION BY k ORDER BY id) AS x FROM win_many) y;
+RESET doris.enable_vectorization;
+DROP TABLE win_many;
+DROP FUNCTION win_spilled;
+SELECT win_differ('SELECT id, sum(n) OVER w, rank() OVER w, s FROM %s WINDOW w AS (PARTITION BY id %% 50 ORDER BY o, id)');
 RESET doris.work_mem;
 DROP TABLE win_odd_heap, win_odd_doris;
 DROP FUNCTION win_odd;

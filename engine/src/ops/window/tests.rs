@@ -523,37 +523,6 @@ fn too_little_memory_is_said_before_the_first_row() {
 }
 
 #[test]
-fn partitions_go_to_files_with_their_results() {
-    let table = table(4, 20_000, 900);
-    let plan = plan(
-        Frame::DEFAULT,
-        vec![
-            aggregate(AggregateFunction::Sum, INT),
-            aggregate(AggregateFunction::Max, TEXT),
-            WindowCall::new(WindowFunction::Rank, None),
-        ],
-    );
-    let all = run(&plan, std::slice::from_ref(&table), Options::default()).unwrap();
-    let all = shown(&rows_of(&all));
-    for kilobytes in [150, 400, 900] {
-        let options = Options {
-            budget: MemoryBudget::new(kilobytes << 10),
-            spill: Some(Box::new(crate::spill::MemorySpill)),
-            ..Options::default()
-        };
-        let source = Box::new(MemorySource::new(table.clone()));
-        let mut executor = Executor::new(plan.clone(), vec![source], options);
-        let mut found = Vec::new();
-        while let Some(batch) = executor.next_batch().unwrap() {
-            found.push(batch);
-        }
-        let spilled = &executor.counters(plan.id).spilled_bytes;
-        assert!(spilled.load(std::sync::atomic::Ordering::Relaxed) > 1_000_000);
-        assert!(shown(&rows_of(&found)) == all);
-    }
-}
-
-#[test]
 fn what_is_not_computed_here_is_said() {
     let refused = [
         aggregate(AggregateFunction::VarPop, INT),
