@@ -14,6 +14,25 @@ pub fn install(table: &mut pg_sys::TableAmRoutine) {
     table.tuple_lock = Some(tuple_lock);
 }
 
+/// What PostgreSQL asks for: the arguments of its callback but the row.
+struct Ask {
+    rel: pg_sys::Relation,
+    snapshot: pg_sys::Snapshot,
+    slot: *mut pg_sys::TupleTableSlot,
+    cid: pg_sys::CommandId,
+    mode: pg_sys::LockTupleMode::Type,
+    wait_policy: pg_sys::LockWaitPolicy::Type,
+    flags: u8,
+    tmfd: *mut pg_sys::TM_FailureData,
+}
+
+impl Ask {
+    /// Whether the newest version is to be locked.
+    fn finds_last(&self) -> bool {
+        u32::from(self.flags) & pg_sys::TUPLE_LOCK_FLAG_FIND_LAST_VERSION != 0
+    }
+}
+
 #[pg_guard]
 #[allow(clippy::too_many_arguments)]
 unsafe extern "C-unwind" fn tuple_lock(
@@ -27,25 +46,24 @@ unsafe extern "C-unwind" fn tuple_lock(
     flags: u8,
     tmfd: *mut pg_sys::TM_FailureData,
 ) -> TM_Result::Type {
+    let ask = Ask {
+        rel,
+        snapshot,
+        slot,
+        cid,
+        mode,
+        wait_policy,
+        flags,
+        tmfd,
+    };
     // SAFETY: PostgreSQL's arguments, passed on.
     unsafe {
         let mut traversed = false;
         loop {
             let old = *tid;
-            let result = lock_version(
-                rel,
-                tid,
-                snapshot,
-                slot,
-                cid,
-                mode,
-                wait_policy,
-                flags,
-                tmfd,
-            );
+            let result = lock_version(&ask, tid);
             (*tmfd).traversed |= traversed;
-            let last = u32::from(flags) & pg_sys::TUPLE_LOCK_FLAG_FIND_LAST_VERSION != 0;
-            if result != TM_Deleted || !last {
+            if result != TM_Deleted || !ask.finds_last() {
                 return result;
             }
             let Some(next) = keys::follow::successor(rel, old) else {
@@ -58,32 +76,20 @@ unsafe extern "C-unwind" fn tuple_lock(
 }
 
 /// Locks a row, or a later version of it that it leads to.
-#[allow(clippy::too_many_arguments)]
-unsafe fn lock_version(
-    rel: pg_sys::Relation,
-    tid: pg_sys::ItemPointer,
-    snapshot: pg_sys::Snapshot,
-    slot: *mut pg_sys::TupleTableSlot,
-    cid: pg_sys::CommandId,
-    mode: pg_sys::LockTupleMode::Type,
-    wait_policy: pg_sys::LockWaitPolicy::Type,
-    flags: u8,
-    tmfd: *mut pg_sys::TM_FailureData,
-) -> TM_Result::Type {
+unsafe fn lock_version(ask: &Ask, tid: pg_sys::ItemPointer) -> TM_Result::Type {
+    let Ask {
+        rel,
+        slot,
+        cid,
+        mode,
+        wait_policy,
+        tmfd,
+        ..
+    } = *ask;
     // SAFETY: PostgreSQL passes valid pointers; heap TIDs are passed on.
     unsafe {
         let Some(mut row) = RowNumber::from_tid(&*tid) else {
-            return lock_heap_row(
-                rel,
-                tid,
-                snapshot,
-                slot,
-                cid,
-                mode,
-                wait_policy,
-                flags,
-                tmfd,
-            );
+            return lock_heap_row(ask, tid);
         };
         let toast = toast_for_write(rel);
         (*tmfd).traversed = false;
@@ -101,37 +107,25 @@ unsafe fn lock_version(
             super::fetch::store_row(rel, &toast, row, slot);
             return TM_Ok;
         }
-        if result != TM_Updated || u32::from(flags) & pg_sys::TUPLE_LOCK_FLAG_FIND_LAST_VERSION == 0
-        {
+        if result != TM_Updated || !ask.finds_last() {
             return result;
         }
-        follow(
-            rel,
-            tid,
-            snapshot,
-            slot,
-            cid,
-            mode,
-            wait_policy,
-            flags,
-            tmfd,
-        )
+        follow(ask, tid)
     }
 }
 
 /// Locks a heap row, or, if compaction has moved it, the segment row that it is now.
-#[allow(clippy::too_many_arguments)]
-unsafe fn lock_heap_row(
-    rel: pg_sys::Relation,
-    tid: pg_sys::ItemPointer,
-    snapshot: pg_sys::Snapshot,
-    slot: *mut pg_sys::TupleTableSlot,
-    cid: pg_sys::CommandId,
-    mode: pg_sys::LockTupleMode::Type,
-    wait_policy: pg_sys::LockWaitPolicy::Type,
-    flags: u8,
-    tmfd: *mut pg_sys::TM_FailureData,
-) -> TM_Result::Type {
+unsafe fn lock_heap_row(ask: &Ask, tid: pg_sys::ItemPointer) -> TM_Result::Type {
+    let Ask {
+        rel,
+        snapshot,
+        slot,
+        cid,
+        mode,
+        wait_policy,
+        flags,
+        tmfd,
+    } = *ask;
     // NOWAIT is asked for as SKIP LOCKED: what holds the row may be a move, which is worth waiting for.
     let nowait = wait_policy == pg_sys::LockWaitPolicy::LockWaitError;
     let policy = if nowait {
@@ -166,17 +160,7 @@ unsafe fn lock_heap_row(
                         (block_of(&first), first.ip_posid) != (block_of(&*tid), (*tid).ip_posid);
                     pg_sys::ExecClearTuple(slot);
                     *tid = row.to_tid();
-                    let result = lock_version(
-                        rel,
-                        tid,
-                        snapshot,
-                        slot,
-                        cid,
-                        mode,
-                        wait_policy,
-                        flags,
-                        tmfd,
-                    );
+                    let result = lock_version(ask, tid);
                     (*tmfd).traversed |= traversed;
                     return result;
                 }
@@ -187,18 +171,14 @@ unsafe fn lock_heap_row(
 
 /// Locks the newest version of a row whose segment version was updated. The next version is in the heap; as
 /// heapam does for its own chains, its xmin must be the updater, else the slot was vacuumed and reused.
-#[allow(clippy::too_many_arguments)]
-unsafe fn follow(
-    rel: pg_sys::Relation,
-    tid: pg_sys::ItemPointer,
-    snapshot: pg_sys::Snapshot,
-    slot: *mut pg_sys::TupleTableSlot,
-    cid: pg_sys::CommandId,
-    mode: pg_sys::LockTupleMode::Type,
-    wait_policy: pg_sys::LockWaitPolicy::Type,
-    flags: u8,
-    tmfd: *mut pg_sys::TM_FailureData,
-) -> TM_Result::Type {
+unsafe fn follow(ask: &Ask, tid: pg_sys::ItemPointer) -> TM_Result::Type {
+    let Ask {
+        rel,
+        slot,
+        cid,
+        tmfd,
+        ..
+    } = *ask;
     // SAFETY: valid pointers from the caller; the slot is a buffer heap tuple slot.
     unsafe {
         let updater = (*tmfd).xmax;
@@ -225,17 +205,7 @@ unsafe fn follow(
             };
         }
         *tid = next;
-        let result = lock_version(
-            rel,
-            tid,
-            snapshot,
-            slot,
-            cid,
-            mode,
-            wait_policy,
-            flags,
-            tmfd,
-        );
+        let result = lock_version(ask, tid);
         (*tmfd).traversed = true;
         result
     }
