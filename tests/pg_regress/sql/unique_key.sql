@@ -269,8 +269,10 @@ SET doris.rows_to_heap = 0;
 INSERT INTO loaded SELECT g, CASE WHEN g = 4000 THEN plain() END FROM generate_series(1, 5000) g;
 SELECT count(*), sum(v) FROM loaded;
 TRUNCATE loaded;
+\set SHOW_CONTEXT never
 INSERT INTO loaded SELECT g, CASE WHEN g = 4000 THEN guarded() END FROM generate_series(1, 5000) g;
 INSERT INTO loaded SELECT g, CASE WHEN g = 4000 THEN guarded_write() END FROM generate_series(1, 5000) g;
+\set SHOW_CONTEXT errors
 INSERT INTO loaded SELECT g, CASE WHEN g = 4000 THEN steady() END FROM generate_series(1, 5000) g;
 SELECT count(*), sum(v) FROM loaded;
 TRUNCATE loaded;
