@@ -2,19 +2,13 @@
 //! Filters as the storage's predicates, to skip segments and row blocks.
 //!
 //! What cannot be said as a predicate is left out; a part of an AND may be, a part of an OR may not.
-use doris_engine::expr::{CompareOp, Expr, ExprKind, Func, LikePattern, ValueSet};
+use doris_engine::expr::{CompareOp, Expr, ExprKind, LikePattern, ValueSet};
 use doris_engine::types::{pow10, Collation, DataType, Scalar};
 use doris_storage::prune::{CmpOp, Predicate};
 use doris_storage::zone_map::Scalar as Bound;
 
 /// The longest list of constants that row blocks are asked about one by one; of a longer one, its ends.
 const LIST_MAX: usize = 256;
-
-/// Microseconds in a day: a date as a timestamp.
-const DAY: i128 = 86_400_000_000;
-
-/// Timestamps that are infinite.
-const INFINITE: [i128; 2] = [i64::MIN as i128, i64::MAX as i128];
 
 /// What can be said of a condition.
 struct Said {
@@ -116,10 +110,6 @@ impl Column {
                 })
             }
             ExprKind::Cast { arg, implicit } if *implicit || arg.data_type().is_integer() => arg,
-            ExprKind::Call {
-                func: Func::DateAsTimestamp,
-                args,
-            } => args.first()?,
             _ => return None,
         };
         let inner = Column::of(arg, attributes)?;
@@ -134,8 +124,6 @@ impl Column {
     fn compare(&self, op: CmpOp, value: &Scalar) -> Option<Predicate> {
         let value = bound(self.data_type, op, value)?;
         let (op, value) = match value {
-            // Dates beyond all timestamps are compared with infinity as if they were finite.
-            Bound::Int(value) if self.factor == DAY && INFINITE.contains(&value) => return None,
             Bound::Int(value) if self.factor != 1 => scaled(op, value, self.factor)?,
             value if self.factor == 1 => (op, value),
             _ => return None,
@@ -162,7 +150,6 @@ fn digits(data_type: DataType) -> Option<i16> {
 fn factor(from: DataType, to: DataType) -> Option<i128> {
     match (from, to) {
         (DataType::Float4, DataType::Float8) => Some(1),
-        (DataType::Date, DataType::Timestamp) => Some(DAY),
         (DataType::Numeric { scale: from, .. }, DataType::Numeric { scale: to, .. }) => {
             pow10(u32::try_from(to.checked_sub(from)?).ok()?)
         }

@@ -83,6 +83,19 @@ SELECT c, p.* FROM (VALUES
   ('id = (SELECT 70000)')
 ) v(c), pruned(c) p;
 
+-- Dates and timestamps, infinite ones among them: infinity is no number of days.
+INSERT INTO h (id, d) SELECT 200000 + g, CASE WHEN g % 2 = 0 THEN 'infinity' ELSE '-infinity' END::date FROM generate_series(1, 40000) g;
+INSERT INTO d (id, d) SELECT id, d FROM h WHERE id > 200000 ORDER BY id;
+SELECT c, p.answer FROM (VALUES
+  ('d IN (timestamp ''2020-03-01'', timestamp ''infinity'')'),
+  ('d IN (timestamp ''2020-03-01'', timestamp ''2020-03-02 00:00:01'')'),
+  ('d NOT IN (timestamp ''2020-03-01'', timestamp ''-infinity'')'),
+  ('d = timestamp ''infinity'''),
+  ('d < timestamp ''infinity'''),
+  ('d > timestamp ''-infinity'''),
+  ('d <= timestamp ''2020-03-01 12:00''')
+) v(c), pruned(c) p;
+
 -- Long lists are asked about by their ends.
 SELECT p.* FROM pruned('id IN (' || (SELECT string_agg((g * 3)::text, ', ') FROM generate_series(100, 1000) g) || ')') p;
 -- Parameters, again and again with other values.
