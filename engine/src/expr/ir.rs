@@ -65,6 +65,18 @@ impl CompareOp {
         )
     }
 
+    /// `unit * x op value`, with `unit` above 0, as a comparison of the integer `x`: no integer lies between two
+    /// neighbours, so the value is rounded down. `None` where nothing equals it, and the question is of equality.
+    pub fn of_multiple(self, unit: i128, value: i128) -> Option<(Self, i128)> {
+        let op = match self {
+            op if value.rem_euclid(unit) == 0 => op,
+            CompareOp::Lt | CompareOp::Le => CompareOp::Le,
+            CompareOp::Gt | CompareOp::Ge => CompareOp::Gt,
+            _ => return None,
+        };
+        Some((op, value.div_euclid(unit)))
+    }
+
     /// Whether a NULL operand gives a truth value.
     pub fn is_null_safe(self) -> bool {
         matches!(self, CompareOp::Distinct | CompareOp::NotDistinct)

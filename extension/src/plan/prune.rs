@@ -121,19 +121,35 @@ impl Column {
     }
 
     /// `self op value` as a comparison of what is stored. `None` where that cannot be said.
-    fn compare(&self, op: CmpOp, value: &Scalar) -> Option<Predicate> {
+    fn compare(&self, op: CompareOp, value: &Scalar) -> Option<Predicate> {
         let value = bound(self.data_type, op, value)?;
         let (op, value) = match value {
-            Bound::Int(value) if self.factor != 1 => scaled(op, value, self.factor)?,
+            Bound::Int(value) if self.factor != 1 => {
+                let (op, value) = op.of_multiple(self.factor, value)?;
+                (op, Bound::Int(value))
+            }
             value if self.factor == 1 => (op, value),
             _ => return None,
         };
         Some(Predicate::Cmp {
             column: self.id,
-            op,
+            op: stored(op)?,
             value,
         })
     }
+}
+
+/// The storage's name of an operator; it has none that NULLs satisfy.
+fn stored(op: CompareOp) -> Option<CmpOp> {
+    Some(match op {
+        CompareOp::Eq => CmpOp::Eq,
+        CompareOp::Ne => CmpOp::Ne,
+        CompareOp::Lt => CmpOp::Lt,
+        CompareOp::Le => CmpOp::Le,
+        CompareOp::Gt => CmpOp::Gt,
+        CompareOp::Ge => CmpOp::Ge,
+        CompareOp::Distinct | CompareOp::NotDistinct => return None,
+    })
 }
 
 /// Decimal digits of an integer type's values.
@@ -162,31 +178,10 @@ fn factor(from: DataType, to: DataType) -> Option<i128> {
     }
 }
 
-/// `factor * x op value` as a comparison of `x`.
-fn scaled(op: CmpOp, value: i128, factor: i128) -> Option<(CmpOp, Bound)> {
-    let (whole, rest) = (value.div_euclid(factor), value.rem_euclid(factor));
-    let op = match op {
-        op if rest == 0 => op,
-        CmpOp::Lt | CmpOp::Le => CmpOp::Le,
-        CmpOp::Gt | CmpOp::Ge => CmpOp::Gt,
-        CmpOp::Eq | CmpOp::Ne => return None,
-    };
-    Some((op, Bound::Int(whole)))
-}
-
 fn compare(op: CompareOp, left: &Expr, right: &Expr, attributes: &[u16]) -> Option<Predicate> {
     let column = Column::of(left, attributes)?;
     let ExprKind::Const(Some(value)) = right.kind() else {
         return None;
-    };
-    let op = match op {
-        CompareOp::Eq => CmpOp::Eq,
-        CompareOp::Ne => CmpOp::Ne,
-        CompareOp::Lt => CmpOp::Lt,
-        CompareOp::Le => CmpOp::Le,
-        CompareOp::Gt => CmpOp::Gt,
-        CompareOp::Ge => CmpOp::Ge,
-        _ => return None,
     };
     if left.data_type() != right.data_type() && !same_scale(left, right) {
         return None;
@@ -195,10 +190,10 @@ fn compare(op: CompareOp, left: &Expr, right: &Expr, attributes: &[u16]) -> Opti
 }
 
 /// A constant that a column of a type is compared with, as zone maps keep values.
-fn bound(data_type: DataType, op: CmpOp, value: &Scalar) -> Option<Bound> {
+fn bound(data_type: DataType, op: CompareOp, value: &Scalar) -> Option<Bound> {
     let by_bytes = match data_type {
         DataType::Text { collation } => {
-            let equality = op == CmpOp::Eq && collation != Collation::Other;
+            let equality = op == CompareOp::Eq && collation != Collation::Other;
             if !collation.sorts_bytes() && !equality {
                 return None;
             }
@@ -235,7 +230,7 @@ fn in_list(arg: &Expr, set: &ValueSet, attributes: &[u16]) -> Option<Said> {
     let column = Column::of(arg, attributes)?;
     let mut values = Vec::with_capacity(set.len());
     for value in set.values() {
-        match bound(column.data_type, CmpOp::Eq, &value)? {
+        match bound(column.data_type, CompareOp::Eq, &value)? {
             // No multiple: nothing is equal to it.
             Bound::Int(value) if value.rem_euclid(column.factor) != 0 => {}
             Bound::Int(value) => values.push(Bound::Int(value / column.factor)),
@@ -284,7 +279,7 @@ fn like(arg: &Expr, pattern: &LikePattern, attributes: &[u16]) -> Option<Said> {
     }
     if let Some(text) = pattern.literal() {
         let value = Scalar::Bytes(text.into());
-        return column.compare(CmpOp::Eq, &value).map(Said::exactly);
+        return column.compare(CompareOp::Eq, &value).map(Said::exactly);
     }
     let bytes = pattern.prefix().to_vec();
     (!bytes.is_empty()).then(|| Said {

@@ -174,12 +174,8 @@ fn numeric_against_finer_constant(
     let Some(unit) = pow10((s2 - s1) as u32) else {
         return Ok(None);
     };
-    let floor = value.div_euclid(unit);
-    let op = match op {
-        _ if value.rem_euclid(unit) == 0 => op,
-        CompareOp::Lt | CompareOp::Le => CompareOp::Le,
-        CompareOp::Gt | CompareOp::Ge => CompareOp::Gt,
-        _ => return Ok(None),
+    let Some((op, floor)) = op.of_multiple(unit, value) else {
+        return Ok(None);
     };
     let (left, right) = unify_numerics(left.clone(), Expr::numeric(floor, s1)?)?;
     Ok(Some((op, left, right)))
@@ -204,14 +200,9 @@ fn date_against_timestamp(
     if [i64::MIN, i64::MAX].contains(micros) {
         return None;
     }
-    let op = match op {
-        _ if micros.rem_euclid(MICROS_PER_DAY) == 0 => op,
-        CompareOp::Lt | CompareOp::Le => CompareOp::Le,
-        CompareOp::Gt | CompareOp::Ge => CompareOp::Gt,
-        _ => return None,
-    };
-    let day = i32::try_from(micros.div_euclid(MICROS_PER_DAY)).ok()?;
-    let day = Expr::new(ExprKind::Const(Some(Scalar::I32(day))), DataType::Date);
+    let (op, day) = op.of_multiple(i128::from(MICROS_PER_DAY), i128::from(*micros))?;
+    let day = Some(Scalar::I32(i32::try_from(day).ok()?));
+    let day = Expr::new(ExprKind::Const(day), DataType::Date);
     Some((op, left.clone(), day))
 }
 

@@ -101,3 +101,17 @@ fn text_orders_only_by_bytes_and_equals_under_any_deterministic_collation() {
         .unwrap_err()
         .needs_postgres());
 }
+
+proptest! {
+    #[test]
+    fn multiples_are_compared_as_what_they_are_multiples_of(op in any_op(), unit in 1..12i128, value in -40..40i128) {
+        match op.of_multiple(unit, value) {
+            None => prop_assert!(op.is_equality() && value % unit != 0),
+            Some((said, floor)) => {
+                for x in -50..50 {
+                    prop_assert_eq!(holds(op, unit * x, value), holds(said, x, floor), "{}", x);
+                }
+            }
+        }
+    }
+}
