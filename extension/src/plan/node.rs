@@ -224,7 +224,7 @@ unsafe extern "C-unwind" fn end(node: *mut pg_sys::CustomScanState) {
                 run.spill.report();
                 let peak = run.budget.peak_bytes();
                 drop(run);
-                pool::hand_back(peak);
+                threads::hand_back(peak);
             }
         }
         for subplan in subplans(node).iter_ptr() {

@@ -127,27 +127,6 @@ impl MemoryParent for Memory {
     }
 }
 
-/// Memory of a query that its process need not keep for the next one.
-const KEPT_MAX: usize = 64 << 20;
-
-/// As [`KEPT_MAX`], where all sessions together have a bound.
-const KEPT_MAX_OF_MANY: usize = 1 << 20;
-
-/// After a query that had so many bytes at most: the C library keeps what was freed, which would add up over sessions.
-pub fn hand_back(peak: usize) {
-    let kept = match settings::max_memory_bytes() {
-        Some(_) => KEPT_MAX_OF_MANY,
-        None => KEPT_MAX,
-    };
-    if peak > kept {
-        #[cfg(target_env = "gnu")]
-        // SAFETY: plain call; what is in use stays.
-        unsafe {
-            libc::malloc_trim(0)
-        };
-    }
-}
-
 /// What backs a query's budget: nothing where no bound is set.
 pub fn memory() -> Option<Box<dyn MemoryParent>> {
     let limit = settings::max_memory_bytes()?;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The backend's worker threads: made when first needed, with all signals blocked, never in the postmaster.
+use crate::options::settings;
 use pgrx::pg_sys;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use std::cell::RefCell;
@@ -58,20 +59,24 @@ fn build(threads: usize) -> Option<ThreadPool> {
     }
 }
 
+/// Free memory that a process keeps for its next query.
+const KEPT_BYTES: usize = 64 << 20;
+
+/// As [`KEPT_BYTES`], where all sessions together have a bound.
+const KEPT_BYTES_OF_MANY: usize = 1 << 20;
+
 /// Makes the allocator keep the memory of vectors between row blocks: by default it hands blocks of this size back to
 /// the system each time, and page faults then cost as much as decoding.
 #[cfg(target_env = "gnu")]
 pub fn keep_freed_memory() {
     /// Blocks up to this size come from the heap.
     const FROM_HEAP_BYTES_MAX: i32 = 8 << 20;
-    /// Free memory at the end of a heap that is kept.
-    const KEPT_BYTES: i32 = 64 << 20;
     static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| {
         // SAFETY: sets parameters of the allocator, which no other code of this process relies on.
         unsafe {
             libc::mallopt(libc::M_MMAP_THRESHOLD, FROM_HEAP_BYTES_MAX);
-            libc::mallopt(libc::M_TRIM_THRESHOLD, KEPT_BYTES);
+            libc::mallopt(libc::M_TRIM_THRESHOLD, KEPT_BYTES as i32);
         }
     });
 }
@@ -79,6 +84,22 @@ pub fn keep_freed_memory() {
 /// Other C libraries' allocators keep it themselves.
 #[cfg(not(target_env = "gnu"))]
 pub fn keep_freed_memory() {}
+
+/// After a query that had so many bytes at most: what was freed in the middle of a heap is kept whatever its size, which
+/// would add up over sessions.
+pub fn hand_back(peak: usize) {
+    let kept = match settings::max_memory_bytes() {
+        Some(_) => KEPT_BYTES_OF_MANY,
+        None => KEPT_BYTES,
+    };
+    if peak > kept {
+        #[cfg(target_env = "gnu")]
+        // SAFETY: plain call; what is in use stays.
+        unsafe {
+            libc::malloc_trim(0)
+        };
+    }
+}
 
 /// Whether this backend was asked to cancel its query or to end, and will do so at the main thread's next look: where
 /// PostgreSQL holds interrupts off, the query goes on. For any thread.
