@@ -68,37 +68,35 @@ fn gone(version: &Version) -> bool {
     version.writer_fate() == Fate::Aborted || version.deleter().is_some_and(filled)
 }
 
+/// Calls `each` with the tuples at a place of graves, as long as it says true.
+fn visit(toast: &Toast, (id, first): (u32, i32), each: impl FnMut(&Version) -> bool) {
+    toast.scan(id, first, first + (keys::GRAVE_SLOTS - 1), false, each);
+}
+
 /// The graves of a key, of which there is one as a rule; or the open transaction that digs or fills one.
 pub fn of_key(toast: &Toast, key: &[u8]) -> Result<Vec<Grave>, pg_sys::TransactionId> {
-    let (id, first) = place(key);
     let (mut graves, mut open) = (Vec::new(), None);
-    toast.scan(
-        id,
-        first,
-        first + (keys::GRAVE_SLOTS - 1),
-        false,
-        |version| {
-            let (_, found, sequence) = parts(toast, version);
-            if found != key || gone(version) {
-                return true;
-            }
-            let writer = version.writer_fate();
-            if writer == Fate::InProgress {
-                open = Some(version.raw_xmin());
-            }
-            if let Some((xid, Fate::InProgress)) = version.deleter() {
-                open = Some(xid);
-            }
-            let own = (writer == Fate::Own).then(|| version.cmin());
-            graves.push(Grave {
-                at: version.tid(),
-                seen: own.is_some() || is_seen(version),
-                own,
-                sequence: sequence.to_vec(),
-            });
-            open.is_none()
-        },
-    );
+    visit(toast, place(key), |version| {
+        let (_, found, sequence) = parts(toast, version);
+        if found != key || gone(version) {
+            return true;
+        }
+        let writer = version.writer_fate();
+        if writer == Fate::InProgress {
+            open = Some(version.raw_xmin());
+        }
+        if let Some((xid, Fate::InProgress)) = version.deleter() {
+            open = Some(xid);
+        }
+        let own = (writer == Fate::Own).then(|| version.cmin());
+        graves.push(Grave {
+            at: version.tid(),
+            seen: own.is_some() || is_seen(version),
+            own,
+            sequence: sequence.to_vec(),
+        });
+        open.is_none()
+    });
     open.map_or(Ok(graves), Err)
 }
 
@@ -121,16 +119,10 @@ pub fn dig(toast: &Toast, key: &[u8], sequence: &[u8], cid: pg_sys::CommandId) {
 fn file(toast: &Toast, key: &[u8], payload: &[u8], cid: pg_sys::CommandId, options: i32) {
     let (id, first) = place(key);
     let mut taken = [false; keys::GRAVE_SLOTS as usize];
-    toast.scan(
-        id,
-        first,
-        first + (keys::GRAVE_SLOTS - 1),
-        false,
-        |version| {
-            taken[(version.seq() - first) as usize] |= !gone(version);
-            true
-        },
-    );
+    visit(toast, (id, first), |version| {
+        taken[(version.seq() - first) as usize] |= !gone(version);
+        true
+    });
     let Some(slot) = taken.iter().position(|taken| !taken) else {
         pg::refuse(
             PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
