@@ -189,6 +189,30 @@ pub struct Join {
     pub output: Vec<usize>,
 }
 
+impl Join {
+    /// The same inner join with its sides exchanged.
+    pub fn turned(&self) -> Join {
+        let (probe, build) = (self.probe.types.len(), self.build.types.len());
+        let turned = |column: usize| match column < probe {
+            true => column + build,
+            false => column - probe,
+        };
+        let key = |key: &JoinKey| JoinKey {
+            probe: key.build.clone(),
+            build: key.probe.clone(),
+            null_safe: key.null_safe,
+        };
+        Join {
+            kind: self.kind,
+            probe: self.build.clone(),
+            build: self.probe.clone(),
+            keys: self.keys.iter().map(key).collect(),
+            residual: self.residual.clone().map(|expr| expr.renumber(&turned)),
+            output: self.output.iter().map(|&column| turned(column)).collect(),
+        }
+    }
+}
+
 /// A grouping column.
 #[derive(Clone, Debug)]
 pub struct GroupKey {

@@ -24,6 +24,11 @@ pub trait MorselSource {
     /// sure, as far as the source can tell cheaply; the scan applies the filters to the rest.
     fn next(&mut self) -> Result<Option<Box<dyn Morsel>>>;
 
+    /// How many rows there are, as far as the source can tell cheaply.
+    fn rows_about(&self) -> u64 {
+        0
+    }
+
     /// Rows of column `column` (by the source's numbering) that do not pass `filter` are of no interest to
     /// anyone from now on.
     fn add_runtime_filter(&mut self, _column: usize, _filter: &Arc<RuntimeFilter>) {}
@@ -92,6 +97,10 @@ impl MemorySource {
 }
 
 impl MorselSource for MemorySource {
+    fn rows_about(&self) -> u64 {
+        self.batches.iter().map(|batch| batch.rows as u64).sum()
+    }
+
     fn next(&mut self) -> Result<Option<Box<dyn Morsel>>> {
         Ok(self
             .batches

@@ -265,6 +265,18 @@ impl Opening<'_> {
         }
     }
 
+    /// About how many rows a node has that reads a table without filters; `None` if it does something else.
+    pub fn whole_table_rows(&self, node: &Node) -> Option<u64> {
+        match &node.op {
+            Op::Scan(scan) if scan.filters.is_empty() => {
+                let source = self.sources.get(scan.source)?.as_ref()?;
+                Some(source.rows_about())
+            }
+            Op::Project { input, .. } => self.whole_table_rows(input),
+            _ => None,
+        }
+    }
+
     fn open_scan(
         &mut self,
         node: &Node,

@@ -76,6 +76,8 @@ pub struct NodeCounters {
     pub memory_bytes: AtomicU64,
     /// Bytes written to the spill store.
     pub spilled_bytes: AtomicU64,
+    /// 1 if a join exchanged its sides.
+    pub turned: AtomicU64,
     /// Rows dropped by runtime filters.
     pub runtime_filtered: AtomicU64,
 }

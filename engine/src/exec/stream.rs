@@ -100,9 +100,15 @@ impl Stream {
         self
     }
 
-    /// This stream's rows, then those of `next`.
+    /// This stream's rows, then those of `next`, which may have been read in part.
     pub fn then(mut self, next: Stream) -> Self {
-        self.phases.extend(next.phases);
+        match next.pending {
+            Some(error) => self.phases.push_back(Phase {
+                source: Box::new(Failing(Some(error))),
+                stages: Vec::new(),
+            }),
+            None => self.phases.extend(next.phases),
+        }
         self
     }
 
@@ -275,6 +281,20 @@ impl Tasks {
     pub fn of_batches(batches: impl IntoIterator<Item = Batch>) -> Self {
         let task = |batch| Box::new(Ready(vec![Chunk::all(batch)])) as Box<dyn Task>;
         Self(batches.into_iter().map(task).collect())
+    }
+
+    /// A source of one task.
+    pub fn of_one(task: Box<dyn Task>) -> Self {
+        Self(VecDeque::from([task]))
+    }
+}
+
+/// Raises an error where rows would come next.
+struct Failing(Option<Error>);
+
+impl Source for Failing {
+    fn next(&mut self, _: &Driver) -> Result<Option<Box<dyn Task>>> {
+        self.0.take().map_or(Ok(None), Err)
     }
 }
 

@@ -10,6 +10,8 @@
 //! ```
 //! Without keys every build row is a candidate for every probe row: the nested loop is the same operator.
 //!
+//! Where estimates are not to be trusted the sides may change places: see `turn`.
+//!
 //! Where inner joins follow each other on one key, what the later one's build side knows of it reduces the build side
 //! of the earlier one too: see `early`.
 //!
@@ -33,11 +35,14 @@ mod table;
 
 mod tail;
 
+mod turn;
+
 use std::sync::Arc;
 
 use doris_storage::vector::{Bitmap, Vector};
 
 use self::build::Built;
+use self::turn::Seen;
 use crate::error::{Error, Result};
 use crate::exec::driver::Driver;
 use crate::exec::executor::{Opening, Wanted};
@@ -153,11 +158,47 @@ pub(crate) fn open(
             "a residual condition that only PostgreSQL can evaluate",
         ));
     }
+    match turn::look(driver, &shape, join, wanted, opening)? {
+        None => open_shape(driver, shape, join, wanted, opening, Opened::default()),
+        Some(Seen::Longer(rows)) => {
+            let opened = Opened {
+                probe: Some(rows),
+                ..Opened::default()
+            };
+            open_shape(driver, shape, join, wanted, opening, opened)
+        }
+        Some(Seen::Shorter(turned, rows)) => {
+            let opened = Opened {
+                build: Some(rows),
+                ..Opened::default()
+            };
+            let shape = Shape::new(id, &turned)?;
+            open_shape(driver, shape, &turned, wanted, opening, opened)
+        }
+    }
+}
+
+/// Inputs that were opened before the join knew how it goes on.
+#[derive(Default)]
+struct Opened {
+    probe: Option<Stream>,
+    build: Option<Stream>,
+}
+
+fn open_shape(
+    driver: &Driver,
+    shape: Shape,
+    join: &Join,
+    wanted: &[Wanted],
+    opening: &mut Opening<'_>,
+    opened: Opened,
+) -> Result<Stream> {
     match shape.keys.words() {
-        Some(1) => open_with::<WordKeys<1>>(driver, shape, join, wanted, opening),
-        Some(2) => open_with::<WordKeys<2>>(driver, shape, join, wanted, opening),
+        Some(1) => open_with::<WordKeys<1>>(driver, shape, join, wanted, opening, opened),
+        Some(2) => open_with::<WordKeys<2>>(driver, shape, join, wanted, opening, opened),
         Some(3 | 4) | None => {
-            open_with::<ByteKeys>(driver, shape.with_byte_keys()?, join, wanted, opening)
+            let shape = shape.with_byte_keys()?;
+            open_with::<ByteKeys>(driver, shape, join, wanted, opening, opened)
         }
         Some(_) => Err(Error::internal("keys of too many words")),
     }
@@ -177,21 +218,29 @@ fn open_with<K: KeyColumn>(
     join: &Join,
     wanted: &[Wanted],
     opening: &mut Opening<'_>,
+    mut opened: Opened,
 ) -> Result<Stream> {
     let shape = Arc::new(shape);
-    let built = match early::take(opening, shape.id)? {
-        Some(built) => built,
-        None => {
+    let built = match (early::take(opening, shape.id)?, opened.build.take()) {
+        (Some(built), _) => built,
+        (None, Some(rows)) => build::build::<K>(driver, &shape, rows)?,
+        (None, None) => {
             let mut for_build = passed_on(&shape, wanted, JoinSide::Build);
-            for_build.extend(early::filters(opening, &shape, join, wanted)?);
+            if opened.probe.is_none() {
+                for_build.extend(early::filters(opening, &shape, join, wanted)?);
+            }
             build::build::<K>(driver, &shape, opening.open(&join.build, &for_build)?)?
         }
+    };
+    let mut open_probe = |filters: &[Wanted]| match opened.probe.take() {
+        Some(rows) => Ok(rows),
+        None => opening.open(&join.probe, filters),
     };
     let (table, mut filters) = match built {
         Built::Memory(table, filters) => (table, filters),
         Built::Spilled(side, totals) => {
             let for_probe = passed_on(&shape, wanted, JoinSide::Probe);
-            let probe = opening.open(&join.probe, &for_probe)?;
+            let probe = open_probe(&for_probe)?;
             return spill::open::<K>(driver, shape, side, totals, probe);
         }
     };
@@ -205,9 +254,7 @@ fn open_with<K: KeyColumn>(
         shape: Arc::clone(&shape),
         table: Arc::clone(&table),
     };
-    let joined = opening
-        .open(&join.probe, &filters)?
-        .through(Arc::new(stage));
+    let joined = open_probe(&filters)?.through(Arc::new(stage));
     Ok(match shape.marks_build() {
         true => joined.then(Stream::new(Box::new(tail::Tail::new(shape, table)))),
         false => joined,

@@ -99,6 +99,7 @@ struct Did {
     milliseconds: f64,
     memory_kb: u64,
     spilled_kb: u64,
+    turned: bool,
     filtered: u64,
 }
 
@@ -112,6 +113,7 @@ impl Shown<'_> {
             milliseconds: read(&counters.nanos) as f64 / 1e6,
             memory_kb: read(&counters.memory_bytes).div_ceil(1024),
             spilled_kb: read(&counters.spilled_bytes).div_ceil(1024),
+            turned: read(&counters.turned) > 0,
             filtered: read(&counters.runtime_filtered),
         })
     }
@@ -174,6 +176,9 @@ impl Shown<'_> {
                         line.push_str(&format!(" spilled={} kB", did.spilled_kb));
                     }
                 }
+                if did.turned {
+                    line.push_str(" sides exchanged");
+                }
                 line.push(')');
             }
             self.out.text("Engine", &line);
@@ -216,6 +221,9 @@ impl Shown<'_> {
             out.number("Memory (kB)", did.memory_kb);
             out.number("Spilled (kB)", did.spilled_kb);
             out.number("Rows Removed by Runtime Filter", did.filtered);
+            if matches!(node.op, Op::Join(_)) {
+                out.number("Sides Exchanged", u64::from(did.turned));
+            }
         }
         if let (Op::Scan(scan), Some(run)) = (&node.op, self.run) {
             if let Some(counters) = run.counters.get(scan.source) {

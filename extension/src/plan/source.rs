@@ -531,6 +531,13 @@ impl MorselSource for TableSource {
         }
     }
 
+    fn rows_about(&self) -> u64 {
+        self.pending
+            .iter()
+            .map(|pending| u64::from(pending.found.entry.rows))
+            .sum()
+    }
+
     fn add_runtime_filter(&mut self, column: usize, filter: &Arc<RuntimeFilter>) {
         self.filters.push((column, filter.clone()));
     }
