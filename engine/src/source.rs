@@ -25,8 +25,8 @@ pub trait MorselSource {
     fn next(&mut self) -> Result<Option<Box<dyn Morsel>>>;
 
     /// How many rows there are, as far as the source can tell cheaply.
-    fn rows_about(&self) -> u64 {
-        0
+    fn rows_about(&self) -> Option<u64> {
+        None
     }
 
     /// Rows of column `column` (by the source's numbering) that do not pass `filter` are of no interest to
@@ -97,8 +97,8 @@ impl MemorySource {
 }
 
 impl MorselSource for MemorySource {
-    fn rows_about(&self) -> u64 {
-        self.batches.iter().map(|batch| batch.rows as u64).sum()
+    fn rows_about(&self) -> Option<u64> {
+        Some(self.batches.iter().map(|batch| batch.rows as u64).sum())
     }
 
     fn next(&mut self) -> Result<Option<Box<dyn Morsel>>> {

@@ -265,14 +265,15 @@ impl Opening<'_> {
         }
     }
 
-    /// About how many rows a node has that reads a table without filters; `None` if it does something else.
-    pub fn whole_table_rows(&self, node: &Node) -> Option<u64> {
+    /// About how many rows a node has at most that reads a table, and whether it has all rows of the table; `None` if it
+    /// does something else or nobody knows.
+    pub fn table_rows(&self, node: &Node) -> Option<(u64, bool)> {
         match &node.op {
-            Op::Scan(scan) if scan.filters.is_empty() => {
+            Op::Scan(scan) => {
                 let source = self.sources.get(scan.source)?.as_ref()?;
-                Some(source.rows_about())
+                Some((source.rows_about()?, scan.filters.is_empty()))
             }
-            Op::Project { input, .. } => self.whole_table_rows(input),
+            Op::Project { input, .. } => self.table_rows(input),
             _ => None,
         }
     }

@@ -42,7 +42,6 @@ use std::sync::Arc;
 use doris_storage::vector::{Bitmap, Vector};
 
 use self::build::Built;
-use self::turn::Seen;
 use crate::error::{Error, Result};
 use crate::exec::driver::Driver;
 use crate::exec::executor::{Opening, Wanted};
@@ -160,21 +159,13 @@ pub(crate) fn open(
     }
     match turn::look(driver, &shape, join, wanted, opening)? {
         None => open_shape(driver, shape, join, wanted, opening, Opened::default()),
-        Some(Seen::Longer(rows)) => {
-            let opened = Opened {
-                probe: Some(rows),
-                ..Opened::default()
-            };
-            open_shape(driver, shape, join, wanted, opening, opened)
-        }
-        Some(Seen::Shorter(turned, rows)) => {
-            let opened = Opened {
-                build: Some(rows),
-                ..Opened::default()
-            };
-            let shape = Shape::new(id, &turned)?;
-            open_shape(driver, shape, &turned, wanted, opening, opened)
-        }
+        Some(seen) => match seen.turned {
+            None => open_shape(driver, shape, join, wanted, opening, seen.opened),
+            Some(turned) => {
+                let shape = Shape::new(id, &turned)?;
+                open_shape(driver, shape, &turned, wanted, opening, seen.opened)
+            }
+        },
     }
 }
 
@@ -183,6 +174,18 @@ pub(crate) fn open(
 struct Opened {
     probe: Option<Stream>,
     build: Option<Stream>,
+}
+
+impl Opened {
+    fn probe(rows: Stream) -> Self {
+        let (probe, build) = (Some(rows), None);
+        Self { probe, build }
+    }
+
+    fn build(rows: Stream) -> Self {
+        let (probe, build) = (None, Some(rows));
+        Self { probe, build }
+    }
 }
 
 fn open_shape(

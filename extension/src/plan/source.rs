@@ -531,11 +531,11 @@ impl MorselSource for TableSource {
         }
     }
 
-    fn rows_about(&self) -> u64 {
-        self.pending
-            .iter()
-            .map(|pending| u64::from(pending.found.entry.rows))
-            .sum()
+    fn rows_about(&self) -> Option<u64> {
+        let rows = |pending: &Pending| u64::from(pending.found.entry.rows);
+        let stored: u64 = self.pending.iter().map(rows).sum();
+        let ahead: u64 = self.ahead.iter().map(|morsel| morsel.rows() as u64).sum();
+        Some(stored + ahead + self.heap.as_ref().map_or(0, HeapScan::rows_about))
     }
 
     fn add_runtime_filter(&mut self, column: usize, filter: &Arc<RuntimeFilter>) {
@@ -692,6 +692,16 @@ impl HeapScan {
             });
             Self { scan, slot }
         }
+    }
+}
+
+impl HeapScan {
+    /// As many rows as its pages would have if rows were small.
+    fn rows_about(&self) -> u64 {
+        const ROWS_PER_PAGE: u64 = 128;
+        // SAFETY: a heap's scan, which has counted the pages at its start.
+        let pages = unsafe { (*(self.scan as pg_sys::HeapScanDesc)).rs_nblocks };
+        u64::from(pages) * ROWS_PER_PAGE
     }
 }
 

@@ -11,24 +11,55 @@ use crate::types::{DataType, Scalar};
 
 const INT: DataType = DataType::Int4;
 
+fn scan(source: usize) -> Node {
+    Node::scan(source as u32, source, vec![0, 1], vec![INT, INT], vec![])
+}
+
 /// The different rows of the first table, joined with the whole second: on the first column, and where the second
 /// column is less than the table's.
 fn plan(kind: JoinKind, residual: bool) -> Node {
-    let scan =
-        |source: usize| Node::scan(source as u32, source, vec![0, 1], vec![INT, INT], vec![]);
+    of_sides(
+        kind,
+        [Node::distinct(2, scan(0)), scan(1)],
+        residual.then_some([1, 3]),
+        [3, 0, 1],
+    )
+}
+
+/// The same with the sides exchanged.
+fn other_plan(residual: bool) -> Node {
+    let sides = [scan(1), Node::distinct(2, scan(0))];
+    of_sides(
+        JoinKind::Inner,
+        sides,
+        residual.then_some([3, 1]),
+        [1, 2, 3],
+    )
+}
+
+fn of_sides(
+    kind: JoinKind,
+    sides: [Node; 2],
+    less: Option<[usize; 2]>,
+    output: [usize; 3],
+) -> Node {
     let key = JoinKey {
         probe: Expr::column(0, INT),
         build: Expr::column(0, INT),
         null_safe: false,
     };
-    let less = || Expr::compare(CompareOp::Lt, Expr::column(1, INT), Expr::column(3, INT)).unwrap();
+    let residual = less.map(|columns| {
+        let [a, b] = columns.map(|column| Expr::column(column, INT));
+        Expr::compare(CompareOp::Lt, a, b).unwrap()
+    });
+    let [probe, build] = sides.map(Box::new);
     let join = Join {
         kind,
-        probe: Box::new(Node::distinct(2, scan(0))),
-        build: Box::new(scan(1)),
+        probe,
+        build,
         keys: vec![key],
-        residual: residual.then(less),
-        output: vec![3, 0, 1],
+        residual,
+        output: output.to_vec(),
     };
     Node::join(3, join)
 }
@@ -102,6 +133,18 @@ fn a_longer_side_streams_after_a_look_at_it() {
         );
     }
     assert_eq!(turned(plan(JoinKind::Inner, false), &tables), (false, 0));
+}
+
+#[test]
+fn a_table_is_kept_in_the_place_of_a_longer_side() {
+    let long = tables(200, [3000, 60]);
+    let short = tables(200, [40, 60]);
+    for residual in [false, true] {
+        check(&other_plan(residual), &long, &model(&long, residual));
+        check(&other_plan(residual), &short, &model(&short, residual));
+    }
+    assert!(turned(other_plan(false), &long).0);
+    assert!(!turned(other_plan(false), &short).0);
 }
 
 #[test]
