@@ -5,6 +5,7 @@
 //! columns; expressions refer to the columns of the node's input by position. Joins see the probe side's
 //! columns first and the build side's after them.
 
+mod bind;
 mod window;
 
 pub use self::window::{

@@ -39,7 +39,7 @@ pub struct Wanted {
 
 /// Runs a plan. Lives on the driving thread.
 pub struct Executor {
-    plan: Option<Node>,
+    plan: Option<Arc<Node>>,
     sources: Vec<Option<Box<dyn MorselSource>>>,
     driver: Driver,
     stream: Stream,
@@ -49,7 +49,12 @@ pub struct Executor {
 
 impl Executor {
     /// An execution of `plan` over `sources`. Nothing runs before the first [`Executor::next_batch`].
-    pub fn new(plan: Node, sources: Vec<Box<dyn MorselSource>>, options: Options) -> Self {
+    pub fn new(
+        plan: impl Into<Arc<Node>>,
+        sources: Vec<Box<dyn MorselSource>>,
+        options: Options,
+    ) -> Self {
+        let plan = plan.into();
         let counters = (0..=plan.max_id())
             .map(|_| NodeCounters::default())
             .collect();

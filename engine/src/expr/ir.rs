@@ -364,7 +364,7 @@ impl Expr {
     }
 
     /// The direct operands, writable; their types must stay as they are.
-    fn children_mut(&mut self) -> Vec<&mut Expr> {
+    pub(super) fn children_mut(&mut self) -> Vec<&mut Expr> {
         match &mut self.kind {
             ExprKind::Column(_) | ExprKind::Const(_) | ExprKind::Param(_) => Vec::new(),
             ExprKind::Compare { left, right, .. } | ExprKind::Arith { left, right, .. } => {
@@ -432,6 +432,11 @@ impl Expr {
         }
         walk(&mut self, number);
         self
+    }
+
+    /// Gives it a number of its own, after a change of its operands.
+    pub(super) fn renew(&mut self) {
+        self.id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Whether it reads no column and calls nothing external: one value for the whole execution.

@@ -6,7 +6,7 @@
 //! Evaluation is dense over a selection: the result has one entry for every selected row, and neither a NULL
 //! row nor a row outside the selection can raise an error. In the order data travels:
 //!
-//! - [`ir`]: the tree, and [`build`]: its constructors;
+//! - [`ir`]: the tree, [`build`]: its constructors, and `bind`: values for its parameters;
 //! - [`explain`]: its text;
 //! - [`context`]: what evaluation needs from outside;
 //! - [`eval`]: tree to vectors; [`filter`]: tree to selections; `narrow`: tree to vectors for sums;
@@ -15,6 +15,7 @@
 
 pub mod ir;
 
+mod bind;
 pub mod build;
 pub mod explain;
 

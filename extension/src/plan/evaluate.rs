@@ -24,6 +24,7 @@ use doris_engine::types::DataType;
 use doris_storage::vector::{BytesColumn, Values, Vector};
 use pgrx::pg_sys;
 use std::cell::Cell;
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// Rows in a slice.
@@ -36,11 +37,9 @@ const UNKNOWN: u32 = u32::MAX;
 pub struct Place {
     /// Where expressions are evaluated.
     econtext: *mut pg_sys::ExprContext,
-    /// Where their states live; emptied when the node starts again.
-    states: pg_sys::MemoryContext,
 }
 
-/// Evaluates the external expressions of one execution.
+/// Evaluates the external expressions of a converted plan.
 pub struct Evaluator {
     econtext: *mut pg_sys::ExprContext,
     /// By number; `None`: not in the plan.
@@ -54,6 +53,7 @@ struct Call {
     args: Vec<(Attr, u16)>,
     kind: Kind,
     immutable: bool,
+    varies: bool,
     known: Cell<Option<Known>>,
     arena: Cell<Arena>,
 }
@@ -68,13 +68,14 @@ struct Known {
 }
 
 impl Evaluator {
-    /// Gets ready the expressions of a plan, of which it uses those numbered `used`.
+    /// Gets ready the expressions of a plan, of which it uses those numbered `used`. Their states live in `memory`.
     ///
     /// # Safety
-    /// A place of the custom scan's state; expressions of its plan.
+    /// A place of the custom scan's state; expressions of its plan. The memory outlives the evaluator's use.
     pub unsafe fn new(
         place: *mut Place,
         planstate: *mut pg_sys::PlanState,
+        memory: pg_sys::MemoryContext,
         externals: &[External],
         used: &[u32],
     ) -> Self {
@@ -83,18 +84,10 @@ impl Evaluator {
             let estate = (*planstate).state;
             if (*place).econtext.is_null() {
                 (*place).econtext = pg_sys::CreateExprContext(estate);
-                (*place).states = pg_sys::AllocSetContextCreateInternal(
-                    (*estate).es_query_cxt,
-                    c"doris external expressions".as_ptr(),
-                    pg_sys::ALLOCSET_SMALL_MINSIZE as usize,
-                    pg_sys::ALLOCSET_SMALL_INITSIZE as usize,
-                    pg_sys::ALLOCSET_SMALL_MAXSIZE as usize,
-                );
             } else {
                 pg_sys::ReScanExprContext((*place).econtext);
-                pg_sys::MemoryContextReset((*place).states);
             }
-            let before = pg_sys::MemoryContextSwitchTo((*place).states);
+            let before = pg_sys::MemoryContextSwitchTo(memory);
             let calls = externals
                 .iter()
                 .enumerate()
@@ -109,6 +102,24 @@ impl Evaluator {
                 calls,
             }
         }
+    }
+
+    /// Gets ready for another start, when parameters may have changed.
+    pub fn again(&self) {
+        // SAFETY: the context of a node that is about to start again.
+        unsafe { pg_sys::ReScanExprContext(self.econtext) };
+        for call in self.calls.iter().flatten().filter(|call| call.varies) {
+            call.known.set(None);
+        }
+    }
+}
+
+/// An evaluator that its plan's later starts use too.
+pub struct Shared(pub Rc<Evaluator>);
+
+impl ExternalEval for Shared {
+    fn eval(&self, id: u32, args: &[Arc<Vector>], rows: usize, result: DataType) -> Result<Vector> {
+        self.0.eval(id, args, rows, result)
     }
 }
 
@@ -171,6 +182,7 @@ impl Call {
                 args,
                 kind: types::kind_of(external.data_type),
                 immutable: external.immutable,
+                varies: external.varies,
                 known: Cell::new(None),
                 arena: Cell::default(),
             }

@@ -266,7 +266,13 @@ impl Translator<'_> {
             let mut result: Option<Expr> = None;
             while let Some((left, right)) = pairs.pop() {
                 let at = pairs.len();
-                let plain = |e: &Expr| matches!(e.kind(), ExprKind::Column(_) | ExprKind::Const(_));
+                let plain = |e: &Expr| {
+                    let kind = e.kind();
+                    matches!(
+                        kind,
+                        ExprKind::Column(_) | ExprKind::Const(_) | ExprKind::Param(_)
+                    )
+                };
                 if at > 0 && !(plain(&left) && plain(&right)) {
                     return no("a comparison of rows of expressions");
                 }

@@ -28,8 +28,10 @@ pub struct External {
     pub args: Vec<Argument>,
     /// The result's type.
     pub data_type: DataType,
-    /// Whether equal arguments give equal results for ever.
+    /// Whether equal arguments give equal results for ever, or until the node starts again.
     pub immutable: bool,
+    /// Whether it has a parameter that may change when the node starts again.
+    pub varies: bool,
 }
 
 /// A column that an external expression reads.
@@ -82,6 +84,7 @@ unsafe fn external(
             scope,
             columns: Vec::new(),
             args: Vec::new(),
+            varies: false,
             refused: None,
         };
         let expr = take(node, (&raw mut taking).cast());
@@ -112,6 +115,7 @@ unsafe fn external(
             args: taking.args,
             data_type,
             immutable: !pg_sys::contain_mutable_functions(expr),
+            varies: taking.varies,
         });
         Ok(Expr::external(
             known.len() as u32 - 1,
@@ -136,6 +140,7 @@ struct Taking<'a> {
     scope: &'a Scope,
     columns: Vec<Expr>,
     args: Vec<Argument>,
+    varies: bool,
     refused: Option<&'static str>,
 }
 
@@ -202,6 +207,7 @@ unsafe extern "C-unwind" fn take(
             }
             NodeTag::T_Param => {
                 let kind = (*(node as *mut pg_sys::Param)).paramkind;
+                taking.varies |= kind != pg_sys::ParamKind::PARAM_EXTERN;
                 match kind {
                     pg_sys::ParamKind::PARAM_EXTERN | pg_sys::ParamKind::PARAM_EXEC => None,
                     _ => Some("a parameter of another place"),

@@ -9,7 +9,7 @@
 //! execution; `external` takes expressions that only PostgreSQL can evaluate, `isolate` brings them to where the main
 //! thread meets them and `evaluate` runs them; `source` feeds the engine with segments and heap rows (`glance` spares it some), `feed`
 //! with the rows of other subplans; `spill` gives it temporary files, `threads` workers, and `pool` a share of the server's;
-//! `node` is the custom scan's execution; `explain` shows it.
+//! `node` is the custom scan's execution, `template` its plan for when it runs again, `kept` its tables; `explain` shows it.
 
 pub mod columns;
 pub mod convert;
@@ -36,6 +36,7 @@ pub mod resort;
 pub mod scope;
 pub mod source;
 pub mod spill;
+pub mod template;
 pub mod threads;
 pub mod types;
 

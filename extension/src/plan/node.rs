@@ -2,19 +2,20 @@
 //! The custom scan node: an engine plan in the place of a plan subtree.
 //!
 //! The original subtree stays in the node's private part. It is converted again when the node first runs,
-//! with the values of the parameters at hand; should the engine meet something it cannot do exactly before it
+//! with the values of the parameters at hand, and once more with places for them when it runs again; should the engine meet something it cannot do exactly before it
 //! has handed out a row, the original runs instead.
 use super::convert::{Converter, Source, Top};
-use super::evaluate::{Evaluator, Place};
+use super::evaluate::{Evaluator, Place, Shared};
 use super::feed::PlanSource;
 use super::isolate;
 use super::kept::Kept;
 use super::need::Wish;
 use super::output::Output;
-use super::params::Params;
+use super::params::Bound;
 use super::source::{Counters, TableSource};
 use super::spill::TempFiles;
-use super::{no, pool, threads, types, Converted};
+use super::template::{Filled, Templates};
+use super::{pool, threads};
 use crate::options::settings;
 use crate::pg::custom::{self, Callbacks, Methods};
 use crate::pg::{compat, raw};
@@ -61,6 +62,10 @@ pub struct State {
     run: *mut Option<Run>,
     /// Rows kept for when it runs again; in the same context.
     kept: *mut Kept,
+    /// Its plan for when it runs again; in the same context.
+    templates: *mut Templates,
+    /// Memory for what a conversion leaves behind.
+    conversion: pg_sys::MemoryContext,
     /// The original plan's state, when it runs instead of the engine.
     original: *mut pg_sys::PlanState,
     /// It has run before.
@@ -85,7 +90,7 @@ pub struct Run {
     /// Batches that came before the first row was handed out.
     ahead: VecDeque<Batch>,
     /// The plan, for EXPLAIN.
-    pub plan: Node,
+    pub plan: Arc<Node>,
     /// Each source's counters, for EXPLAIN.
     pub counters: Vec<Rc<Counters>>,
 }
@@ -187,24 +192,37 @@ unsafe extern "C-unwind" fn begin(
         let mut context = PgMemoryContexts::CurrentMemoryContext;
         (*state).run = context.leak_and_drop_on_delete(None);
         (*state).kept = context.leak_and_drop_on_delete(Kept::default());
+        (*state).templates = context.leak_and_drop_on_delete(Templates::default());
+        (*state).conversion = memory_context(estate, c"doris conversion");
         let scan = (*node).ss.ps.plan as *mut pg_sys::CustomScan;
         let plans = PgList::<pg_sys::Plan>::from_pg((*scan).custom_plans);
         if plans.is_empty() {
             return;
         }
-        (*state).scratch = pg_sys::AllocSetContextCreateExtended(
-            (*estate).es_query_cxt,
-            c"doris subplans".as_ptr(),
-            pg_sys::ALLOCSET_DEFAULT_MINSIZE as usize,
-            pg_sys::ALLOCSET_DEFAULT_INITSIZE as usize,
-            pg_sys::ALLOCSET_DEFAULT_MAXSIZE as usize,
-        );
+        (*state).scratch = memory_context(estate, c"doris subplans");
         let only_forward = !(pg_sys::EXEC_FLAG_BACKWARD | pg_sys::EXEC_FLAG_MARK) as i32;
         let mut states = PgList::<pg_sys::PlanState>::new();
         for plan in plans.iter_ptr() {
             states.push(pg_sys::ExecInitNode(plan, estate, eflags & only_forward));
         }
         (*node).custom_ps = states.into_pg();
+    }
+}
+
+/// Memory that goes with the query at the latest.
+unsafe fn memory_context(
+    estate: *mut pg_sys::EState,
+    name: &'static std::ffi::CStr,
+) -> pg_sys::MemoryContext {
+    // SAFETY: the executor's context of a running query.
+    unsafe {
+        pg_sys::AllocSetContextCreateExtended(
+            (*estate).es_query_cxt,
+            name.as_ptr(),
+            pg_sys::ALLOCSET_DEFAULT_MINSIZE as usize,
+            pg_sys::ALLOCSET_DEFAULT_INITSIZE as usize,
+            pg_sys::ALLOCSET_DEFAULT_MAXSIZE as usize,
+        )
     }
 }
 
@@ -242,7 +260,9 @@ unsafe extern "C-unwind" fn rescan(node: *mut pg_sys::CustomScanState) {
     // SAFETY: a state of ours.
     unsafe {
         (*state).again = true;
-        (*(*state).run).take();
+        if let Some(run) = (*(*state).run).take() {
+            run.spill.report();
+        }
         for subplan in subplans(node).iter_ptr() {
             custom::rescan_input(node, subplan);
         }
@@ -422,30 +442,61 @@ fn report(error: Error) -> ! {
     pgrx::ereport!(ERROR, code, error.to_string(), detail);
 }
 
-/// Converts the original subtree with the parameters' values and gets the engine ready.
+/// Gets the engine ready to run the plan with the parameters' values: from a template when it has run before, or else by
+/// converting the original subtree.
 unsafe fn start(state: *mut State) {
-    // SAFETY: a state of ours, begun, of a node made by `hook`.
+    // SAFETY: a state of ours, begun, of a node made by `hook`. What a conversion leaves lives until the next one.
     unsafe {
-        let scan = (*state).css.ss.ps.plan as *mut pg_sys::CustomScan;
-        let estate = (*state).css.ss.ps.state;
-        let mut params = Bound {
-            planstate: &raw mut (*state).css.ss.ps,
+        let planstate = &raw mut (*state).css.ss.ps;
+        let known = match (*state).again {
+            true => (*(*state).templates).fill(planstate, &raw mut (*state).external),
+            false => None,
         };
-        let stmt = (*estate).es_plannedstmt;
-        let top = Converter::new(stmt, &mut params).top(original(scan), &wish(scan));
-        match top {
-            Ok(top) if same_shape(scan, &top) => match make_run(state, top) {
-                Ok(run) => *(*state).run = Some(run),
-                Err(error) if error.needs_postgres() => run_original(state),
-                Err(error) => report(error),
-            },
-            _ => run_original(state),
+        let run = match known {
+            Some(filled) => make_run(state, filled),
+            None => {
+                let scan = (*planstate).plan as *mut pg_sys::CustomScan;
+                let estate = (*planstate).state;
+                let mut params = Bound { planstate };
+                pg_sys::MemoryContextReset((*state).conversion);
+                let before = pg_sys::MemoryContextSwitchTo((*state).conversion);
+                let top = Converter::new((*estate).es_plannedstmt, &mut params)
+                    .top(original(scan), &wish(scan));
+                pg_sys::MemoryContextSwitchTo(before);
+                match top {
+                    Ok(top) if same_shape(scan, &top) => {
+                        let used = isolate::used(&top.node);
+                        let evaluator = (!used.is_empty()).then(|| {
+                            let place = &raw mut (*state).external;
+                            let memory = (*state).conversion;
+                            let externals = &top.externals;
+                            Rc::new(Evaluator::new(place, planstate, memory, externals, &used))
+                        });
+                        let filled = Filled {
+                            top: &top,
+                            node: top.node.clone(),
+                            sources: top.sources.clone(),
+                            evaluator,
+                        };
+                        make_run(state, filled)
+                    }
+                    _ => return run_original(state),
+                }
+            }
+        };
+        match run {
+            Ok(run) => *(*state).run = Some(run),
+            Err(error) if error.needs_postgres() => run_original(state),
+            Err(error) => report(error),
         }
     }
 }
 
 /// Whether a conversion puts out what the node was planned to put out.
-unsafe fn same_shape(scan: *mut pg_sys::CustomScan, top: &Top) -> bool {
+///
+/// # Safety
+/// A plan node of ours.
+pub unsafe fn same_shape(scan: *mut pg_sys::CustomScan, top: &Top) -> bool {
     // SAFETY: a plan node of ours.
     unsafe {
         let planned = PgList::<pg_sys::TargetEntry>::from_pg((*scan).custom_scan_tlist);
@@ -466,17 +517,20 @@ unsafe fn same_shape(scan: *mut pg_sys::CustomScan, top: &Top) -> bool {
     }
 }
 
-unsafe fn make_run(state: *mut State, top: Top) -> doris_engine::error::Result<Run> {
+unsafe fn make_run(state: *mut State, filled: Filled<'_>) -> doris_engine::error::Result<Run> {
     // SAFETY: the sources' tables are in the query's range table and locked; subplans live as long as the state.
     unsafe {
         let estate = (*state).css.ss.ps.state;
         let subplans = subplans(&raw mut (*state).css);
         let mut subplans = subplans.iter_ptr();
         let mut counters = Vec::new();
-        let mut sources: Vec<Box<dyn MorselSource>> = Vec::new();
-        let streamed = super::columns::streamed(&top.node);
-        for (number, source) in top.sources.iter().enumerate() {
+        let mut inputs: Vec<Box<dyn MorselSource>> = Vec::new();
+        let plan = Arc::new(filled.node);
+        let streamed = super::columns::streamed(&plan);
+        let mut all_kept = true;
+        for (number, source) in filled.sources.iter().enumerate() {
             if let Some(plan) = source.fed {
+                all_kept = false;
                 let counter = Rc::new(Counters::default());
                 let subplan = subplans.next().expect("a subplan for each source");
                 let scratch = (*state).scratch;
@@ -486,7 +540,7 @@ unsafe fn make_run(state: *mut State, top: Top) -> doris_engine::error::Result<R
                     scratch,
                     counter.clone(),
                 );
-                sources.push(Box::new(fed));
+                inputs.push(Box::new(fed));
                 counters.push(counter);
                 continue;
             }
@@ -498,26 +552,26 @@ unsafe fn make_run(state: *mut State, top: Top) -> doris_engine::error::Result<R
                 TableSource::new(rel, (*estate).es_snapshot, source, counter.clone())
             };
             if (*state).again {
-                let kept = (*(*state).kept).source((number, source), &top.node, make)?;
+                let kept = (*(*state).kept).source((number, source), &plan, make)?;
                 if let Some(rows) = kept {
-                    sources.push(Box::new(rows));
+                    inputs.push(Box::new(rows));
                     continue;
                 }
             }
+            all_kept = false;
             let mut table = make(source);
             if streamed.contains(&number) {
                 table.settle()?;
             }
-            sources.push(Box::new(table));
+            inputs.push(Box::new(table));
         }
-        let threads = settings::threads();
+        // A few rows that are there already are soon worked on: another thread would have to wake up for each start.
+        let threads = match (*state).again && all_kept {
+            true => 1,
+            false => settings::threads(),
+        };
         let spill = TempFiles::new();
-        let used = isolate::used(&top.node);
-        let external = (!used.is_empty()).then(|| {
-            let planstate = &raw mut (*state).css.ss.ps;
-            let place = &raw mut (*state).external;
-            Box::new(Evaluator::new(place, planstate, &top.externals, &used)) as _
-        });
+        let external = filled.evaluator.map(|all| Box::new(Shared(all)) as _);
         threads::keep_freed_memory();
         let budget = MemoryBudget::with_parent(settings::work_mem_bytes(), pool::memory());
         let options = Options {
@@ -534,9 +588,8 @@ unsafe fn make_run(state: *mut State, top: Top) -> doris_engine::error::Result<R
             })),
             ..Options::default()
         };
-        let output = Output::new(&top.scope.items);
-        let plan = top.node.clone();
-        let executor = Executor::new(top.node, sources, options);
+        let output = Output::new(&filled.top.scope.items);
+        let executor = Executor::new(plan.clone(), inputs, options);
         Ok(Run {
             executor,
             output,
@@ -563,53 +616,5 @@ unsafe fn run_original(state: *mut State) {
         let original = pg_sys::ExecInitNode(original(scan), estate, 0);
         pg_sys::CurrentMemoryContext = previous;
         (*state).original = original;
-    }
-}
-
-/// Parameters at execution time.
-struct Bound {
-    planstate: *mut pg_sys::PlanState,
-}
-
-impl Params for Bound {
-    fn value(&mut self, param: *mut pg_sys::Param) -> Converted<Expr> {
-        self.computed(param.cast())
-    }
-
-    fn moment(&mut self, node: *mut pg_sys::Node) -> Converted<Expr> {
-        self.computed(node)
-    }
-}
-
-impl Bound {
-    /// The value of an expression without columns, as a constant.
-    fn computed(&self, node: *mut pg_sys::Node) -> Converted<Expr> {
-        // SAFETY: an expression of this plan; evaluating a Param may run its InitPlan.
-        unsafe {
-            let context = (*self.planstate).ps_ExprContext;
-            let expr = pg_sys::ExecInitExpr(node.cast(), self.planstate);
-            let mut null = true;
-            let value = pg_sys::ExecEvalExprSwitchContext(expr, context, &mut null);
-            let (type_oid, typmod, collation) = (
-                pg_sys::exprType(node),
-                pg_sys::exprTypmod(node),
-                pg_sys::exprCollation(node),
-            );
-            if null {
-                let data_type = match type_oid {
-                    pg_sys::NUMERICOID => doris_engine::types::DataType::Numeric {
-                        precision: 1,
-                        scale: 0,
-                    },
-                    _ => types::data_type(type_oid, typmod, collation)?,
-                };
-                return Ok(Expr::null(data_type));
-            }
-            let (scalar, data_type) = types::constant(value, type_oid, typmod, collation)?;
-            match Expr::constant(scalar, data_type) {
-                Ok(expr) => Ok(expr),
-                Err(e) => no(e.to_string()),
-            }
-        }
     }
 }

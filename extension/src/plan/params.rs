@@ -5,6 +5,7 @@
 //! blocks as those by constants do.
 use super::{types, Converted};
 use doris_engine::expr::Expr;
+use doris_engine::types::DataType;
 use pgrx::pg_sys::{self, NodeTag};
 use pgrx::PgList;
 
@@ -41,6 +42,85 @@ impl Params for Unbound {
         let type_oid = unsafe { pg_sys::exprType(node) };
         let data_type = types::data_type(type_oid, -1, pg_sys::InvalidOid)?;
         Ok(Expr::null(data_type))
+    }
+}
+
+/// Parameters at execution time.
+pub struct Bound {
+    /// The node that is about to run.
+    pub planstate: *mut pg_sys::PlanState,
+}
+
+impl Params for Bound {
+    fn value(&mut self, param: *mut pg_sys::Param) -> Converted<Expr> {
+        // SAFETY: a parameter of this plan.
+        unsafe { computed(param.cast(), self.planstate) }
+    }
+
+    fn moment(&mut self, node: *mut pg_sys::Node) -> Converted<Expr> {
+        // SAFETY: an expression of this plan without columns.
+        unsafe { computed(node, self.planstate) }
+    }
+}
+
+/// An expression that is evaluated once or now and then: without a parent, so that no code is compiled for it.
+///
+/// # Safety
+/// An expression of the node's plan, without subqueries.
+pub unsafe fn expression(
+    node: *mut pg_sys::Node,
+    planstate: *mut pg_sys::PlanState,
+) -> *mut pg_sys::ExprState {
+    // SAFETY: passed on to the caller.
+    unsafe {
+        let given = (*(*planstate).state).es_param_list_info;
+        pg_sys::ExecInitExprWithParams(node.cast(), given)
+    }
+}
+
+/// The value of an expression without columns, as a constant.
+///
+/// # Safety
+/// As for [`expression`].
+pub unsafe fn computed(
+    node: *mut pg_sys::Node,
+    planstate: *mut pg_sys::PlanState,
+) -> Converted<Expr> {
+    // SAFETY: passed on to the caller.
+    unsafe { evaluated(expression(node, planstate), node, planstate) }
+}
+
+/// The value of an expression without columns, whose state is given, as a constant.
+///
+/// # Safety
+/// As for [`expression`].
+pub unsafe fn evaluated(
+    state: *mut pg_sys::ExprState,
+    node: *mut pg_sys::Node,
+    planstate: *mut pg_sys::PlanState,
+) -> Converted<Expr> {
+    // SAFETY: passed on to the caller; evaluating a Param may run its InitPlan. What it leaves goes with the row.
+    unsafe {
+        let context = (*planstate).ps_ExprContext;
+        let before = pg_sys::MemoryContextSwitchTo((*context).ecxt_per_tuple_memory);
+        let mut null = true;
+        let value = pg_sys::ExecEvalExpr(state, context, &mut null);
+        let (type_oid, typmod, collation) = (
+            pg_sys::exprType(node),
+            pg_sys::exprTypmod(node),
+            pg_sys::exprCollation(node),
+        );
+        let constant = match (null, type_oid) {
+            (true, pg_sys::NUMERICOID) => Ok(Expr::null(DataType::Numeric {
+                precision: 1,
+                scale: 0,
+            })),
+            (true, _) => types::data_type(type_oid, typmod, collation).map(Expr::null),
+            (false, _) => types::constant(value, type_oid, typmod, collation)
+                .and_then(|(scalar, data_type)| Ok(Expr::constant(scalar, data_type)?)),
+        };
+        pg_sys::MemoryContextSwitchTo(before);
+        constant
     }
 }
 

@@ -209,7 +209,7 @@ impl Expr {
     }
 
     /// The constant it is worth when its operands are constants and evaluation raises no error.
-    pub(super) fn fold(self) -> Expr {
+    pub(in crate::expr) fn fold(self) -> Expr {
         fold_constants(self)
     }
 }

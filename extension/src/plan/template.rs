@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Converted plans with places for parameters, for a node that runs again and again.
+//!
+//! A subplan that refers to the rows of its outer query starts anew for each of them. From the second time on its plan is
+//! a template: converted once, with places for the parameters that PostgreSQL sets while a query runs. Each start reads
+//! these and puts their values into a copy as constants, so that row blocks are skipped by them as ever. What is constant
+//! in an execution (what the client gave, the time) is a constant of the template.
+//!
+//! The types of numerics follow from their values: there is a template for each combination of types that comes up.
+//! Where the conversion must know a value, as that of a pattern, there are none, and each start converts anew.
+use super::convert::{Converter, Source, Top};
+use super::evaluate::{self, Evaluator};
+use super::params::{self, Params};
+use super::{isolate, no, node, Converted, Reason};
+use doris_engine::expr::Expr;
+use doris_engine::plan::Node;
+use doris_engine::types::DataType;
+use pgrx::pg_sys;
+use std::rc::Rc;
+
+/// Templates that a node keeps.
+const TEMPLATES_MAX: usize = 16;
+
+/// The templates of a node. Lives as long as the query.
+#[derive(Default)]
+pub struct Templates {
+    places: Vec<Place>,
+    made: Vec<Template>,
+    /// There is no use in another try.
+    given_up: bool,
+}
+
+/// A parameter that PostgreSQL sets while the query runs.
+struct Place {
+    param: *mut pg_sys::Param,
+    state: *mut pg_sys::ExprState,
+}
+
+/// A converted plan.
+struct Template {
+    top: Top,
+    /// The parameters that its conversion asked for, and the types that they had.
+    types: Vec<(usize, DataType)>,
+    /// Evaluates its external expressions.
+    evaluator: Option<Rc<Evaluator>>,
+}
+
+/// A plan that is ready to run.
+pub struct Filled<'t> {
+    /// The template: all but the plan and the filters of the sources are as they are here.
+    pub top: &'t Top,
+    /// The plan with the parameters' values.
+    pub node: Node,
+    /// The sources with filters by them.
+    pub sources: Vec<Source>,
+    /// Evaluates its external expressions.
+    pub evaluator: Option<Rc<Evaluator>>,
+}
+
+impl Templates {
+    /// The plan of a node with the parameters' values, if it can be made of a template.
+    ///
+    /// # Safety
+    /// A begun state of a node made by `hook`, and the place in it for external expressions.
+    pub unsafe fn fill(
+        &mut self,
+        planstate: *mut pg_sys::PlanState,
+        place: *mut evaluate::Place,
+    ) -> Option<Filled<'_>> {
+        if self.given_up {
+            return None;
+        }
+        // SAFETY: passed on to the caller.
+        let values: Vec<_> = (self.places.iter())
+            .map(|place| unsafe { place.value(planstate) })
+            .collect();
+        let known = self.made.iter().position(|made| made.fits(&values));
+        let (number, values) = match known {
+            Some(number) => (number, values),
+            // SAFETY: as above.
+            None => unsafe { (self.make(planstate, place)?, self.values(planstate)) },
+        };
+        self.made[number].filled(values)
+    }
+
+    unsafe fn values(&self, planstate: *mut pg_sys::PlanState) -> Vec<Converted<Expr>> {
+        // SAFETY: passed on to the caller.
+        let value = |place: &Place| unsafe { place.value(planstate) };
+        self.places.iter().map(value).collect()
+    }
+
+    /// Converts the plan once more, for types like those at hand.
+    unsafe fn make(
+        &mut self,
+        planstate: *mut pg_sys::PlanState,
+        place: *mut evaluate::Place,
+    ) -> Option<usize> {
+        if self.made.len() >= TEMPLATES_MAX {
+            return None;
+        }
+        // SAFETY: a node of ours; what the conversion makes lives as long as the templates.
+        unsafe {
+            let scan = (*planstate).plan as *mut pg_sys::CustomScan;
+            let estate = (*planstate).state;
+            let mut places = Places {
+                planstate,
+                known: &mut self.places,
+                types: Vec::new(),
+                odd: false,
+            };
+            let before = pg_sys::MemoryContextSwitchTo((*estate).es_query_cxt);
+            let top = Converter::new((*estate).es_plannedstmt, &mut places)
+                .top(node::original(scan), &node::wish(scan));
+            pg_sys::MemoryContextSwitchTo(before);
+            let Places { types, odd, .. } = places;
+            match top {
+                // A value that the engine does not know. Another row's may do.
+                _ if odd => None,
+                Ok(top) if node::same_shape(scan, &top) => {
+                    let used = isolate::used(&top.node);
+                    let memory = (*estate).es_query_cxt;
+                    let evaluator = (!used.is_empty()).then(|| {
+                        let externals = &top.externals;
+                        Rc::new(Evaluator::new(place, planstate, memory, externals, &used))
+                    });
+                    self.made.push(Template {
+                        top,
+                        types,
+                        evaluator,
+                    });
+                    Some(self.made.len() - 1)
+                }
+                _ => {
+                    self.given_up = true;
+                    None
+                }
+            }
+        }
+    }
+}
+
+impl Template {
+    /// Whether values have the types that it was made for.
+    fn fits(&self, values: &[Converted<Expr>]) -> bool {
+        self.types.iter().all(|(place, wanted)| {
+            let value = values.get(*place).and_then(|value| value.as_ref().ok());
+            value.is_some_and(|value| value.data_type() == *wanted || is_null(value))
+        })
+    }
+
+    fn filled(&self, values: Vec<Converted<Expr>>) -> Option<Filled<'_>> {
+        let mut constants: Vec<Expr> = (values.into_iter())
+            .map(|value| value.unwrap_or_else(|_| Expr::null(DataType::Bool)))
+            .collect();
+        // NULL has no scale of its own.
+        for (place, wanted) in &self.types {
+            if is_null(&constants[*place]) {
+                constants[*place] = Expr::null(*wanted);
+            }
+        }
+        let mut sources = self.top.sources.clone();
+        for filter in sources.iter_mut().flat_map(|source| &mut source.filters) {
+            filter.bind(&constants).ok()?;
+        }
+        if let Some(evaluator) = &self.evaluator {
+            evaluator.again();
+        }
+        Some(Filled {
+            top: &self.top,
+            node: self.top.node.bound(&constants).ok()?,
+            sources,
+            evaluator: self.evaluator.clone(),
+        })
+    }
+}
+
+fn is_null(value: &Expr) -> bool {
+    value.as_const() == Some(&None)
+}
+
+impl Place {
+    /// The parameter's value, as a constant.
+    unsafe fn value(&self, planstate: *mut pg_sys::PlanState) -> Converted<Expr> {
+        // SAFETY: a state made for a parameter of this plan; reading it may run its InitPlan.
+        unsafe { params::evaluated(self.state, self.param.cast(), planstate) }
+    }
+}
+
+/// Parameters for the conversion of a template.
+struct Places<'p> {
+    planstate: *mut pg_sys::PlanState,
+    known: &'p mut Vec<Place>,
+    types: Vec<(usize, DataType)>,
+    /// A value is not one that the engine knows.
+    odd: bool,
+}
+
+impl Params for Places<'_> {
+    fn value(&mut self, param: *mut pg_sys::Param) -> Converted<Expr> {
+        // SAFETY: a parameter of this plan.
+        unsafe {
+            if (*param).paramkind != pg_sys::ParamKind::PARAM_EXEC {
+                return params::computed(param.cast(), self.planstate);
+            }
+            let same = |place: &Place| pg_sys::equal(place.param.cast(), param.cast());
+            let number = self.known.iter().position(same).unwrap_or_else(|| {
+                self.known.push(Place {
+                    param,
+                    state: params::expression(param.cast(), self.planstate),
+                });
+                self.known.len() - 1
+            });
+            match self.known[number].value(self.planstate) {
+                Ok(value) => {
+                    let data_type = value.data_type();
+                    if !self.types.contains(&(number, data_type)) {
+                        self.types.push((number, data_type));
+                    }
+                    Ok(Expr::param(number, data_type))
+                }
+                Err(Reason(why)) => {
+                    self.odd = true;
+                    no(why)
+                }
+            }
+        }
+    }
+
+    fn moment(&mut self, node: *mut pg_sys::Node) -> Converted<Expr> {
+        // SAFETY: an expression of this plan without columns.
+        unsafe { params::computed(node, self.planstate) }
+    }
+}
