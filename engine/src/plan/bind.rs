@@ -44,7 +44,7 @@ impl Node {
     }
 
     /// The inputs, writable.
-    fn inputs_mut(&mut self) -> Vec<&mut Node> {
+    pub fn inputs_mut(&mut self) -> Vec<&mut Node> {
         match &mut self.op {
             Op::Scan(_) | Op::Values { .. } => Vec::new(),
             Op::Filter { input, .. }

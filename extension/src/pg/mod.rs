@@ -9,6 +9,8 @@ pub mod compat;
 pub mod custom;
 pub mod heapam;
 pub mod key_share;
+#[cfg(not(feature = "pg18"))]
+pub mod pruning;
 pub mod raw;
 pub mod toast;
 pub mod wait;

@@ -47,6 +47,14 @@ fn settle(node: &mut Node, sources: &mut [Source]) {
     }
 }
 
+/// The sources that a plan reads.
+pub fn scanned(node: &Node) -> Vec<usize> {
+    match &node.op {
+        Op::Scan(scan) => vec![scan.source],
+        _ => node.inputs().into_iter().flat_map(scanned).collect(),
+    }
+}
+
 /// The sources whose rows may be handed out before all rows of all sources have been read: no operator above them
 /// waits for its whole input.
 pub fn streamed(node: &Node) -> Vec<usize> {

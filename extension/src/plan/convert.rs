@@ -10,6 +10,7 @@ use super::expr::Translator;
 use super::external::External;
 use super::need::Wish;
 use super::params::Params;
+use super::partitions::Chosen;
 use super::scope::{Column, Item, Scope};
 use super::{no, Converted, Reason};
 use doris_engine::expr::Expr;
@@ -63,6 +64,8 @@ pub struct Top {
     pub quals: Vec<*mut pg_sys::Node>,
     /// What PostgreSQL evaluates within the engine's plan, by number.
     pub externals: Vec<External>,
+    /// Where partitions are chosen at run time.
+    pub chosen: Vec<Chosen>,
 }
 
 /// Turns plan nodes into engine nodes.
@@ -71,6 +74,7 @@ pub struct Converter<'a> {
     params: &'a mut dyn Params,
     sources: Vec<Source>,
     externals: Vec<External>,
+    chosen: Vec<Chosen>,
     pace: Pace,
     next_id: u32,
 }
@@ -108,6 +112,7 @@ impl<'a> Converter<'a> {
             params,
             sources: Vec::new(),
             externals: Vec::new(),
+            chosen: Vec::new(),
             pace: Pace::Streamed,
             next_id: 0,
         }
@@ -172,6 +177,7 @@ impl<'a> Converter<'a> {
             scope,
             quals,
             externals: self.externals,
+            chosen: self.chosen,
         };
         (top, self.next_id)
     }

@@ -33,8 +33,12 @@ pub unsafe extern "C-unwind" fn explain(
         let stmt = (*(*state).ss.ps.state).es_plannedstmt;
         let mut params = Unbound;
         let wish = node::wish(scan);
-        let Ok(top) = Converter::new(stmt, &mut params).top(node::original(scan), &wish) else {
+        let Ok(mut top) = Converter::new(stmt, &mut params).top(node::original(scan), &wish) else {
             return;
+        };
+        let removed = match run {
+            Some(run) => run.removed,
+            None => node::prune_for_explain(state, &mut top),
         };
         let shown = Shown {
             names: names((*stmt).rtable, &top),
@@ -46,6 +50,9 @@ pub unsafe extern "C-unwind" fn explain(
         match (*es).format == pg_sys::ExplainFormat::EXPLAIN_FORMAT_TEXT {
             true => shown.as_text(plan, left),
             false => shown.as_objects(plan, left),
+        }
+        if removed > 0 {
+            shown.out.number("Subplans Removed", removed as u64);
         }
         if (*es).verbose {
             let used = isolate::used(&top.node);
@@ -126,6 +133,7 @@ impl Shown<'_> {
         }
         let Some(run) = self.run else { return };
         for (name, counters) in self.names.iter().zip(&run.counters) {
+            let Some(counters) = counters else { continue };
             let text = match name.as_str() {
                 "subplan" => format!("{} rows from PostgreSQL", counters.heap_rows.get()),
                 _ => {
@@ -226,7 +234,7 @@ impl Shown<'_> {
             }
         }
         if let (Op::Scan(scan), Some(run)) = (&node.op, self.run) {
-            if let Some(counters) = run.counters.get(scan.source) {
+            if let Some(Some(counters)) = run.counters.get(scan.source) {
                 self.scanned(counters);
             }
         }

@@ -12,6 +12,7 @@ use super::kept::Kept;
 use super::need::Wish;
 use super::output::Output;
 use super::params::Bound;
+use super::partitions::{Partitions, When};
 use super::source::{Counters, TableSource};
 use super::spill::TempFiles;
 use super::template::{Filled, Templates};
@@ -26,7 +27,7 @@ use doris_engine::expr::Expr;
 use doris_engine::gather::memory_bytes;
 use doris_engine::memory::MemoryBudget;
 use doris_engine::plan::{Node, Op};
-use doris_engine::source::MorselSource;
+use doris_engine::source::{MemorySource, MorselSource};
 use doris_engine::types::DataType;
 use pgrx::{pg_guard, pg_sys, PgList, PgMemoryContexts};
 use std::collections::VecDeque;
@@ -64,6 +65,8 @@ pub struct State {
     kept: *mut Kept,
     /// Its plan for when it runs again; in the same context.
     templates: *mut Templates,
+    /// Which partitions it reads; in the same context.
+    partitions: *mut Partitions,
     /// Memory for what a conversion leaves behind.
     conversion: pg_sys::MemoryContext,
     /// The original plan's state, when it runs instead of the engine.
@@ -91,8 +94,10 @@ pub struct Run {
     ahead: VecDeque<Batch>,
     /// The plan, for EXPLAIN.
     pub plan: Arc<Node>,
-    /// Each source's counters, for EXPLAIN.
-    pub counters: Vec<Rc<Counters>>,
+    /// Each source's counters, for EXPLAIN; `None`: it is not read.
+    pub counters: Vec<Option<Rc<Counters>>>,
+    /// Partitions that were taken out.
+    pub removed: usize,
 }
 
 impl Run {
@@ -125,6 +130,22 @@ pub unsafe fn inspect<'a>(node: *mut pg_sys::CustomScanState) -> (Option<&'a Run
             (*(*state).run).as_ref()
         };
         (run, !(*state).original.is_null())
+    }
+}
+
+/// Takes what PostgreSQL prunes at the executor's start out of a plan that does not run, for EXPLAIN; how much that is.
+///
+/// # Safety
+/// A begun node of ours, with a conversion of its plan.
+pub unsafe fn prune_for_explain(node: *mut pg_sys::CustomScanState, top: &mut Top) -> usize {
+    // SAFETY: passed on to the caller.
+    unsafe {
+        let partitions = (*(node as *mut State)).partitions;
+        let planstate = &raw mut (*node).ss.ps;
+        match partitions.is_null() {
+            true => 0,
+            false => (*partitions).choose(planstate, &top.chosen, &mut top.node, When::Begun),
+        }
     }
 }
 
@@ -193,6 +214,7 @@ unsafe extern "C-unwind" fn begin(
         (*state).run = context.leak_and_drop_on_delete(None);
         (*state).kept = context.leak_and_drop_on_delete(Kept::default());
         (*state).templates = context.leak_and_drop_on_delete(Templates::default());
+        (*state).partitions = context.leak_and_drop_on_delete(Partitions::default());
         (*state).conversion = memory_context(estate, c"doris conversion");
         let scan = (*node).ss.ps.plan as *mut pg_sys::CustomScan;
         let plans = PgList::<pg_sys::Plan>::from_pg((*scan).custom_plans);
@@ -525,14 +547,24 @@ unsafe fn make_run(state: *mut State, filled: Filled<'_>) -> doris_engine::error
         let mut subplans = subplans.iter_ptr();
         let mut counters = Vec::new();
         let mut inputs: Vec<Box<dyn MorselSource>> = Vec::new();
-        let plan = Arc::new(filled.node);
+        let mut plan = filled.node;
+        let planstate = &raw mut (*state).css.ss.ps;
+        let chosen = &filled.top.chosen;
+        let removed = (*(*state).partitions).choose(planstate, chosen, &mut plan, When::Running);
+        let plan = Arc::new(plan);
+        let scanned = super::columns::scanned(&plan);
         let streamed = super::columns::streamed(&plan);
         let mut all_kept = true;
         for (number, source) in filled.sources.iter().enumerate() {
             if let Some(plan) = source.fed {
+                let subplan = subplans.next().expect("a subplan for each source");
+                if !scanned.contains(&number) {
+                    inputs.push(nothing());
+                    counters.push(None);
+                    continue;
+                }
                 all_kept = false;
                 let counter = Rc::new(Counters::default());
-                let subplan = subplans.next().expect("a subplan for each source");
                 let scratch = (*state).scratch;
                 let fed = PlanSource::new(
                     (subplan, plan),
@@ -541,13 +573,18 @@ unsafe fn make_run(state: *mut State, filled: Filled<'_>) -> doris_engine::error
                     counter.clone(),
                 );
                 inputs.push(Box::new(fed));
-                counters.push(counter);
+                counters.push(Some(counter));
+                continue;
+            }
+            if !scanned.contains(&number) {
+                inputs.push(nothing());
+                counters.push(None);
                 continue;
             }
             let rel = compat::range_table_relation(estate, source.rti);
             raw::predicate_lock_relation(rel, (*estate).es_snapshot);
             let counter = Rc::new(Counters::default());
-            counters.push(counter.clone());
+            counters.push(Some(counter.clone()));
             let make = |source: &Source| {
                 TableSource::new(rel, (*estate).es_snapshot, source, counter.clone())
             };
@@ -600,9 +637,15 @@ unsafe fn make_run(state: *mut State, filled: Filled<'_>) -> doris_engine::error
             ahead: VecDeque::new(),
             plan,
             counters,
+            removed,
             spill,
         })
     }
+}
+
+/// In the place of a source that the plan does not read.
+fn nothing() -> Box<dyn MorselSource> {
+    Box::new(MemorySource::new([]))
 }
 
 /// Starts the plan that PostgreSQL had made.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Several inputs one after the other: partitions, UNION ALL, and the two sides of INTERSECT and EXCEPT.
+use super::super::partitions::Chosen;
 use super::super::scope::{Column, Item, Scope};
 use super::super::{no, Converted};
 #[cfg(not(feature = "pg18"))]
@@ -17,13 +18,7 @@ impl Converter<'_> {
     pub(super) unsafe fn append(&mut self, append: *mut pg_sys::Append) -> Converted<Core> {
         // SAFETY: as for `top`.
         unsafe {
-            #[cfg(not(feature = "pg18"))]
-            let pruned = pruned_while_running((*append).part_prune_info);
-            #[cfg(feature = "pg18")]
-            let pruned = (*append).part_prune_index >= 0;
-            if pruned {
-                return no("partitions chosen at run time");
-            }
+            let pruned = is_pruned(append.cast())?;
             let plans = PgList::<pg_sys::Plan>::from_pg((*append).appendplans);
             let mut inputs = Vec::new();
             for plan in plans.iter_ptr() {
@@ -38,13 +33,25 @@ impl Converter<'_> {
                 .into_iter()
                 .map(|input| self.as_columns(input, &types))
                 .collect::<Converted<Vec<Node>>>()?;
-            let node = Node::union_all(self.id(), inputs);
+            let node = self.union_of(inputs, pruned.then_some(append.cast()));
             let items = numbered(entries, &types, pg_sys::OUTER_VAR);
             Ok(Core {
                 node,
                 scope: Scope { items },
             })
         }
+    }
+
+    /// The rows of inputs, of which PostgreSQL chooses some when the node starts if they are those of `pruned`.
+    pub(super) fn union_of(
+        &mut self,
+        inputs: Vec<Node>,
+        pruned: Option<*mut pg_sys::Plan>,
+    ) -> Node {
+        let id = self.id();
+        let chosen = pruned.map(|append| Chosen { id, append });
+        self.chosen.extend(chosen);
+        Node::union_all(id, inputs)
     }
 
     /// An input whose columns are its entries, of the given types.
@@ -123,20 +130,32 @@ impl Converter<'_> {
     }
 }
 
-/// Whether partitions are chosen by values that come up while the query runs. By parameters of the statement, all of them
-/// are scanned with these as constants, and zone maps leave out what does not fit. (18 does not let pruned ones be opened.)
+/// Whether PostgreSQL prunes inputs of an Append or MergeAppend when it runs.
+///
+/// # Safety
+/// A finished plan.
 #[cfg(not(feature = "pg18"))]
-unsafe fn pruned_while_running(info: *mut pg_sys::PartitionPruneInfo) -> bool {
-    // SAFETY: null, or the pruning of an Append of a finished plan: a list of lists.
-    unsafe {
-        !info.is_null()
-            && PgList::<pg_sys::List>::from_pg((*info).prune_infos)
-                .iter_ptr()
-                .any(|hierarchy| {
-                    PgList::<pg_sys::PartitionedRelPruneInfo>::from_pg(hierarchy)
-                        .iter_ptr()
-                        .any(|rel| !(*rel).exec_pruning_steps.is_null())
-                })
+pub(super) unsafe fn is_pruned(append: *mut pg_sys::Plan) -> Converted<bool> {
+    // SAFETY: passed on to the caller.
+    Ok(unsafe { !crate::pg::pruning::info(append).0.is_null() })
+}
+
+/// From 18 on, pruned partitions are not even locked, and must not be looked at: such an Append stays PostgreSQL's.
+///
+/// # Safety
+/// A finished plan.
+#[cfg(feature = "pg18")]
+pub(super) unsafe fn is_pruned(append: *mut pg_sys::Plan) -> Converted<bool> {
+    // SAFETY: the tag says what the node is.
+    let index = unsafe {
+        match (*append).type_ {
+            pg_sys::NodeTag::T_Append => (*(append as *mut pg_sys::Append)).part_prune_index,
+            _ => (*(append as *mut pg_sys::MergeAppend)).part_prune_index,
+        }
+    };
+    match index >= 0 {
+        true => no("partitions chosen at run time"),
+        false => Ok(false),
     }
 }
 

@@ -2,7 +2,7 @@
 //! Sorted inputs merged: partitions and UNION ALL below ORDER BY.
 use super::super::scope::Column;
 use super::super::{no, Converted};
-use super::append::{common_types, numbered};
+use super::append::{common_types, is_pruned, numbered};
 use super::sort::sort_key;
 use super::{unsorted, Converter, Output};
 use doris_engine::plan::Node;
@@ -17,13 +17,7 @@ impl Converter<'_> {
     ) -> Converted<Output> {
         // SAFETY: as for `top`. A MergeAppend's arrays have numCols elements, as those of a Sort have.
         unsafe {
-            #[cfg(not(feature = "pg18"))]
-            let pruned = !(*merge).part_prune_info.is_null();
-            #[cfg(feature = "pg18")]
-            let pruned = (*merge).part_prune_index >= 0;
-            if pruned {
-                return no("partitions chosen at run time");
-            }
+            let pruned = is_pruned(merge.cast())?;
             let mut inputs = Vec::new();
             for plan in PgList::<pg_sys::Plan>::from_pg((*merge).mergeplans).iter_ptr() {
                 inputs.push(self.output(unsorted(plan), false)?);
@@ -51,7 +45,7 @@ impl Converter<'_> {
                 };
                 keys.push(sort_key(&raw mut like, i, index, data_type)?);
             }
-            let all = Node::union_all(self.id(), inputs);
+            let all = self.union_of(inputs, pruned.then_some(merge.cast()));
             let node = Node::sort(self.id(), all, keys);
             self.passed_on(merge.cast(), Output { node, entries })
         }
