@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Random loads, partial updates and deletes on a keyed table, whose rows must be those of a model in memory.
+"""Random loads, partial updates and deletes, also by JSON, on a keyed table, whose rows must be those of a model in memory.
 
 A seed makes a script of SQL and, beside it, the rows that must be there; psql runs the script, which compares.
 Rules: replace, sequence, sign (sequence and delete sign), aggregate. Transactions roll back, savepoints too; in
 between come VACUUM, rewrites and compaction.
 """
 import copy
+import json
 import random
 import sys
 from pathlib import Path
@@ -38,7 +39,7 @@ class Model:
     def __init__(self, rule):
         self.rule = rule
         self.rows = {}
-        # The sequences of keys that a delete sign deleted.
+        # The sequences of deleted keys.
         self.graves = {}
 
     def state(self):
@@ -51,6 +52,22 @@ class Model:
         """Applies the rows of one statement in order; `named`: a partial update."""
         for row in rows:
             self.one(row, named)
+
+    def delete(self, key):
+        """A DELETE statement's: remembered with the sequence of the row."""
+        self.bury(key, self.rows.pop(key).get("seq"))
+
+    def bury(self, key, seq):
+        if seq is not None:
+            self.graves[key] = max(self.graves.get(key, seq), seq)
+
+    def delete_json(self, key, seq):
+        """One of doris.upsert_json, which gives a sequence."""
+        old = self.rows.get(key)
+        if old and old["seq"] is not None and (seq is None or seq < old["seq"]):
+            return
+        self.rows.pop(key, None)
+        self.bury(key, seq)
 
     def one(self, row, named):
         key = (row["k"], row["t"])
@@ -65,9 +82,7 @@ class Model:
         if self.rule == "sign" and row["gone"]:
             self.rows.pop(key, None)
             if decides:
-                self.graves.pop(key, None)
-                if row["seq"] is not None:
-                    self.graves[key] = row["seq"]
+                self.bury(key, row["seq"])
             return
         if decides and not old:
             self.graves.pop(key, None)
@@ -201,11 +216,22 @@ class Script:
                 self.add(f"INSERT INTO m ({names}) VALUES {values};")
         self.model.load(rows, named)
 
+    def delete_json(self):
+        r = self.rng
+        keys = [(r.randint(1, self.keys), r.choice(["a", "b"]), self.value("seq", "int")) for _ in range(r.choice([1, 5, 50]))]
+        for k, t, seq in keys:
+            self.model.delete_json((k, t), seq)
+        rows = [json.dumps({"k": k, "t": t, "seq": seq, "__DORIS_DELETE_SIGN__": 1}) for k, t, seq in keys]
+        self.add(f"SELECT doris.upsert_json('m', '[{', '.join(rows)}]') AS rows \\gset")
+
     def statement(self):
         r = self.rng
         choice = r.random()
         if choice < 0.75:
             self.load()
+            return
+        if choice < 0.8 and self.rule in ("sequence", "sign"):
+            self.delete_json()
             return
         low = r.randint(1, self.keys)
         high = low + r.choice([0, 0, self.keys // 3])
@@ -213,7 +239,7 @@ class Script:
         if choice < 0.9 or self.rule == "aggregate":
             self.add(f"DELETE FROM m WHERE k BETWEEN {low} AND {high};")
             for key in chosen:
-                del self.model.rows[key]
+                self.model.delete(key)
         else:
             self.add(f"UPDATE m SET a = coalesce(a, 0) + 1 WHERE k BETWEEN {low} AND {high};")
             for key in chosen:

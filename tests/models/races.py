@@ -4,8 +4,8 @@
 
 The order in which they come must not matter: of each key, what was committed with the largest sequence counts. Each
 transaction notes what it writes in a heap table; at the end the two are compared. Single rows, batches that go to the row
-store, batches that become segments, partial updates, savepoints and rollbacks are mixed, and compactions that do not
-forget deleted keys run beside them. Transactions that end in a deadlock are as good as rolled back.
+store, batches that become segments, partial updates, deletes by JSON, savepoints and rollbacks are mixed, and compactions
+that do not forget deleted keys run beside them. Transactions that end in a deadlock are as good as rolled back.
 """
 import random
 import subprocess
@@ -40,7 +40,11 @@ def transaction(rng, client, clients, number, keys):
         if undone:
             lines.append("SAVEPOINT s;")
         lines.append(f"SET LOCAL doris.partial_update = {rng.choice(['off', 'off', 'on'])};")
-        lines.append(f"INSERT INTO t (k, seq, gone) SELECT * FROM (VALUES {values}) x;")
+        if share == 1.0 and rng.random() < 0.5:
+            lines.append("SELECT doris.upsert_json('t', jsonb_agg(jsonb_build_object('k', k, 'seq', s, '__DORIS_DELETE_SIGN__', 1)"
+                         f" ORDER BY k)) FROM (VALUES {values}) x (k, s, gone);")
+        else:
+            lines.append(f"INSERT INTO t (k, seq, gone) SELECT * FROM (VALUES {values}) x;")
         lines.append(f"INSERT INTO log SELECT * FROM (VALUES {values}) x;")
         if undone:
             lines.append("ROLLBACK TO s;")

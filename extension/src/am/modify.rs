@@ -6,7 +6,7 @@
 use crate::compact::board as compaction;
 use crate::delete::ahead;
 use crate::heap_call;
-use crate::keys::{self, index_shell};
+use crate::keys::{self, burial, index_shell};
 use crate::pg::toast::Toast;
 use crate::pg::{self, compat, heapam, raw};
 use crate::store::anchors::{self, Request};
@@ -194,6 +194,9 @@ unsafe extern "C-unwind" fn tuple_delete(
                     tmfd,
                     changing_part
                 ));
+                if result == TM_Ok && !changing_part {
+                    burial::heap_row(rel, *tid, cid);
+                }
                 match moved_from_heap(rel, &*tid, result, (*tmfd).xmax) {
                     Some(row) => row,
                     None => return replaced(rel, *tid, result, &mut *tmfd),
@@ -222,6 +225,9 @@ unsafe extern "C-unwind" fn tuple_delete(
             Anchor::Deleted
         };
         anchors::bury(rel, &toast, row, claim, how, cid);
+        if !changing_part {
+            burial::segment_rows(rel, &[row.0], cid);
+        }
         pg_sys::pgstat_count_heap_delete(rel);
         TM_Ok
     }

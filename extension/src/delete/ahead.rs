@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Deleting rows before ModifyTable asks for it.
 use crate::am::{is_doris, modify};
+use crate::keys::burial;
 use crate::options::settings;
 use crate::pg::{self, raw};
 use crate::store::deletes::{self, Why, SLICE_ROWS};
@@ -210,6 +211,7 @@ fn bury(
     }
     deletes::register_all(&gate, rel, &toast, &free, cid);
     drop(gate);
+    burial::segment_rows(rel, &free, cid);
     crate::compact::pause::at("deleted_ahead");
     (free, reached)
 }

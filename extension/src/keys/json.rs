@@ -3,7 +3,8 @@
 //!
 //! Rows that follow each other and name the same columns become one INSERT under `doris.partial_update` (the
 //! function's declaration turns it on), so that triggers, constraints and row security are PostgreSQL's. Rows with
-//! a delete sign become a DELETE.
+//! a delete sign become a DELETE; where they name the sequence, it is remembered for their keys (`burial`).
+use crate::keys::burial::Burial;
 use crate::keys::statement::name_of;
 use crate::options::model::{self, Model};
 use crate::pg;
@@ -85,6 +86,7 @@ fn upsert(args: &Args) -> Option<i64> {
 
 /// The table that the rows are for.
 struct Target {
+    relid: pg_sys::Oid,
     /// Its name as SQL writes it.
     name: String,
     plain_name: String,
@@ -111,6 +113,7 @@ impl Target {
             let schema = std::ffi::CStr::from_ptr(schema).to_string_lossy();
             let name = quote_qualified_identifier(&*schema, &plain_name);
             let target = Self {
+                relid,
                 name,
                 plain_name,
                 keys: columns(rel, &keyed.keys),
@@ -129,15 +132,66 @@ impl Target {
             let what = format!("lacks key column \"{key}\"");
             refuse_row(self, run.first, &what, "Rows are found by their whole key.");
         }
-        let sql = if run.deletes {
-            self.delete(&run.columns)
+        if run.deletes {
+            self.delete_rows(run);
         } else {
-            self.insert(&run.columns)
+            execute(&self.insert(&run.columns), run.rows);
+        }
+    }
+
+    /// Deletes the rows of keys, and remembers the sequences that are given for the others: of the keys that are not there
+    /// any more. A row that came between the two is deleted in another turn.
+    fn delete_rows(&self, run: Run) {
+        let sql = self.delete(&run.columns);
+        let named = |name: &&String| run.columns.contains(name);
+        let sequence = self.sequence.as_ref().filter(named);
+        let (mut rows, mut again) = (run.rows, false);
+        while !rows.is_empty() {
+            let deleted = execute(&sql, rows.clone());
+            let Some(sequence) = sequence.filter(|_| !again || deleted > 0) else {
+                return;
+            };
+            rows = self.bury(sequence, rows);
+            again = true;
+        }
+    }
+
+    /// Remembers the sequences of rows; returns those of whose keys a row is stored.
+    fn bury(&self, sequence: &str, rows: Vec<String>) -> Vec<String> {
+        // SAFETY: plain calls; who may not see all rows does not decide about those that are not there.
+        let hidden = unsafe {
+            let rls = pg_sys::check_enable_rls(self.relid, pg_sys::InvalidOid, true);
+            rls == pg_sys::CheckEnableRlsResult::RLS_ENABLED as i32
         };
-        // SAFETY: a text array is what the statements take.
-        let rows = unsafe { DatumWithOid::new(run.rows, pg_sys::TEXTARRAYOID) };
-        let done = Spi::connect_mut(|client| client.update(&sql, None, &[rows]).map(|_| ()));
-        done.unwrap_or_else(|error| pgrx::error!("could not write the rows: {error}"));
+        if hidden {
+            return Vec::new();
+        }
+        let keys: Vec<String> = self
+            .keys
+            .iter()
+            .map(|(key, _)| quote_identifier(key))
+            .collect();
+        let sql = format!(
+            "SELECT r.{}, r.{} FROM {} ORDER BY u.o",
+            keys.join(", r."),
+            quote_identifier(sequence),
+            self.records()
+        );
+        // SAFETY: a text array is what the statement takes.
+        let argument = unsafe { DatumWithOid::new(rows.clone(), pg_sys::TEXTARRAYOID) };
+        let left = Spi::connect(|client| -> Result<Vec<String>, pgrx::spi::Error> {
+            let _table = client.select(&sql, None, &[argument])?;
+            // SAFETY: the result of the statement before; it lives as long as the connection. The relation is locked.
+            let stored = unsafe {
+                let rel = pg_sys::table_open(self.relid, pg_sys::NoLock as i32);
+                let stored = bury_all(rel, pg_sys::SPI_tuptable, keys.len());
+                pg_sys::table_close(rel, pg_sys::NoLock as i32);
+                stored
+            };
+            let left = rows.into_iter().zip(stored).filter(|(_, stored)| *stored);
+            Ok(left.map(|(row, _)| row).collect())
+        });
+        left.unwrap_or_else(|error| pgrx::error!("could not read the rows: {error}"))
     }
 
     /// The rows of `$1` as records `r` of the table, with their places.
@@ -188,6 +242,46 @@ impl Target {
             self.records(),
             conditions.join(" AND ")
         )
+    }
+}
+
+/// Runs a statement over rows; returns how many it changed.
+fn execute(sql: &str, rows: Vec<String>) -> usize {
+    // SAFETY: a text array is what the statements take.
+    let rows = unsafe { DatumWithOid::new(rows, pg_sys::TEXTARRAYOID) };
+    let done =
+        Spi::connect_mut(|client| client.update(sql, None, &[rows]).map(|table| table.len()));
+    done.unwrap_or_else(|error| pgrx::error!("could not write the rows: {error}"))
+}
+
+/// Remembers the deletes of a result's rows, which are keys and a sequence; tells of which keys a row is stored.
+unsafe fn bury_all(
+    rel: pg_sys::Relation,
+    table: *mut pg_sys::SPITupleTable,
+    keys: usize,
+) -> Vec<bool> {
+    // SAFETY: passed on to the caller: a result with these columns.
+    unsafe {
+        let cid = pg_sys::GetCurrentCommandId(true);
+        let count = (*table).numvals as usize;
+        let Some(mut burial) = Burial::of(rel, cid) else {
+            return vec![false; count];
+        };
+        let (desc, tuples) = (
+            (*table).tupdesc,
+            std::slice::from_raw_parts((*table).vals, count),
+        );
+        let value = |tuple: pg_sys::HeapTuple, column: usize| {
+            let mut null = false;
+            let value = pg_sys::SPI_getbinval(tuple, desc, column as i32 + 1, &mut null);
+            (value, null)
+        };
+        let bury = |tuple: &pg_sys::HeapTuple| {
+            let (sequence, none) = value(*tuple, keys);
+            let key: Vec<_> = (0..keys).map(|column| value(*tuple, column)).collect();
+            !none && !burial.key(&key, sequence)
+        };
+        tuples.iter().map(bury).collect()
     }
 }
 

@@ -170,6 +170,24 @@ pub fn forget() {
 impl Rule {
     /// The rule by which a command's rows go into a table; `None` when it has no key model.
     pub fn of(rel: pg_sys::Relation, cid: pg_sys::CommandId) -> Option<Rc<Rule>> {
+        Self::kept(rel, cid, |keyed| match keyed.model {
+            Model::Unique => {
+                statement::named(rel, cid).and_then(|named| named_columns(rel, keyed, named))
+            }
+            Model::Aggregate => None,
+        })
+    }
+
+    /// The rule for whole rows, whatever the running statement names.
+    pub fn of_whole_rows(rel: pg_sys::Relation) -> Option<Rc<Rule>> {
+        Self::kept(rel, pg_sys::InvalidCommandId, |_| None)
+    }
+
+    fn kept(
+        rel: pg_sys::Relation,
+        cid: pg_sys::CommandId,
+        named: impl FnOnce(&Keyed) -> Option<Vec<bool>>,
+    ) -> Option<Rc<Rule>> {
         let relid = pg::relation_id(rel);
         let known = RULES.with_borrow(|rules| {
             let found = rules.iter().find(|rule| rule.0 == relid && rule.1 == cid);
@@ -179,12 +197,7 @@ impl Rule {
             return known;
         }
         let keyed = model::of(rel)?;
-        let named = match keyed.model {
-            Model::Unique => {
-                statement::named(rel, cid).and_then(|named| named_columns(rel, &keyed, named))
-            }
-            Model::Aggregate => None,
-        };
+        let named = named(&keyed);
         let rule = Rc::new(Rule::new(rel, &keyed, named));
         let copy = Rc::clone(&rule);
         let oldest = RULES.with_borrow_mut(|rules| {

@@ -6,10 +6,11 @@
 //! holds its heap rows; `code` turns keys into words or bytes that compare; `probe` finds keys in segments; `heap`
 //! finds and replaces rows in the heap; `single` writes one row, `bulk` a segment, `meet` one whose rows are merged
 //! with stored ones, which `stored` reads; `index_shell` stands in for functions of the key index; `follow` finds
-//! what replaced a row; `deleted` remembers deleted keys; `plan` tells the planner what that index can do; `ddl` makes it; `json` is
-//! `doris.upsert_json`.
+//! what replaced a row; `deleted` remembers deleted keys, `burial` those that statements delete; `plan` tells the planner
+//! what that index can do; `ddl` makes it; `json` is `doris.upsert_json`.
 
 pub mod bulk;
+pub mod burial;
 pub mod code;
 pub mod ddl;
 mod deleted;

@@ -44,6 +44,8 @@ pub struct Model {
     pub referenced_values: bool,
     /// A whole new row replaces the stored one unseen.
     pub replaces: bool,
+    /// The sequence column.
+    pub sequence: Option<u16>,
 }
 
 impl Model {
@@ -144,6 +146,7 @@ fn make(rel: pg_sys::Relation) -> Option<Model> {
             KeyColumn { attr, form }
         })
         .collect();
+    let keyed = options::of(rel);
     let mut model = Model {
         columns,
         index: None,
@@ -151,7 +154,8 @@ fn make(rel: pg_sys::Relation) -> Option<Model> {
         other_indexes: Vec::new(),
         row_triggers: has_row_triggers(rel),
         referenced_values: false,
-        replaces: options::of(rel).is_some_and(|keyed| keyed.replaces()),
+        replaces: keyed.as_ref().is_some_and(|keyed| keyed.replaces()),
+        sequence: keyed.and_then(|keyed| keyed.sequence),
     };
     find_indexes(rel, &numbers, &mut model);
     if model.index.is_none() && !index_may_lack(rel) {

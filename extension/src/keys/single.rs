@@ -457,7 +457,8 @@ unsafe fn attempt(
 }
 
 /// Who has a key in the segments.
-enum Seen {
+pub enum Seen {
+    /// Nobody.
     None,
     /// An open transaction.
     Open(pg_sys::TransactionId),
@@ -466,7 +467,7 @@ enum Seen {
 }
 
 /// What a segment row of the key says of who has the key; `None` when it is dead.
-fn seen(
+pub fn seen(
     gate: &Gate,
     rel: pg_sys::Relation,
     toast: &Toast,

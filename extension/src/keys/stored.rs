@@ -141,7 +141,7 @@ pub struct Columns {
 }
 
 impl Columns {
-    /// No rows yet; `needed` lists the columns whose values are wanted.
+    /// No rows yet, of some attributes; `needed` lists the places of those whose values are wanted.
     pub fn new(attrs: &[Attr], needed: &[usize]) -> Self {
         Self {
             columns: attrs.iter().map(|a| Column::new(a.kind)).collect(),
@@ -156,9 +156,10 @@ impl Columns {
             return false;
         };
         for (i, column) in self.columns.iter_mut().enumerate() {
-            let null = row.nulls[i] || !self.needed[i];
+            let at = usize::from(self.attrs[i].number) - 1;
+            let null = row.nulls[at] || !self.needed[i];
             // SAFETY: a value of the attribute.
-            unsafe { column.push(row.values[i], null) };
+            unsafe { column.push(row.values[at], null) };
         }
         reader.release();
         true
@@ -210,14 +211,20 @@ impl Columns {
         }
     }
 
-    /// The rows, and behind them those of a batch.
+    /// The rows.
+    pub fn finish(self) -> Vec<(Kind, Vector)> {
+        let columns = self.columns.into_iter();
+        columns.map(|c| (c.kind(), c.finish())).collect()
+    }
+
+    /// The rows, of all attributes, and behind them those of a batch.
     pub fn followed_by(
         self,
         rel: pg_sys::Relation,
         batch: Vec<(Kind, Vector)>,
     ) -> Vec<(Kind, Vector)> {
-        let stored = self.columns.into_iter().map(|c| (c.kind(), c.finish()));
-        let pairs = stored.zip(batch).zip(&self.attrs);
+        let attrs = self.attrs.clone();
+        let pairs = self.finish().into_iter().zip(batch).zip(&attrs);
         pairs
             .map(|((stored, new), attr)| joined(rel, attr, stored, new))
             .collect()

@@ -59,11 +59,13 @@ INSERT INTO stamped VALUES (1, 'future', '2999-01-01');
 INSERT INTO stamped (k, v) VALUES (1, 'now');
 SELECT * FROM stamped;
 
--- UPDATE and DELETE are ordinary ones.
+-- UPDATE and DELETE change and delete what they find. A DELETE is remembered with the sequence of its row.
 UPDATE arrivals SET seq = 1 WHERE k = 1;
 INSERT INTO arrivals VALUES (1, 'after', 2);
 DELETE FROM arrivals WHERE k = 2;
-INSERT INTO arrivals VALUES (2, 'again', 0);
+INSERT INTO arrivals VALUES (2, 'late', 110);
+SELECT * FROM arrivals ORDER BY k;
+INSERT INTO arrivals VALUES (2, 'equal', 111);
 SELECT * FROM arrivals ORDER BY k;
 
 -- A delete sign deletes what its sequence is not below.
@@ -123,9 +125,11 @@ INSERT INTO late VALUES (1, 'a', 'stored', 20), (2, 'a', 'stored', 20), (3, NULL
 INSERT INTO late VALUES (1, 'a', '', 25, true), (2, 'a', '', 25, true), (3, NULL, '', 25, true), (4, 'a', '', 25, true);
 INSERT INTO late VALUES (1, 'a', 'late', 24), (2, 'a', 'equal', 25), (3, NULL, 'late', NULL), (4, 'a', 'late', 1) RETURNING k, v;
 SELECT * FROM late ORDER BY k;
--- What came is not remembered as deleted; DELETE statements leave nothing behind.
+-- What came is not remembered as deleted, until it is deleted itself.
+INSERT INTO late VALUES (2, 'a', 'newer', 27);
 DELETE FROM late WHERE k = 2;
-INSERT INTO late VALUES (2, 'a', 'again', 0);
+INSERT INTO late VALUES (2, 'a', 'late', 26);
+INSERT INTO late VALUES (2, 'a', 'again', 27);
 -- The later delete counts, and only with its sequence.
 INSERT INTO late VALUES (1, 'a', '', 24, true);
 INSERT INTO late VALUES (1, 'a', 'late', 24);
@@ -179,6 +183,88 @@ TRUNCATE late;
 INSERT INTO late VALUES (1, 'a', 'first', 1);
 TABLE late;
 SELECT * FROM doris.verify('late');
+-- Deletes by statements: rows of the row store, of segments one by one and in bulk, by MERGE and by a foreign key.
+CREATE TABLE statements (k numeric, t text, seq numeric, PRIMARY KEY (k, t)) WITH (unique_key = 'k, t', sequence = 'seq');
+CREATE TABLE parents (id numeric PRIMARY KEY) USING heap;
+INSERT INTO parents SELECT generate_series(1, 6);
+ALTER TABLE statements ADD FOREIGN KEY (k) REFERENCES parents ON DELETE CASCADE;
+INSERT INTO statements SELECT g, 'heap', 10.5 FROM generate_series(1, 5) g;
+SET doris.rows_to_heap = 0;
+ALTER TABLE statements DROP CONSTRAINT statements_k_fkey;
+INSERT INTO statements SELECT g, 'segment', 10.5 FROM generate_series(1, 6000) g;
+RESET doris.rows_to_heap;
+ALTER TABLE statements ADD FOREIGN KEY (k) REFERENCES parents ON DELETE CASCADE NOT VALID;
+DELETE FROM statements WHERE k = 1;
+MERGE INTO statements s USING (VALUES (2.0)) v (k) ON s.k = v.k WHEN MATCHED THEN DELETE;
+DELETE FROM parents WHERE id = 3;
+SET doris.bulk_delete_rows = 100;
+DELETE FROM statements WHERE k > 5000;
+RESET doris.bulk_delete_rows;
+DELETE FROM statements WHERE k = 4 RETURNING *;
+ALTER TABLE statements DROP CONSTRAINT statements_k_fkey;
+INSERT INTO statements SELECT g, t, 10.499 FROM generate_series(1, 6000) g, unnest(ARRAY['heap', 'segment']) t;
+SELECT t, count(*), count(*) FILTER (WHERE seq = 10.5) AS stayed, min(k), max(k) FROM statements GROUP BY t ORDER BY t;
+DELETE FROM statements WHERE seq < 10.5;
+INSERT INTO statements VALUES (1.00, 'heap', 10.50), (5001, 'segment', 10.5), (5002, 'segment', 10.4), (3000, 'heap', 10.499),
+  (3001, 'heap', 10.49) RETURNING *;
+SELECT t, count(*) FROM statements GROUP BY t ORDER BY t;
+-- Also in the transaction that deletes; what is rolled back was not deleted.
+BEGIN;
+DELETE FROM statements WHERE k = 1;
+SAVEPOINT s;
+INSERT INTO statements VALUES (1, 'heap', 10.4);
+SELECT * FROM statements WHERE k = 1;
+ROLLBACK TO s;
+WITH gone AS (DELETE FROM statements WHERE k = 5001 RETURNING *) INSERT INTO statements SELECT * FROM gone;
+SELECT * FROM statements WHERE k IN (1, 5001);
+ROLLBACK;
+SELECT * FROM statements WHERE k IN (1, 5001) ORDER BY k;
+-- A row without a sequence leaves nothing behind, nor does the old key of an UPDATE. ON CONFLICT does not ask.
+INSERT INTO statements VALUES (7000, 'heap', NULL), (7001, 'heap', 10), (7002, 'heap', 10);
+DELETE FROM statements WHERE k IN (7000, 7002);
+UPDATE statements SET k = 7003 WHERE k = 7001;
+INSERT INTO statements VALUES (7000, 'heap', NULL), (7001, 'heap', 9);
+INSERT INTO statements VALUES (7002, 'heap', 9) ON CONFLICT DO NOTHING;
+SELECT * FROM statements WHERE k >= 7000 ORDER BY k;
+-- Cumulative compaction and VACUUM FULL keep it, base compaction does not.
+DELETE FROM statements WHERE k >= 7000;
+CALL doris.compact('statements', 'cumulative');
+VACUUM FULL statements;
+INSERT INTO statements VALUES (7000, 'heap', NULL), (7001, 'heap', 8), (7002, 'heap', 9), (7003, 'heap', 9);
+SELECT * FROM statements WHERE k >= 7000 ORDER BY k;
+DELETE FROM statements WHERE k >= 7000;
+CALL doris.compact('statements', 'base');
+INSERT INTO statements VALUES (7001, 'heap', 1), (7003, 'heap', 1), (5100, 'segment', 1);
+SELECT * FROM statements WHERE k >= 5100 ORDER BY k;
+-- So do deletes of doris.upsert_json, with the sequence that they give, also of keys that are not there.
+SELECT doris.upsert_json('statements', '[{"k": 7001, "t": "heap", "seq": 5, "__DORIS_DELETE_SIGN__": 1},
+  {"k": 7003, "t": "heap", "__DORIS_DELETE_SIGN__": 1}, {"k": 8000, "t": "a", "seq": 5, "__DORIS_DELETE_SIGN__": 1},
+  {"k": 8000, "t": "a", "seq": 4, "__DORIS_DELETE_SIGN__": 1}, {"k": 5100, "t": "segment", "seq": 0.5, "__DORIS_DELETE_SIGN__": 1},
+  {"k": 8001, "t": "a", "seq": null, "__DORIS_DELETE_SIGN__": 1}, {"k": 8002, "t": "a", "__DORIS_DELETE_SIGN__": 1}]');
+SELECT * FROM statements WHERE k >= 5100 ORDER BY k;
+INSERT INTO statements SELECT k, t, 4.9 FROM (VALUES (7001, 'heap'), (8000, 'a'), (8001, 'a'), (8002, 'a')) x (k, t);
+INSERT INTO statements VALUES (7003, 'heap', 0.5), (5100, 'segment', 0.9);
+SELECT * FROM statements WHERE k >= 5100 ORDER BY k;
+SELECT doris.upsert_json('statements', '[{"k": 8000, "t": "a", "seq": 5}, {"k": 7003, "t": "heap", "seq": 0.9}]');
+SELECT * FROM statements WHERE k >= 7000 ORDER BY k;
+-- Who may not see all rows decides about those that there are.
+CREATE ROLE sequence_writer;
+GRANT USAGE ON SCHEMA sequence, doris TO sequence_writer;
+GRANT ALL ON statements TO sequence_writer;
+ALTER TABLE statements ENABLE ROW LEVEL SECURITY;
+CREATE POLICY writers ON statements USING (t = 'a');
+SET ROLE sequence_writer;
+SELECT doris.upsert_json('statements', '[{"k": 8000, "t": "a", "seq": 6, "__DORIS_DELETE_SIGN__": 1},
+  {"k": 5100, "t": "segment", "seq": 6, "__DORIS_DELETE_SIGN__": 1}, {"k": 9000, "t": "a", "seq": 6, "__DORIS_DELETE_SIGN__": 1}]');
+INSERT INTO statements VALUES (8000, 'a', 4), (9000, 'a', 4);
+SELECT * FROM statements WHERE k >= 5100 ORDER BY k;
+RESET ROLE;
+SELECT * FROM statements WHERE k >= 5100 ORDER BY k;
+SELECT * FROM doris.verify('statements');
+DROP TABLE statements;
+REVOKE USAGE ON SCHEMA sequence, doris FROM sequence_writer;
+DROP ROLE sequence_writer;
+
 -- Keys and sequences of other types: equal numerics are one key.
 CREATE TABLE late_types (k numeric, at numeric, gone boolean DEFAULT false)
   WITH (unique_key = 'k', sequence = 'at', delete_sign = 'gone');
