@@ -81,12 +81,13 @@ fn forget() {
 unsafe extern "C-unwind" fn subxact_callback(
     event: pg_sys::SubXactEvent::Type,
     subid: pg_sys::SubTransactionId,
-    _parent: pg_sys::SubTransactionId,
+    parent: pg_sys::SubTransactionId,
     _arg: *mut std::ffi::c_void,
 ) {
     use pg_sys::SubXactEvent::*;
     match event {
         SUBXACT_EVENT_PRE_COMMIT_SUB => builder::flush_current(),
+        SUBXACT_EVENT_COMMIT_SUB => builder::settle(subid, parent),
         SUBXACT_EVENT_ABORT_SUB => {
             heapam::forget_views(Some(subid));
             builder::forget(Some(subid));

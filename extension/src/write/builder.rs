@@ -11,6 +11,11 @@
 //! A full segment of a plain table is encoded by worker threads while rows of the next one are collected, and is written
 //! when that is done. Until then it is read as it was collected; who reads it may keep TIDs, so that the rows of a table
 //! with a key are then encoded once more, in the order they came in.
+//!
+//! Rows under construction of a table with a key must be published before the table is read. In a subtransaction of the
+//! statement that loads them they are *lent* to it: it publishes a copy, which is gone with it if it rolls back, and
+//! the rows are pending as before; else they belong to the subtransaction around it, and so on up to their own.
+mod lend;
 mod seal;
 
 use super::column::Column;
@@ -26,7 +31,8 @@ use crate::store::gate::{Gate, Mode};
 use crate::store::tid::RowNumber;
 use crate::store::{directory, keys};
 use doris_storage::vector::Vector;
-use pgrx::{pg_sys, PgSqlErrorCode};
+pub use lend::{forget, publish_pending, settle};
+use pgrx::pg_sys;
 pub use seal::encode_as_is;
 use seal::{collected, seal, specify};
 use std::cell::{Cell, RefCell};
@@ -47,6 +53,7 @@ struct Builder {
     bytes: usize,
     /// Nobody has seen a TID of it: rows may be sorted by the key.
     unobserved: bool,
+    lent: lend::Lent,
 }
 
 /// The rows of a segment.
@@ -171,7 +178,8 @@ fn find(builders: &mut [Builder], rel: pg_sys::Relation, cid: pg_sys::CommandId)
     let subid = unsafe { pg_sys::GetCurrentSubTransactionId() };
     let (relid, file) = (pg::relation_id(rel), compat::file_number(rel));
     builders.iter().position(|b| {
-        b.grows() && b.relid == relid && b.file == file && b.subid == subid && b.cid == cid
+        let grows = b.grows() && b.lent == lend::Lent::Never;
+        grows && b.relid == relid && b.file == file && b.subid == subid && b.cid == cid
     })
 }
 
@@ -384,7 +392,8 @@ pub fn unobserved(rel: pg_sys::Relation, model: &Model) -> bool {
 fn begin(rel: pg_sys::Relation, cid: pg_sys::CommandId, bulk: bool) {
     let model = key_model::of(rel);
     if model.is_some() {
-        refuse_beside(rel, |_| true);
+        // Of rows of one key the last stays: what came before is published before.
+        lend::publish_before(rel);
     }
     let attrs = attrs::of(rel);
     let columns = attrs.iter().map(|a| Column::new(a.kind)).collect();
@@ -415,6 +424,7 @@ fn begin(rel: pg_sys::Relation, cid: pg_sys::CommandId, bulk: bool) {
         rows: 0,
         bytes: 0,
         unobserved,
+        lent: lend::Lent::Never,
     };
     BUILDERS.with_borrow_mut(|builders| builders.push(builder));
 }
@@ -464,44 +474,6 @@ fn flush_where(mut wanted: impl FnMut(&Builder) -> bool) {
     }
 }
 
-/// Publishes what the current subtransaction has inserted into a keyed table, before the table is searched or
-/// read: a row under construction is beside the one that it replaces. A subtransaction cannot publish what a statement
-/// around it is loading, and would see the table without it.
-pub fn publish_pending(rel: pg_sys::Relation) {
-    let relid = pg::relation_id(rel);
-    let any = BUILDERS.with_borrow(|builders| builders.iter().any(|b| b.relid == relid));
-    if !any || key_model::of(rel).is_none() {
-        return;
-    }
-    flush_where(|b| b.relid == relid);
-    // SAFETY: the active snapshot, if there is one.
-    let seen = unsafe {
-        match pg_sys::ActiveSnapshotSet() {
-            true => (*pg_sys::GetActiveSnapshot()).curcid,
-            false => 0,
-        }
-    };
-    refuse_beside(rel, |b| b.cid < seen);
-}
-
-/// Raises an error when a statement around this subtransaction is loading rows into a keyed table.
-fn refuse_beside(rel: pg_sys::Relation, concerns: impl Fn(&Builder) -> bool) {
-    let relid = pg::relation_id(rel);
-    // SAFETY: plain call.
-    let subid = unsafe { pg_sys::GetCurrentSubTransactionId() };
-    let pending = |b: &Builder| b.relid == relid && b.subid != subid && b.rows > 0 && concerns(b);
-    if BUILDERS.with_borrow(|builders| builders.iter().any(pending)) {
-        pg::refuse(
-            PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
-            format!(
-                "cannot read or change table \"{}\" in a subtransaction of the statement that loads it",
-                pg::relation_name(rel)
-            ),
-            "Turn doris.enable_bulk_load off: the statement then writes row by row.",
-        );
-    }
-}
-
 /// Writes out what a command of the current subtransaction has inserted.
 pub fn flush_command(cid: pg_sys::CommandId) {
     flush_where(|b| b.cid == cid);
@@ -511,18 +483,6 @@ pub fn flush_command(cid: pg_sys::CommandId) {
 pub fn forget_relation(rel: pg_sys::Relation) {
     let relid = pg::relation_id(rel);
     BUILDERS.with_borrow_mut(|builders| builders.retain(|b| b.relid != relid));
-}
-
-/// Forgets the segments of a subtransaction that rolls back.
-pub fn forget(subid: Option<pg_sys::SubTransactionId>) {
-    BUILDERS.with_borrow_mut(|builders| match subid {
-        Some(subid) => builders.retain(|b| b.subid != subid),
-        None => builders.clear(),
-    });
-    COUNTS.with_borrow_mut(Vec::clear);
-    if subid.is_none() {
-        QUIET.with_borrow_mut(Vec::clear);
-    }
 }
 
 /// The rows of a segment that this backend is building: the vectors of the needed attributes and the number
