@@ -25,10 +25,19 @@ pub enum OutOfRange {
     /// A numeric that a `numeric(precision, scale)` cast can't hold.
     NumericField {
         /// Declared digits.
-        precision: u8,
+        precision: u16,
         /// Declared digits after the point.
         scale: i16,
     },
+    /// An infinity that a `numeric(precision, scale)` cast can't hold.
+    InfiniteField {
+        /// Declared digits.
+        precision: u16,
+        /// Declared digits after the point.
+        scale: i16,
+    },
+    /// A numeric with more digits before the point than PostgreSQL stores.
+    NumericFormat,
 }
 
 /// Which date-time value left its range.
@@ -51,6 +60,13 @@ pub enum DatetimeKind {
 pub enum Error {
     /// Arithmetic or a cast left its range (22003).
     NumericOutOfRange(OutOfRange),
+    /// NaN or infinity as an integer (0A000).
+    NoInteger {
+        /// `NaN` or `infinity`.
+        what: &'static str,
+        /// PostgreSQL's name of the type.
+        type_name: &'static str,
+    },
     /// Division or modulo by zero (22012).
     DivisionByZero,
     /// A date or time left its range (22008).
@@ -140,7 +156,9 @@ impl Error {
             Error::FieldPositionZero => "22023",
             Error::LengthTooLarge => "54000",
             Error::LikeEscapeAtEnd => "22025",
-            Error::UnitNotSupported { .. } | Error::NotNative(_) => "0A000",
+            Error::UnitNotSupported { .. } | Error::NotNative(_) | Error::NoInteger { .. } => {
+                "0A000"
+            }
             Error::MoreThanOneRow => "21000",
             Error::Spill { code, .. } => code,
             Error::OutOfMemory => "53200",
@@ -154,13 +172,18 @@ impl Error {
         match self {
             Error::NumericOutOfRange(OutOfRange::NumericField { precision, scale }) => {
                 let digits = i32::from(*precision) - i32::from(*scale);
-                let (base, power) = if digits > 0 {
+                let (base, power) = if digits != 0 {
                     ("10^", digits.to_string())
                 } else {
                     ("", "1".to_owned())
                 };
                 Some(format!(
                     "A field with precision {precision}, scale {scale} must round to an absolute value less than {base}{power}."
+                ))
+            }
+            Error::NumericOutOfRange(OutOfRange::InfiniteField { precision, scale }) => {
+                Some(format!(
+                    "A field with precision {precision}, scale {scale} cannot hold an infinite value."
                 ))
             }
             _ => None,
@@ -177,8 +200,14 @@ impl fmt::Display for Error {
                 OutOfRange::Int8 => "bigint out of range",
                 OutOfRange::FloatOverflow => "value out of range: overflow",
                 OutOfRange::FloatUnderflow => "value out of range: underflow",
-                OutOfRange::NumericField { .. } => "numeric field overflow",
+                OutOfRange::NumericField { .. } | OutOfRange::InfiniteField { .. } => {
+                    "numeric field overflow"
+                }
+                OutOfRange::NumericFormat => "value overflows numeric format",
             }),
+            Error::NoInteger { what, type_name } => {
+                write!(f, "cannot convert {what} to {type_name}")
+            }
             Error::DivisionByZero => f.write_str("division by zero"),
             Error::DatetimeOutOfRange(kind) => f.write_str(match kind {
                 DatetimeKind::Date => "date out of range",

@@ -84,7 +84,12 @@ pub const WORDS_MAX: usize = 4;
 impl KeyShape {
     /// The shape for columns of these types; [`Error::NotNative`] when one has no canonical bits.
     pub fn new(types: &[DataType], nullable: &[bool]) -> Result<Self> {
-        let unsupported = |t: &&DataType| matches!(t, DataType::Interval | DataType::Opaque { .. });
+        let unsupported = |t: &&DataType| {
+            matches!(
+                t,
+                DataType::Interval | DataType::Decimal | DataType::Opaque { .. }
+            )
+        };
         if let Some(t) = types.iter().find(unsupported) {
             return Err(Error::not_native(format!("keys of type {t}")));
         }

@@ -4,6 +4,8 @@
 
 pub mod types;
 
+pub mod decimal;
+
 pub mod error;
 
 pub mod batch;

@@ -298,6 +298,9 @@ pub enum AggregateFunction {
     ModeDesc,
     /// Some value of the group (the first one met, NULL included): for columns that the keys determine.
     Any,
+    /// The value that all rows of the group have, of numerics that carry their scale; PostgreSQL is asked where some
+    /// show another scale.
+    Same,
     /// About how many different values there are (HyperLogLog), of integers and text: Int8.
     ApproxDistinct(ApproxHash),
     /// The union of stored sets or counts, in their stored form: of the argument's type.
@@ -347,6 +350,7 @@ impl AggregateFunction {
         match (self, exact) {
             (CountStar | Count | ApproxDistinct(_) | UnionCount(_), _) => vec![DataType::Int8],
             (Sum, _) => vec![sum],
+            (Avg, None) if argument == DataType::Decimal => vec![argument, DataType::Int8],
             (Avg, Some(scale)) => vec![wide(scale), DataType::Int8],
             (Avg, None) => vec![DataType::Float8],
             (VarPop | VarSamp | StddevPop | StddevSamp, Some(scale)) => {
@@ -356,7 +360,7 @@ impl AggregateFunction {
             (BoolAnd | BoolOr, _) => vec![DataType::Bool],
             (PercentileCont(_) | PercentileDisc(_) | Mode, _) => vec![argument],
             (PercentileContDesc(_) | PercentileDiscDesc(_) | ModeDesc, _) => vec![argument],
-            (Min | Max | BitAnd | BitOr | BitXor | Any | Union(_), _) => vec![argument],
+            (Min | Max | BitAnd | BitOr | BitXor | Any | Same | Union(_), _) => vec![argument],
         }
     }
 }

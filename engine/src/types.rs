@@ -4,8 +4,9 @@
 //! Storage knows layouts ([`Physical`]); the engine adds meaning: a [`DataType`] says how a layout compares,
 //! computes and prints in PostgreSQL. Dates are days and timestamps microseconds from 2000-01-01, with the
 //! extreme integers as the infinities; intervals are 16 bytes (microseconds `i64`, days `i32`, months `i32`,
-//! little-endian); numerics are integers scaled by a power of ten that the type fixes, so that NaN and the
-//! infinities have no place in them: a column that holds any is not handed out as `Numeric`.
+//! little-endian); numerics of a declared scale are integers scaled by a power of ten that the type fixes, so that NaN
+//! and the infinities have no place in them: a column that holds any is not handed out as `Numeric`. All others are
+//! `Decimal`.
 
 use std::fmt;
 use std::sync::Arc;
@@ -64,6 +65,9 @@ pub enum DataType {
         /// Digits after the point, PostgreSQL's display scale of every value of the type.
         scale: i16,
     },
+    /// `numeric` of any size and scale, each value with a display scale of its own, as bytes: see
+    /// [`decimal`](crate::decimal).
+    Decimal,
     /// `date`.
     Date,
     /// `time without time zone`: microseconds from midnight, 24:00 included.
@@ -115,7 +119,10 @@ impl DataType {
             DataType::Numeric { precision, .. } if precision <= NUMERIC_DIGITS_I64 => Physical::I64,
             DataType::Numeric { .. } => Physical::I128,
             DataType::Interval | DataType::Uuid => Physical::Fixed(16),
-            DataType::Text { .. } | DataType::Bpchar { .. } | DataType::Bytea => Physical::Bytes,
+            DataType::Text { .. }
+            | DataType::Bpchar { .. }
+            | DataType::Bytea
+            | DataType::Decimal => Physical::Bytes,
             DataType::Opaque { layout } => layout,
         }
     }
@@ -128,6 +135,11 @@ impl DataType {
     /// Whether it is `real` or `double precision`.
     pub fn is_float(self) -> bool {
         matches!(self, DataType::Float4 | DataType::Float8)
+    }
+
+    /// Whether it is a `numeric`, of whichever layout.
+    pub fn is_numeric(self) -> bool {
+        matches!(self, DataType::Numeric { .. } | DataType::Decimal)
     }
 
     /// Whether it is `text` or `bpchar`.
@@ -152,7 +164,7 @@ impl DataType {
             DataType::Int8 => "bigint",
             DataType::Float4 => "real",
             DataType::Float8 => "double precision",
-            DataType::Numeric { .. } => "numeric",
+            DataType::Numeric { .. } | DataType::Decimal => "numeric",
             DataType::Date => "date",
             DataType::Time => "time",
             DataType::Timestamp => "timestamp",

@@ -7,7 +7,7 @@ one with `/*pg*/` uses something that the engine leaves to PostgreSQL, one with 
 
 COLUMNS = {
     "id": "int", "i2": "int2", "i4": "int4", "i8": "int8", "f4": "float4", "f8": "float8", "n": "numeric(10,2)",
-    "m": "numeric(20,6)", "big": "numeric(38,10)", "nu": "numeric", "d": "date", "t": "time", "ts": "timestamp",
+    "m": "numeric(20,6)", "big": "numeric(38,10)", "nu": "numeric", "nv": "numeric", "d": "date", "t": "time", "ts": "timestamp",
     "tz": "timestamptz", "iv": "interval", "s": "text", "sc": "text COLLATE \"C\"", "v": "varchar(10)", "p": "char(6)",
     "y": "bytea", "u": "uuid", "bo": "boolean", "j": "jsonb", "ar": "int[]",
 }
@@ -29,6 +29,9 @@ CREATE TEMP TABLE hostile AS SELECT g AS id,
   CASE WHEN g % 53 = 0 THEN NULL WHEN g = 91 THEN 9999999999999999999999999999.9999999999
        ELSE g / 7.0 END::numeric(38,10) AS big,
   CASE WHEN g % 7 = 0 THEN NULL WHEN g % 67 = 0 THEN 'NaN' WHEN g % 71 = 0 THEN '1e40' ELSE (g % 9 * 1.50)::text END::numeric AS nu,
+  CASE WHEN g % 13 = 0 THEN NULL WHEN g % 97 = 0 THEN 'Infinity' WHEN g % 101 = 0 THEN '-Infinity' WHEN g % 89 = 0 THEN 'NaN'
+       WHEN g = 200 THEN repeat('9', 60) || '.' || repeat('7', 40) WHEN g = 201 THEN '-' || repeat('4', 300) WHEN g % 79 = 0 THEN '-1e-30'
+       ELSE (g * 37 % 1000 - 300)::text || (ARRAY['', '.0', '.25', '.500'])[1 + g % 4] END::numeric AS nv,
   (CASE WHEN g % 37 = 0 THEN NULL WHEN g % 101 = 0 THEN 'infinity' WHEN g % 103 = 0 THEN '-infinity' WHEN g = 95 THEN '0044-03-15 BC'
        ELSE ('2020-02-25'::date + g % 900)::text END)::date AS d,
   CASE WHEN g % 59 = 0 THEN '24:00' ELSE '00:00'::time + g * interval '97 minutes 0.000123 seconds' END::time AS t,
@@ -137,7 +140,7 @@ class Gen:
         kind = r.randrange(12) if depth < 2 else r.randrange(2)
         a = lambda: self.num(depth + 1)
         if kind == 0:
-            return self.col("n", "m", "n", "big")
+            return self.col("n", "m", "n", "big", "nu", "nv")
         if kind == 1:
             return pick(r, "1.5", "0.00", "-2.125", "100", "NULL::numeric(6,2)", "0.1")
         if kind < 5:
@@ -264,7 +267,7 @@ class Gen:
 
     def bool_(self, depth=0):
         r = self.r
-        kind = r.randrange(26)
+        kind = r.randrange(27)
         if depth >= 2 and kind in (0, 1, 2):
             kind = 20
         a = lambda: self.bool_(depth + 1)
@@ -301,7 +304,7 @@ class Gen:
         if kind == 14:
             return f"{self.col('u')} {op} {pick(r, repr('c4ca4238-a0b9-2382-0dcc-509a6f75849b'), self.t + '.u')}"
         if kind == 15:
-            column = r.choice(["id", "i2", "i4", "i8", "n", "d", "s", "v", "p", "f8", "ts"])
+            column = r.choice(["id", "i2", "i4", "i8", "n", "nu", "nv", "d", "s", "v", "p", "f8", "ts"])
             values = [LITERALS[column](r) for _ in range(r.randrange(1, 5))] + (["NULL"] if r.random() < 0.2 else [])
             return f"{self.t}.{column} {'NOT ' if r.random() < 0.4 else ''}IN ({', '.join(values)})"
         if kind in (16, 17):
@@ -322,7 +325,9 @@ class Gen:
         if kind == 23:
             return self.foreign(pick(r, f"{self.t}.j @> '{{\"a\": 3}}'", f"{self.t}.j ->> 'b' = 'x'", f"{self.t}.j ? 'c'",
                                      f"({self.t}.j -> 'a')::int > 5", f"{self.t}.ar @> ARRAY[3]", f"3 = ANY({self.t}.ar)",
-                                     f"{self.t}.ar[1] = 2", f"{self.t}.j #>> '{{c,0}}' = '2'", f"{self.t}.nu > 3", f"{self.t}.nu = 'NaN'"))
+                                     f"{self.t}.ar[1] = 2", f"{self.t}.j #>> '{{c,0}}' = '2'"))
+        if kind == 25:
+            return f"{self.col('nu', 'nv')} {op} {pick(r, '3', repr('NaN') + '::numeric', repr('Infinity') + '::numeric', '1e39', '-1e-30', self.num(2))}"
         if kind == 24:
             return f"({self.t}.i2, {self.t}.id) {pick(r, '=', '<', '>=')} (3, 500)"
         return f"{self.col('t')} {op} {pick(r, repr('12:00'), repr('24:00'), repr('00:00:00.5'))}"
@@ -339,9 +344,10 @@ LITERALS = {
     "d": lambda r: pick(r, "'2020-06-01'", "'2021-12-31'", "'infinity'"), "s": lambda r: pick(r, "'red'", "''", "'straße'"),
     "v": lambda r: f"'v{r.randrange(45)}'", "p": lambda r: pick(r, "'x'", "'xy'", "''", "'zed  '"),
     "f8": lambda r: pick(r, "0", "1.125", "'NaN'", "'-Infinity'", "-0.0"), "ts": lambda r: pick(r, "'2021-03-05'", "'infinity'"),
+    "nu": lambda r: pick(r, "1.5", "3.0000", "0", "'NaN'", "1e40"), "nv": lambda r: pick(r, "25.0", "-263", "'-Infinity'", "7.50", "1e-30"),
 }
 # Group keys whose shown value does not depend on which of equal values comes first.
-KEYS = ["i2", "bo", "s", "v", "d", "p", "i4", "sc", "u", "y", "n", "t"]
+KEYS = ["i2", "bo", "s", "v", "d", "p", "i4", "sc", "u", "y", "n", "nu", "t"]
 
 
 def agg(g):
@@ -351,7 +357,7 @@ def agg(g):
     if kind == 0:
         return f"count(*){where}"
     if kind == 1:
-        return f"count(DISTINCT {pick(r, g.col('i2', 'i4', 's', 'sc', 'p', 'd', 'u', 'n', 'f8', 'bo', 'ts', 'y'), g.int_(1))}){where}"
+        return f"count(DISTINCT {pick(r, g.col('i2', 'i4', 's', 'sc', 'p', 'd', 'u', 'n', 'nu', 'nv', 'f8', 'bo', 'ts', 'y'), g.int_(1))}){where}"
     if kind in (2, 3):
         return f"{pick(r, 'sum', 'avg')}({pick(r, '', '', 'DISTINCT ')}{pick(r, g.int_(1), g.num(1), g.num(1))}){where}"
     if kind == 4:
@@ -361,7 +367,7 @@ def agg(g):
     if kind == 6:
         return f"bit_{pick(r, 'and', 'or')}({g.col('i2', 'i4', 'i8')}){where}"
     if kind in (7, 8):
-        return f"{pick(r, 'min', 'max')}({pick(r, g.col('id', 'i2', 'i4', 'i8', 'n', 'm', 'big', 'd', 'ts', 'tz', 'sc', 't'), g.int_(1), g.num(1), g.date(1), g.stamp(1))}){where}"
+        return f"{pick(r, 'min', 'max')}({pick(r, g.col('id', 'i2', 'i4', 'i8', 'n', 'm', 'big', 'nu', 'd', 'ts', 'tz', 'sc', 't'), g.int_(1), g.num(1), g.date(1), g.stamp(1))}){where}"
     if kind == 9:
         return f"({pick(r, 'min', 'max')}({g.col('f4', 'f8')}) + 0)"
     if kind == 10:
@@ -400,7 +406,7 @@ def rows(r, limit=None):
 
 JOIN_KEYS = [("i4", "i8"), ("i2", "i8"), ("i2", "i4"), ("f4", "f8"), ("i4", "n"), ("n", "m"), ("i4", "f8"), ("s", "v"), ("p", "p"),
              ("v", "p"), ("s", "p"), ("d", "ts"), ("ts", "tz"), ("iv", "iv"), ("u", "u"), ("y", "y"), ("bo", "bo"), ("sc", "s"),
-             ("t", "t"), ("big", "m"), ("id", "id"), ("id", "i8"), ("d", "d"), ("f8", "f8"), ("sc", "sc")]
+             ("t", "t"), ("big", "m"), ("nu", "nv"), ("n", "nu"), ("nv", "i4"), ("id", "id"), ("id", "i8"), ("d", "d"), ("f8", "f8"), ("sc", "sc")]
 
 
 def join(r):
@@ -445,7 +451,7 @@ def select(r):
 def ordered(r):
     g = Gen(r, safe=True)
     origin, pg = rows(r)
-    keys = ", ".join(f"{g.any_(2) if r.random() < 0.5 else g.col('n', 'd', 'f8', 'sc', 'ts', 'tz', 't', 'u', 'y', 'bo', 'i8')} {pick(r, '', 'DESC', 'NULLS FIRST', 'DESC NULLS LAST')}" for _ in range(r.randrange(1, 3)))
+    keys = ", ".join(f"{g.any_(2) if r.random() < 0.5 else g.col('n', 'nu', 'nv', 'd', 'f8', 'sc', 'ts', 'tz', 't', 'u', 'y', 'bo', 'i8')} {pick(r, '', 'DESC', 'NULLS FIRST', 'DESC NULLS LAST')}" for _ in range(r.randrange(1, 3)))
     limit = pick(r, "", f" LIMIT {r.randrange(0, 40)}", f" LIMIT {r.randrange(1, 40)} OFFSET {r.randrange(0, 3000)}")
     # Table w has some rows twice.
     more = "" if "{p}w" in origin else ", t.s"

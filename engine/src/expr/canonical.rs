@@ -43,7 +43,8 @@ pub fn unify_keys(left: Expr, right: Expr) -> Result<(Expr, Expr)> {
 
 /// Whether values of a type have canonical keys here: equality is decided by bits.
 pub fn has_canonical_key(data_type: DataType) -> bool {
-    !matches!(data_type, DataType::Opaque { .. }) && data_type.collation() != Some(Collation::Other)
+    !matches!(data_type, DataType::Opaque { .. } | DataType::Decimal)
+        && data_type.collation() != Some(Collation::Other)
 }
 
 /// `vector` with each value replaced by its canonical key; shared where nothing changes. Numerics are taken at the

@@ -7,6 +7,8 @@ use std::fmt::{self, Display, Formatter};
 use super::ir::{ArithOp, CompareOp, Expr, ExprKind, Func};
 use super::kernels::cast::decimal_text;
 use super::kernels::datetime::{civil, Interval, MICROS_PER_DAY};
+use crate::decimal::round::Rounding;
+use crate::decimal::View;
 use crate::types::{DataType, Scalar};
 
 impl Display for CompareOp {
@@ -143,7 +145,7 @@ fn case(branches: &[(Expr, Expr)], otherwise: Option<&Expr>, f: &mut Formatter<'
 fn call(func: Func, args: &[Expr], f: &mut Formatter<'_>) -> fmt::Result {
     let lower = |name: String| name.to_lowercase();
     let open = match func {
-        Func::DateAsTimestamp | Func::IntervalOrder | Func::Unshown => {
+        Func::DateAsTimestamp | Func::IntervalOrder | Func::AtScale | Func::DecimalKey => {
             return write!(f, "{}", args[0])
         }
         Func::Negate => return write!(f, "(- {})", args[0]),
@@ -165,7 +167,14 @@ fn call(func: Func, args: &[Expr], f: &mut Formatter<'_>) -> fmt::Result {
                 args[0]
             )
         }
-        Func::Divide => return write!(f, "({} / {})", args[0], args[1]),
+        Func::Declared { precision, scale } => {
+            return write!(f, "{}::numeric({precision},{scale})", args[0])
+        }
+        Func::Round(Rounding::Up) => return write!(f, "ceil({})", args[0]),
+        Func::Round(Rounding::Down) => return write!(f, "floor({})", args[0]),
+        Func::Round(Rounding::ToZero) => "trunc(".into(),
+        Func::Round(Rounding::HalfAway) => "round(".into(),
+        Func::Average => return write!(f, "({} / {})", args[0], args[1]),
         Func::Append => return list(f, "(", args, " || ", ")"),
         Func::DatePart(unit) => format!("date_part('{}', ", lower(format!("{unit:?}"))),
         Func::DateTrunc(unit) => format!("date_trunc('{}', ", lower(format!("{unit:?}"))),
@@ -246,6 +255,7 @@ fn constant(value: &Scalar, data_type: DataType, f: &mut Formatter<'_>) -> fmt::
             Some(i) => write!(f, "'{} mons {} days {} us'", i.months, i.days, i.micros),
             None => f.write_str("'?'"),
         },
+        (Scalar::Bytes(bytes), DataType::Decimal) => write!(f, "{}", View::new(bytes).number()),
         (Scalar::Bytes(bytes), t) if t.is_text() => quoted(bytes, f),
         (Scalar::Bytes(bytes), _) => {
             f.write_str("'\\x")?;

@@ -12,6 +12,7 @@ use super::kernels::datetime::{DateUnit, ExtractUnit};
 use super::kernels::in_list::ValueSet;
 use super::kernels::like::LikePattern;
 use super::kernels::replace::RegexpRule;
+use crate::decimal::round::Rounding;
 use crate::types::{DataType, Scalar};
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
@@ -105,12 +106,21 @@ pub enum Func {
     Negate,
     /// `abs`.
     Abs,
-    /// `numeric / numeric`, exactly as PostgreSQL rounds it, for comparison and arithmetic only: PostgreSQL shows it
-    /// with a scale of its own on each row. [`Error::NumericTooWide`](crate::error::Error) where that passes the
-    /// result's.
-    Divide,
-    /// The argument, a numeric column that PostgreSQL would show with a scale of its own on each row.
-    Unshown,
+    /// `round`, `trunc`, `ceil` or `floor` of a numeric, to a number of digits.
+    Round(Rounding),
+    /// An average: a sum by its count, which is above 0 unless the sum is NULL.
+    Average,
+    /// A numeric with so many digits after the point.
+    AtScale,
+    /// `numeric::numeric(precision, scale)`, of a value that carries its scale.
+    Declared {
+        /// Declared digits.
+        precision: u16,
+        /// Declared digits after the point.
+        scale: i16,
+    },
+    /// Bytes that are equal for equal numerics and sort as they do.
+    DecimalKey,
     /// Date to timestamp for comparison only: beyond the range is after every finite timestamp, no error.
     DateAsTimestamp,
     /// Interval to the microseconds it compares by.
@@ -456,7 +466,9 @@ impl Expr {
             ExprKind::Call { func, args } => match func {
                 Func::Negate | Func::Abs => self.data_type.is_integer(),
                 Func::Substring => args.len() > 2,
-                Func::Unshown
+                Func::Average => args[0].data_type == DataType::Decimal,
+                Func::AtScale
+                | Func::DecimalKey
                 | Func::DateAsTimestamp
                 | Func::IntervalOrder
                 | Func::DatePart(_)

@@ -29,7 +29,7 @@ mod partition;
 
 mod rewrite;
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use doris_storage::vector::{Values, Vector};
 
@@ -45,6 +45,7 @@ use crate::exec::stream::{Stream, Tasks};
 use crate::expr::Expr;
 use crate::gather::nulls;
 use crate::keys::{ByteKeys, KeyColumn, KeyShape, WordKeys};
+use crate::memory::Reservation;
 use crate::ops::row::Project;
 use crate::plan::{Aggregate, AggregateCall, AggregateFunction, GroupKey};
 use crate::summary::Totals;
@@ -223,10 +224,37 @@ pub fn open_plan(
             sets,
         )?,
     };
+    let stream = match calls.iter().any(finds_out_late) {
+        true => collected(driver, stream)?,
+        false => stream,
+    };
     Ok(match rewritten {
         Some(Rewritten { output: exprs, .. }) => stream.through(Arc::new(Project { id, exprs })),
         None => stream,
     })
+}
+
+/// Whether a call may have to leave the answer to PostgreSQL when groups of several threads meet: no group may be
+/// handed out before all have.
+fn finds_out_late(call: &AggregateCall) -> bool {
+    use AggregateFunction::{Max, Min, Same};
+    let argument = call.argument.as_ref().map(Expr::data_type);
+    matches!(call.function, Min | Max | Same) && argument == Some(DataType::Decimal)
+}
+
+/// A stream of what another gives, all of which has been computed.
+fn collected(driver: &Driver, stream: Stream) -> Result<Stream> {
+    let batches = Mutex::new((Vec::new(), Reservation::new(&driver.query.budget)));
+    stream.drain(driver, &|_, chunk: Chunk| {
+        let batch = chunk.into_batch();
+        let bytes: usize = batch.columns.iter().map(|c| c.memory_bytes()).sum();
+        let mut held = lock(&batches);
+        held.1.grow(bytes)?;
+        held.0.push(batch);
+        Ok(())
+    })?;
+    let (batches, _) = batches.into_inner().unwrap_or_else(PoisonError::into_inner);
+    Ok(Stream::new(Box::new(Tasks::of_batches(batches))))
 }
 
 /// Runs an aggregation over `input` and returns the stream of its groups.

@@ -20,6 +20,7 @@ use pgrx::PgList;
 
 mod aggregate;
 mod append;
+mod finished;
 mod first;
 mod join;
 mod merge;
@@ -200,9 +201,7 @@ impl<'a> Converter<'a> {
                     continue;
                 }
                 let node = (*target).expr as *mut pg_sys::Node;
-                let native = self
-                    .translate(&core.scope, node)
-                    .and_then(super::expr::one_scale);
+                let native = self.translate(&core.scope, node).and_then(as_shown);
                 match native {
                     // Before PostgreSQL's quals, it might fail for rows that they drop.
                     Ok(expr) if !quals.is_empty() && expr.can_raise() => {
@@ -220,29 +219,17 @@ impl<'a> Converter<'a> {
         }
     }
 
-    /// Projects to the items' columns. Items of averages take two columns.
+    /// Projects to the items' columns.
     fn project(&mut self, input: Node, items: &mut [Item], exprs: Vec<Expr>) -> Node {
         let mut columns = Vec::new();
         let mut exprs = exprs.into_iter();
         for item in items {
             match &mut item.column {
-                Column::Native(index, data_type) | Column::Unshown(index, data_type) => {
+                Column::Native(index, data_type) => {
                     let expr = exprs.next().expect("an expression for each native item");
                     *data_type = expr.data_type();
                     *index = columns.len();
                     columns.push(expr);
-                }
-                Column::Average { sum, count, .. }
-                | Column::Scaled {
-                    value: sum,
-                    shown: count,
-                    ..
-                } => {
-                    let (old_sum, old_count) = (*sum, *count);
-                    *sum = columns.len();
-                    columns.push(Expr::column(old_sum, input.types[old_sum]));
-                    *count = columns.len();
-                    columns.push(Expr::column(old_count, input.types[old_count]));
                 }
                 Column::Missing => {}
             }
@@ -404,23 +391,18 @@ impl<'a> Converter<'a> {
                 let node = (*target).expr as *mut pg_sys::Node;
                 if let Some(at) = core.scope.find(node) {
                     let item = core.scope.items[at].clone();
-                    if let Column::Native(index, data_type) | Column::Unshown(index, data_type) =
-                        item.column
-                    {
+                    if let Column::Native(index, data_type) = item.column {
                         exprs.push(Expr::column(index, data_type));
                     }
                     entries.push(item);
                     continue;
                 }
                 let shown = super::hook::flatten(node, &core.scope);
-                let column = match self.translate(&core.scope, node) {
+                let column = match self.translate(&core.scope, node).and_then(as_shown) {
                     Ok(expr) => {
                         let data_type = expr.data_type();
-                        exprs.push(expr.clone());
-                        match super::expr::one_scale(expr) {
-                            Ok(_) => Column::Native(0, data_type),
-                            Err(_) => Column::Unshown(0, data_type),
-                        }
+                        exprs.push(expr);
+                        Column::Native(0, data_type)
                     }
                     Err(Reason(why)) => {
                         pgrx::debug2!("not vectorised, unless nobody asks for it: {why}");
@@ -563,6 +545,11 @@ fn renamed(input: Output, varno: i32) -> Core {
     }
 }
 
+/// An expression whose values show the scale that PostgreSQL gives them.
+fn as_shown(expr: Expr) -> Converted<Expr> {
+    Ok(expr.shown()?)
+}
+
 fn push_native(
     scope: &Scope,
     items: &mut Vec<Item>,
@@ -609,22 +596,18 @@ unsafe fn take_pieces(
                 Column::Native(index, data_type) => {
                     push_native(scope, items, exprs, piece, Expr::column(index, data_type));
                 }
-                Column::Missing | Column::Unshown(..) => {
-                    return no("a value that the engine cannot compute")
-                }
-                Column::Average { .. } | Column::Scaled { .. } => {
-                    if (Scope {
-                        items: items.clone(),
-                    })
-                    .find(piece)
-                    .is_none()
-                    {
-                        items.push(item.clone());
-                    }
-                }
+                Column::Missing => return no("a value that the engine cannot compute"),
             }
         }
         Ok(())
+    }
+}
+
+/// Whether values sort here, and equal ones are told apart from others.
+fn check_sortable(data_type: doris_engine::types::DataType) -> Converted<()> {
+    match data_type {
+        doris_engine::types::DataType::Decimal => Ok(()),
+        other => check_groupable(other),
     }
 }
 
@@ -637,7 +620,9 @@ fn check_groupable(data_type: doris_engine::types::DataType) -> Converted<()> {
         | DataType::Bpchar {
             collation: Collation::Other,
         } => no("a nondeterministic collation"),
-        DataType::Interval | DataType::Opaque { .. } => no(format!("grouping by {data_type}")),
+        DataType::Interval | DataType::Decimal | DataType::Opaque { .. } => {
+            no(format!("grouping by {data_type}"))
+        }
         _ => Ok(()),
     }
 }

@@ -8,7 +8,7 @@ use super::params::Params;
 use super::scope::{Column, Scope};
 use super::types;
 use super::{no, Converted};
-use doris_engine::expr::build::cast::DisplayScale;
+use doris_engine::decimal::round::Rounding;
 use doris_engine::expr::{ArithOp, CompareOp, Expr, ExtractUnit};
 use doris_engine::types::DataType;
 use pgrx::pg_sys::{self, NodeTag};
@@ -48,18 +48,7 @@ impl Translator<'_> {
                         no(format!("type {name} is not vectorised"))
                     }
                     Column::Native(index, data_type) => Ok(Expr::column(index, data_type)),
-                    Column::Unshown(index, data_type) => {
-                        Ok(Expr::unshown(Expr::column(index, data_type)))
-                    }
-                    Column::Average { sum, count, scale } => {
-                        let wide = DataType::Numeric {
-                            precision: 38,
-                            scale: scale as i16,
-                        };
-                        let sum = Expr::column(sum, wide);
-                        Ok(Expr::average(sum, Expr::column(count, DataType::Int8))?)
-                    }
-                    _ => no("a value that PostgreSQL finishes"),
+                    Column::Missing => no("a value that the engine cannot compute"),
                 };
             }
             match (*node).type_ {
@@ -165,7 +154,7 @@ impl Translator<'_> {
                         _ => no("a change of collation"),
                     }
                 }
-                (DataType::Numeric { .. }, pg_sys::NUMERICOID) => Ok(arg),
+                (DataType::Numeric { .. } | DataType::Decimal, pg_sys::NUMERICOID) => Ok(arg),
                 // A domain's value as its base type's.
                 (from, to) if types::data_type(to, mod_, collation).is_ok_and(|to| to == from) => {
                     Ok(arg)
@@ -337,9 +326,7 @@ impl Translator<'_> {
             // Casts with a length or precision carry the modifier as a constant second argument.
             if name == "numeric" && list.len() == 2 {
                 let arg = self.expr(list.get_ptr(0).unwrap_or(std::ptr::null_mut()))?;
-                let typmod = const_int4(list.get_ptr(1))?;
-                let to = types::data_type(result, typmod, pg_sys::InvalidOid)?;
-                return Ok(Expr::cast(arg, to)?);
+                return declared(arg, const_int4(list.get_ptr(1))?);
             }
             if matches!(name.as_str(), "extract" | "date_part" | "date_trunc") {
                 return self.datetime(&name, &list);
@@ -384,15 +371,17 @@ impl Translator<'_> {
     }
 }
 
-/// Refuses an expression whose numeric values PostgreSQL may show with differing scales: the engine has
-/// brought them to one.
-pub fn one_scale(expr: Expr) -> Converted<Expr> {
-    if !matches!(expr.data_type(), DataType::Numeric { .. }) {
-        return Ok(expr);
+/// A numeric as one of a declared precision and scale.
+fn declared(arg: Expr, typmod: i32) -> Converted<Expr> {
+    let to = types::data_type(pg_sys::NUMERICOID, typmod, pg_sys::InvalidOid)?;
+    if to != DataType::Decimal {
+        return Ok(Expr::cast(arg, to)?);
     }
-    match expr.display_scale()? {
-        DisplayScale::Static(_) => Ok(expr),
-        DisplayScale::Varying(_) => no("numeric branches that differ in scale"),
+    match types::declared_digits(typmod) {
+        Some((precision, scale)) if arg.data_type().is_numeric() => {
+            Ok(Expr::declared(arg, precision, scale)?)
+        }
+        _ => no("a cast to numeric of a value that carries no scale"),
     }
 }
 
@@ -518,6 +507,7 @@ fn moments(name: &str, left: &Expr, right: &Expr) -> Option<Converted<Expr>> {
 
 /// A built-in function by its name.
 fn call(name: &str, mut args: Vec<Expr>, result: pg_sys::Oid) -> Converted<Expr> {
+    use Rounding::{Down, HalfAway, ToZero, Up};
     let count = args.len();
     let mut next = || {
         if args.is_empty() {
@@ -540,6 +530,17 @@ fn call(name: &str, mut args: Vec<Expr>, result: pg_sys::Oid) -> Converted<Expr>
         }
         ("numeric", None, 1) => Expr::to_numeric(first),
         ("abs", None, 1) => Expr::abs(first),
+        ("mod", Some(by), 2) => Expr::arith_checked(ArithOp::Mod, first, by),
+        ("round" | "trunc", digits, 1 | 2) if first.data_type().is_numeric() => {
+            let rounding = if name == "round" { HalfAway } else { ToZero };
+            Expr::round_numeric(rounding, first, digits)
+        }
+        ("ceil" | "ceiling", None, 1) if first.data_type().is_numeric() => {
+            Expr::round_numeric(Up, first, None)
+        }
+        ("floor", None, 1) if first.data_type().is_numeric() => {
+            Expr::round_numeric(Down, first, None)
+        }
         ("length" | "char_length" | "character_length", None, 1) if text => {
             Expr::char_length(first)
         }
@@ -642,6 +643,10 @@ pub fn is_equality(oid: pg_sys::Oid) -> bool {
 /// Brings the two sides of a join key to one type, as the comparison operator would.
 pub fn same_type(left: Expr, right: Expr) -> Converted<(Expr, Expr)> {
     use doris_engine::expr::ExprKind;
+    let decimal = |expr: &Expr| expr.data_type() == DataType::Decimal;
+    if decimal(&left) || decimal(&right) {
+        return Ok((left.decimal_key()?, right.decimal_key()?));
+    }
     let by_bytes = !matches!(
         left.data_type(),
         DataType::Interval | DataType::Opaque { .. }
@@ -651,6 +656,10 @@ pub fn same_type(left: Expr, right: Expr) -> Converted<(Expr, Expr)> {
     }
     let comparison = Expr::compare(CompareOp::Eq, left, right)?;
     match comparison.kind() {
+        ExprKind::Compare { left, right, .. } if decimal(left) => Ok((
+            (**left).clone().decimal_key()?,
+            (**right).clone().decimal_key()?,
+        )),
         ExprKind::Compare { left, right, .. }
             if left.data_type().physical() == right.data_type().physical() =>
         {

@@ -12,7 +12,6 @@ use super::{hook, no, types, Converted};
 use crate::pg::raw;
 use doris_engine::expr::Expr;
 use doris_engine::types::DataType;
-use doris_storage::vector::Physical;
 use pgrx::pg_sys::{self, NodeTag};
 use pgrx::{pg_guard, PgList};
 use std::ffi::c_void;
@@ -104,9 +103,7 @@ unsafe fn external(
         }
         let (typmod, collation) = (pg_sys::exprTypmod(node), pg_sys::exprCollation(node));
         let data_type = match types::column_type(type_oid, typmod, collation)? {
-            DataType::Numeric { .. } if !numerics => DataType::Opaque {
-                layout: Physical::Bytes,
-            },
+            DataType::Numeric { .. } if !numerics => DataType::Decimal,
             other => other,
         };
         known.push(External {

@@ -9,28 +9,8 @@ use pgrx::pg_sys;
 pub enum Column {
     /// A column of the engine.
     Native(usize, DataType),
-    /// The average of integers or numerics: columns of the exact sum and of the count. PostgreSQL divides.
-    Average {
-        /// The sum's column.
-        sum: usize,
-        /// The count's column.
-        count: usize,
-        /// The sum's decimal scale.
-        scale: u16,
-    },
-    /// A numeric whose display scale varies in a way that is not known here: for comparison and arithmetic only.
-    Unshown(usize, DataType),
     /// What the engine cannot compute; there to keep its place, as long as nobody above asks for it.
     Missing,
-    /// A sum of numerics whose display scales differ: it shows the largest of those it met.
-    Scaled {
-        /// The sum's column, at `scale`.
-        value: usize,
-        /// The column of the scale to show.
-        shown: usize,
-        /// The sum's decimal scale.
-        scale: u16,
-    },
 }
 
 /// A column of the node's output as PostgreSQL knows it.
@@ -63,10 +43,7 @@ impl Item {
     pub fn attr(&self) -> crate::read::attrs::Attr {
         let kind = match self.column {
             Column::Native(_, data_type) => types::kind_of(data_type),
-            Column::Unshown(_, data_type) => types::kind_of(data_type),
-            Column::Average { .. } | Column::Scaled { .. } | Column::Missing => {
-                crate::write::kind::Kind::Varlena
-            }
+            Column::Missing => crate::write::kind::Kind::Varlena,
         };
         crate::read::attrs::Attr {
             number: 0,
@@ -87,8 +64,8 @@ pub struct Scope {
 impl Scope {
     /// Whether PostgreSQL can be given all items.
     pub fn is_showable(&self) -> bool {
-        let unshowable = |item: &Item| matches!(item.column, Column::Missing | Column::Unshown(..));
-        !self.items.iter().any(unshowable)
+        let missing = |item: &Item| matches!(item.column, Column::Missing);
+        !self.items.iter().any(missing)
     }
 
     /// The item that is the same as an expression.

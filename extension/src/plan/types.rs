@@ -3,7 +3,7 @@
 use super::{no, Converted};
 use crate::write::kind::Kind;
 use crate::write::numeric;
-use doris_engine::types::{Collation, DataType, Scalar};
+use doris_engine::types::{Collation, DataType, Scalar, NUMERIC_DIGITS_MAX};
 use doris_storage::vector::Physical;
 use pgrx::pg_sys;
 
@@ -33,7 +33,7 @@ pub fn data_type(
         },
         pg_sys::BYTEAOID => DataType::Bytea,
         pg_sys::UUIDOID => DataType::Uuid,
-        pg_sys::NUMERICOID => return numeric_type(typmod),
+        pg_sys::NUMERICOID => numeric_type(typmod),
         other => {
             return no(format!(
                 "type {} is not vectorised",
@@ -82,19 +82,21 @@ fn layout(type_oid: pg_sys::Oid) -> Option<Physical> {
     })
 }
 
-fn numeric_type(typmod: i32) -> Converted<DataType> {
-    if typmod < 4 {
-        return no("numeric without precision and scale is not vectorised");
-    }
-    let precision = ((typmod - 4) >> 16) & 0xffff;
-    let scale = (((typmod - 4) & 0x7ff) ^ 1024) - 1024;
-    match (precision, scale) {
-        (1..=38, 0..=38) => Ok(DataType::Numeric {
+fn numeric_type(typmod: i32) -> DataType {
+    match declared_digits(typmod) {
+        Some((precision @ 1..=38, scale @ 0..=38)) => DataType::Numeric {
             precision: precision as u8,
-            scale: scale as i16,
-        }),
-        _ => no(format!("numeric({precision},{scale}) is not vectorised")),
+            scale,
+        },
+        _ => DataType::Decimal,
     }
+}
+
+/// The digits, and of them those after the point, of a declared numeric.
+pub fn declared_digits(typmod: i32) -> Option<(u16, i16)> {
+    let precision = ((typmod.checked_sub(4)?) >> 16) & 0xffff;
+    let scale = (((typmod - 4) & 0x7ff) ^ 1024) - 1024;
+    (typmod >= 4).then_some((precision as u16, scale as i16))
 }
 
 /// Whether the database's collation is `C.UTF-8` of a C library that compares it by bytes: glibc has since 2.35.
@@ -222,11 +224,11 @@ unsafe fn numeric_constant(datum: pg_sys::Datum) -> Converted<(Scalar, DataType)
         let plain = pg_sys::pg_detoast_datum(datum.cast_mut_ptr());
         pgrx::varlena_to_byte_slice(plain)
     };
-    let Some(scale) = numeric::display_scale(bytes) else {
-        return no("NaN and infinity are not vectorised");
-    };
-    let Some(value) = numeric::to_scaled(bytes, scale) else {
-        return no("a numeric constant of more than 38 digits");
+    let scaled = numeric::display_scale(bytes)
+        .filter(|scale| *scale <= u16::from(NUMERIC_DIGITS_MAX))
+        .and_then(|scale| Some((numeric::to_scaled(bytes, scale)?, scale)));
+    let Some((value, scale)) = scaled else {
+        return Ok((Scalar::bytes(bytes), DataType::Decimal));
     };
     let expr = doris_engine::expr::Expr::numeric(value, scale as i16)?;
     match expr.kind() {

@@ -2,16 +2,13 @@
 //! Arithmetic: result types, and the digit bounds that make scaled decimals exact.
 //!
 //! PostgreSQL's numeric addition has the larger display scale and multiplication the sum of both, exactly; so
-//! both are integer arithmetic here as long as the digits fit. Division picks its scale from the values
-//! themselves and stays PostgreSQL's. Remainder is exact at the larger scale.
+//! both are integer arithmetic here as long as the digits fit. Remainder is exact at the larger scale. Division picks
+//! its scale from the values themselves: its result carries it ([`decimal`](super::decimal)).
 
 use super::{call, refuse};
 use crate::error::{Error, Result};
 use crate::expr::ir::{ArithOp, Expr, ExprKind, Func};
 use crate::types::{DataType, NUMERIC_DIGITS_MAX};
-
-/// Digits kept after the point of an average: enough for all from 10^-8 to 10^14.
-const AVERAGE_SCALE: i16 = 24;
 
 /// What to do when the digit bound of a numeric result passes 38.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,30 +29,6 @@ impl Expr {
         arith(op, left, right, Bound::CheckAtRunTime)
     }
 
-    /// `sum / count`: an average, at a scale of its own on each row, so that it may be compared but not shown.
-    pub fn average(sum: Expr, count: Expr) -> Result<Expr> {
-        let count = Expr::to_numeric(count)?;
-        let (DataType::Numeric { scale: s1, .. }, DataType::Numeric { scale: s2, .. }) =
-            (sum.data_type(), count.data_type())
-        else {
-            return refuse("average", &[&sum, &count]);
-        };
-        if s1.min(s2) < 0 {
-            return Err(Error::not_native("a numeric with a negative scale"));
-        }
-        let result = DataType::Numeric {
-            precision: NUMERIC_DIGITS_MAX,
-            scale: s1.max(s2).max(AVERAGE_SCALE),
-        };
-        Ok(call(Func::Divide, vec![sum, count], result))
-    }
-
-    /// A numeric column whose rows PostgreSQL would show with scales of their own: it may be compared but not shown.
-    pub fn unshown(column: Expr) -> Expr {
-        let data_type = column.data_type();
-        call(Func::Unshown, vec![column], data_type)
-    }
-
     /// `- arg`.
     pub fn negate(arg: Expr) -> Result<Expr> {
         sign(Func::Negate, arg)
@@ -69,7 +42,7 @@ impl Expr {
 
 fn sign(func: Func, arg: Expr) -> Result<Expr> {
     match arg.data_type() {
-        t if t.is_integer() || t.is_float() || matches!(t, DataType::Numeric { .. }) => {
+        t if t.is_integer() || t.is_float() || t.is_numeric() => {
             Ok(call(func, vec![arg], t).fold())
         }
         _ => refuse("sign", &[&arg]),
@@ -91,6 +64,17 @@ fn arith(op: ArithOp, left: Expr, right: Expr, bound: Bound) -> Result<Expr> {
                 Float8
             };
             (left.widen(wide), right.widen(wide), wide)
+        }
+        (Numeric { .. } | Decimal, Decimal) | (Decimal, Numeric { .. }) => {
+            return Expr::decimal_arith(op, left, right)
+        }
+        (Numeric { .. }, Numeric { .. }) if op == ArithOp::Div => {
+            return Expr::decimal_arith(op, left, right)
+        }
+        (Numeric { scale: s1, .. }, Numeric { scale: s2, .. })
+            if op == ArithOp::Mul && s1 + s2 > i16::from(NUMERIC_DIGITS_MAX) =>
+        {
+            return Expr::decimal_arith(op, left, right)
         }
         (Numeric { .. }, Numeric { .. }) => numeric(op, left, right, bound)?,
         _ => return refuse("arithmetic", &[&left, &right]),

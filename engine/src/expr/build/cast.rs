@@ -24,6 +24,19 @@ impl Expr {
     pub fn cast(arg: Expr, to: DataType) -> Result<Expr> {
         use DataType::*;
         let from = arg.data_type();
+        match (from, to) {
+            (_, Decimal) => return arg.to_decimal(),
+            (Decimal, Numeric { precision, scale }) => {
+                return Expr::declared(arg, precision.into(), scale)
+            }
+            (Numeric { .. }, Text { .. }) => {
+                let shown = arg.clone().shown()?;
+                if shown.data_type() == Decimal {
+                    return Expr::cast(shown, to);
+                }
+            }
+            _ => {}
+        }
         if from == to {
             return Ok(arg);
         }
@@ -34,9 +47,8 @@ impl Expr {
             (Numeric { scale: s1, .. }, Numeric { scale: s2, .. }) => {
                 scale_is_native(s1) && scale_is_native(s2)
             }
-            (Numeric { scale, .. }, Text { .. }) => {
-                scale_is_native(scale) && has_static_scale(&arg)
-            }
+            (Numeric { scale, .. }, Text { .. }) => scale_is_native(scale),
+            (Decimal, Int2 | Int4 | Int8 | Float4 | Float8 | Text { .. }) => true,
             (Bool, Int4) | (Int4, Bool) => true,
             (Bool | Int2 | Int4 | Int8, Text { .. }) => true,
             (Text { .. }, Int2 | Int4 | Int8) => true,
@@ -63,7 +75,7 @@ impl Expr {
             DataType::Int2 => 5,
             DataType::Int4 => 10,
             DataType::Int8 => 19,
-            DataType::Numeric { .. } => return Ok(arg),
+            DataType::Numeric { .. } | DataType::Decimal => return Ok(arg),
             _ => return refuse("cast to numeric", &[&arg]),
         };
         Expr::cast(
@@ -173,10 +185,6 @@ impl Expr {
                 func: Func::Negate | Func::Abs,
                 args,
             } => args[0].static_display_scale(),
-            ExprKind::Call {
-                func: Func::Divide | Func::Unshown,
-                ..
-            } => None,
             _ => Some(scale),
         }
     }
@@ -263,7 +271,7 @@ pub(in crate::expr) fn can_raise(from: DataType, to: DataType) -> bool {
         }
         (Bool, _) | (Int4, Bool) | (Timestamp, Date) => false,
         (Text { .. }, Int2 | Int4 | Int8) => true,
-        (_, Text { .. }) => false,
+        (_, Text { .. } | Decimal) => false,
         _ => true,
     }
 }

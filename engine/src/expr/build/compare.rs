@@ -47,6 +47,9 @@ pub(crate) fn unify(equality_only: bool, left: Expr, right: Expr) -> Result<(Exp
         (Int2 | Int4 | Int8, Int2 | Int4 | Int8) => Ok(unify_integers(left, right)),
         (Float4, Float4) => Ok((left, right)),
         (Float4 | Float8, Float4 | Float8) => Ok((left.widen(Float8), right.widen(Float8))),
+        (Numeric { .. } | Decimal, Decimal) | (Decimal, Numeric { .. }) => {
+            Ok((left.into_comparable()?, right.into_comparable()?))
+        }
         (Numeric { .. }, Numeric { .. }) => unify_numerics(left, right),
         (Date, Timestamp) => Ok((call(Func::DateAsTimestamp, vec![left], Timestamp), right)),
         (Timestamp, Date) => Ok((left, call(Func::DateAsTimestamp, vec![right], Timestamp))),
@@ -138,9 +141,7 @@ pub(crate) fn unify_numerics(left: Expr, right: Expr) -> Result<(Expr, Expr)> {
     let digits = |p: u8, s: i16| i32::from(p) + i32::from(scale) - i32::from(s);
     let precision = digits(p1, s1).max(digits(p2, s2));
     if precision > i32::from(NUMERIC_DIGITS_MAX) || s1.min(s2) < 0 {
-        return Err(Error::not_native(
-            "numerics that need more than 38 digits at one scale",
-        ));
+        return Ok((left.into_comparable()?, right.into_comparable()?));
     }
     let common = DataType::Numeric {
         precision: precision as u8,

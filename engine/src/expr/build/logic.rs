@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
+use super::cast::DisplayScale;
 use super::compare::{check_collations, unify};
+use super::decimal::all_decimals;
 use super::refuse;
 use crate::error::{Error, Result};
 use crate::expr::ir::{CompareOp, Expr, ExprKind};
@@ -134,7 +136,18 @@ impl Expr {
     pub fn in_list(arg: Expr, values: Vec<Expr>, negated: bool) -> Result<Expr> {
         let mut arg = arg;
         let mut brought = Vec::with_capacity(values.len());
+        let any = values
+            .iter()
+            .any(|value| value.data_type() == DataType::Decimal);
+        if any || arg.data_type() == DataType::Decimal {
+            arg = arg.decimal_key()?;
+        }
+        let by_key = arg.data_type() == DataType::Bytea;
         for value in values {
+            let value = match by_key && value.data_type().is_numeric() {
+                true => value.decimal_key()?,
+                false => value,
+            };
             if value.as_const().is_none() {
                 return Err(Error::not_native("IN over values that are not constants"));
             }
@@ -188,6 +201,20 @@ fn junction(args: Vec<Expr>, conjunction: bool) -> Result<Expr> {
     Ok(Expr::new(kind, DataType::Bool))
 }
 
+/// Whether all of some numerics are shown with the scale of `data_type`, on every row.
+fn shows_one_scale(args: &[Expr], data_type: DataType) -> Result<bool> {
+    let DataType::Numeric { scale, .. } = data_type else {
+        return Ok(true);
+    };
+    for arg in args {
+        match arg.display_scale()? {
+            DisplayScale::Static(shown) if shown == scale => {}
+            _ => return Ok(false),
+        }
+    }
+    Ok(true)
+}
+
 fn require_bool(arg: &Expr) -> Result<()> {
     match arg.data_type() {
         DataType::Bool => Ok(()),
@@ -197,6 +224,12 @@ fn require_bool(arg: &Expr) -> Result<()> {
 
 fn extreme(greatest: bool, args: Vec<Expr>) -> Result<Expr> {
     let (args, data_type) = one_type(args)?;
+    let (args, data_type) = match data_type {
+        DataType::Numeric { .. } if !shows_one_scale(&args, data_type)? => {
+            (all_decimals(args)?, DataType::Decimal)
+        }
+        _ => (args, data_type),
+    };
     match data_type {
         DataType::Text { collation } | DataType::Bpchar { collation } => {
             check_collations(false, collation, collation)?;
@@ -244,14 +277,15 @@ fn one_type(args: Vec<Expr>) -> Result<(Vec<Expr>, DataType)> {
                 let whole = (i32::from(p1) - i32::from(s1)).max(i32::from(p2) - i32::from(s2));
                 let precision = (whole + i32::from(scale)).max(1);
                 if precision > i32::from(NUMERIC_DIGITS_MAX) || s1.min(s2) < 0 {
-                    return Err(Error::not_native(
-                        "results that need more than 38 digits at one scale",
-                    ));
+                    return Ok((all_decimals(args)?, DataType::Decimal));
                 }
                 DataType::Numeric {
                     precision: precision as u8,
                     scale,
                 }
+            }
+            (a, b) if a.is_numeric() && b.is_numeric() => {
+                return Ok((all_decimals(args)?, DataType::Decimal))
             }
             (a, b) if same_but_bound(a, b) => a,
             _ => return refuse("results", &args.iter().collect::<Vec<_>>()),

@@ -3,7 +3,7 @@
 //! refuse with [`Error::NotNative`] what could differ from PostgreSQL.
 //!
 //! One file a family: [`leaf`] columns and constants, [`compare`], [`arith`], [`logic`] (AND to CASE), [`cast`],
-//! [`datetime`], [`text`].
+//! [`decimal`], [`datetime`], [`text`].
 
 pub mod leaf;
 
@@ -11,6 +11,7 @@ pub mod arith;
 pub mod cast;
 pub mod compare;
 pub mod datetime;
+pub mod decimal;
 pub mod logic;
 pub mod text;
 

@@ -6,6 +6,7 @@
 
 use doris_storage::vector::{Bitmap, Physical, Vector};
 
+use super::decimal;
 use crate::error::{Error, OutOfRange, Result};
 use crate::expr::build::arith::is_proven;
 use crate::expr::ir::ArithOp;
@@ -65,6 +66,9 @@ pub(in crate::expr) fn arith(
     let [a, b] = operands else {
         return Err(Error::internal("arithmetic takes two operands"));
     };
+    if result == DataType::Decimal {
+        return decimal::arith(op, types, operands, rows);
+    }
     let validity = strict_validity(operands, rows);
     let valid = validity.as_ref();
     let values = match result {

@@ -3,10 +3,10 @@
 
 use doris_storage::vector::Vector;
 
-use super::{arith, datetime, divide, text};
+use super::{arith, datetime, decimal, text};
 use crate::error::Result;
 use crate::expr::ir::Func;
-use crate::expr::operand::{broadcast, Operand};
+use crate::expr::operand::Operand;
 use crate::types::DataType;
 
 /// `func(operands)`; none of a strict function's operands is the NULL constant.
@@ -18,13 +18,16 @@ pub(in crate::expr) fn call(
     rows: usize,
 ) -> Result<Vector> {
     match func {
+        Func::Negate | Func::Abs if result == DataType::Decimal => {
+            decimal::call(func, types, operands, rows)
+        }
+        Func::Round(_)
+        | Func::AtScale
+        | Func::Average
+        | Func::Declared { .. }
+        | Func::DecimalKey => decimal::call(func, types, operands, rows),
         Func::Negate => arith::sign(false, result, &operands[0], rows),
         Func::Abs => arith::sign(true, result, &operands[0], rows),
-        Func::Divide => divide::divide(types, result, operands, rows),
-        Func::Unshown => match &operands[0] {
-            Operand::Vector(vector) => Ok((**vector).clone()),
-            Operand::Scalar(value) => Ok(broadcast(value.as_ref(), result.physical(), rows)),
-        },
         Func::DateAsTimestamp => datetime::dates_as_timestamps(&operands[0], rows),
         Func::IntervalOrder => Ok(datetime::interval_order(&operands[0], rows)),
         Func::ToLocal(offset) => datetime::shift(&operands[0], offset.into(), rows),

@@ -4,7 +4,7 @@
 use doris_storage::vector::{Bitmap, BytesColumn, Physical, Values, Vector};
 
 use super::compare::without_blanks;
-use super::datetime;
+use super::{datetime, decimal};
 use crate::error::{Error, OutOfRange, Result};
 use crate::expr::operand::{map, strict_validity, try_map, Native, Operand, Side};
 use crate::types::{pow10, DataType};
@@ -25,6 +25,10 @@ pub(in crate::expr) fn cast(
     let validity = strict_validity(std::slice::from_ref(operand), rows);
     let valid = validity.as_ref();
     let values = match (from, to) {
+        (Int2 | Int4 | Int8 | Numeric { .. }, Decimal) => {
+            return decimal::from_exact(from, operand, rows)
+        }
+        (Decimal, _) => return decimal::cast(to, operand, rows),
         (Int2 | Int4 | Int8, Int2 | Int4 | Int8) => {
             integer_to_integer(from, to, operand, rows, valid)?
         }
@@ -219,7 +223,12 @@ fn numeric_to_numeric(
         0
     };
     let proven = !crate::expr::build::cast::can_raise(from, to);
-    let overflow = || Error::NumericOutOfRange(OutOfRange::NumericField { precision, scale });
+    let overflow = || {
+        Error::NumericOutOfRange(OutOfRange::NumericField {
+            precision: precision.into(),
+            scale,
+        })
+    };
     let power = pow10(from_scale.abs_diff(scale).into());
     let narrow = from.physical() != Physical::I128 && to.physical() == Physical::I64;
     if let (true, true, true, Some(Ok(unit))) = (
@@ -319,7 +328,7 @@ fn float_to_numeric(
             Some(value) if value.abs() < limit => values.push(value),
             _ => {
                 return Err(Error::NumericOutOfRange(OutOfRange::NumericField {
-                    precision,
+                    precision: precision.into(),
                     scale,
                 }))
             }

@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 
 use doris_storage::vector::{Physical, Values, Vector};
 
+use super::decimal;
 use crate::error::{Error, Result};
 use crate::expr::ir::CompareOp;
 use crate::expr::operand::{strict_validity, zip, Native, Operand};
@@ -117,6 +118,10 @@ fn bytes(op: CompareOp, data_type: DataType, a: &Operand, b: &Operand, rows: usi
             _ => satisfies(op, a.cmp(b)),
         }
     };
+    if data_type == DataType::Decimal {
+        let test = |i: usize| satisfies(op, decimal::order(a.bytes(i), b.bytes(i)));
+        return (0..rows).map(|i| u8::from(test(i))).collect();
+    }
     (0..rows).map(|i| u8::from(test(i))).collect()
 }
 
@@ -184,6 +189,7 @@ pub(in crate::expr) fn order(
             );
             match data_type {
                 DataType::Bpchar { .. } => without_blanks(a).cmp(without_blanks(b)),
+                DataType::Decimal => decimal::order(a, b),
                 _ => a.cmp(b),
             }
         }

@@ -6,7 +6,7 @@ pub(super) mod compare;
 pub(super) mod arith;
 pub(super) mod cast;
 pub(super) mod datetime;
-mod divide;
+pub(super) mod decimal;
 pub(super) mod text;
 
 pub(super) mod call;

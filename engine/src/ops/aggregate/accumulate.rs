@@ -13,6 +13,7 @@ mod any;
 mod approx;
 mod bits;
 mod count;
+mod decimal;
 mod distinct;
 mod extreme;
 pub(crate) mod moments;
@@ -130,7 +131,7 @@ pub fn accumulator(call: &AggregateCall) -> Result<Box<dyn Accumulator>> {
     use AggregateFunction::*;
     match call.function {
         // These give the same answer with and without DISTINCT.
-        Min | Max | BoolAnd | BoolOr | BitAnd | BitOr | Any => Ok(plain),
+        Min | Max | BoolAnd | BoolOr | BitAnd | BitOr | Any | Same => Ok(plain),
         _ if call.distinct => distinct::distinct(argument, plain),
         _ => Ok(plain),
     }
@@ -143,6 +144,10 @@ fn plain_accumulator(function: AggregateFunction, t: DataType) -> Result<Box<dyn
     Ok(match function {
         CountStar | Count => Box::new(count::Count::default()),
         Sum if matches!(t, DataType::Int2 | DataType::Int4) => Box::new(sum::SumInt::default()),
+        Sum | Avg if t == DataType::Decimal => Box::new(decimal::SumDecimal::new(function == Avg)),
+        Min if t == DataType::Decimal => Box::new(decimal::One::new(decimal::Keep::Least)),
+        Max if t == DataType::Decimal => Box::new(decimal::One::new(decimal::Keep::Greatest)),
+        Same if t == DataType::Decimal => Box::new(decimal::One::new(decimal::Keep::Same)),
         Sum if exact => Box::new(sum::SumWide::new(false)),
         Sum if t == DataType::Float4 => Box::new(sum::SumF32::default()),
         Sum if t == DataType::Float8 => Box::new(sum::SumF64::default()),

@@ -2,6 +2,8 @@
 //! Aggregations that say the same with less work.
 //!
 //! - A constant among the grouping keys tells no groups apart.
+//! - Numerics that carry their scale are grouped by bytes that are equal for equal ones; the value that all rows of a
+//!   group have is found on the way.
 //! - `sum(x + c)`, where the addition cannot overflow, is `sum(x) + c * count(x)`: many sums that differ in `c` only
 //!   cost one.
 
@@ -32,7 +34,8 @@ enum Part {
 pub(super) fn rewrite(keys: &[GroupKey], calls: &[AggregateCall]) -> Result<Option<Rewritten>> {
     let dropped: Vec<bool> = dropped_keys(keys);
     let shifts: Vec<Option<(Expr, i64)>> = calls.iter().map(shifted).collect();
-    if !dropped.contains(&true) && shifts.iter().all(Option::is_none) {
+    let decimal = |key: &GroupKey| key.expr.data_type() == DataType::Decimal;
+    if !dropped.contains(&true) && shifts.iter().all(Option::is_none) && !keys.iter().any(decimal) {
         return Ok(None);
     }
     let mut new_calls: Vec<AggregateCall> = Vec::new();
@@ -54,16 +57,49 @@ pub(super) fn rewrite(keys: &[GroupKey], calls: &[AggregateCall]) -> Result<Opti
             }
         });
     }
-    let kept: Vec<GroupKey> = (keys.iter().zip(&dropped))
-        .filter(|(_, dropped)| !**dropped)
-        .map(|(key, _)| key.clone())
-        .collect();
-    let output = output(keys, &dropped, kept.len(), &new_calls, &parts)?;
+    let mut kept: Vec<GroupKey> = Vec::new();
+    let mut places = Vec::with_capacity(keys.len());
+    for (key, dropped) in keys.iter().zip(dropped) {
+        places.push(match (dropped, decimal(key)) {
+            (true, _) => Place::Constant,
+            (false, false) => Place::Key(kept.len()),
+            (false, true) => Place::Call(find_or_push(&mut new_calls, same_value(key))),
+        });
+        match (dropped, decimal(key)) {
+            (true, _) => {}
+            (false, false) => kept.push(key.clone()),
+            (false, true) => kept.push(GroupKey {
+                expr: key.expr.clone().decimal_key()?,
+                nullable: key.nullable,
+            }),
+        }
+    }
+    let output = output(keys, &places, kept.len(), &new_calls, &parts)?;
     Ok(Some(Rewritten {
         keys: kept,
         calls: new_calls,
         output,
     }))
+}
+
+/// Where a key of the original comes from.
+enum Place {
+    /// It is a constant.
+    Constant,
+    /// A key of the new one.
+    Key(usize),
+    /// A call of the new one.
+    Call(usize),
+}
+
+/// The call that finds the value of a key that is not grouped by itself.
+fn same_value(key: &GroupKey) -> AggregateCall {
+    AggregateCall {
+        function: AggregateFunction::Same,
+        argument: Some(key.expr.clone()),
+        distinct: false,
+        filter: None,
+    }
 }
 
 /// Which keys are constants beside others that are not.
@@ -76,21 +112,12 @@ fn dropped_keys(keys: &[GroupKey]) -> Vec<bool> {
 /// The original's columns: keys, then what the calls give.
 fn output(
     keys: &[GroupKey],
-    dropped: &[bool],
+    places: &[Place],
     kept: usize,
     calls: &[AggregateCall],
     parts: &[Part],
 ) -> Result<Vec<Expr>> {
     let mut out = Vec::new();
-    let mut number = 0;
-    for (key, dropped) in keys.iter().zip(dropped) {
-        if *dropped {
-            out.push(key.expr.clone());
-        } else {
-            out.push(Expr::column(number, key.expr.data_type()));
-            number += 1;
-        }
-    }
     let mut columns: Vec<Vec<Expr>> = Vec::with_capacity(calls.len());
     let mut at = kept;
     for call in calls {
@@ -104,6 +131,13 @@ fn output(
                 .collect(),
         );
         at += types.len();
+    }
+    for (key, place) in keys.iter().zip(places) {
+        out.push(match *place {
+            Place::Constant => key.expr.clone(),
+            Place::Key(number) => Expr::column(number, key.expr.data_type()),
+            Place::Call(call) => columns[call][0].clone(),
+        });
     }
     for part in parts {
         match *part {

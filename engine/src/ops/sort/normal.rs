@@ -7,11 +7,13 @@
 //! floats         IEEE bits, flipped so that -inf < ... < inf < NaN; one zero, one NaN
 //! text           its bytes and a 0; bpchar without trailing blanks
 //! bytea          its bytes, 0 as 0 1, and 0 0 at the end
+//! numeric        see `decimal::View::push_order`
 //! DESC           the value's bytes inverted
 //! ```
 
 use doris_storage::vector::{Physical, Values, Vector};
 
+use crate::decimal::View;
 use crate::error::{Error, Result};
 use crate::plan::SortKey;
 use crate::types::DataType;
@@ -159,6 +161,7 @@ fn encode_value(out: &mut Vec<u8>, column: &Column, vector: &Vector, row: usize)
 
 fn encode_bytes(out: &mut Vec<u8>, t: DataType, bytes: &[u8]) {
     match t {
+        DataType::Decimal => View::new(bytes).push_order(out),
         DataType::Bytea => {
             for &byte in bytes {
                 out.push(byte);

@@ -2,7 +2,8 @@
 //! Grouping, aggregation and DISTINCT.
 use super::super::scope::{Column, Item, Scope};
 use super::super::{no, Converted};
-use super::{check_groupable, renamed, unsorted, Converter, Core, Output};
+use super::finished::Finished;
+use super::{check_groupable, check_sortable, renamed, unsorted, Converter, Core, Output};
 use doris_engine::expr::build::cast::DisplayScale;
 use doris_engine::expr::{CompareOp, Expr};
 use doris_engine::plan::{Aggregate, AggregateCall, AggregateFunction, GroupKey, Node, SortKey};
@@ -26,6 +27,10 @@ impl Converter<'_> {
             let sorted = ordered && (*agg).aggstrategy == pg_sys::AggStrategy::AGG_SORTED;
             let input = renamed(self.output(unsorted(left), false)?, pg_sys::OUTER_VAR);
             let (mut items, keys) = group_keys(&input.scope, &columns)?;
+            if sets.is_some() {
+                let mut types = keys.iter().map(|key| key.expr.data_type());
+                types.try_for_each(check_groupable)?;
+            }
             let mut order = match (sorted, &sets) {
                 (false, _) => Vec::new(),
                 (true, None) => group_order(left, &columns, &keys)?,
@@ -45,6 +50,7 @@ impl Converter<'_> {
             pieces.sort_by_key(|piece| !is_average(*piece));
             let mut averages: Vec<(*mut pg_sys::Aggref, usize, DataType)> = Vec::new();
             let mut groupings = Vec::new();
+            let mut finished = Finished::default();
             for node in pieces {
                 if (*node).type_ == NodeTag::T_GroupingFunc {
                     groupings.push(node);
@@ -59,8 +65,10 @@ impl Converter<'_> {
                 let (call, mut item) = self.call(&input.scope, node, at)?;
                 let argument = call.argument.as_ref().map(Expr::data_type);
                 let outputs = call.function.output_types(argument);
-                if let (Column::Average { sum, .. }, Some(t)) = (item.column, outputs.first()) {
-                    averages.push((node.cast(), sum, *t));
+                if let (true, [sum, count]) = (is_average(node), outputs.as_slice()) {
+                    averages.push((node.cast(), at, *sum));
+                    let (sum, count) = (Expr::column(at, *sum), Expr::column(at + 1, *count));
+                    finished.average(items.len(), sum, count)?;
                 }
                 let scale_call = shown_scale(&call)?;
                 if scale_call.is_none() && call.function == AggregateFunction::Sum {
@@ -73,7 +81,8 @@ impl Converter<'_> {
                 at += outputs.len();
                 calls.push(call);
                 if let Some(scale_call) = scale_call {
-                    item.column = scaled_column(item.column, at)?;
+                    let scale = Expr::column(at, DataType::Int2);
+                    finished.scaled(items.len(), Expr::column(at - 1, outputs[0]), scale)?;
                     calls.push(scale_call);
                     at += 1;
                 }
@@ -87,8 +96,10 @@ impl Converter<'_> {
                 grouping_sets: sets.clone(),
             };
             let mut node = Node::aggregate(id, aggregate);
+            let set = node.types.len().saturating_sub(1);
+            node = self.finished(node, &mut items, finished)?;
             if let Some(sets) = &sets {
-                let set = Expr::column(node.types.len() - 1, DataType::Int4);
+                let set = Expr::column(set, DataType::Int4);
                 if !order.is_empty() {
                     order.push(SortKey {
                         expr: set.clone(),
@@ -172,18 +183,30 @@ impl Converter<'_> {
             if columns != all || input.node.types.len() != all.len() {
                 return no("DISTINCT of values that PostgreSQL finishes");
             }
-            group_keys(
-                &Scope {
-                    items: input.entries.clone(),
-                },
-                &columns,
-            )?;
+            let scope = Scope {
+                items: input.entries.clone(),
+            };
+            let (_, keys) = group_keys(&scope, &columns)?;
             let order = match (ordered, (*left).type_) {
                 (false, _) => Vec::new(),
                 (true, NodeTag::T_Sort) => super::sort::sort_keys(left.cast(), &input)?,
                 _ => return no("sorted rows whose order is used"),
             };
-            let node = Node::distinct(self.id(), input.node);
+            let decimals = keys
+                .iter()
+                .any(|key| key.expr.data_type() == DataType::Decimal);
+            let node = match decimals {
+                false => Node::distinct(self.id(), input.node),
+                true => {
+                    let aggregate = Aggregate {
+                        input: Box::new(input.node),
+                        keys,
+                        calls: Vec::new(),
+                        grouping_sets: None,
+                    };
+                    Node::aggregate(self.id(), aggregate)
+                }
+            };
             input.node = self.sorted(node, order);
             self.passed_on(unique.cast(), input)
         }
@@ -224,17 +247,7 @@ impl Converter<'_> {
             let argument = call.argument.as_ref().map(Expr::data_type);
             let outputs = call.function.output_types(argument);
             let column = match (call.function, outputs.as_slice()) {
-                (AggregateFunction::Avg, [sum, _]) => {
-                    let scale = match sum {
-                        doris_engine::types::DataType::Numeric { scale, .. } => *scale as u16,
-                        _ => 0,
-                    };
-                    Column::Average {
-                        sum: at,
-                        count: at + 1,
-                        scale,
-                    }
-                }
+                (AggregateFunction::Avg, [_, _]) => Column::Missing,
                 (_, [one]) => Column::Native(at, *one),
                 _ => return no("an aggregate that PostgreSQL finishes"),
             };
@@ -272,7 +285,7 @@ impl Converter<'_> {
                 return no("an ordered aggregate");
             }
             let args = PgList::<pg_sys::TargetEntry>::from_pg((*aggref).args);
-            let mut argument = match (args.len(), args.get_ptr(0)) {
+            let argument = match (args.len(), args.get_ptr(0)) {
                 (0, _) => None,
                 (1, Some(arg)) if name == "count" && !distinct => {
                     Some(self.carried(input, (*arg).expr.cast())?)
@@ -293,9 +306,10 @@ impl Converter<'_> {
                 ("bit_or", _) => BitOr,
                 _ => return no(format!("aggregate {name}")),
             };
-            if let Some(argument) = &mut argument {
-                check_aggregate(function, argument.data_type(), distinct)?;
-            }
+            let argument = match argument {
+                Some(argument) => Some(aggregated(function, argument, distinct)?),
+                None => None,
+            };
             let filter = match (*aggref).aggfilter.is_null() {
                 true => None,
                 false => Some(self.translate(input, (*aggref).aggfilter.cast())?),
@@ -415,9 +429,9 @@ fn group_keys(input: &Scope, columns: &[usize]) -> Converted<(Vec<Item>, Vec<Gro
             return no("a grouping column beyond the input's");
         };
         let Column::Native(index, data_type) = item.column else {
-            return no("grouping by an average");
+            return no("grouping by a value that the engine cannot compute");
         };
-        check_groupable(data_type)?;
+        check_sortable(data_type)?;
         items.push(Item {
             column: Column::Native(i, data_type),
             ..item.clone()
@@ -489,17 +503,23 @@ fn shown_scale(call: &AggregateCall) -> Converted<Option<AggregateCall>> {
     }
 }
 
-fn scaled_column(column: Column, shown: usize) -> Converted<Column> {
-    match column {
-        Column::Native(value, doris_engine::types::DataType::Numeric { scale, .. }) => {
-            Ok(Column::Scaled {
-                value,
-                shown,
-                scale: scale as u16,
-            })
-        }
-        _ => no("a sum that is no numeric"),
-    }
+/// The argument such that the engine aggregates what PostgreSQL would.
+fn aggregated(function: AggregateFunction, argument: Expr, distinct: bool) -> Converted<Expr> {
+    use AggregateFunction::{Count, CountStar, Sum};
+    let data_type = argument.data_type();
+    let argument = match (function, data_type) {
+        (CountStar | Count, DataType::Decimal) if distinct => argument.decimal_key()?,
+        (CountStar | Count, _) => argument,
+        (Sum, DataType::Numeric { scale, .. }) if !distinct => match argument.display_scale()? {
+            // See `shown_scale`.
+            DisplayScale::Varying(_) => argument,
+            DisplayScale::Static(shown) if shown == scale => argument,
+            DisplayScale::Static(_) => argument.shown()?,
+        },
+        _ => argument.shown()?,
+    };
+    check_aggregate(function, argument.data_type(), distinct)?;
+    Ok(argument)
 }
 
 fn check_aggregate(

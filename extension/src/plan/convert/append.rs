@@ -195,6 +195,7 @@ fn common_type(a: DataType, b: DataType) -> Converted<DataType> {
             precision: p1.max(p2),
             scale: s1,
         }),
+        (a, b) if a.is_numeric() && b.is_numeric() => Ok(DataType::Decimal),
         _ => no("inputs of differing types"),
     }
 }

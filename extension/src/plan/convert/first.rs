@@ -2,7 +2,7 @@
 //! The first row of each group of sorted rows: DISTINCT ON.
 use super::super::scope::{Column, Item};
 use super::super::{no, Converted};
-use super::{check_groupable, Converter, Output};
+use super::{check_sortable, Converter, Output};
 use doris_engine::expr::{CompareOp, Expr};
 use doris_engine::plan::{Frame, Node, Window, WindowCall, WindowFunction};
 use doris_engine::types::DataType;
@@ -49,7 +49,7 @@ fn key(entries: &[Item], at: usize) -> Converted<Expr> {
             column: Column::Native(index, data_type),
             ..
         }) => {
-            check_groupable(*data_type)?;
+            check_sortable(*data_type)?;
             Ok(Expr::column(*index, *data_type))
         }
         _ => no("DISTINCT ON something else than a column"),

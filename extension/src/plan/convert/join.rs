@@ -221,22 +221,7 @@ impl Converter<'_> {
 fn shifted(item: &Item, by: usize) -> Item {
     let column = match item.column {
         Column::Native(index, data_type) => Column::Native(index + by, data_type),
-        Column::Average { sum, count, scale } => Column::Average {
-            sum: sum + by,
-            count: count + by,
-            scale,
-        },
-        Column::Unshown(index, data_type) => Column::Unshown(index + by, data_type),
         Column::Missing => Column::Missing,
-        Column::Scaled {
-            value,
-            shown,
-            scale,
-        } => Column::Scaled {
-            value: value + by,
-            shown: shown + by,
-            scale,
-        },
     };
     Item {
         column,

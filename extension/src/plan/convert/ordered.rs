@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Ordered-set aggregates.
-use super::super::expr::{comparison_name, function_name, one_scale};
+use super::super::expr::{comparison_name, function_name};
 use super::super::scope::Scope;
 use super::super::{no, Converted};
-use super::{check_groupable, Converter};
+use super::{as_shown, check_groupable, Converter};
 use doris_engine::plan::{AggregateCall, AggregateFunction};
 use pgrx::pg_sys::{self, NodeTag};
 use pgrx::PgList;
@@ -37,7 +37,7 @@ impl Converter<'_> {
                 ("percentile_disc", Some(bits), true) => PercentileDiscDesc(bits),
                 _ => return no(format!("aggregate {name}")),
             };
-            let argument = one_scale(self.translate(input, (*arg).expr.cast())?)?;
+            let argument = as_shown(self.translate(input, (*arg).expr.cast())?)?;
             check_groupable(argument.data_type())?;
             let filter = match (*aggref).aggfilter.is_null() {
                 true => None,

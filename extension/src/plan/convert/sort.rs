@@ -3,8 +3,8 @@
 use super::super::expr::comparison_name;
 use super::super::scope::Column;
 use super::super::{no, types, Converted};
-use super::{check_groupable, Converter, Output, Pace};
-use doris_engine::expr::Expr;
+use super::{check_sortable, Converter, Output, Pace};
+use doris_engine::expr::{Expr, ExprKind};
 use doris_engine::plan::{Node, Op, SortKey};
 use doris_engine::types::DataType;
 use pgrx::pg_sys::{self, NodeTag};
@@ -46,7 +46,7 @@ impl Converter<'_> {
                     let sort = child as *mut pg_sys::Sort;
                     let input = self.eagerly(|own| own.output((*sort).plan.lefttree, false))?;
                     let keys = sort_keys(sort, &input)?;
-                    let node = Node::top_n(id, input.node, keys, count, offset);
+                    let node = top_n(id, input.node, keys, (count, offset));
                     self.passed_on(
                         child,
                         Output {
@@ -77,6 +77,58 @@ impl Converter<'_> {
     }
 }
 
+/// The first rows of a sorted input. Numerics that are computed without a possible error, averages for one, are left
+/// until it is known which rows are wanted.
+fn top_n(id: u32, mut input: Node, mut keys: Vec<SortKey>, (limit, offset): (u64, u64)) -> Node {
+    let mut above = Vec::new();
+    while computes_decimals(&input) {
+        let Op::Project { exprs, .. } = &input.op else {
+            break;
+        };
+        let quiet = |expr: &Expr| expr.is_native() && !expr.can_raise();
+        let below = keys.iter().map(|key| key_below(key, exprs));
+        let Some(below) = below
+            .collect::<Option<Vec<_>>>()
+            .filter(|_| exprs.iter().all(quiet))
+        else {
+            break;
+        };
+        let node = input.id;
+        if let Op::Project { input: next, exprs } = input.op {
+            above.push((node, exprs));
+            input = *next;
+        } else {
+            break;
+        }
+        keys = below;
+    }
+    let node = Node::top_n(id, input, keys, limit, offset);
+    let project = |node, (id, exprs)| Node::project(id, node, exprs);
+    above.into_iter().rev().fold(node, project)
+}
+
+/// A sort key over a projection as one over its input.
+fn key_below(key: &SortKey, exprs: &[Expr]) -> Option<SortKey> {
+    let ExprKind::Column(column) = key.expr.kind() else {
+        return None;
+    };
+    let expr = exprs.get(*column)?;
+    matches!(expr.kind(), ExprKind::Column(_)).then(|| SortKey {
+        expr: expr.clone(),
+        ..key.clone()
+    })
+}
+
+/// Whether a projection, or one that it repeats, makes numerics that carry their scale.
+fn computes_decimals(node: &Node) -> bool {
+    let Op::Project { input, exprs } = &node.op else {
+        return false;
+    };
+    let column = |expr: &Expr| matches!(expr.kind(), ExprKind::Column(_));
+    let made = |expr: &Expr| expr.data_type() == DataType::Decimal && !column(expr);
+    exprs.iter().any(made) || computes_decimals(input)
+}
+
 /// The keys of a Sort over an input's entries.
 pub(super) unsafe fn sort_keys(sort: *mut pg_sys::Sort, input: &Output) -> Converted<Vec<SortKey>> {
     // SAFETY: a Sort's arrays have numCols elements.
@@ -87,33 +139,13 @@ pub(super) unsafe fn sort_keys(sort: *mut pg_sys::Sort, input: &Output) -> Conve
             let Some(item) = input.entries.get(at - 1) else {
                 return no("a sort column beyond the input's");
             };
-            let (expr, data_type) = match item.column {
-                Column::Native(index, data_type) => (Expr::column(index, data_type), data_type),
-                // Divided as PostgreSQL does, which gives the same order.
-                Column::Average { sum, count, scale } => {
-                    let expr = average(sum, count, scale)?;
-                    let data_type = expr.data_type();
-                    (expr, data_type)
-                }
-                _ => return no("a sort by a value that PostgreSQL finishes"),
+            let Column::Native(index, data_type) = item.column else {
+                return no("a sort by a value that the engine cannot compute");
             };
-            keys.push(SortKey {
-                expr,
-                ..sort_key(sort, i, 0, data_type)?
-            });
+            keys.push(sort_key(sort, i, index, data_type)?);
         }
         Ok(keys)
     }
-}
-
-/// The quotient of an average's two columns.
-pub(super) fn average(sum: usize, count: usize, scale: u16) -> Converted<Expr> {
-    let wide = DataType::Numeric {
-        precision: 38,
-        scale: scale as i16,
-    };
-    let count = Expr::column(count, DataType::Int8);
-    Ok(Expr::average(Expr::column(sum, wide), count)?)
 }
 
 /// Key `i` of a Sort, as one over an engine column.
@@ -125,7 +157,7 @@ pub(super) unsafe fn sort_key(
 ) -> Converted<SortKey> {
     // SAFETY: a Sort's arrays have numCols elements.
     unsafe {
-        check_groupable(data_type)?;
+        check_sortable(data_type)?;
         let collation = *(*sort).collations.add(i);
         if data_type.is_text() && !types::collate(collation).sorts_bytes() {
             return no("a sort by a collation");

@@ -2,8 +2,9 @@
 //! Window functions.
 use super::super::scope::{Column, Item, Scope};
 use super::super::{no, Converted};
+use super::finished::Finished;
 use super::sort::sort_key;
-use super::{check_groupable, renamed, Converter, Core, Output};
+use super::{as_shown, check_sortable, renamed, Converter, Core, Output};
 use doris_engine::expr::{ArithOp, Expr, ExprKind};
 use doris_engine::ops::window::check;
 use doris_engine::plan::{
@@ -37,6 +38,7 @@ impl Converter<'_> {
             let mut items = input.scope.items.clone();
             let mut at = input.node.types.len();
             let mut calls = Vec::new();
+            let mut finished = Finished::default();
             for node in window_functions((*agg).plan.targetlist) {
                 let known = Scope {
                     items: items.clone(),
@@ -46,7 +48,7 @@ impl Converter<'_> {
                 }
                 let call = self.window_call(&input.scope, node.cast())?;
                 let shown = super::super::hook::flatten(node, &input.scope);
-                let column = result_column(&call, at)?;
+                let column = result_column(&call, at, items.len(), &mut finished)?;
                 at += call.output_types().len();
                 calls.push(call);
                 items.push(Item {
@@ -63,11 +65,10 @@ impl Converter<'_> {
                 calls,
             };
             check(&window)?;
-            let core = Core {
-                node: Node::window(self.id(), window),
-                scope: Scope { items },
-            };
-            self.run_condition(agg, core)
+            let node = Node::window(self.id(), window);
+            let node = self.finished(node, &mut items, finished)?;
+            let scope = Scope { items };
+            self.run_condition(agg, Core { node, scope })
         }
     }
 
@@ -223,7 +224,7 @@ impl Converter<'_> {
                 };
                 order.push(match partition.contains(&at) {
                     true => {
-                        check_groupable(data_type)?;
+                        check_sortable(data_type)?;
                         SortKey {
                             expr: Expr::column(index, by_bytes(data_type)),
                             descending: false,
@@ -311,7 +312,7 @@ impl Converter<'_> {
 
     unsafe fn one_scale(&mut self, scope: &Scope, node: *mut pg_sys::Node) -> Converted<Expr> {
         // SAFETY: as for `top`.
-        unsafe { super::super::expr::one_scale(self.translate(scope, node)?) }
+        unsafe { as_shown(self.translate(scope, node)?) }
     }
 }
 
@@ -375,7 +376,7 @@ unsafe fn keys(
         let Column::Native(index, data_type) = item.column else {
             return no("a window by an average");
         };
-        check_groupable(data_type)?;
+        check_sortable(data_type)?;
         Ok(Expr::column(index, data_type))
     };
     (0..count as usize).map(key).collect()
@@ -508,18 +509,20 @@ fn aggregate(name: &str, args: usize) -> Converted<AggregateFunction> {
     })
 }
 
-/// A call's result, whose columns start with `at`.
-fn result_column(call: &WindowCall, at: usize) -> Converted<Column> {
+/// The result of item `item`, whose columns start with `at`.
+fn result_column(
+    call: &WindowCall,
+    at: usize,
+    item: usize,
+    finished: &mut Finished,
+) -> Converted<Column> {
     let average = call.function == WindowFunction::Aggregate(AggregateFunction::Avg);
     match call.output_types().as_slice() {
-        [sum, _] if average => Ok(Column::Average {
-            sum: at,
-            count: at + 1,
-            scale: match sum {
-                DataType::Numeric { scale, .. } => *scale as u16,
-                _ => 0,
-            },
-        }),
+        [sum, count] if average => {
+            let (sum, count) = (Expr::column(at, *sum), Expr::column(at + 1, *count));
+            finished.average(item, sum, count)?;
+            Ok(Column::Missing)
+        }
         [one] => Ok(Column::Native(at, *one)),
         _ => no("a window function that PostgreSQL finishes"),
     }

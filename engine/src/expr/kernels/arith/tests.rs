@@ -2,6 +2,7 @@
 use std::sync::Arc;
 
 use super::*;
+use crate::decimal::View;
 use crate::expr::eval::tests::{batch, values_of};
 use crate::expr::Expr;
 use crate::types::Scalar;
@@ -63,11 +64,37 @@ fn tpch_charge_fits_64_bits_under_proven_bounds() {
 }
 
 #[test]
-fn division_of_numerics_is_left_to_postgres() {
-    let column = || Expr::column(0, numeric(5, 2));
-    assert!(Expr::arith(ArithOp::Div, column(), column())
-        .unwrap_err()
-        .needs_postgres());
+fn quotients_carry_their_scale() {
+    let quotient = Expr::arith(
+        ArithOp::Div,
+        Expr::column(0, numeric(5, 2)),
+        Expr::column(1, numeric(5, 0)),
+    )
+    .unwrap();
+    assert_eq!(quotient.data_type(), DataType::Decimal);
+    let column = |values: Vec<i64>| {
+        Arc::new(Vector {
+            values: Values::I64(values),
+            validity: None,
+        })
+    };
+    let rows = batch(&[column(vec![100, 12_345, -5]), column(vec![3, 60_000, 7])]);
+    let values = values_of(&quotient, &rows).unwrap();
+    let texts: Vec<String> = values
+        .iter()
+        .map(|value| match value {
+            Some(Scalar::Bytes(bytes)) => View::new(bytes).number().to_string(),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let wanted = [
+        "0.33333333333333333333",
+        "0.00205750000000000000",
+        "-0.00714285714285714286",
+    ];
+    assert_eq!(texts, wanted);
+    let by_zero = values_of(&quotient, &batch(&[column(vec![1]), column(vec![0])]));
+    assert_eq!(by_zero, Err(Error::DivisionByZero));
 }
 
 #[test]

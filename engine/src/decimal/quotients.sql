@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Quotients as PostgreSQL gives them, a line each: dividend, its scale, divisor, its scale, quotient (all tab-separated).
---   psql -X -q -At -f generate.sql > postgres15.tsv
+--   psql -X -q -At -f quotients.sql > quotients15.tsv
 SELECT setseed(0.5);
 WITH operands AS (
   SELECT trunc(((random() - 0.5) * 10 ^ (random() * 15)::int)::numeric, (random() * 6)::int) AS a,
