@@ -17,7 +17,7 @@ import sys
 import hostile
 
 COLUMNS = {
-    "id": "int", "a": "int2", "b": "int4", "c": "int8", "d": "numeric(10,2)", "e": "numeric(18,4)",
+    "id": "int", "a": "int2", "b": "int4", "c": "int8", "d": "numeric(10,2)", "e": "numeric(18,4)", "nn": "numeric",
     "f": "float8", "g": "float4", "s": "text", "v": "varchar(12)", "p": "char(6)", "dt": "date",
     "ts": "timestamp", "bo": "boolean",
 }
@@ -32,6 +32,7 @@ CREATE TEMP TABLE source AS SELECT g AS id,
   CASE WHEN g % 17 = 0 THEN NULL ELSE (g::int8 * 1000003) % 100000 END AS c,
   CASE WHEN g % 19 = 0 THEN NULL ELSE ((g * 31) % 20001 - 10000) / 100.0 END::numeric(10,2) AS d,
   ((g::int8 * 104729) % 1000000 / 10000.0)::numeric(18,4) AS e,
+  CASE WHEN g % 21 = 0 THEN NULL WHEN g % 97 = 0 THEN 'NaN' WHEN g % 5 = 0 THEN g % 70 ELSE (g * 53 % 700 - 200)::numeric / (1 + g % 8) END AS nn,
   CASE WHEN g % 23 = 0 THEN NULL WHEN g % 29 = 0 THEN 'NaN' WHEN g % 31 = 0 THEN '-Infinity'
        ELSE (g % 100) / 7.0 END::float8 AS f, ((g % 50) / 3.0)::float4 AS g,
   CASE WHEN g % 7 = 0 THEN NULL ELSE (ARRAY['red','green','blue','','Ünïcode','a%b','a_b'])[1 + g % 6] END AS s,
@@ -44,6 +45,7 @@ LITERALS = {
     "id": lambda r: str(r.randrange(1, 9000)), "a": lambda r: str(r.randrange(-1, 12)),
     "b": lambda r: str(r.randrange(-520, 520)), "c": lambda r: str(r.randrange(0, 100000)),
     "d": lambda r: f"{r.randrange(-10000, 10000) / 100:.2f}", "e": lambda r: f"{r.randrange(0, 1000000) / 10000:.4f}",
+    "nn": lambda r: r.choice(["35", "-12.50", "'NaN'", "0.1428571428571429", "66.66666666666667"]),
     "f": lambda r: r.choice(["3.5", "'NaN'::float8", "'-Infinity'::float8", "0", "7.142857142857143"]),
     "g": lambda r: r.choice(["1.5", "'NaN'::float4", "10"]),
     "s": lambda r: r.choice(["'red'", "''", "'Ünïcode'", "'blue'"]), "v": lambda r: f"'v{r.randrange(45)}'",
@@ -112,6 +114,8 @@ def number(r, t, depth=0):
     if kind == 9:
         return external_number(r, t)
     if depth < 2 and kind < 4:
+        if r.random() < 0.2:
+            return f"({number(r, t, depth + 1)} / (abs({number(r, t, depth + 1)}) + 1))"
         return f"({number(r, t, depth + 1)} {r.choice('+-*')} {number(r, t, depth + 1)})"
     if kind == 4:
         return f"CASE WHEN {predicate(r, t, 2)} THEN {t}.d ELSE 0 END"
@@ -119,7 +123,7 @@ def number(r, t, depth=0):
         return f"coalesce({t}.b, 7)"
     if kind == 6 and depth < 2:
         return f"({t}.c % ({t}.b + 501))" if r.random() < 0.2 else f"abs({t}.b)"
-    return f"{t}." + r.choice(["a", "b", "c", "d", "e", "id"])
+    return f"{t}." + r.choice(["a", "b", "c", "d", "e", "nn", "id"])
 
 
 def aggregate(r, t):
@@ -135,9 +139,11 @@ def aggregate(r, t):
     if kind in (2, 3):
         return f"sum({number(r, t)}){where}"
     if kind == 4:
-        return f"avg({t}.{r.choice('abcde')}){where}"
+        return f"{r.choice(['avg', 'avg', 'sum'])}({t}.{r.choice(['a', 'b', 'c', 'd', 'e', 'nn'])}){where}"
     if kind == 5:
         return f"bool_{r.choice(['and', 'or'])}({t}.bo)"
+    if r.random() < 0.1:
+        return f"round(avg({t}.nn) / (count(*) + 1), 3)"
     column = r.choice(["id", "a", "b", "c", "d", "e", "f", "g", "dt", "ts"])
     return f"{r.choice(['min', 'max', 'count'])}({t}.{column}){where}"
 
@@ -288,7 +294,7 @@ def query(r):
         return f"SELECT {', '.join(items)} FROM {origin}"
     # Both sides of a union may have rows of one id, which differ in these.
     last = "t.id, t.b, t.s" if "UNION" in origin else "t.id"
-    order = f" ORDER BY t.{r.choice(['d', 'b', 'dt', 'f'])} {r.choice(['', 'DESC', 'NULLS FIRST'])}, {last} LIMIT {r.randrange(1, 50)}"
+    order = f" ORDER BY t.{r.choice(['d', 'b', 'dt', 'f', 'nn'])} {r.choice(['', 'DESC', 'NULLS FIRST'])}, {last} LIMIT {r.randrange(1, 50)}"
     return f"SELECT {', '.join(items)} FROM {origin}{order if r.random() < 0.5 else ''}"
 
 

@@ -26,7 +26,8 @@ pub struct Translator<'a> {
     pub params: &'a mut dyn Params,
     /// The external expressions so far; `None` where there may be none.
     pub externals: Option<&'a mut Vec<External>>,
-    /// Whether the engine may compute on numerics that come out of them.
+    /// Whether all rows are computed before the first is handed out, so that PostgreSQL can still take over when a
+    /// numeric comes up that a scaled integer cannot hold.
     pub numerics: bool,
 }
 
@@ -173,7 +174,7 @@ impl Translator<'_> {
             let name = operator_name((*op).opno)?;
             let collation = (*op).inputcollid;
             let args = collated(self.args((*op).args)?, collation)?;
-            binary(&name, args)
+            binary(&name, args, self.numerics)
         }
     }
 
@@ -441,7 +442,8 @@ pub fn function_name(oid: pg_sys::Oid) -> String {
     }
 }
 
-fn binary(name: &str, mut args: Vec<Expr>) -> Converted<Expr> {
+/// An operator. `whole`: a numeric that 38 digits cannot hold may still be left to PostgreSQL when it comes up.
+fn binary(name: &str, mut args: Vec<Expr>, whole: bool) -> Converted<Expr> {
     if args.len() == 1 {
         let arg = args.remove(0);
         return match name {
@@ -482,7 +484,10 @@ fn binary(name: &str, mut args: Vec<Expr>) -> Converted<Expr> {
         }
         _ => return no(format!("operator {name}")),
     };
-    Ok(Expr::arith_checked(arith, left, right)?)
+    match whole {
+        true => Ok(Expr::arith_checked(arith, left, right)?),
+        false => Ok(Expr::arith_any(arith, left, right)?),
+    }
 }
 
 /// Arithmetic with dates and timestamps.

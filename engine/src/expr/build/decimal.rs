@@ -89,6 +89,16 @@ impl Expr {
         Ok(Expr::new(ExprKind::Arith { op, left, right }, DataType::Decimal).fold())
     }
 
+    /// Like [`Expr::arith`], but a numeric result that 38 digits may not hold carries its scale and has as many digits as
+    /// it takes.
+    pub fn arith_any(op: ArithOp, left: Expr, right: Expr) -> Result<Expr> {
+        let numerics = left.data_type().is_numeric() && right.data_type().is_numeric();
+        match Expr::arith(op, left.clone(), right.clone()) {
+            Err(Error::NotNative(_)) if numerics => Expr::decimal_arith(op, left, right),
+            outcome => outcome,
+        }
+    }
+
     /// `sum / count`: an average of exact numbers.
     pub fn average(sum: Expr, count: Expr) -> Result<Expr> {
         let (sum, count) = (sum.shown()?, Expr::to_numeric(count)?);
