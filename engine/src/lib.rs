@@ -2,6 +2,8 @@
 //! Vectors -> answers: the vectorised query engine of pg_doris. Nothing here knows of PostgreSQL.
 #![forbid(unsafe_code)]
 
+pub mod collate;
+
 pub mod types;
 
 pub mod decimal;

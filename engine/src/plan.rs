@@ -12,6 +12,8 @@ pub use self::window::{
     Bound, Exclude, Frame, FrameUnit, RangeLimit, RangeOffsets, Window, WindowCall, WindowFunction,
 };
 
+use doris_storage::vector::Physical;
+
 use crate::batch::Batch;
 use crate::expr::Expr;
 use crate::types::DataType;
@@ -303,10 +305,49 @@ pub enum AggregateFunction {
     Same,
     /// About how many different values there are (HyperLogLog), of integers and text: Int8.
     ApproxDistinct(ApproxHash),
+    /// `string_agg` and `array_agg` of items ([`Expr::item`]); perhaps of those only whose keys differ.
+    Collect {
+        /// What is made of them.
+        result: Collected,
+        /// Whether items with equal keys count once.
+        distinct: bool,
+    },
     /// The union of stored sets or counts, in their stored form: of the argument's type.
     Union(Sketch),
     /// The number of members of such a union: Int8.
     UnionCount(Sketch),
+}
+
+/// What collected values become.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Collected {
+    /// One value of this type, of text or bytes: the first field of each item, the second before it unless it is the first
+    /// of all. NULLs are left out.
+    Text(DataType),
+    /// An array of the first field, as PostgreSQL stores it.
+    Array(Element),
+}
+
+/// An element of an array.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Element {
+    /// PostgreSQL's number of its type.
+    pub type_oid: u32,
+    /// Its bytes; -1: as many as its header says.
+    pub width: i16,
+    /// What its place is a multiple of.
+    pub align: u8,
+}
+
+impl Collected {
+    fn data_type(self) -> DataType {
+        match self {
+            Collected::Text(data_type) => data_type,
+            Collected::Array(_) => DataType::Opaque {
+                layout: Physical::Bytes,
+            },
+        }
+    }
 }
 
 /// What is stored in a column whose values are united.
@@ -358,6 +399,7 @@ impl AggregateFunction {
             }
             (VarPop | VarSamp | StddevPop | StddevSamp, None) => vec![DataType::Float8],
             (BoolAnd | BoolOr, _) => vec![DataType::Bool],
+            (Collect { result, .. }, _) => vec![result.data_type()],
             (PercentileCont(_) | PercentileDisc(_) | Mode, _) => vec![argument],
             (PercentileContDesc(_) | PercentileDiscDesc(_) | ModeDesc, _) => vec![argument],
             (Min | Max | BitAnd | BitOr | BitXor | Any | Same | Union(_), _) => vec![argument],

@@ -1,18 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What tests of operators share: seeded data, ways to run a plan, and rows to compare with a model's.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use doris_storage::vector::{Bitmap, BytesColumn, Values, Vector};
 
 use crate::batch::Batch;
+use crate::collate::{LocaleOrder, TextOrder};
 use crate::error::Result;
 use crate::exec::{Executor, Options};
 use crate::memory::MemoryBudget;
 use crate::plan::Node;
 use crate::source::{MemorySource, MorselSource};
 use crate::spill::MemorySpill;
-use crate::types::{DataType, Scalar};
+use crate::types::{Collation, DataType, Scalar};
 
 /// One row; `None` is NULL.
 pub type Row = Vec<Option<Scalar>>;
@@ -34,6 +36,29 @@ impl Rng {
 
     pub fn one_in(&mut self, n: u64) -> bool {
         self.below(n) == 0
+    }
+}
+
+/// A locale of its own: text compares by its digits, from the last on; what else it has does not count.
+#[derive(Debug)]
+struct Mirrored(#[allow(dead_code, reason = "an address of its own")] u8);
+
+static MIRRORED: Mirrored = Mirrored(0);
+
+impl TextOrder for Mirrored {
+    fn compare(&self, a: &[u8], b: &[u8]) -> Ordering {
+        let digits = |text: &[u8]| -> Vec<u8> {
+            let found = text.iter().rev().filter(|byte| byte.is_ascii_digit());
+            found.copied().collect()
+        };
+        digits(a).cmp(&digits(b))
+    }
+}
+
+/// Text in the order of a locale.
+pub fn text_of_locale() -> DataType {
+    DataType::Text {
+        collation: Collation::Ordered(LocaleOrder::new(&MIRRORED)),
     }
 }
 

@@ -8,9 +8,11 @@
 //! and the infinities have no place in them: a column that holds any is not handed out as `Numeric`. All others are
 //! `Decimal`.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::collate::LocaleOrder;
 use doris_storage::vector::{Physical, Values, Vector};
 
 /// Most digits a scaled decimal holds in 64 bits.
@@ -25,7 +27,9 @@ pub enum Collation {
     C,
     /// Byte order too, but letter case is the locale's: `C.UTF-8`.
     Bytes,
-    /// Equal exactly when the bytes are; the order is the operating system's or ICU's, not ours.
+    /// Equal exactly when the bytes are; in an order of the operating system's or ICU's.
+    Ordered(LocaleOrder),
+    /// Equal exactly when the bytes are; the order is not known here.
     Deterministic,
     /// Nothing can be said about it here (a nondeterministic collation, or none derived).
     Other,
@@ -35,6 +39,28 @@ impl Collation {
     /// Whether text sorts by its bytes.
     pub fn sorts_bytes(self) -> bool {
         matches!(self, Collation::C | Collation::Bytes)
+    }
+
+    /// Whether its order is known.
+    pub fn is_ordered(self) -> bool {
+        self.sorts_bytes() || self.locale().is_some()
+    }
+
+    /// Its order, where that is not the bytes'.
+    pub fn locale(self) -> Option<LocaleOrder> {
+        match self {
+            Collation::Ordered(order) => Some(order),
+            _ => None,
+        }
+    }
+
+    /// The order of two values, where it is known.
+    #[inline]
+    pub fn compare(self, a: &[u8], b: &[u8]) -> Ordering {
+        match self {
+            Collation::Ordered(order) => order.compare(a, b),
+            _ => a.cmp(b),
+        }
     }
 
     /// Whether text is equal exactly when its bytes are.
@@ -152,6 +178,15 @@ impl DataType {
         match self {
             DataType::Text { collation } | DataType::Bpchar { collation } => Some(collation),
             _ => None,
+        }
+    }
+
+    /// The same type of text under another collation; any other type as it is.
+    pub fn collated(self, collation: Collation) -> DataType {
+        match self {
+            DataType::Text { .. } => DataType::Text { collation },
+            DataType::Bpchar { .. } => DataType::Bpchar { collation },
+            other => other,
         }
     }
 

@@ -330,6 +330,9 @@ class Gen:
             return f"{self.col('nu', 'nv')} {op} {pick(r, '3', repr('NaN') + '::numeric', repr('Infinity') + '::numeric', '1e39', '-1e-30', self.num(2))}"
         if kind == 24:
             return f"({self.t}.i2, {self.t}.id) {pick(r, '=', '<', '>=')} (3, 500)"
+        if kind == 25:
+            locale = pick(r, "de-x-icu", "en-x-icu", "sv-x-icu", "C")
+            return f'({self.text(depth + 1)}) COLLATE "{locale}" {op} ({self.text(2)}) COLLATE "{locale}"'
         return f"{self.col('t')} {op} {pick(r, repr('12:00'), repr('24:00'), repr('00:00:00.5'))}"
 
     def any_(self, depth=0):

@@ -102,6 +102,8 @@ def predicate(r, t, depth=0):
         return f"{t}.{r.choice('sv')} {'NOT ' if r.random() < 0.3 else ''}LIKE '{pattern}'"
     if kind == 5:
         return f"{name} BETWEEN {LITERALS[column](r)} AND {LITERALS[column](r)}"
+    if kind == 6 and r.random() < 0.5:
+        return f"{collated(r, t)} {r.choice(['<', '<=', '>', '>=', '='])} {r.choice([LITERALS['s'](r), LITERALS['v'](r), f'{t}.s'])}"
     if kind == 6:
         return f"{name} IS DISTINCT FROM {LITERALS[column](r)}"
     if kind == 7:
@@ -126,9 +128,36 @@ def number(r, t, depth=0):
     return f"{t}." + r.choice(["a", "b", "c", "d", "e", "nn", "id"])
 
 
+COLLATIONS = ["", ' COLLATE "C"', ' COLLATE "en-x-icu"', ' COLLATE "de-x-icu"', ' COLLATE "sv-x-icu"']
+
+
+def collated(r, t):
+    """Text in the order of some locale."""
+    return f"{t}.{r.choice('ssv')}{r.choice(COLLATIONS)}"
+
+
+def collecting(r, t):
+    """An aggregate that puts rows together, in an order in which only equal values are peers."""
+    where = f" FILTER (WHERE {predicate(r, t, 2)})" if r.random() < 0.2 else ""
+    text = r.choice([f"{t}.s", f"{t}.v", f"{t}.b::text", external_text(r, t)])
+    column = f"{t}.{r.choice(['a', 'b', 'c', 'dt', 'ts', 'bo', 'v', 's', 'id'])}"
+    first = r.choice([f"{t}.{r.choice(['a', 'd', 'dt', 'bo'])} {r.choice(['', 'DESC', 'NULLS FIRST'])}, {t}.id",
+                      f"{t}.id DESC", f"{collated(r, t)}, {t}.id"])
+    return r.choice([
+        f"string_agg({text}, '{r.choice([',', '', ' + '])}' ORDER BY {first}, {text}){where}",
+        f"string_agg(DISTINCT {text}, ','){where}",
+        f"array_agg({column} ORDER BY {first}, {column}){where}",
+        f"array_agg(DISTINCT {column}{r.choice(['', f' ORDER BY {column} DESC'])}){where}",
+    ])
+
+
 def aggregate(r, t):
     if r.random() < 0.1:
         return ordered_set(r, t)
+    if r.random() < 0.1:
+        return collecting(r, t)
+    if r.random() < 0.05:
+        return f"{r.choice(['min', 'max'])}({collated(r, t)})"
     kind = r.randrange(9)
     where = f" FILTER (WHERE {predicate(r, t, 2)})" if r.random() < 0.2 else ""
     if kind == 0:
@@ -294,7 +323,8 @@ def query(r):
         return f"SELECT {', '.join(items)} FROM {origin}"
     # Both sides of a union may have rows of one id, which differ in these.
     last = "t.id, t.b, t.s" if "UNION" in origin else "t.id"
-    order = f" ORDER BY t.{r.choice(['d', 'b', 'dt', 'f', 'nn'])} {r.choice(['', 'DESC', 'NULLS FIRST'])}, {last} LIMIT {r.randrange(1, 50)}"
+    first = f"t.{r.choice(['d', 'b', 'dt', 'f', 'nn'])}" if r.random() < 0.7 else collated(r, "t")
+    order = f" ORDER BY {first} {r.choice(['', 'DESC', 'NULLS FIRST'])}, {last} LIMIT {r.randrange(1, 50)}"
     return f"SELECT {', '.join(items)} FROM {origin}{order if r.random() < 0.5 else ''}"
 
 

@@ -114,9 +114,15 @@ impl Stream {
 
     /// Gives everything to `sink`.
     pub fn drain(mut self, driver: &Driver, sink: &Sink<'_>) -> Result<()> {
+        let mut number = 0;
         for phase in &mut self.phases {
             let (source, stages) = (&mut phase.source, &phase.stages);
-            driver.drive(&mut || source.next(driver), &|worker, task| {
+            let mut next = || {
+                number += 1;
+                Ok(source.next(driver)?.map(|task| (number, task)))
+            };
+            driver.drive(&mut next, &|worker, (number, task)| {
+                worker.eval.start_task(number);
                 task.run(worker, &mut |chunk| {
                     worker.query.check()?;
                     run_stages(worker, stages, chunk, &mut |chunk| sink(worker, chunk))

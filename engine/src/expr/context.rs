@@ -4,7 +4,7 @@
 //! One context serves one thread and one execution: parameters do not change under it, so that the result of
 //! a function over a whole dictionary is kept here and looked up by node and dictionary.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 
@@ -13,6 +13,9 @@ use hashbrown::HashMap;
 
 use crate::error::{Error, Result};
 use crate::types::{DataType, Scalar};
+
+/// Batches of a task, in bits.
+const TASK_BITS: u32 = 32;
 
 /// Evaluates what only PostgreSQL can, on the thread that may call it.
 pub trait ExternalEval {
@@ -29,6 +32,8 @@ pub struct EvalContext<'a> {
     pub external: Option<&'a dyn ExternalEval>,
     /// Set when the query is to stop.
     pub cancelled: Option<&'a AtomicBool>,
+    /// Where the rows of the next batch stand in the input.
+    place: Cell<u64>,
     dictionaries: RefCell<HashMap<u64, OverDictionary>>,
 }
 
@@ -50,6 +55,7 @@ impl<'a> EvalContext<'a> {
             params,
             external,
             cancelled,
+            place: Cell::new(0),
             dictionaries: RefCell::default(),
         }
     }
@@ -60,6 +66,18 @@ impl<'a> EvalContext<'a> {
             params,
             ..Self::default()
         }
+    }
+
+    /// What comes now belongs to task `number` of the input; tasks are numbered in its order.
+    pub fn start_task(&self, number: u64) {
+        self.place.set(number << TASK_BITS);
+    }
+
+    /// The place of a batch's rows: greater than that of any batch before.
+    pub(super) fn next_place(&self) -> u64 {
+        let place = self.place.get();
+        self.place.set(place + 1);
+        place
     }
 
     /// Raises [`Error::Cancelled`] once the query is to stop.

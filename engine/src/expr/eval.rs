@@ -12,7 +12,7 @@ use hashbrown::HashMap;
 
 use super::context::EvalContext;
 use super::ir::{Expr, ExprKind, Func};
-use super::kernels::{arith, call, cast, compare, control, like, logic, replace};
+use super::kernels::{arith, call, cast, compare, control, item, like, logic, replace};
 use super::operand::{strict_validity, Operand};
 use crate::batch::{Batch, Selection};
 use crate::error::{Error, Result};
@@ -82,6 +82,10 @@ impl Expr {
             ),
             ExprKind::Coalesce(args) => {
                 control::coalesce(args, self.data_type(), ctx, batch, selection)
+            }
+            ExprKind::Item { columns, args } => {
+                let items = item::items(columns, args, ctx, batch, selection)?;
+                Ok(Operand::Vector(Arc::new(items)))
             }
             ExprKind::External { id, args } => self.call_external(*id, args, ctx, batch, selection),
             _ => {

@@ -111,6 +111,7 @@ impl Display for Expr {
                 implicit: true,
             } => write!(f, "{arg}"),
             ExprKind::Cast { arg, .. } => write!(f, "{arg}::{}", self.data_type()),
+            ExprKind::Item { args, .. } => list(f, "(", args, ", ", ")"),
             ExprKind::External { id, args } => list(f, &format!("postgres#{id}("), args, ", ", ")"),
         }
     }

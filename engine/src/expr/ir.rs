@@ -13,7 +13,8 @@ use super::kernels::in_list::ValueSet;
 use super::kernels::like::LikePattern;
 use super::kernels::replace::RegexpRule;
 use crate::decimal::round::Rounding;
-use crate::types::{DataType, Scalar};
+use crate::ops::sort::normal::Column;
+use crate::types::{Collation, DataType, Scalar};
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
@@ -306,6 +307,13 @@ pub enum ExprKind {
         /// Inserted here to bring operands to one type: loses nothing, leaves the display scale alone.
         implicit: bool,
     },
+    /// What an aggregate that collects rows keeps of a row, as bytes.
+    Item {
+        /// How it is sorted: by the first arguments.
+        columns: Arc<[Column]>,
+        /// What it is sorted by, and then its fields.
+        args: Vec<Expr>,
+    },
     /// What only PostgreSQL evaluates, through [`EvalContext::external`](super::EvalContext).
     External {
         /// The caller's number for it.
@@ -335,9 +343,25 @@ impl Expr {
         self.data_type
     }
 
+    /// The same text under another collation. `None` where the collation decides what the text is.
+    pub fn collated(mut self, collation: Collation) -> Option<Expr> {
+        if self.data_type.collation() == Some(collation) {
+            return Some(self);
+        }
+        if matches!(self.kind, ExprKind::Extreme { .. }) {
+            return None;
+        }
+        self.data_type = self.data_type.collated(collation);
+        Some(self)
+    }
+
     /// What the node computes.
     pub fn kind(&self) -> &ExprKind {
         &self.kind
+    }
+
+    pub(super) fn kind_mut(&mut self) -> &mut ExprKind {
+        &mut self.kind
     }
 
     /// The direct operands, in evaluation order.
@@ -360,6 +384,7 @@ impl Expr {
             | ExprKind::Coalesce(args)
             | ExprKind::Extreme { args, .. }
             | ExprKind::Call { args, .. }
+            | ExprKind::Item { args, .. }
             | ExprKind::External { args, .. } => args.iter().collect(),
             ExprKind::Case {
                 branches,
@@ -393,6 +418,7 @@ impl Expr {
             | ExprKind::Coalesce(args)
             | ExprKind::Extreme { args, .. }
             | ExprKind::Call { args, .. }
+            | ExprKind::Item { args, .. }
             | ExprKind::External { args, .. } => args.iter_mut().collect(),
             ExprKind::Case {
                 branches,

@@ -33,6 +33,8 @@ pub mod canonical;
 #[cfg(test)]
 mod golden;
 
+pub(crate) use kernels::item::Item;
+
 pub use context::{EvalContext, ExternalEval};
 pub use ir::{ArithOp, CompareOp, Expr, ExprKind, Func};
 pub use kernels::datetime::{DateUnit, ExtractUnit};

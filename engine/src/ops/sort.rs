@@ -6,10 +6,12 @@
 //! ```text
 //! rows --> parts --> entries --(splitters from a sample)--> buckets --> each sorted by a task --> batches
 //! ```
-//! Buckets leave in order while later ones are still being sorted. Beyond memory: sorted runs in spill files,
+//! Text in a locale's order is ranked first ([`rank`]). Buckets leave in order while later ones are still being sorted. Beyond memory: sorted runs in spill files,
 //! merged ([`external`]). The first rows only: [`top`].
 
 pub mod normal;
+
+mod rank;
 
 pub mod full;
 

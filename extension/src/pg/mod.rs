@@ -3,8 +3,9 @@
 //!
 //! `raw` declares what pgrx does not bind; `heapam` hands work to PostgreSQL's own heap access method;
 //! `toast` reads and writes our tuples in a TOAST relation; `custom` holds what our plan nodes share; `compat` what differs
-//! between PostgreSQL's versions.
+//! between PostgreSQL's versions; `collation` compares text by locales.
 
+pub mod collation;
 pub mod compat;
 pub mod custom;
 pub mod heapam;

@@ -268,17 +268,33 @@ extern "C-unwind" {
     ) -> *mut pg_sys::Node;
     #[cfg(not(feature = "pg18"))]
     fn lc_collate_is_c(collation: pg_sys::Oid) -> bool;
-    #[cfg(feature = "pg18")]
     fn pg_newlocale_from_collation(collation: pg_sys::Oid) -> *const Locale;
 }
 
-/// The beginning of `pg_locale_struct` in PostgreSQL 18.
-#[cfg(feature = "pg18")]
+/// `pg_locale_struct`, as it is for ICU.
 #[repr(C)]
 struct Locale {
-    _provider: std::ffi::c_char,
+    provider: std::ffi::c_char,
     _deterministic: bool,
+    #[cfg(any(feature = "pg17", feature = "pg18"))]
     collate_is_c: bool,
+    #[cfg(any(feature = "pg17", feature = "pg18"))]
+    _ctype_is_c: bool,
+    #[cfg(feature = "pg18")]
+    _is_default: bool,
+    #[cfg(feature = "pg18")]
+    _methods: *const std::ffi::c_void,
+    _name: *const std::ffi::c_char,
+    collator: *const std::ffi::c_void,
+}
+
+/// ICU's collator of a collation, if it has one. It lives as long as the process.
+pub fn icu_collator(collation: pg_sys::Oid) -> Option<*const std::ffi::c_void> {
+    // SAFETY: a collation that exists; libc's default is a null pointer before 18. The provider says what is there.
+    unsafe {
+        let locale = guarded(|| pg_newlocale_from_collation(collation)).as_ref()?;
+        (locale.provider as u8 == b'i').then_some(locale.collator)
+    }
 }
 
 /// A function that replaces nodes of an expression.

@@ -20,6 +20,7 @@ use pgrx::PgList;
 
 mod aggregate;
 mod append;
+mod collect;
 mod finished;
 mod first;
 mod join;

@@ -37,11 +37,27 @@ impl Translator<'_> {
     /// # Safety
     /// An expression of a finished plan.
     pub unsafe fn native(&mut self, node: *mut pg_sys::Node) -> Converted<Expr> {
-        // SAFETY: node tags say what a node is.
+        // SAFETY: passed on to the caller.
         unsafe {
             if node.is_null() {
                 return no("an empty expression");
             }
+            let expr = self.by_tag(node)?;
+            // Results that stand for each other may differ in collation: PostgreSQL knows which one counts.
+            let collation = pg_sys::exprCollation(node);
+            if !expr.data_type().is_text() || collation == pg_sys::InvalidOid {
+                return Ok(expr);
+            }
+            match expr.collated(types::collate(collation)) {
+                Some(expr) => Ok(expr),
+                None => no("a change of collation"),
+            }
+        }
+    }
+
+    unsafe fn by_tag(&mut self, node: *mut pg_sys::Node) -> Converted<Expr> {
+        // SAFETY: node tags say what a node is.
+        unsafe {
             if let Some(at) = self.scope.find(node) {
                 return match self.scope.items[at].column {
                     Column::Native(_, DataType::Opaque { .. }) => {
@@ -76,7 +92,7 @@ impl Translator<'_> {
                 )?),
                 NodeTag::T_MinMaxExpr => {
                     let minmax = node as *mut pg_sys::MinMaxExpr;
-                    let args = self.args((*minmax).args)?;
+                    let args = collated(self.args((*minmax).args)?, (*minmax).inputcollid)?;
                     if (*minmax).op == pg_sys::MinMaxOp::IS_GREATEST {
                         Ok(Expr::greatest(args)?)
                     } else {
@@ -149,12 +165,9 @@ impl Translator<'_> {
                 (*relabel).resultcollid,
             );
             match (arg.data_type(), to) {
-                (DataType::Text { collation: old }, pg_sys::TEXTOID | pg_sys::VARCHAROID) => {
-                    match types::data_type(to, mod_, collation)? {
-                        DataType::Text { collation: new } if new == old => Ok(arg),
-                        _ => no("a change of collation"),
-                    }
-                }
+                // The caller gives it the collation.
+                (DataType::Text { .. }, pg_sys::TEXTOID | pg_sys::VARCHAROID)
+                | (DataType::Bpchar { .. }, pg_sys::BPCHAROID) => Ok(arg),
                 (DataType::Numeric { .. } | DataType::Decimal, pg_sys::NUMERICOID) => Ok(arg),
                 // A domain's value as its base type's.
                 (from, to) if types::data_type(to, mod_, collation).is_ok_and(|to| to == from) => {
@@ -396,7 +409,7 @@ fn compare(op: CompareOp, args: Vec<Expr>) -> Converted<Expr> {
     Ok(Expr::compare(op, left, right)?)
 }
 
-/// The operands with the operator's collation. Constants take it on; others must have it.
+/// The operands with the operator's collation.
 fn collated(args: Vec<Expr>, collation: pg_sys::Oid) -> Converted<Vec<Expr>> {
     use doris_engine::expr::ExprKind;
     if !args.iter().any(|arg| arg.data_type().is_text()) {
@@ -413,7 +426,10 @@ fn collated(args: Vec<Expr>, collation: pg_sys::Oid) -> Converted<Vec<Expr>> {
         match arg.kind() {
             ExprKind::Const(Some(value)) => Ok(Expr::constant(value.clone(), typed)?),
             ExprKind::Const(None) => Ok(Expr::null(typed)),
-            _ => no("an explicit collation"),
+            _ => match arg.collated(wanted) {
+                Some(arg) => Ok(arg),
+                None => no("an explicit collation"),
+            },
         }
     };
     args.into_iter().map(one).collect()

@@ -7,7 +7,7 @@
 //! move above the join; those of the other kinds decide what a match is, and stay where they are: no plan then.
 use super::{no, Converted};
 use doris_engine::expr::{Expr, ExprKind};
-use doris_engine::plan::{Aggregate, Join, JoinKind, Node, Op, Window};
+use doris_engine::plan::{Aggregate, Join, JoinKind, Node, Op, RangeLimit, Window};
 
 /// A plan whose external expressions are all in filters and projections, and those hold few others.
 ///
@@ -227,13 +227,22 @@ impl Pass<'_> {
         let input = self.widened(input, below);
         let mut below = Below::new(&input);
         for call in &mut calls {
-            let argument = match (call.argument.take(), &call.filter) {
-                (Some(argument), Some(filter)) if !argument.is_native() => {
-                    Some(Expr::case(vec![(filter.clone(), argument)], None)?)
-                }
-                (argument, _) => argument,
+            let mut guarded = |expr: Expr| -> Converted<Expr> {
+                let guarded = match &call.filter {
+                    Some(filter) if !expr.is_native() => {
+                        Expr::case(vec![(filter.clone(), expr)], None)?
+                    }
+                    _ => expr,
+                };
+                Ok(below.unless_native(guarded))
             };
-            call.argument = argument.map(|argument| below.unless_native(argument));
+            call.argument = match call.argument.take() {
+                Some(item) if matches!(item.kind(), ExprKind::Item { .. }) => {
+                    Some(item.change_item(guarded)?)
+                }
+                Some(argument) => Some(guarded(argument)?),
+                None => None,
+            };
         }
         let input = Box::new(self.widened(input, below));
         let aggregate = Aggregate {
@@ -251,7 +260,7 @@ impl Pass<'_> {
             partition,
             order,
             frame,
-            range,
+            mut range,
             mut calls,
         } = window;
         check(partition.iter().chain(&order))?;
@@ -264,6 +273,11 @@ impl Pass<'_> {
             }
             for expr in [&mut call.argument, &mut call.default] {
                 *expr = expr.take().map(|expr| below.unless_native(expr));
+            }
+        }
+        for limit in range.iter_mut().flat_map(|r| [&mut r.start, &mut r.end]) {
+            if let Some(RangeLimit::Value(value)) = limit {
+                *value = below.unless_native(value.clone());
             }
         }
         let more = below.exprs.len();

@@ -108,24 +108,13 @@ fn default_sorts_bytes() -> bool {
 }
 
 fn find_default_sorts_bytes() -> bool {
-    // SAFETY: a catalogue look-up whose tuple is released; the text is copied before.
-    let (provider, name) = unsafe {
-        let cache = pg_sys::SysCacheIdentifier::DATABASEOID as i32;
-        let none = pg_sys::Datum::from(0);
-        let tuple = pg_sys::SearchSysCache(cache, pg_sys::MyDatabaseId.into(), none, none, none);
-        if tuple.is_null() {
-            return false;
-        }
-        let provider = (*crate::pg::form::<pg_sys::FormData_pg_database>(tuple)).datlocprovider;
-        let mut is_null = true;
-        let number = pg_sys::Anum_pg_database_datcollate as pg_sys::AttrNumber;
-        let name = pg_sys::SysCacheGetAttr(cache, tuple, number, &mut is_null);
-        let name = <String as pgrx::FromDatum>::from_datum(name, is_null).unwrap_or_default();
-        pg_sys::ReleaseSysCache(tuple);
-        (provider as u8, name.to_lowercase())
+    let Some((provider, name)) = crate::pg::collation::database_locale() else {
+        return false;
     };
     match provider {
-        b'c' => matches!(name.as_str(), "c.utf-8" | "c.utf8") && library_sorts_bytes(),
+        b'c' => {
+            matches!(name.to_lowercase().as_str(), "c.utf-8" | "c.utf8") && library_sorts_bytes()
+        }
         _ => false,
     }
 }
@@ -158,7 +147,10 @@ pub fn collate(collation: pg_sys::Oid) -> Collation {
         } else if collation == pg_sys::DEFAULT_COLLATION_OID
             || pg_sys::get_collation_isdeterministic(collation)
         {
-            Collation::Deterministic
+            match crate::pg::collation::order(collation) {
+                Some(order) => Collation::Ordered(order),
+                None => Collation::Deterministic,
+            }
         } else {
             Collation::Other
         }

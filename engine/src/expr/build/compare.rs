@@ -10,6 +10,9 @@ use crate::expr::ir::{CompareOp, Expr, ExprKind, Func};
 use crate::expr::kernels::datetime::MICROS_PER_DAY;
 use crate::types::{pow10, Collation, DataType, Scalar, NUMERIC_DIGITS_MAX};
 
+/// Digits of the microseconds of the longest interval.
+const INTERVAL_DIGITS: u8 = 24;
+
 impl Expr {
     /// `left op right`.
     pub fn compare(op: CompareOp, left: Expr, right: Expr) -> Result<Expr> {
@@ -30,6 +33,18 @@ impl Expr {
             right: Box::new(right),
         };
         Ok(Expr::new(kind, DataType::Bool).fold())
+    }
+
+    /// What an interval compares by: its seconds, with days of 24 hours and months of 30 days.
+    pub fn interval_order(arg: Expr) -> Result<Expr> {
+        if arg.data_type() != DataType::Interval {
+            return refuse("the order of an interval", &[&arg]);
+        }
+        let seconds = DataType::Numeric {
+            precision: INTERVAL_DIGITS,
+            scale: 6,
+        };
+        Ok(call(Func::IntervalOrder, vec![arg], seconds).fold())
     }
 
     /// `arg BETWEEN low AND high`.
@@ -53,7 +68,7 @@ pub(crate) fn unify(equality_only: bool, left: Expr, right: Expr) -> Result<(Exp
         (Numeric { .. }, Numeric { .. }) => unify_numerics(left, right),
         (Date, Timestamp) => Ok((call(Func::DateAsTimestamp, vec![left], Timestamp), right)),
         (Timestamp, Date) => Ok((left, call(Func::DateAsTimestamp, vec![right], Timestamp))),
-        (Interval, Interval) => Ok((interval_order(left), interval_order(right))),
+        (Interval, Interval) => Ok((Expr::interval_order(left)?, Expr::interval_order(right)?)),
         (Text { collation: x }, Text { collation: y })
         | (Bpchar { collation: x }, Bpchar { collation: y }) => {
             check_collations(equality_only, x, y)?;
@@ -65,27 +80,16 @@ pub(crate) fn unify(equality_only: bool, left: Expr, right: Expr) -> Result<(Exp
     }
 }
 
-/// Text compares here when its bytes decide: equality under any deterministic collation, order under C.
+/// Text compares here when its bytes decide, as they do equality under any deterministic collation, or where the order is
+/// known.
 pub(crate) fn check_collations(equality_only: bool, a: Collation, b: Collation) -> Result<()> {
-    let decided =
-        |c: Collation| c.sorts_bytes() || (equality_only && c == Collation::Deterministic);
+    let decided = |c: Collation| c.is_ordered() || (equality_only && c == Collation::Deterministic);
     if decided(a) && decided(b) && (equality_only || a == b) {
         return Ok(());
     }
     Err(Error::not_native(
         "text compared under a collation whose order is not bytes'",
     ))
-}
-
-fn interval_order(arg: Expr) -> Expr {
-    call(
-        Func::IntervalOrder,
-        vec![arg],
-        DataType::Numeric {
-            precision: NUMERIC_DIGITS_MAX,
-            scale: 6,
-        },
-    )
 }
 
 fn unify_integers(left: Expr, right: Expr) -> (Expr, Expr) {

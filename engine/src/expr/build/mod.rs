@@ -3,7 +3,7 @@
 //! refuse with [`Error::NotNative`] what could differ from PostgreSQL.
 //!
 //! One file a family: [`leaf`] columns and constants, [`compare`], [`arith`], [`logic`] (AND to CASE), [`cast`],
-//! [`decimal`], [`datetime`], [`text`].
+//! [`decimal`], [`datetime`], [`text`], [`item`].
 
 pub mod leaf;
 
@@ -12,6 +12,7 @@ pub mod cast;
 pub mod compare;
 pub mod datetime;
 pub mod decimal;
+pub mod item;
 pub mod logic;
 pub mod text;
 

@@ -9,7 +9,7 @@ use super::decimal;
 use crate::error::{Error, Result};
 use crate::expr::ir::CompareOp;
 use crate::expr::operand::{strict_validity, zip, Native, Operand};
-use crate::types::DataType;
+use crate::types::{Collation, DataType};
 
 /// The order of values of one layout.
 pub(in crate::expr) trait SqlOrd: Native {
@@ -110,12 +110,13 @@ fn bytes(op: CompareOp, data_type: DataType, a: &Operand, b: &Operand, rows: usi
         DataType::Bpchar { .. } => without_blanks,
         _ => |bytes| bytes,
     };
+    let collation = data_type.collation().unwrap_or(Collation::C);
     let test = |i: usize| {
         let (a, b) = (trim(a.bytes(i)), trim(b.bytes(i)));
         match op {
             CompareOp::Eq | CompareOp::NotDistinct => a == b,
             CompareOp::Ne | CompareOp::Distinct => a != b,
-            _ => satisfies(op, a.cmp(b)),
+            _ => satisfies(op, collation.compare(a, b)),
         }
     };
     if data_type == DataType::Decimal {
@@ -188,7 +189,10 @@ pub(in crate::expr) fn order(
                 b.bytes(j).unwrap_or_default(),
             );
             match data_type {
-                DataType::Bpchar { .. } => without_blanks(a).cmp(without_blanks(b)),
+                DataType::Bpchar { collation } => {
+                    collation.compare(without_blanks(a), without_blanks(b))
+                }
+                DataType::Text { collation } => collation.compare(a, b),
                 DataType::Decimal => decimal::order(a, b),
                 _ => a.cmp(b),
             }

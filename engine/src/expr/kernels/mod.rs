@@ -15,5 +15,7 @@ pub(super) mod in_list;
 pub(super) mod like;
 pub(super) mod replace;
 
+pub(super) mod item;
+
 pub(super) mod control;
 pub(super) mod logic;

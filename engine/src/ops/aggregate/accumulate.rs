@@ -12,6 +12,7 @@
 mod any;
 mod approx;
 mod bits;
+mod collect;
 mod count;
 mod decimal;
 mod distinct;
@@ -127,6 +128,9 @@ pub fn accumulator(call: &AggregateCall) -> Result<Box<dyn Accumulator>> {
         return Ok(Box::new(count::Count::default()));
     }
     let argument = argument.ok_or_else(|| Error::internal("an aggregate without its argument"))?;
+    if let AggregateFunction::Collect { result, distinct } = call.function {
+        return collect::collect(call, result, distinct);
+    }
     let plain = plain_accumulator(call.function, argument)?;
     use AggregateFunction::*;
     match call.function {
@@ -186,7 +190,7 @@ fn plain_accumulator(function: AggregateFunction, t: DataType) -> Result<Box<dyn
 /// Whether `min` and `max` of the type follow the order of its values here.
 fn is_ordered(t: DataType) -> bool {
     match t {
-        DataType::Text { collation } | DataType::Bpchar { collation } => collation.sorts_bytes(),
+        DataType::Text { collation } | DataType::Bpchar { collation } => collation.is_ordered(),
         DataType::Bool | DataType::Interval | DataType::Opaque { .. } => false,
         _ => true,
     }

@@ -6,14 +6,14 @@
 //! whole batch at once. One level of merging only: with a run for each filling of the memory, and pieces of a
 //! few thousand rows, hundreds of runs fit.
 
-use std::cmp::Reverse;
+use std::cmp::{Ordering, Reverse};
 use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Arc;
 
 use doris_storage::vector::{BytesColumn, Values, Vector};
 
 use super::full::{sort_parts, Part};
-use super::normal::{Column, NormalKeys};
+use super::normal::{Column, KeyOrder, NormalKeys};
 use crate::batch::Batch;
 use crate::error::{Error, Result};
 use crate::exec::driver::Driver;
@@ -32,6 +32,7 @@ pub struct External {
     id: u32,
     types: Vec<DataType>,
     columns: Vec<Column>,
+    order: KeyOrder,
     file: Arc<SharedSpill>,
     runs: Vec<VecDeque<Run>>,
 }
@@ -44,6 +45,7 @@ impl External {
             id,
             types: types.to_vec(),
             columns: columns.to_vec(),
+            order: KeyOrder::new(columns),
             file,
             runs: Vec::new(),
         })
@@ -102,11 +104,39 @@ struct Piece {
     at: usize,
 }
 
+/// The first key of a run.
+struct Head {
+    key: Vec<u8>,
+    run: usize,
+    order: KeyOrder,
+}
+
+impl Ord for Head {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let keys = self.order.compare(&self.key, &other.key);
+        keys.then(self.run.cmp(&other.run))
+    }
+}
+
+impl PartialOrd for Head {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Head {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Head {}
+
 /// Merges runs on the driving thread.
 struct Merge {
     external: External,
     /// The least key of each run that is not at its end, and the run.
-    heap: BinaryHeap<Reverse<(Vec<u8>, usize)>>,
+    heap: BinaryHeap<Reverse<Head>>,
     pieces: Vec<Piece>,
     _memory: Reservation,
 }
@@ -136,7 +166,11 @@ impl Merge {
         let Some(key) = keys.and_then(|keys| keys.bytes(piece.at)) else {
             return false;
         };
-        self.heap.push(Reverse((key.to_vec(), run)));
+        self.heap.push(Reverse(Head {
+            key: key.to_vec(),
+            run,
+            order: self.external.order.clone(),
+        }));
         true
     }
 
@@ -148,7 +182,7 @@ impl Merge {
         let mut starts = Vec::new();
         let mut rows_in_windows = 0u32;
         let mut picks = Vec::new();
-        while let Some(Reverse((_, run))) = self.heap.pop() {
+        while let Some(Reverse(Head { run, .. })) = self.heap.pop() {
             let window = *window_of[run].get_or_insert_with(|| {
                 windows.push(self.pieces[run].columns.clone());
                 starts.push(rows_in_windows);

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use doris_storage::vector::Vector;
 
 use super::external::External;
-use super::normal::{prefix, words_of, Column, NormalKeys};
+use super::normal::{prefix, words_of, Column, KeyOrder, NormalKeys};
+use super::rank;
 use crate::batch::Batch;
 use crate::error::{Error, Result};
 use crate::exec::driver::{lock, Driver};
@@ -75,7 +76,8 @@ pub fn open(
     if collected.external.is_none() && driver.query.spill.is_some() {
         // Sorting in memory takes the columns once more, and entries and keys.
         let rows: usize = collected.parts.iter().map(|part| part.batch.rows).sum();
-        let spare = collected.memory.bytes() + rows * 32;
+        let ranked = columns.iter().filter(|c| c.locale().is_some()).count();
+        let spare = collected.memory.bytes() + rows * (32 + ranked * rank::RANK_BYTES);
         if collected.memory.grow(spare).is_err() {
             collected.external = Some(External::new(&driver.query, id, types, &columns)?);
         }
@@ -84,7 +86,8 @@ pub fn open(
         external.add_run(driver.query.as_ref(), collected.parts)?;
         return external.open(driver, collected.memory);
     }
-    let parts = collected.parts;
+    let mut parts = collected.parts;
+    rank::rank_columns(driver, &mut columns, &mut parts)?;
     for (number, column) in columns.iter_mut().enumerate() {
         let has_null = |part: &Part| {
             part.keys[number]
@@ -188,14 +191,18 @@ pub fn sort_parts(
         keys.push(concat(column.data_type.physical(), &pieces).ok_or(Error::OutOfMemory)?);
     }
     let keys = NormalKeys::encode(columns, &keys.iter().collect::<Vec<_>>(), rows);
+    let order = KeyOrder::new(columns);
     let mut entries: Vec<Entry<2>> = (0..rows)
         .map(|row| Entry {
-            prefix: prefix(keys.get(row)),
+            prefix: match order.is_framed() {
+                true => [0; 2],
+                false => prefix(keys.get(row)),
+            },
             row: row as u32,
         })
         .collect();
     entries.sort_unstable_by(|a, b| {
-        let full = || keys.get(a.row as usize).cmp(keys.get(b.row as usize));
+        let full = || order.compare(keys.get(a.row as usize), keys.get(b.row as usize));
         a.prefix
             .cmp(&b.prefix)
             .then_with(full)

@@ -10,9 +10,15 @@
 //! numeric        see `decimal::View::push_order`
 //! DESC           the value's bytes inverted
 //! ```
+//! Where some column compares by a locale, `memcmp` says nothing: each column then has its length before it, such text
+//! is as it is behind its NULL marker, and a [`KeyOrder`] compares column by column.
+
+use std::cmp::Ordering;
+use std::sync::Arc;
 
 use doris_storage::vector::{Physical, Values, Vector};
 
+use crate::collate::LocaleOrder;
 use crate::decimal::View;
 use crate::error::{Error, Result};
 use crate::plan::SortKey;
@@ -36,9 +42,7 @@ impl Column {
     pub fn new(key: &SortKey) -> Result<Self> {
         let data_type = key.expr.data_type();
         let known = match data_type {
-            DataType::Text { collation } | DataType::Bpchar { collation } => {
-                collation.sorts_bytes()
-            }
+            DataType::Text { collation } | DataType::Bpchar { collation } => collation.is_ordered(),
             DataType::Interval | DataType::Opaque { .. } => false,
             _ => true,
         };
@@ -51,6 +55,11 @@ impl Column {
             nulls_first: key.nulls_first,
             nullable: true,
         })
+    }
+
+    /// The locale by which it compares, if it does not by bytes.
+    pub fn locale(&self) -> Option<LocaleOrder> {
+        self.data_type.collation()?.locale()
     }
 
     /// Bytes of every key, when they are all as long.
@@ -84,9 +93,13 @@ impl NormalKeys {
             bytes: Vec::with_capacity(rows * width),
         };
         out.ends.push(0);
+        let framed = KeyOrder::is_needed(columns);
         for row in 0..rows {
             for (column, vector) in columns.iter().zip(vectors) {
-                encode_value(&mut out.bytes, column, vector, row);
+                match framed {
+                    true => encode_framed(&mut out.bytes, column, vector, row),
+                    false => encode_value(&mut out.bytes, column, vector, row),
+                }
             }
             out.ends.push(out.bytes.len());
         }
@@ -112,6 +125,100 @@ impl NormalKeys {
     /// Bytes of memory in use.
     pub fn memory_bytes(&self) -> usize {
         self.ends.capacity() * 8 + self.bytes.capacity()
+    }
+}
+
+/// How keys compare.
+#[derive(Clone, Debug, Default)]
+pub struct KeyOrder {
+    /// The columns, if the keys are framed.
+    columns: Arc<[Column]>,
+}
+
+impl KeyOrder {
+    /// The order of keys over some columns.
+    pub fn new(columns: &[Column]) -> Self {
+        Self {
+            columns: match Self::is_needed(columns) {
+                true => Arc::from(columns),
+                false => Arc::default(),
+            },
+        }
+    }
+
+    fn is_needed(columns: &[Column]) -> bool {
+        columns.iter().any(|column| column.locale().is_some())
+    }
+
+    /// Whether keys are framed, column by column.
+    pub fn is_framed(&self) -> bool {
+        !self.columns.is_empty()
+    }
+
+    /// The order of two keys.
+    pub fn compare(&self, a: &[u8], b: &[u8]) -> Ordering {
+        if !self.is_framed() {
+            return a.cmp(b);
+        }
+        let (mut a, mut b) = (a, b);
+        for column in &*self.columns {
+            let (x, y);
+            (x, a) = take_frame(a);
+            (y, b) = take_frame(b);
+            let order = match (column.locale(), x, y) {
+                (Some(locale), [m, x @ ..], [n, y @ ..]) => {
+                    m.cmp(n).then_with(|| match column.descending {
+                        true => locale.compare(y, x),
+                        false => locale.compare(x, y),
+                    })
+                }
+                _ => x.cmp(y),
+            };
+            if order.is_ne() {
+                return order;
+            }
+        }
+        Ordering::Equal
+    }
+}
+
+/// Bytes before each column of a framed key.
+pub const FRAME_BYTES: usize = 4;
+
+/// A framed key's first column, and the rest.
+fn take_frame(key: &[u8]) -> (&[u8], &[u8]) {
+    let Some((length, rest)) = key.split_first_chunk::<FRAME_BYTES>() else {
+        return (&[], &[]);
+    };
+    rest.split_at((u32::from_le_bytes(*length) as usize).min(rest.len()))
+}
+
+fn encode_framed(out: &mut Vec<u8>, column: &Column, vector: &Vector, row: usize) {
+    let start = out.len();
+    out.extend_from_slice(&[0; FRAME_BYTES]);
+    match column.locale() {
+        Some(_) => {
+            let is_null = vector.is_null(row);
+            out.push(u8::from(is_null != column.nulls_first));
+            if !is_null {
+                let value = vector.bytes(row).unwrap_or_default();
+                out.extend_from_slice(compared_bytes(column.data_type, value));
+            }
+        }
+        None => encode_value(out, column, vector, row),
+    }
+    let length = (out.len() - start - FRAME_BYTES) as u32;
+    out[start..start + FRAME_BYTES].copy_from_slice(&length.to_le_bytes());
+}
+
+/// The bytes of a text that take part in comparison.
+pub fn compared_bytes(t: DataType, bytes: &[u8]) -> &[u8] {
+    match t {
+        DataType::Bpchar { .. } => {
+            let blanks = bytes.iter().rev().take_while(|&&b| b == b' ').count();
+            &bytes[..bytes.len() - blanks]
+        }
+        _ => bytes,
     }
 }
 
@@ -171,13 +278,8 @@ fn encode_bytes(out: &mut Vec<u8>, t: DataType, bytes: &[u8]) {
             }
             out.extend_from_slice(&[0, 0]);
         }
-        DataType::Bpchar { .. } => {
-            let blanks = bytes.iter().rev().take_while(|&&b| b == b' ').count();
-            out.extend_from_slice(&bytes[..bytes.len() - blanks]);
-            out.push(0);
-        }
         _ => {
-            out.extend_from_slice(bytes);
+            out.extend_from_slice(compared_bytes(t, bytes));
             out.push(0);
         }
     }

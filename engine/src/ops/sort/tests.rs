@@ -8,8 +8,10 @@ use crate::batch::Batch;
 use crate::error::Error;
 use crate::expr::Expr;
 use crate::plan::{Node, SortKey};
-use crate::testing::{canonical, random_batches, rows_of, run, ways, ColumnSpec, Rng, Row};
-use crate::types::{DataType, Scalar};
+use crate::testing::{
+    canonical, random_batches, rows_of, run, text_of_locale, ways, ColumnSpec, Rng, Row,
+};
+use crate::types::{Collation, DataType, Scalar};
 
 fn scan(specs: &[ColumnSpec]) -> Node {
     Node::scan(
@@ -21,20 +23,22 @@ fn scan(specs: &[ColumnSpec]) -> Node {
     )
 }
 
-fn compare_values(a: &Scalar, b: &Scalar) -> Ordering {
+fn compare_values(t: DataType, a: &Scalar, b: &Scalar) -> Ordering {
+    let collation = t.collation().unwrap_or(Collation::C);
     match (a, b) {
         (Scalar::F64(x), Scalar::F64(y)) => x
             .partial_cmp(y)
             .unwrap_or_else(|| x.is_nan().cmp(&y.is_nan())),
-        (Scalar::Bytes(x), Scalar::Bytes(y)) => x.cmp(y),
+        (Scalar::Bytes(x), Scalar::Bytes(y)) => collation.compare(x, y),
         (Scalar::Bool(x), Scalar::Bool(y)) => x.cmp(y),
         _ => a.as_i128().cmp(&b.as_i128()),
     }
 }
 
 /// PostgreSQL's order of two rows, by the model.
-fn compare(keys: &[(usize, bool, bool)], a: &Row, b: &Row) -> Ordering {
+fn compare(specs: &[ColumnSpec], keys: &[(usize, bool, bool)], a: &Row, b: &Row) -> Ordering {
     for &(column, descending, nulls_first) in keys {
+        let t = specs[column].0;
         let order = match (&a[column], &b[column]) {
             (None, None) => Ordering::Equal,
             (None, Some(_)) => {
@@ -51,8 +55,8 @@ fn compare(keys: &[(usize, bool, bool)], a: &Row, b: &Row) -> Ordering {
                     Ordering::Less
                 }
             }
-            (Some(x), Some(y)) if descending => compare_values(y, x),
-            (Some(x), Some(y)) => compare_values(x, y),
+            (Some(x), Some(y)) if descending => compare_values(t, y, x),
+            (Some(x), Some(y)) => compare_values(t, x, y),
         };
         if order != Ordering::Equal {
             return order;
@@ -78,7 +82,7 @@ fn keys_only(rows: &[Row], keys: &[(usize, bool, bool)]) -> Vec<String> {
 fn check_sort(seed: u64, specs: &[ColumnSpec], keys: &[(usize, bool, bool)], rows: usize) {
     let table = random_batches(&mut Rng::new(seed), specs, rows, 500);
     let mut expected = rows_of(&table);
-    expected.sort_by(|a, b| compare(keys, a, b));
+    expected.sort_by(|a, b| compare(specs, keys, a, b));
     let full = Node::sort(1, scan(specs), sort_keys(specs, keys));
     for (way, options) in ways() {
         let found = rows_of(&run(&full, std::slice::from_ref(&table), options).unwrap());
@@ -141,6 +145,18 @@ fn text_and_long_keys_sort_by_all_their_bytes() {
 }
 
 #[test]
+fn text_sorts_in_the_order_of_a_locale() {
+    let specs = [
+        (text_of_locale(), 300, true),
+        (DataType::Int4, 9, true),
+        (text_of_locale(), 40_000, false),
+    ];
+    check_sort(7, &specs, &[(0, true, false), (2, false, true)], 3000);
+    check_sort(8, &specs, &[(1, false, true), (0, false, true)], 3000);
+    check_sort(9, &specs, &[(2, false, false)], 60_000);
+}
+
+#[test]
 fn many_rows_go_through_buckets() {
     check_sort(
         5,
@@ -156,7 +172,7 @@ fn limits_cut_the_sorted_rows() {
     let table = random_batches(&mut Rng::new(6), &specs, 3000, 200);
     let keys = [(0, false, false)];
     let mut expected = rows_of(&table);
-    expected.sort_by(|a, b| compare(&keys, a, b));
+    expected.sort_by(|a, b| compare(&specs, &keys, a, b));
     let plan = Node::limit(
         2,
         Node::sort(1, scan(&specs), sort_keys(&specs, &keys)),

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use doris_storage::vector::{Values, Vector};
 
 use super::full::{sort_parts, Part};
-use super::normal::{words_of, Column, NormalKeys};
+use super::normal::{words_of, Column, KeyOrder, NormalKeys, FRAME_BYTES};
 use crate::batch::{Batch, Selection};
 use crate::error::Result;
 use crate::exec::driver::{lock, Driver};
@@ -44,6 +44,7 @@ struct Top {
     id: u32,
     types: Vec<DataType>,
     columns: Vec<Column>,
+    order: KeyOrder,
     exprs: Vec<Expr>,
     rows: usize,
     /// Keys after this one are out.
@@ -109,10 +110,12 @@ pub fn open(
     bound: Option<Arc<SortBound>>,
     (limit, offset): (usize, usize),
 ) -> Result<Stream> {
+    let columns: Vec<Column> = keys.iter().map(Column::new).collect::<Result<_>>()?;
     let top = Top {
         id,
         types: types.to_vec(),
-        columns: keys.iter().map(Column::new).collect::<Result<_>>()?,
+        order: KeyOrder::new(&columns),
+        columns,
         exprs: keys.iter().map(|key| key.expr.clone()).collect(),
         rows: limit + offset,
         threshold: RwLock::new(None),
@@ -211,7 +214,7 @@ impl Top {
         let asked = near.as_ref().map_or(chunk.rows(), Vec::len);
         let normal = NormalKeys::encode(&self.columns, &vectors, asked);
         let rows: Vec<u32> = (0..asked)
-            .filter(|&i| normal.get(i) <= &threshold)
+            .filter(|&i| self.order.compare(normal.get(i), &threshold).is_le())
             .map(|i| near.as_ref().map_or(i as u32, |near| near[i]))
             .collect();
         if rows.is_empty() {
@@ -242,6 +245,10 @@ impl Top {
         if first.validity.is_some() {
             return None;
         }
+        let threshold = match self.order.is_framed() {
+            true => threshold.get(FRAME_BYTES..)?,
+            false => threshold,
+        };
         let width = column.width().filter(|&width| width <= 8)?;
         let words = words_of(&column, first)?;
         // Keys have a marker: whether a NULL, and where these go.
@@ -268,7 +275,8 @@ impl Top {
                 .threshold
                 .write()
                 .unwrap_or_else(PoisonError::into_inner);
-            if threshold.as_deref().is_none_or(|known| key < known) {
+            let known = threshold.as_deref();
+            if known.is_none_or(|known| self.order.compare(key, known).is_lt()) {
                 *threshold = Some(key.to_vec());
             }
         }

@@ -18,7 +18,7 @@ use crate::exec::query::Query;
 use crate::gather::{gather_or_null, NO_ROW};
 use crate::ops::aggregate::accumulate::moments::Moments;
 use crate::plan::{AggregateFunction, Exclude, Frame, WindowCall};
-use crate::types::DataType;
+use crate::types::{Collation, DataType};
 
 /// Whether a frame's aggregate can be computed here.
 pub fn check(function: AggregateFunction, call: &WindowCall) -> Result<()> {
@@ -27,7 +27,7 @@ pub fn check(function: AggregateFunction, call: &WindowCall) -> Result<()> {
     let number =
         |t: DataType| t.is_integer() || t.is_float() || matches!(t, DataType::Numeric { .. });
     let ordered = |t: DataType| match t {
-        DataType::Text { collation } => collation.sorts_bytes(),
+        DataType::Text { collation } => collation.is_ordered(),
         DataType::Date | DataType::Time | DataType::Timestamp | DataType::TimestampTz => true,
         other => number(other),
     };
@@ -70,7 +70,14 @@ pub fn compute(
     match function {
         CountStar | Count => Ok(vec![plain(Values::I64(frames.counts(&|_| true)))]),
         BoolAnd | BoolOr => Ok(vec![frames.booleans(argument()?, function == BoolAnd)?]),
-        Min | Max => frames.extremes(argument()?, function == Max),
+        Min | Max => {
+            let collation = call
+                .argument
+                .as_ref()
+                .and_then(|a| a.data_type().collation());
+            let collation = collation.unwrap_or(Collation::C);
+            frames.extremes(argument()?, collation, function == Max)
+        }
         BitAnd | BitOr | BitXor => frames.bits(argument()?, function),
         _ => match call.argument.as_ref().map(|a| a.data_type()) {
             Some(DataType::Float4) if function == Sum => frames.float_sums(argument()?),
@@ -340,10 +347,15 @@ impl Frames<'_> {
         }])
     }
 
-    fn extremes(&self, argument: &Vector, largest: bool) -> Result<Vec<Vector>> {
+    fn extremes(
+        &self,
+        argument: &Vector,
+        collation: Collation,
+        largest: bool,
+    ) -> Result<Vec<Vector>> {
         // Of values that are equal and look different (-0.0), PostgreSQL keeps the last.
         let beats = |kept: usize, new: usize| {
-            let order = compare(argument, kept, new);
+            let order = compare(argument, collation, kept, new);
             order
                 == if largest {
                     Ordering::Greater
@@ -425,7 +437,7 @@ fn seen_bits(counts: &[i64]) -> Option<Bitmap> {
 }
 
 /// PostgreSQL's order of two values of a vector: NaN is the largest float, and equal to itself.
-fn compare(vector: &Vector, a: usize, b: usize) -> Ordering {
+fn compare(vector: &Vector, collation: Collation, a: usize, b: usize) -> Ordering {
     fn floats(a: f64, b: f64) -> Ordering {
         let nan = a.is_nan().cmp(&b.is_nan());
         a.partial_cmp(&b).unwrap_or(nan)
@@ -439,7 +451,8 @@ fn compare(vector: &Vector, a: usize, b: usize) -> Ordering {
         Values::F32(v) => floats(v[a].into(), v[b].into()),
         Values::F64(v) => floats(v[a], v[b]),
         Values::Fixed { .. } | Values::Bytes(_) | Values::Dict { .. } => {
-            vector.bytes(a).cmp(&vector.bytes(b))
+            let bytes = |row| vector.bytes(row).unwrap_or_default();
+            collation.compare(bytes(a), bytes(b))
         }
     }
 }

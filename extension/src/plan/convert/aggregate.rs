@@ -2,6 +2,7 @@
 //! Grouping, aggregation and DISTINCT.
 use super::super::scope::{Column, Item, Scope};
 use super::super::{no, Converted};
+use super::collect::{collects, ordered_input, takes_order_of_input};
 use super::finished::Finished;
 use super::{check_groupable, check_sortable, renamed, unsorted, Converter, Core, Output};
 use doris_engine::expr::build::cast::DisplayScale;
@@ -25,7 +26,17 @@ impl Converter<'_> {
             let left = (*agg).plan.lefttree;
             let (columns, sets) = grouping(agg);
             let sorted = ordered && (*agg).aggstrategy == pg_sys::AggStrategy::AGG_SORTED;
-            let input = renamed(self.output(unsorted(left), false)?, pg_sys::OUTER_VAR);
+            let flags = pg_sys::PVC_INCLUDE_AGGREGATES | pg_sys::PVC_INCLUDE_PLACEHOLDERS;
+            let mut pieces: Vec<*mut pg_sys::Node> = Vec::new();
+            for list in [(*agg).plan.targetlist, (*agg).plan.qual] {
+                let found = pg_sys::pull_var_clause(list.cast(), flags as i32);
+                pieces.extend(PgList::<pg_sys::Node>::from_pg(found).iter_ptr());
+            }
+            let (below, in_order) = match pieces.iter().any(|p| takes_order_of_input(*p)) {
+                true => ordered_input(agg),
+                false => (unsorted(left), false),
+            };
+            let input = renamed(self.output(below, in_order)?, pg_sys::OUTER_VAR);
             let (mut items, keys) = group_keys(&input.scope, &columns)?;
             if sets.is_some() {
                 let mut types = keys.iter().map(|key| key.expr.data_type());
@@ -40,12 +51,6 @@ impl Converter<'_> {
             };
             let mut calls = Vec::new();
             let mut at = keys.len();
-            let flags = pg_sys::PVC_INCLUDE_AGGREGATES | pg_sys::PVC_INCLUDE_PLACEHOLDERS;
-            let mut pieces: Vec<*mut pg_sys::Node> = Vec::new();
-            for list in [(*agg).plan.targetlist, (*agg).plan.qual] {
-                let found = pg_sys::pull_var_clause(list.cast(), flags as i32);
-                pieces.extend(PgList::<pg_sys::Node>::from_pg(found).iter_ptr());
-            }
             // Averages come first: a sum of the same values is half of one.
             pieces.sort_by_key(|piece| !is_average(*piece));
             let mut averages: Vec<(*mut pg_sys::Aggref, usize, DataType)> = Vec::new();
@@ -280,6 +285,9 @@ impl Converter<'_> {
             if (*aggref).aggkind as u8 != b'n' {
                 return self.ordered_set(input, aggref);
             }
+            if collects(&name) {
+                return self.collecting(input, aggref);
+            }
             let distinct = !(*aggref).aggdistinct.is_null();
             if !distinct && !(*aggref).aggorder.is_null() {
                 return no("an ordered aggregate");
@@ -304,6 +312,11 @@ impl Converter<'_> {
                 ("bool_or", _) => BoolOr,
                 ("bit_and", _) => BitAnd,
                 ("bit_or", _) => BitOr,
+                ("bit_xor", _) => BitXor,
+                ("var_pop", Some(x)) if x.data_type().is_float() => VarPop,
+                ("var_samp" | "variance", Some(x)) if x.data_type().is_float() => VarSamp,
+                ("stddev_pop", Some(x)) if x.data_type().is_float() => StddevPop,
+                ("stddev_samp" | "stddev", Some(x)) if x.data_type().is_float() => StddevSamp,
                 _ => return no(format!("aggregate {name}")),
             };
             let argument = match argument {
@@ -535,9 +548,9 @@ fn check_aggregate(
     let summed = matches!(function, AggregateFunction::Sum | AggregateFunction::Avg);
     match data_type {
         DataType::Text { collation } | DataType::Bpchar { collation }
-            if ordered && !collation.sorts_bytes() =>
+            if ordered && !collation.is_ordered() =>
         {
-            no("min or max by a collation")
+            no("min or max by a collation whose order is not known")
         }
         DataType::Bpchar { .. } if ordered => no("min or max of character(n)"),
         DataType::Interval | DataType::Opaque { .. } | DataType::Bytea | DataType::Uuid

@@ -2,6 +2,7 @@
 //! The first row of each group of sorted rows: DISTINCT ON.
 use super::super::scope::{Column, Item};
 use super::super::{no, Converted};
+use super::sort::compared;
 use super::{check_sortable, Converter, Output};
 use doris_engine::expr::{CompareOp, Expr};
 use doris_engine::plan::{Frame, Node, Window, WindowCall, WindowFunction};
@@ -49,8 +50,9 @@ fn key(entries: &[Item], at: usize) -> Converted<Expr> {
             column: Column::Native(index, data_type),
             ..
         }) => {
-            check_sortable(*data_type)?;
-            Ok(Expr::column(*index, *data_type))
+            let key = compared(Expr::column(*index, *data_type))?;
+            check_sortable(key.data_type())?;
+            Ok(key)
         }
         _ => no("DISTINCT ON something else than a column"),
     }

@@ -157,21 +157,33 @@ pub(super) unsafe fn sort_key(
 ) -> Converted<SortKey> {
     // SAFETY: a Sort's arrays have numCols elements.
     unsafe {
-        check_sortable(data_type)?;
-        let collation = *(*sort).collations.add(i);
-        if data_type.is_text() && !types::collate(collation).sorts_bytes() {
-            return no("a sort by a collation");
+        let data_type = match data_type.is_text() {
+            true => data_type.collated(types::collate(*(*sort).collations.add(i))),
+            false => data_type,
+        };
+        if data_type.collation().is_some_and(|c| !c.is_ordered()) {
+            return no("a sort by a collation whose order is not known");
         }
         let descending = match comparison_name(*(*sort).sortOperators.add(i))? {
             name if name == "<" => false,
             name if name == ">" => true,
             name => return no(format!("a sort by operator {name}")),
         };
+        let expr = compared(Expr::column(column, data_type))?;
+        check_sortable(expr.data_type())?;
         Ok(SortKey {
-            expr: Expr::column(column, data_type),
+            expr,
             descending,
             nulls_first: *(*sort).nullsFirst.add(i),
         })
+    }
+}
+
+/// A value as what it compares by.
+pub(super) fn compared(value: Expr) -> Converted<Expr> {
+    match value.data_type() {
+        DataType::Interval => Ok(Expr::interval_order(value)?),
+        _ => Ok(value),
     }
 }
 

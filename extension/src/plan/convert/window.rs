@@ -3,7 +3,7 @@
 use super::super::scope::{Column, Item, Scope};
 use super::super::{no, Converted};
 use super::finished::Finished;
-use super::sort::sort_key;
+use super::sort::{compared, sort_key};
 use super::{as_shown, check_sortable, renamed, Converter, Core, Output};
 use doris_engine::expr::{ArithOp, Expr, ExprKind};
 use doris_engine::ops::window::check;
@@ -34,7 +34,7 @@ impl Converter<'_> {
             let partition = keys(&input.scope, (*agg).partNumCols, (*agg).partColIdx)?;
             let order = keys(&input.scope, (*agg).ordNumCols, (*agg).ordColIdx)?;
             let frame = frame(agg)?;
-            let range = self.range_offsets(agg, &order, &frame)?;
+            let range = self.range_offsets(agg, &input.scope, &order, &frame)?;
             let mut items = input.scope.items.clone();
             let mut at = input.node.types.len();
             let mut calls = Vec::new();
@@ -76,6 +76,7 @@ impl Converter<'_> {
     unsafe fn range_offsets(
         &mut self,
         agg: *mut pg_sys::WindowAgg,
+        input: &Scope,
         order: &[Expr],
         frame: &Frame,
     ) -> Converted<Option<RangeOffsets>> {
@@ -89,10 +90,21 @@ impl Converter<'_> {
         // SAFETY: as for `top`; a WindowAgg's offsets are expressions or null.
         unsafe {
             let descending = !(*agg).inRangeAsc;
-            let mut limit = |bound, node: *mut pg_sys::Node| match bound {
-                Bound::Preceding(_) => self.range_limit(key, node, !descending).map(Some),
-                Bound::Following(_) => self.range_limit(key, node, descending).map(Some),
-                _ => Ok(None),
+            let mut limit = |bound, node: *mut pg_sys::Node| {
+                let minus = match bound {
+                    Bound::Preceding(_) => !descending,
+                    Bound::Following(_) => descending,
+                    _ => return Ok(None),
+                };
+                let limit = self.range_limit(key, node, minus);
+                let zoned = key.data_type() == DataType::TimestampTz;
+                let limit = match limit {
+                    Err(_) if zoned => {
+                        self.zoned_limit((input, *(*agg).ordColIdx), key, node, minus)
+                    }
+                    limit => limit,
+                };
+                limit.map(Some)
             };
             let start = limit(frame.start, (*agg).startOffset)?;
             let end = limit(frame.end, (*agg).endOffset)?;
@@ -172,6 +184,16 @@ impl Converter<'_> {
                     let limit = RangeLimit::Plus(if minus { -time } else { time });
                     Ok((key.clone(), limit))
                 }
+                // The order of intervals.
+                (DataType::Numeric { .. }, DataType::Interval) => {
+                    let offset = Expr::interval_order(offset)?;
+                    let length = offset.as_const().cloned().flatten();
+                    if length.and_then(|l| l.as_i128()).is_none_or(|l| l < 0) {
+                        return no("a frame's offset that is negative");
+                    }
+                    let limit = Expr::arith_checked(op, key.clone(), offset)?;
+                    Ok((key.clone(), RangeLimit::Value(limit)))
+                }
                 (DataType::Numeric { .. }, DataType::Numeric { .. }) => {
                     if value.as_i128().is_none_or(|value| value < 0) {
                         return no("a frame's offset that is negative");
@@ -183,11 +205,7 @@ impl Converter<'_> {
                     DataType::Date | DataType::Timestamp | DataType::TimestampTz,
                     DataType::Interval,
                 ) => {
-                    let Scalar::Bytes(bytes) = &value else {
-                        return no("a frame's offset that is no interval");
-                    };
-                    let negative = |at: usize| bytes.get(at).is_none_or(|byte| byte & 0x80 != 0);
-                    if negative(7) || negative(11) || negative(15) {
+                    if !is_rising(&offset) {
                         return no("a frame's offset that may be negative");
                     }
                     let limit = Expr::add_interval(key.clone(), offset, minus, None)?;
@@ -199,6 +217,49 @@ impl Converter<'_> {
                 }
                 (key, _) => no(format!("RANGE with an offset over {key}")),
             }
+        }
+    }
+
+    /// A timestamp with time zone and the same less (or plus) an interval, whose days and months depend on the session's
+    /// time zone: PostgreSQL computes it.
+    unsafe fn zoned_limit(
+        &mut self,
+        (input, at): (&Scope, pg_sys::AttrNumber),
+        key: &Expr,
+        offset: *mut pg_sys::Node,
+        minus: bool,
+    ) -> Converted<(Expr, RangeLimit)> {
+        // SAFETY: expressions of a finished plan; the offset is a constant once its type has been looked at.
+        unsafe {
+            if (*offset).type_ != NodeTag::T_Const
+                || pg_sys::exprType(offset) != pg_sys::INTERVALOID
+                || !is_rising(&self.translate(&Scope::default(), offset)?)
+            {
+                return no("a frame's offset that may be negative");
+            }
+            let Some(item) = (at as usize)
+                .checked_sub(1)
+                .and_then(|at| input.items.get(at))
+            else {
+                return no("a window's column beyond the input's");
+            };
+            let function = match minus {
+                true => pg_sys::F_TIMESTAMPTZ_MI_INTERVAL,
+                false => pg_sys::F_TIMESTAMPTZ_PL_INTERVAL,
+            };
+            let mut args = PgList::<pg_sys::Node>::new();
+            args.push(item.node);
+            args.push(offset);
+            let limit = pg_sys::makeFuncExpr(
+                pg_sys::Oid::from_u32(function as u32),
+                pg_sys::TIMESTAMPTZOID,
+                args.into_pg(),
+                pg_sys::InvalidOid,
+                pg_sys::InvalidOid,
+                pg_sys::CoercionForm::COERCE_EXPLICIT_CALL,
+            );
+            let limit = self.translate(input, limit.cast())?;
+            Ok((key.clone(), RangeLimit::Value(limit)))
         }
     }
 
@@ -224,9 +285,10 @@ impl Converter<'_> {
                 };
                 order.push(match partition.contains(&at) {
                     true => {
-                        check_sortable(data_type)?;
+                        let expr = compared(Expr::column(index, by_bytes(data_type)))?;
+                        check_sortable(expr.data_type())?;
                         SortKey {
-                            expr: Expr::column(index, by_bytes(data_type)),
+                            expr,
                             descending: false,
                             nulls_first: false,
                         }
@@ -316,6 +378,15 @@ impl Converter<'_> {
     }
 }
 
+/// Whether a constant is an interval none of whose parts is negative.
+fn is_rising(offset: &Expr) -> bool {
+    let Some(Some(Scalar::Bytes(bytes))) = offset.as_const() else {
+        return false;
+    };
+    let negative = |at: usize| bytes.get(at).is_none_or(|byte| byte & 0x80 != 0);
+    !(negative(7) || negative(11) || negative(15))
+}
+
 /// Decimal digits behind the point; none of what is no numeric.
 fn scale_of(expr: &Expr) -> i16 {
     match expr.data_type() {
@@ -376,8 +447,9 @@ unsafe fn keys(
         let Column::Native(index, data_type) = item.column else {
             return no("a window by an average");
         };
-        check_sortable(data_type)?;
-        Ok(Expr::column(index, data_type))
+        let key = compared(Expr::column(index, data_type))?;
+        check_sortable(key.data_type())?;
+        Ok(key)
     };
     (0..count as usize).map(key).collect()
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `min` and `max`: numbers, dates, times, text in byte order. NaN is greater than every other float.
+//! `min` and `max`: numbers, dates, times, text. NaN is greater than every other float.
 
 use std::cmp::Ordering;
 
@@ -8,7 +8,7 @@ use doris_storage::vector::{BytesColumn, Physical, Values, Vector};
 use super::{each_valid, pick, required, seen_bits, wrong_layout, Accumulator, Groups};
 use crate::error::{Error, Result};
 use crate::gather::slice;
-use crate::types::DataType;
+use crate::types::{Collation, DataType};
 
 /// The accumulator of `max` or `min` on a type.
 pub fn extreme(greatest: bool, t: DataType) -> Result<Box<dyn Accumulator>> {
@@ -20,10 +20,7 @@ pub fn extreme(greatest: bool, t: DataType) -> Result<Box<dyn Accumulator>> {
         Physical::F32 => Box::new(ExtremeF32::new(greatest)),
         Physical::F64 => Box::new(ExtremeF64::new(greatest)),
         Physical::Bool => return Err(Error::not_native("min or max of boolean")),
-        Physical::Bytes | Physical::Fixed(_) => {
-            let padded = matches!(t, DataType::Bpchar { .. });
-            Box::new(ExtremeBytes::new(greatest, padded, t.physical()))
-        }
+        Physical::Bytes | Physical::Fixed(_) => Box::new(ExtremeBytes::new(greatest, t)),
     })
 }
 
@@ -155,6 +152,7 @@ struct ExtremeBytes {
     greatest: bool,
     /// Trailing blanks do not count.
     padded: bool,
+    collation: Collation,
     physical: Physical,
     best: Vec<Vec<u8>>,
     seen: Vec<u8>,
@@ -162,11 +160,12 @@ struct ExtremeBytes {
 }
 
 impl ExtremeBytes {
-    fn new(greatest: bool, padded: bool, physical: Physical) -> Self {
+    fn new(greatest: bool, t: DataType) -> Self {
         Self {
             greatest,
-            padded,
-            physical,
+            padded: matches!(t, DataType::Bpchar { .. }),
+            collation: t.collation().unwrap_or(Collation::C),
+            physical: t.physical(),
             best: Vec::new(),
             seen: Vec::new(),
             bytes: 0,
@@ -179,13 +178,15 @@ impl ExtremeBytes {
             false => bytes.len(),
         };
         let best = &mut self.best[group];
-        let order = value[..trim(value)].cmp(&best[..trim(best)]);
         let wanted = if self.greatest {
             Ordering::Greater
         } else {
             Ordering::Less
         };
-        if self.seen[group] == 0 || order == wanted {
+        let collation = self.collation;
+        let better =
+            |best: &[u8]| collation.compare(&value[..trim(value)], &best[..trim(best)]) == wanted;
+        if self.seen[group] == 0 || better(best) {
             let before = best.capacity();
             best.clear();
             best.extend_from_slice(value);
