@@ -161,11 +161,17 @@ fn define_engine() {
     );
 }
 
+/// Processors that this process may use. Asked once: the answer is read from files.
+fn processors() -> usize {
+    static PROCESSORS: std::sync::OnceLock<usize> = std::sync::OnceLock::new();
+    *PROCESSORS.get_or_init(|| std::thread::available_parallelism().map_or(1, |n| n.get()))
+}
+
 /// `doris.max_threads`: worker threads of the server.
 pub fn max_threads() -> usize {
     const THREADS_A_PROCESSOR: usize = 4;
     match MAX_THREADS.get() {
-        0 => std::thread::available_parallelism().map_or(1, |n| n.get()) * THREADS_A_PROCESSOR,
+        0 => processors() * THREADS_A_PROCESSOR,
         n => n as usize,
     }
 }
@@ -186,7 +192,7 @@ pub fn batch_rows() -> usize {
 /// `doris.threads`, at least 1.
 pub fn threads() -> usize {
     match THREADS.get() {
-        0 => std::thread::available_parallelism().map_or(1, |n| n.get()),
+        0 => processors(),
         n => n as usize,
     }
 }
