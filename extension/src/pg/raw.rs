@@ -276,7 +276,9 @@ extern "C-unwind" {
 struct Locale {
     provider: std::ffi::c_char,
     _deterministic: bool,
-    #[cfg(any(feature = "pg17", feature = "pg18"))]
+    #[cfg(feature = "pg17")]
+    _collate_is_c: bool,
+    #[cfg(feature = "pg18")]
     collate_is_c: bool,
     #[cfg(any(feature = "pg17", feature = "pg18"))]
     _ctype_is_c: bool,

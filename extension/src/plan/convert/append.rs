@@ -10,7 +10,7 @@ use doris_engine::expr::Expr;
 use doris_engine::plan::Node;
 #[cfg(not(feature = "pg18"))]
 use doris_engine::plan::SetOpKind;
-use doris_engine::types::DataType;
+use doris_engine::types::{Collation, DataType};
 use pgrx::pg_sys;
 use pgrx::PgList;
 
@@ -196,6 +196,14 @@ fn common_type(a: DataType, b: DataType) -> Converted<DataType> {
             scale: s1,
         }),
         (a, b) if a.is_numeric() && b.is_numeric() => Ok(DataType::Decimal),
+        // Nobody knows by which collation they compare, but what is equal is.
+        (DataType::Text { collation: x }, DataType::Text { collation: y })
+            if x.equals_bytes() && y.equals_bytes() =>
+        {
+            Ok(DataType::Text {
+                collation: Collation::Deterministic,
+            })
+        }
         _ => no("inputs of differing types"),
     }
 }

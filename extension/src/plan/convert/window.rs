@@ -251,7 +251,7 @@ impl Converter<'_> {
             args.push(item.node);
             args.push(offset);
             let limit = pg_sys::makeFuncExpr(
-                pg_sys::Oid::from_u32(function as u32),
+                pg_sys::Oid::from(function),
                 pg_sys::TIMESTAMPTZOID,
                 args.into_pg(),
                 pg_sys::InvalidOid,
