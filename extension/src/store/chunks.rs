@@ -78,11 +78,11 @@ pub fn read_recent(
         let mut copied = None;
         let unknown = Cell::new(0);
         let buffer = recent.get(number as usize).unwrap_or(&unknown);
-        // A block that was read before exists.
+        // A block in which the chunk was found before exists. One in which it was not may have been cut off since.
         if buffer.get() != 0 || hint < u64::from(*blocks.get_or_insert_with(|| toast.blocks())) {
             let mut at = buffer.get();
             copied = toast.read_recent(tid(hint as u32, 1), key, &mut at, &mut copy);
-            buffer.set(at);
+            buffer.set(copied.map_or(0, |_| at));
         }
         if copied.is_none() {
             toast.scan(key.0, key.1, key.1, false, |version| {

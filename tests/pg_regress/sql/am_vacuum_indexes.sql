@@ -83,6 +83,23 @@ VACUUM counted;
 VACUUM counted;
 SELECT reltuples BETWEEN 5900 AND 6100 AS counted FROM pg_class WHERE oid = 'counted'::regclass;
 RESET doris.rows_to_heap;
+-- What VACUUM cuts off the end of the column store, no session that looked there before looks for again.
+SET doris.rows_to_heap = 0;
+CREATE TABLE cut (id int, s text);
+INSERT INTO cut SELECT g, md5(g::text) FROM generate_series(1, 5000) g;
+SELECT count(s), min(s) FROM cut;
+BEGIN;
+INSERT INTO cut SELECT g, md5(g::text) FROM generate_series(1, 50000) g;
+SELECT count(s), min(s) FROM cut;
+ROLLBACK;
+SELECT count(s), min(s) FROM cut;
+SELECT pg_relation_size(reltoastrelid) AS before FROM pg_class WHERE oid = 'cut'::regclass \gset
+VACUUM cut;
+SELECT pg_relation_size(reltoastrelid) < :before AS shorter FROM pg_class WHERE oid = 'cut'::regclass;
+SELECT count(s), min(s) FROM cut;
+INSERT INTO cut SELECT g, md5(g::text) FROM generate_series(1, 5000) g;
+SELECT count(s), min(s) FROM cut;
+RESET doris.rows_to_heap;
 
 SET client_min_messages = warning;
 DROP SCHEMA vacuum_indexes CASCADE;
