@@ -130,11 +130,17 @@ fn stored_column(
             crate::pg::report_corrupt(main, error);
         }
     }
-    let numeric = attr.type_oid == pg_sys::NUMERICOID;
+    // The column may have come to be of another type that is stored in another layout: a domain, or of more digits.
+    // SAFETY: a catalogue look-up of a type that exists; a dropped column has none.
+    let base = unsafe { pg_sys::getBaseType(attr.type_oid) };
     let kind = match spec.physical {
-        Physical::I64 if numeric => Kind::Decimal64(spec.scale as u16),
+        Physical::I64 if base == pg_sys::NUMERICOID => Kind::Decimal64(spec.scale as u16),
         Physical::I128 => Kind::Decimal128(spec.scale as u16),
-        Physical::Bytes if numeric => Kind::Varlena,
+        Physical::Bytes if base == pg_sys::NUMERICOID => Kind::Varlena,
+        Physical::Bool => Kind::Bool,
+        Physical::I64 => Kind::I64,
+        Physical::F32 => Kind::F32,
+        Physical::F64 => Kind::F64,
         _ => attr.kind,
     };
     (kind, all)

@@ -172,9 +172,10 @@ impl TableSource {
     }
 
     /// Finds out whether the engine can read all rows, before it hands out any: a NaN among the values of a
-    /// numeric column needs PostgreSQL, which cannot take over later. Heap rows are read for that, and kept.
+    /// numeric column needs PostgreSQL, which cannot take over later, and so does a segment that is older than a
+    /// column's type. Heap rows are read for the former, and kept.
     pub fn settle(&mut self) -> Result<()> {
-        if !self.attrs.iter().any(|attr| attr.kind.is_decimal()) {
+        if !self.attrs.iter().any(may_be_laid_out_otherwise) {
             return Ok(());
         }
         if let Some(toast) = &self.toast {
@@ -190,8 +191,10 @@ impl TableSource {
                 }
             }
         }
-        while let Some(morsel) = self.heap_morsel()? {
-            self.ahead.push_back(morsel);
+        if self.attrs.iter().any(|attr| attr.kind.is_decimal()) {
+            while let Some(morsel) = self.heap_morsel()? {
+                self.ahead.push_back(morsel);
+            }
         }
         Ok(())
     }
@@ -379,6 +382,17 @@ impl TableSource {
         self.open = None;
         Ok(None)
     }
+}
+
+/// Whether segments may store an attribute in another layout than its type would have now: PostgreSQL changes a type
+/// without writing rows anew where numerics lose or change their precision, or a domain comes or goes.
+fn may_be_laid_out_otherwise(attr: &Attr) -> bool {
+    // SAFETY: a catalogue look-up of a type that exists.
+    let base = unsafe { pg_sys::getBaseType(attr.type_oid) };
+    matches!(
+        base,
+        pg_sys::NUMERICOID | pg_sys::FLOAT4OID | pg_sys::FLOAT8OID | pg_sys::BOOLOID
+    )
 }
 
 fn scale(attr: &Attr) -> i32 {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Values of a vector as Datums.
 use super::attrs::Attr;
+use crate::write::kind::Kind;
 use crate::write::numeric;
 use doris_storage::vector::{Values, Vector};
 use pgrx::pg_sys;
@@ -80,7 +81,8 @@ pub fn datum(
     if vector.is_null(i) {
         return None;
     }
-    let decimal = attr.type_oid == pg_sys::NUMERICOID;
+    // A column may have come to be of a domain since, whose values are stored by reference.
+    let decimal = attr.type_oid == pg_sys::NUMERICOID || attr.kind == Kind::Varlena;
     Some(match &vector.values {
         Values::Bool(v) => pg_sys::Datum::from(v[i] != 0),
         Values::I16(v) => pg_sys::Datum::from(v[i]),
@@ -93,7 +95,7 @@ pub fn datum(
         Values::Fixed { .. } => arena.copy(vector.bytes(i).unwrap_or_default(), false),
         Values::Bytes(_) | Values::Dict { .. } => {
             let bytes = vector.bytes(i).unwrap_or_default();
-            if attr.kind == crate::write::kind::Kind::CString {
+            if attr.kind == Kind::CString {
                 arena.copy(bytes, true)
             } else {
                 arena.varlena(bytes)

@@ -166,5 +166,42 @@ SELECT count(*), sum(n) FROM mv;
 DELETE FROM g WHERE a = 77777;
 REFRESH MATERIALIZED VIEW CONCURRENTLY mv;
 SELECT count(*), sum(n) FROM mv;
+-- Types that change without a row being written anew, and yet are stored in another layout: rows of before and after.
+CREATE DOMAIN dn AS numeric(10,2);
+CREATE DOMAIN df AS float8;
+CREATE DOMAIN db AS bool;
+CREATE TABLE layouts (id int, n numeric(10,2), m dn, u numeric(10,2), w numeric(12,2), f float8, b bool, g df, c db);
+CREATE FUNCTION fill_layouts() RETURNS void LANGUAGE plpgsql AS $$ BEGIN
+  SET LOCAL doris.rows_to_heap = 0;
+  INSERT INTO layouts SELECT g, g / 4.0, g / 4.0, g / 4.0, g / 4.0, g, g % 2 = 0, g, g % 2 = 0 FROM generate_series(1, 6000) g;
+  SET LOCAL doris.rows_to_heap = 2048;
+  INSERT INTO layouts VALUES (0, 1.5, 1.5, 1.5, 1.5, 1.5, true, 1.5, true);
+END $$;
+CREATE FUNCTION layouts_are(OUT how text, OUT rows bigint, OUT sums text) RETURNS SETOF record LANGUAGE plpgsql AS $$ BEGIN
+  FOREACH how IN ARRAY ARRAY['on', 'off'] LOOP
+    PERFORM set_config('doris.enable_vectorization', how, true);
+    CREATE TEMP TABLE seen ON COMMIT DROP AS SELECT * FROM layouts;
+    SELECT count(*), concat_ws(' ', sum(n), sum(m), sum(u), sum(w), sum(f), sum(g), count(*) FILTER (WHERE b), count(*) FILTER (WHERE c)) INTO rows, sums FROM seen;
+    DROP TABLE seen;
+    RETURN NEXT;
+    SELECT count(*), concat_ws(' ', sum(n), sum(m), sum(u), sum(w), sum(f), sum(g), count(*) FILTER (WHERE b), count(*) FILTER (WHERE c)) INTO rows, sums FROM layouts;
+    RETURN NEXT;
+  END LOOP;
+END $$;
+SELECT fill_layouts();
+ALTER TABLE layouts ALTER n TYPE dn, ALTER m TYPE numeric(10,2), ALTER u TYPE numeric, ALTER w TYPE numeric(30,2),
+  ALTER f TYPE df, ALTER b TYPE db, ALTER g TYPE float8, ALTER c TYPE bool;
+SELECT fill_layouts();
+SELECT * FROM layouts_are();
+SELECT id, n, m, u, w, f, b, g, c FROM layouts WHERE n = 2.5 OR m = 3.5 OR u = 4.5 OR w = 5.5 ORDER BY id;
+ALTER TABLE layouts ALTER m TYPE dn, ALTER g TYPE df, ALTER c TYPE db;
+SELECT fill_layouts();
+SELECT * FROM layouts_are();
+UPDATE layouts SET id = id + 1 WHERE n < 1;
+CALL doris.compact('layouts');
+SELECT * FROM layouts_are();
+VACUUM FULL layouts;
+SELECT * FROM layouts_are();
+SELECT * FROM doris.verify('layouts');
 \set VERBOSITY terse
 DROP SCHEMA am_ddl CASCADE;
