@@ -86,18 +86,20 @@ impl Translator<'_> {
                 NodeTag::T_BoolExpr => self.bool_expr(node.cast()),
                 NodeTag::T_NullTest => self.null_test(node.cast()),
                 NodeTag::T_BooleanTest => self.boolean_test(node.cast()),
-                NodeTag::T_CaseExpr => self.case(node.cast()),
-                NodeTag::T_CoalesceExpr => Ok(Expr::coalesce(
-                    self.args((*(node as *mut pg_sys::CoalesceExpr)).args)?,
-                )?),
+                NodeTag::T_CaseExpr => one_width(node, self.case(node.cast())?),
+                NodeTag::T_CoalesceExpr => {
+                    let args = self.args((*(node as *mut pg_sys::CoalesceExpr)).args)?;
+                    one_width(node, Expr::coalesce(args)?)
+                }
                 NodeTag::T_MinMaxExpr => {
                     let minmax = node as *mut pg_sys::MinMaxExpr;
                     let args = collated(self.args((*minmax).args)?, (*minmax).inputcollid)?;
-                    if (*minmax).op == pg_sys::MinMaxOp::IS_GREATEST {
-                        Ok(Expr::greatest(args)?)
-                    } else {
-                        Ok(Expr::least(args)?)
-                    }
+                    let greatest = (*minmax).op == pg_sys::MinMaxOp::IS_GREATEST;
+                    let picked = match greatest {
+                        true => Expr::greatest(args)?,
+                        false => Expr::least(args)?,
+                    };
+                    one_width(node, picked)
                 }
                 NodeTag::T_RowCompareExpr => self.row_compare(node.cast()),
                 NodeTag::T_ScalarArrayOpExpr => self.array_op(node.cast()),
@@ -396,6 +398,17 @@ fn declared(arg: Expr, typmod: i32) -> Converted<Expr> {
             Ok(Expr::declared(arg, precision, scale)?)
         }
         _ => no("a cast to numeric of a value that carries no scale"),
+    }
+}
+
+/// Refuses blank-padded text of more than one width: the engine's keys are bytes, and blanks at the end are no part of the
+/// value.
+unsafe fn one_width(node: *mut pg_sys::Node, expr: Expr) -> Converted<Expr> {
+    // SAFETY: passed on to the caller: an expression of a finished plan.
+    let any = unsafe { types::is_any_width(pg_sys::exprType(node), pg_sys::exprTypmod(node)) };
+    match any {
+        true => no("character(n) of more than one width"),
+        false => Ok(expr),
     }
 }
 

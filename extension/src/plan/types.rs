@@ -43,6 +43,11 @@ pub fn data_type(
     })
 }
 
+/// Whether values of a type are padded to no one width: equal ones may differ in their blanks.
+pub fn is_any_width(type_oid: pg_sys::Oid, typmod: i32) -> bool {
+    type_oid == pg_sys::BPCHAROID && typmod < 0
+}
+
 /// The engine's type for a column: what the engine cannot compute on, it carries along. A domain is its base type,
 /// if its values are stored alike.
 pub fn column_type(
@@ -52,7 +57,10 @@ pub fn column_type(
 ) -> Converted<DataType> {
     // SAFETY: a catalogue look-up.
     let base = unsafe { pg_sys::getBaseTypeAndTypmod(type_oid, &mut typmod) };
-    let known = data_type(base, typmod, collation);
+    let known = match is_any_width(base, typmod) {
+        true => no("character of any width is not vectorised"),
+        false => data_type(base, typmod, collation),
+    };
     let layout = match (&known, layout(type_oid)) {
         (Ok(_), _) if base == type_oid => return known,
         (Ok(known), Some(layout)) if known.physical() == layout => return Ok(*known),

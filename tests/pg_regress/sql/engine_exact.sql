@@ -82,3 +82,17 @@ RESET plan_cache_mode;
 DROP TABLE exact_parts;
 DROP TABLE exact_heap, exact_doris, exact_names;
 DROP FUNCTION exact_differ;
+
+-- Blank-padded text of any width, or of two: blanks at the end are no part of the value.
+CREATE TABLE exact_blanks (id int, k int, bp bpchar, c3 char(3), c5 char(5), g int, m int, area box, n numeric(6,2)) USING doris;
+INSERT INTO exact_blanks SELECT i, NULL, (ARRAY['a', 'a ', 'b', '', ' '])[1 + i % 5], (ARRAY['a', 'b', 'c'])[1 + i % 3], (ARRAY['a', 'd'])[1 + i % 2],
+  i % 10, i % 10, box(point(0, 0), point(1 + i % 2, 2 - i % 2)), i % 100 FROM generate_series(1, 6000) i;
+SELECT count(*) FROM exact_blanks GROUP BY bp ORDER BY 1;
+SELECT count(DISTINCT bp), count(DISTINCT c3), count(DISTINCT CASE WHEN id % 2 = 0 THEN c3 ELSE c5 END) FROM exact_blanks;
+SELECT count(*) FROM (SELECT DISTINCT bp FROM exact_blanks) x;
+SELECT count(*) FROM (SELECT c3 FROM exact_blanks UNION SELECT c5 FROM exact_blanks) x;
+SELECT count(*) FROM (SELECT c3 FROM exact_blanks INTERSECT SELECT c5 FROM exact_blanks) x;
+SELECT count(*) FROM (SELECT x FROM (SELECT c3 AS x FROM exact_blanks UNION ALL SELECT c5 FROM exact_blanks) y GROUP BY x) z;
+SELECT count(*) FROM exact_blanks GROUP BY coalesce(nullif(c3, 'b'), c5) ORDER BY 1;
+SELECT max(place) FROM (SELECT dense_rank() OVER (ORDER BY bp) AS place FROM exact_blanks) x;
+SELECT '|' || c3 || '|', count(*) FROM exact_blanks WHERE bp = 'a' GROUP BY c3 ORDER BY 1;

@@ -174,9 +174,19 @@ pub(super) fn common_types(inputs: &[Output]) -> Converted<Vec<DataType>> {
                 None => types.push(t),
                 Some(known) => *known = common_type(*known, t)?,
             }
+            let padded = matches!(t, DataType::Bpchar { .. });
+            if padded && width(item) != width(&inputs[0].entries[i]) {
+                return no("inputs of character(n) of differing widths");
+            }
         }
     }
     Ok(types)
+}
+
+/// The type modifier of an output column.
+fn width(item: &Item) -> i32 {
+    // SAFETY: an expression of a finished plan.
+    unsafe { pg_sys::exprTypmod(item.node) }
 }
 
 fn common_type(a: DataType, b: DataType) -> Converted<DataType> {
