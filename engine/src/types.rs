@@ -303,9 +303,21 @@ pub fn decimal_digits(value: i128) -> u8 {
     magnitude.checked_ilog10().map_or(1, |log| log as u8 + 1)
 }
 
+/// The powers of ten that fit.
+const POWERS: [i128; NUMERIC_DIGITS_MAX as usize + 1] = {
+    let mut powers = [1; NUMERIC_DIGITS_MAX as usize + 1];
+    let mut exponent = 1;
+    while exponent < powers.len() {
+        powers[exponent] = powers[exponent - 1] * 10;
+        exponent += 1;
+    }
+    powers
+};
+
 /// `10^exponent`; `None` past 38.
+#[inline]
 pub fn pow10(exponent: u32) -> Option<i128> {
-    10i128.checked_pow(exponent)
+    POWERS.get(exponent as usize).copied()
 }
 
 #[cfg(test)]

@@ -222,7 +222,7 @@ fn leading(value: i128, scale: u16) -> Leading {
     let in_group = top.rem_euclid(i32::from(GROUP));
     let shift = log as i32 - in_group;
     let first = match shift >= 0 {
-        true => (value / 10u128.pow(shift as u32)) as u32,
+        true => (value / pow10(shift as u32).map_or(u128::MAX, i128::unsigned_abs)) as u32,
         false => value as u32 * 10u32.pow(-shift as u32),
     };
     (top.div_euclid(i32::from(GROUP)), first)
@@ -255,8 +255,8 @@ fn quotient_scale(a: Leading, b: Leading, a_scale: u16, b_scale: u16) -> u16 {
 #[inline]
 fn quotient((a, a_scale): (i128, u16), (b, b_scale): (i128, u16), scale: u16) -> Option<i128> {
     let digits = i32::from(scale) - i32::from(a_scale) + i32::from(b_scale);
-    let power = 10u128.checked_pow(u32::try_from(digits).ok()?)?;
-    let dividend = a.unsigned_abs().checked_mul(power)?;
+    let power = pow10(u32::try_from(digits).ok()?)?;
+    let dividend = a.unsigned_abs().checked_mul(power.unsigned_abs())?;
     let divisor = b.unsigned_abs();
     let (result, rest) = match (u64::try_from(dividend), u64::try_from(divisor)) {
         (Ok(dividend), Ok(divisor)) => (

@@ -101,8 +101,9 @@ impl Expr {
 
     /// `sum / count`: an average of exact numbers.
     pub fn average(sum: Expr, count: Expr) -> Result<Expr> {
-        let (sum, count) = (sum.shown()?, Expr::to_numeric(count)?);
-        match sum.data_type().is_numeric() || sum.data_type().is_integer() {
+        let sum = sum.shown()?;
+        let exact = |t: DataType| t.is_numeric() || t.is_integer();
+        match exact(sum.data_type()) && count.data_type().is_integer() {
             true => Ok(call(Func::Average, vec![sum, count], DataType::Decimal)),
             false => refuse("average", &[&sum, &count]),
         }
