@@ -96,3 +96,8 @@ SELECT count(*) FROM (SELECT x FROM (SELECT c3 AS x FROM exact_blanks UNION ALL 
 SELECT count(*) FROM exact_blanks GROUP BY coalesce(nullif(c3, 'b'), c5) ORDER BY 1;
 SELECT max(place) FROM (SELECT dense_rank() OVER (ORDER BY bp) AS place FROM exact_blanks) x;
 SELECT '|' || c3 || '|', count(*) FROM exact_blanks WHERE bp = 'a' GROUP BY c3 ORDER BY 1;
+-- Nothing is in an empty list, NULL neither; nor is that unknown.
+SELECT count(*) FILTER (WHERE k = ANY ('{}')), count(*) FILTER (WHERE k <> ALL ('{}')), count(*) FILTER (WHERE (k = ANY ('{NULL}')) IS NULL) FROM exact_blanks;
+SELECT count(*) FROM exact_blanks WHERE k <> ALL ('{}');
+SELECT count(*) FROM exact_blanks WHERE NOT (k = ANY ('{}'));
+SELECT count(*) FROM exact_blanks WHERE k = ANY ('{}') OR (k = ANY ('{1,NULL}')) IS NOT NULL;

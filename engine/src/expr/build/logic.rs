@@ -165,6 +165,10 @@ impl Expr {
         }
         let constants = brought.iter().filter_map(|value| value.as_const().cloned());
         let set = Arc::new(ValueSet::new(arg.data_type(), constants)?);
+        if set.is_empty() && arg.is_native() && !arg.can_raise() {
+            // Not even NULL is unknowably in it.
+            return Ok(Expr::bool(negated));
+        }
         Ok(Expr::new(
             ExprKind::InList {
                 arg: Box::new(arg),
