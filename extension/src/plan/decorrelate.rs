@@ -39,7 +39,9 @@ struct Link {
 pub unsafe fn query(query: *mut pg_sys::Query, depth: usize) {
     // SAFETY: passed on to the caller.
     unsafe {
-        if depth > 8 || (*query).commandType != pg_sys::CmdType::CMD_SELECT {
+        // Rows that are locked are looked at again, subqueries and all, when somebody else has changed them.
+        let locks = !(*query).rowMarks.is_null();
+        if depth > 8 || locks || (*query).commandType != pg_sys::CmdType::CMD_SELECT {
             return;
         }
         for rte in PgList::<pg_sys::RangeTblEntry>::from_pg((*query).rtable).iter_ptr() {
@@ -344,13 +346,33 @@ unsafe fn correlation(query: *mut pg_sys::Query) -> Option<(Vec<Link>, Vec<*mut 
             }
             links.push(link(qual)?);
         }
-        let from = (*(*query).jointree).fromlist as *mut pg_sys::Node;
+        let tables = PgList::<pg_sys::Node>::from_pg((*(*query).jointree).fromlist);
+        if !tables.iter_ptr().all(|item| joins_harmlessly(item)) {
+            return None;
+        }
+        let from = tables.into_pg() as *mut pg_sys::Node;
         let targets = (*query).targetList as *mut pg_sys::Node;
         let clean = !links.is_empty()
             && !pg_sys::contain_vars_of_level(targets, 1)
             && !pg_sys::contain_vars_of_level(from, 1)
             && !pg_sys::contain_volatile_functions(targets);
         clean.then_some((links, rest))
+    }
+}
+
+/// Whether all conditions of the joins in an item of FROM are harmless.
+unsafe fn joins_harmlessly(item: *mut pg_sys::Node) -> bool {
+    // SAFETY: an item of a query's FROM; the tag is checked before the cast.
+    unsafe {
+        if (*item).type_ != NodeTag::T_JoinExpr {
+            return true;
+        }
+        let join = item as *mut pg_sys::JoinExpr;
+        conjuncts((*join).quals)
+            .into_iter()
+            .all(|qual| harmless(qual) && !pg_sys::contain_volatile_functions(qual))
+            && joins_harmlessly((*join).larg)
+            && joins_harmlessly((*join).rarg)
     }
 }
 
@@ -369,8 +391,10 @@ unsafe fn link(qual: *mut pg_sys::Node) -> Option<Link> {
         let var_of = |node: *mut pg_sys::Node, level: u32| {
             (*node).type_ == NodeTag::T_Var && (*(node as *mut pg_sys::Var)).varlevelsup == level
         };
-        // Both sides of one type: the operator is then the type's own equality, by which it can be grouped.
-        if pg_sys::exprType(a) != pg_sys::exprType(b) {
+        // Both sides of one type, and its own equality, by which it can be grouped: boxes are = when their areas are.
+        let data_type = pg_sys::exprType(a);
+        let known = pg_sys::lookup_type_cache(data_type, pg_sys::TYPECACHE_EQ_OPR as i32);
+        if data_type != pg_sys::exprType(b) || (*known).eq_opr != (*operator).opno {
             return None;
         }
         let (inner, outer, outer_is_left) = if var_of(a, 1) && var_of(b, 0) {

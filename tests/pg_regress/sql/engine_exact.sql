@@ -101,3 +101,8 @@ SELECT count(*) FILTER (WHERE k = ANY ('{}')), count(*) FILTER (WHERE k <> ALL (
 SELECT count(*) FROM exact_blanks WHERE k <> ALL ('{}');
 SELECT count(*) FROM exact_blanks WHERE NOT (k = ANY ('{}'));
 SELECT count(*) FROM exact_blanks WHERE k = ANY ('{}') OR (k = ANY ('{1,NULL}')) IS NOT NULL;
+-- Subqueries that might be computed for all rows at once, were it not for an equality by which nothing can be grouped, and
+-- for joins that fail where no row of the outer query asks.
+SELECT count(*) FROM exact_blanks o WHERE o.id < 50 AND o.n < (SELECT max(i.n) FROM exact_blanks i WHERE i.area = o.area);
+SELECT count(*) FROM exact_blanks o WHERE o.id < 50 AND o.g > 3 AND o.n <
+  (SELECT max(i.n) FROM exact_blanks i JOIN exact_blanks j ON j.id = i.id AND 90 / i.m > 1 WHERE i.g = o.g);
