@@ -2,7 +2,7 @@
 //! The functions that tell how far syncs are: waiting for one, and what the views show.
 use super::board;
 use super::catalogue;
-use super::session::{elevated, refuse, value};
+use super::session::{current_role, elevated, refuse, value};
 use super::source::Source;
 use super::surface::{changed_here, find_sync, own_sync};
 use pgrx::datum::Interval;
@@ -53,10 +53,12 @@ fn wait_for_sync(name: Option<String>, lsn: Option<i64>, timeout: Option<Interva
             return;
         }
         if board::monotonic_us() >= until {
+            // It may quote rows: it is for those who see it in doris.syncs.
+            let role = current_role();
             let why = elevated(|| {
                 value::<String>(
-                    "SELECT last_error FROM doris.sync WHERE id = $1",
-                    &[id.into()],
+                    "SELECT last_error FROM doris.sync WHERE id = $1 AND pg_catalog.pg_has_role($2, owner, 'USAGE')",
+                    &[id.into(), role.into()],
                 )
             });
             let why = if entry.no_worker {

@@ -329,11 +329,19 @@ fn target_name(source: &SourceTable, target: Option<String>) -> String {
     }
 }
 
-/// The sync named in the options, or the caller's own; made if there is none.
+/// The sync named in the options, or the caller's own; made if there is none. Whose a sync is called does not say whose
+/// it is.
 fn find_or_add_sync(options: &Options) -> (i32, String) {
     let role = current_role();
-    let name = options.sync.clone().unwrap_or_else(|| "main".into());
-    if let Some((id, _)) = find_sync(&name) {
+    let own = || value::<String>("SELECT 'main_' || current_user", &[]).unwrap_or_default();
+    let names = match &options.sync {
+        Some(name) => vec![name.clone()],
+        None => vec!["main".into(), own()],
+    };
+    for name in &names {
+        let Some((id, _)) = find_sync(name) else {
+            return (add_sync(name, role), name.clone());
+        };
         let mine = elevated(|| {
             value::<bool>(
                 "SELECT pg_has_role($2, owner, 'USAGE') FROM doris.sync WHERE id = $1",
@@ -341,21 +349,15 @@ fn find_or_add_sync(options: &Options) -> (i32, String) {
             )
         });
         if mine == Some(true) {
-            return (id, name);
+            return (id, name.clone());
         }
-        if options.sync.is_some() {
-            refuse!(
-                ERRCODE_INSUFFICIENT_PRIVILEGE,
-                format!("sync \"{name}\" belongs to another role")
-            );
-        }
-        let own = value::<String>("SELECT 'main_' || current_user", &[]).unwrap_or_default();
-        return match find_sync(&own) {
-            Some((id, _)) => (id, own),
-            None => (add_sync(&own, role), own),
-        };
     }
-    (add_sync(&name, role), name)
+    let name = names.last().map_or("", |name| name);
+    refuse!(
+        ERRCODE_INSUFFICIENT_PRIVILEGE,
+        format!("sync \"{name}\" belongs to another role"),
+        "Name another sync with the option \"sync\"."
+    );
 }
 
 /// Adds a sync that nothing is known of but its name and owner, and its origin.

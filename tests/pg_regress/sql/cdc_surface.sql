@@ -98,7 +98,36 @@ RESET ROLE;
 GRANT EXECUTE ON FUNCTION doris.sync_table(regclass, text, jsonb) TO cdc_other;
 SET ROLE cdc_other;
 SELECT doris.sync_table('cdc.lines');
+-- What went wrong with a sync may quote rows, which are not for everybody who waits for it.
 RESET ROLE;
+BEGIN;
+UPDATE doris.sync SET last_error = 'duplicate key: secret' WHERE name = 'main';
+CREATE FUNCTION pg_temp.hint() RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+  hint text;
+BEGIN
+  PERFORM doris.wait_for_sync('main', 'FFFFFFF/0', '0 s');
+EXCEPTION WHEN query_canceled THEN
+  GET STACKED DIAGNOSTICS hint = PG_EXCEPTION_HINT;
+  RETURN hint;
+END $$;
+SELECT pg_temp.hint() LIKE '%secret%' AS told;
+SET LOCAL ROLE cdc_other;
+SELECT pg_temp.hint() LIKE '%secret%' AS told;
+ROLLBACK;
+-- Nor does a sync become somebody's by its name.
+CREATE TABLE bait (id int PRIMARY KEY);
+SELECT doris.sync_table('bait', options => '{"sync": "main_cdc_other"}');
+GRANT CREATE ON SCHEMA cdc TO cdc_other;
+SET ROLE cdc_other;
+CREATE TABLE cdc.theirs (id int PRIMARY KEY);
+SELECT doris.sync_table('cdc.theirs');
+SELECT doris.sync_table('cdc.theirs', options => '{"sync": "theirs"}');
+SELECT name, owner FROM doris.syncs;
+SELECT doris.drop_sync('theirs', true);
+DROP TABLE cdc.theirs;
+RESET ROLE;
+SELECT doris.drop_sync('main_cdc_other', true);
 REVOKE EXECUTE ON FUNCTION doris.sync_table(regclass, text, jsonb) FROM cdc_other;
 -- The end of one table, then of all.
 SELECT doris.unsync_table('lines');
