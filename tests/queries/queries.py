@@ -2,11 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Generated queries on doris tables and on their heap twins: the same rows and the same SQLSTATEs.
 
-usage: queries.py [--kind plain|hostile] [--seed N] [--count N] [--rows N]
+usage: queries.py [--kind plain|hostile|odd] [--seed N] [--count N] [--rows N]
 
 Needs a running server (PGHOST, PGPORT, PGUSER from `scripts/server.sh env`) with pg_doris installed. Prints
 the seed, each query that differs, what share of the queries was vectorised and why the rest was not, and one
-`ok`/`not ok` line. `--kind hostile` takes the queries of hostile.py.
+`ok`/`not ok` line. `--kind hostile` takes the queries of hostile.py, `--kind odd` those of odd.py.
 """
 import argparse
 import collections
@@ -15,7 +15,10 @@ import subprocess
 import sys
 
 import hostile
+import odd
 
+METHODS = {"qd_": "doris", "qh_": "heap"}
+OTHERS = {"hostile": hostile, "odd": odd}
 COLUMNS = {
     "id": "int", "a": "int2", "b": "int4", "c": "int8", "d": "numeric(10,2)", "e": "numeric(18,4)", "nn": "numeric",
     "f": "float8", "g": "float4", "s": "text", "v": "varchar(12)", "p": "char(6)", "dt": "date",
@@ -351,9 +354,9 @@ def setup(rows):
         sys.exit("not ok - set up: " + "; ".join(problems))
 
 
-def hostile_setup():
-    text = "SET client_min_messages = warning; CREATE EXTENSION IF NOT EXISTS pg_doris;" + hostile.FILL
-    text += hostile.setup("qh_", "heap", "") + hostile.setup("qd_", "doris", "SET doris.rows_to_heap = 0;")
+def other_setup(kind):
+    text = "SET client_min_messages = warning; CREATE EXTENSION IF NOT EXISTS pg_doris;" + kind.FILL
+    text += kind.setup("qh_", "heap", "") + kind.setup("qd_", "doris", "SET doris.rows_to_heap = 0;")
     problems = [line for line in psql(text).splitlines() if "ERROR" in line]
     if problems:
         sys.exit("not ok - set up: " + "; ".join(problems))
@@ -363,7 +366,7 @@ def run(queries, prefix, settings):
     text = "\\set VERBOSITY sqlstate\nSET extra_float_digits = 1; SET statement_timeout = '20s';" + settings
     for i, q in enumerate(queries):
         # Scripts may end within a transaction that an error broke.
-        text += f"\n\\echo ==={i}\n{q.replace('{p}', prefix)};{'ROLLBACK; DEALLOCATE ALL;' if '/*script*/' in q else ''}"
+        text += f"\n\\echo ==={i}\n{q.replace('{p}', prefix).replace('{am}', METHODS[prefix])};{'ROLLBACK; DEALLOCATE ALL;' if '/*script*/' in q else ''}"
     answers, current = {}, None
     for line in psql(text).splitlines():
         if line.startswith("==="):
@@ -418,18 +421,18 @@ def report(queries, prefix):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--kind", choices=("plain", "hostile"), default="plain")
+    parser.add_argument("--kind", choices=("plain", *OTHERS), default="plain")
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 31))
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--rows", type=int, default=9000)
     args = parser.parse_args()
     print(f"{args.kind} queries, seed {args.seed}, {args.count} of them", flush=True)
-    if args.kind == "hostile":
-        hostile_setup()
+    if args.kind in OTHERS:
+        other_setup(OTHERS[args.kind])
     else:
         setup(args.rows)
-    make = hostile.query if args.kind == "hostile" else query
-    zone = "SET TIME ZONE 'America/New_York';" if args.kind == "hostile" else ""
+    make = OTHERS[args.kind].query if args.kind in OTHERS else query
+    zone = "SET TIME ZONE 'America/New_York';" if args.kind in OTHERS else ""
     r = random.Random(args.seed)
     queries = [make(r) for _ in range(args.count)]
     expected = run(queries, "qh_", zone)
