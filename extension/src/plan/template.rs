@@ -74,6 +74,10 @@ impl Templates {
         let values: Vec<_> = (self.places.iter())
             .map(|place| unsafe { place.value(planstate) })
             .collect();
+        if values.iter().any(|value| value.is_err()) {
+            // No constant of the engine, as NaN is none: this start is on its own.
+            return None;
+        }
         let known = self.made.iter().position(|made| made.fits(&values));
         let (number, values) = match known {
             Some(number) => (number, values),
@@ -149,9 +153,7 @@ impl Template {
     }
 
     fn filled(&self, values: Vec<Converted<Expr>>) -> Option<Filled<'_>> {
-        let mut constants: Vec<Expr> = (values.into_iter())
-            .map(|value| value.unwrap_or_else(|_| Expr::null(DataType::Bool)))
-            .collect();
+        let mut constants = values.into_iter().collect::<Converted<Vec<Expr>>>().ok()?;
         // NULL has no scale of its own.
         for (place, wanted) in &self.types {
             if is_null(&constants[*place]) {
