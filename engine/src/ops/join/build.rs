@@ -29,6 +29,8 @@ pub struct Part<K> {
     pub hashes: Vec<u64>,
     /// Rows that can match; `None`: all.
     pub matchable: Option<Bitmap>,
+    /// Least and greatest key of these rows, where keys are integers; the least is the greater where there are none.
+    pub range: Option<(i64, i64)>,
     /// The key columns, kept while runtime filters are made.
     key_columns: Vec<Arc<Vector>>,
     /// The wanted columns; empty vectors elsewhere.
@@ -65,10 +67,12 @@ impl<K: KeyColumn> Part<K> {
             keys.encode(&shape.keys, &columns, rows)?;
             hash_all(&keys, &mut hashes);
         }
+        let range = range(&keys, matchable.as_ref());
         Ok(Self {
             keys,
             hashes,
             matchable,
+            range,
             key_columns,
             columns,
             rows,
@@ -172,11 +176,12 @@ pub fn build<K: KeyColumn>(driver: &Driver, shape: &Arc<Shape>, input: Stream) -
         let spare = collected.memory.bytes();
         let fits = collected.memory.grow(spare).is_ok();
         if fits || driver.query.spill.is_none() {
-            let filters = filters(driver, shape, &collected.parts);
-            return Ok(Built::Memory(
-                table(driver, shape, collected.parts, collected.memory, 0)?,
-                filters,
-            ));
+            let Collected {
+                mut parts, memory, ..
+            } = collected;
+            let (columns, filters) = join_parts(driver, shape, &mut parts, true)?;
+            let table = indexed(driver, shape, parts, columns, memory, 0)?;
+            return Ok(Built::Memory(table, filters));
         }
     }
     collected.spill(&driver.query, shape)?;
@@ -191,6 +196,19 @@ pub fn table<K: KeyColumn>(
     driver: &Driver,
     shape: &Shape,
     mut parts: Vec<Part<K>>,
+    memory: Reservation,
+    spent: u32,
+) -> Result<JoinTable<K>> {
+    let (columns, _) = join_parts(driver, shape, &mut parts, false)?;
+    indexed(driver, shape, parts, columns, memory, spent)
+}
+
+/// The table of parts whose columns are taken out already.
+fn indexed<K: KeyColumn>(
+    driver: &Driver,
+    shape: &Shape,
+    parts: Vec<Part<K>>,
+    columns: Vec<Option<Arc<Vector>>>,
     mut memory: Reservation,
     spent: u32,
 ) -> Result<JoinTable<K>> {
@@ -198,7 +216,6 @@ pub fn table<K: KeyColumn>(
     if rows >= u32::MAX as usize {
         return Err(Error::OutOfMemory);
     }
-    let columns = columns(driver, shape, &mut parts)?;
     let table = JoinTable::new(driver, shape, parts, columns, spent)?;
     memory.settle(table.memory_bytes(), usize::MAX)?;
     NodeCounters::raise(
@@ -208,57 +225,79 @@ pub fn table<K: KeyColumn>(
     Ok(table.holding(memory))
 }
 
-/// Joins each wanted column's parts, one column a task.
-fn columns<K: KeyColumn>(
+/// What is made of all parts' vectors of a column.
+enum Joined {
+    /// The build column of this number.
+    Column(usize),
+    /// The filter that the key of this number puts on a probe column.
+    Filter(usize, usize),
+}
+
+/// Joins each wanted column's parts, and makes the filters that the build side's keys put on plain probe columns, each a
+/// task of its own.
+#[allow(clippy::type_complexity)] // Columns by their number, and filters.
+fn join_parts<K: KeyColumn>(
     driver: &Driver,
     shape: &Shape,
     parts: &mut [Part<K>],
-) -> Result<Vec<Option<Arc<Vector>>>> {
-    let mut work: Vec<(usize, Vec<Arc<Vector>>)> = Vec::new();
-    for number in (0..shape.build_types.len()).filter(|&n| shape.keeps_build_column(n)) {
-        work.push((
-            number,
-            parts
-                .iter_mut()
-                .filter_map(|part| part.columns[number].take())
-                .collect(),
-        ));
-    }
-    let columns = Mutex::new(vec![None; shape.build_types.len()]);
-    driver.for_all(work, &|_, (number, pieces)| {
-        // Larger text columns need a spilled join.
-        let column =
-            concat(shape.build_types[number].physical(), &pieces).ok_or(Error::OutOfMemory)?;
-        lock(&columns)[number] = Some(Arc::new(column));
-        Ok(())
-    })?;
-    Ok(columns.into_inner().unwrap_or_else(PoisonError::into_inner))
-}
-
-/// The filters that the build side's keys put on plain probe columns.
-fn filters<K>(driver: &Driver, shape: &Shape, parts: &[Part<K>]) -> Vec<Wanted> {
-    let mut out = Vec::new();
-    for (number, key) in shape.build_keys.iter().enumerate() {
-        let Some(column) = filterable_column(shape, number) else {
-            continue;
-        };
-        let pieces: Vec<Arc<Vector>> = parts
-            .iter()
-            .map(|part| Arc::clone(&part.key_columns[number]))
-            .collect();
-        let Some(all) = concat(key.data_type().physical(), &pieces) else {
-            continue;
-        };
-        let filter = driver
-            .query
-            .node(shape.id)
-            .timed(|| RuntimeFilter::of_keys(&all, BLOOM_ROWS_MAX));
-        if filter.is_useful() {
-            out.push(Wanted {
-                column,
-                filter: Arc::new(filter),
-            });
+    with_filters: bool,
+) -> Result<(Vec<Option<Arc<Vector>>>, Vec<Wanted>)> {
+    let mut work: Vec<(Joined, Vec<Arc<Vector>>)> = Vec::new();
+    for key in (0..shape.build_keys.len()).filter(|_| with_filters) {
+        if let Some(column) = filterable_column(shape, key) {
+            let pieces = parts.iter().map(|part| Arc::clone(&part.key_columns[key]));
+            work.push((Joined::Filter(key, column), pieces.collect()));
         }
     }
-    out
+    for number in (0..shape.build_types.len()).filter(|&n| shape.keeps_build_column(n)) {
+        let pieces = parts.iter_mut().filter_map(|p| p.columns[number].take());
+        work.push((Joined::Column(number), pieces.collect()));
+    }
+    let columns = Mutex::new(vec![None; shape.build_types.len()]);
+    let filters = Mutex::new(Vec::new());
+    driver.for_all(work, &|worker, (what, pieces)| {
+        match what {
+            Joined::Column(number) => {
+                // Larger text columns need a spilled join.
+                let column = concat(shape.build_types[number].physical(), &pieces)
+                    .ok_or(Error::OutOfMemory)?;
+                lock(&columns)[number] = Some(Arc::new(column));
+            }
+            Joined::Filter(key, column) => {
+                let counters = worker.query.node(shape.id);
+                let filter = counters.timed(|| filter(shape, key, &pieces));
+                let wanted = filter
+                    .filter(RuntimeFilter::is_useful)
+                    .map(|filter| Wanted {
+                        column,
+                        filter: Arc::new(filter),
+                    });
+                lock(&filters).extend(wanted.map(|wanted| (key, wanted)));
+            }
+        }
+        Ok(())
+    })?;
+    let mut filters = filters.into_inner().unwrap_or_else(PoisonError::into_inner);
+    filters.sort_unstable_by_key(|(key, _)| *key);
+    let columns = columns.into_inner().unwrap_or_else(PoisonError::into_inner);
+    Ok((
+        columns,
+        filters.into_iter().map(|(_, wanted)| wanted).collect(),
+    ))
+}
+
+/// The filter of a key's values; `None` where they do not fit into one vector.
+fn filter(shape: &Shape, key: usize, pieces: &[Arc<Vector>]) -> Option<RuntimeFilter> {
+    let all = concat(shape.build_keys[key].data_type().physical(), pieces)?;
+    Some(RuntimeFilter::of_keys(&all, BLOOM_ROWS_MAX))
+}
+
+/// Least and greatest of the keys that can match; `None`: they are not integers.
+fn range<K: KeyColumn>(keys: &K, matchable: Option<&Bitmap>) -> Option<(i64, i64)> {
+    let mut range = (i64::MAX, i64::MIN);
+    for row in (0..keys.len()).filter(|&row| matchable.is_none_or(|can| can.get(row))) {
+        let key = keys.word(row)? as i64;
+        range = (range.0.min(key), range.1.max(key));
+    }
+    Some(range)
 }

@@ -2,7 +2,7 @@
 //! The join table: from a key to the build rows that have it.
 //!
 //! Build rows keep their number; rows with one key form a chain. Where the keys are integers in a dense range,
-//! the chain's first row is found by subtraction; otherwise by linear probing in one array of slots
+//! the chain's first row is found by subtraction (each thread enters a part of the range); otherwise by linear probing in one array of slots
 //! ```text
 //! slot:  low 32 bits of the hash | row number + 1        0 = free
 //! ```
@@ -10,7 +10,7 @@
 //! threads fill it, each its own region, within its cache; probing wraps around within a region.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU8, Ordering};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use doris_storage::vector::Vector;
 
@@ -18,7 +18,7 @@ use super::build::Part;
 use super::spill::Totals;
 use super::Shape;
 use crate::error::Result;
-use crate::exec::driver::Driver;
+use crate::exec::driver::{lock, Driver};
 use crate::gather::{memory_bytes, NO_ROW};
 use crate::keys::KeyColumn;
 use crate::memory::Reservation;
@@ -29,6 +29,10 @@ const DENSE_SPREAD: u64 = 8;
 const REGION_SLOTS: usize = 64 * 1024;
 /// More regions than this cost more than the cache saves.
 const REGIONS_MAX: usize = 64;
+/// With fewer rows, one thread enters all keys of a dense range.
+const SHARED_ROWS_MIN: usize = 64 * 1024;
+/// Pieces that rows are cut by region in, for each thread.
+const SHARES_PER_THREAD: usize = 2;
 
 /// How a key's first row is found.
 enum Lookup {
@@ -73,22 +77,8 @@ impl<K: KeyColumn> JoinTable<K> {
     ) -> Result<Self> {
         let rows = parts.iter().map(|part| part.rows).sum();
         let has_null_key = parts.iter().any(|part| part.matchable.is_some());
-        let mut keys = K::default();
-        let mut hashes = Vec::with_capacity(rows);
-        for part in parts {
-            keys.append(&part.keys);
-            match &part.matchable {
-                None => hashes.extend(part.hashes.iter().map(|&hash| Some(hash))),
-                Some(can) => hashes.extend(
-                    part.hashes
-                        .iter()
-                        .enumerate()
-                        .map(|(i, &hash)| can.get(i).then_some(hash)),
-                ),
-            }
-        }
         let mut table = Self {
-            keys,
+            keys: K::default(),
             lookup: Lookup::All,
             next: (0..rows).map(|_| AtomicU32::new(NO_ROW)).collect(),
             unique: true,
@@ -101,7 +91,13 @@ impl<K: KeyColumn> JoinTable<K> {
         if shape.marks_build() {
             table.met = (0..rows).map(|_| AtomicU8::new(0)).collect();
         }
-        table.index(driver, shape, hashes, spent)?;
+        if shape.build_keys.is_empty() {
+            table.chain_all();
+        } else if let Some(range) = dense_range(&parts, rows) {
+            table.index_dense(driver, &parts, range)?;
+        } else {
+            table.index_hash(driver, parts, spent)?;
+        }
         Ok(table)
     }
 
@@ -137,81 +133,74 @@ impl<K: KeyColumn> JoinTable<K> {
         lookup + columns + self.keys.memory_bytes() + self.rows * 5
     }
 
-    fn index(
+    /// Without keys, every row follows the one before.
+    fn chain_all(&mut self) {
+        self.unique = self.rows <= 1;
+        for row in 1..self.rows {
+            self.next[row - 1].store(row as u32, Ordering::Relaxed);
+        }
+    }
+
+    /// Each thread enters the keys of a part of the range.
+    fn index_dense(
         &mut self,
         driver: &Driver,
-        shape: &Shape,
-        hashes: Vec<Option<u64>>,
-        spent: u32,
+        parts: &[Part<K>],
+        (min, size): (i64, usize),
     ) -> Result<()> {
-        if shape.build_keys.is_empty() {
-            self.unique = self.rows <= 1;
-            for row in 1..self.rows {
-                self.next[row - 1].store(row as u32, Ordering::Relaxed);
-            }
-            return Ok(());
-        }
-        if let Some((min, size)) = self.dense_range(&hashes) {
-            self.index_dense(min, size, &hashes);
-            return Ok(());
-        }
-        self.index_hash(driver, hashes, spent)
-    }
-
-    /// Least key and size of the range, when the keys are integers that fill it well.
-    fn dense_range(&self, hashes: &[Option<u64>]) -> Option<(i64, usize)> {
-        let (mut min, mut max) = (i64::MAX, i64::MIN);
-        for (row, _) in hashes.iter().enumerate().filter(|(_, hash)| hash.is_some()) {
-            let key = self.keys.word(row)? as i64;
-            (min, max) = (min.min(key), max.max(key));
-        }
-        let span = max.checked_sub(min)? as u64;
-        let wide = span >= (self.rows as u64).saturating_mul(DENSE_SPREAD).max(1024);
-        (min <= max && !wide).then_some((min, span as usize + 1))
-    }
-
-    fn index_dense(&mut self, min: i64, size: usize, hashes: &[Option<u64>]) {
         let mut heads = vec![NO_ROW; size];
-        // Backwards, so that chains run forwards.
-        for row in (0..self.rows).rev().filter(|&row| hashes[row].is_some()) {
-            let key = self.keys.word(row).unwrap_or_default() as i64;
-            let head = &mut heads[key.wrapping_sub(min) as usize];
-            if *head != NO_ROW {
-                self.next[row].store(*head, Ordering::Relaxed);
-                self.unique = false;
+        let share = match self.rows < SHARED_ROWS_MIN {
+            true => size,
+            false => size.div_ceil(driver.query.threads),
+        };
+        let (next, keys) = (&self.next, Mutex::new(K::default()));
+        let duplicates = AtomicBool::new(false);
+        let shares = heads.chunks_mut(share).enumerate();
+        let shares = shares.map(|(number, heads)| Some((number * share, heads)));
+        let work: Vec<_> = std::iter::once(None).chain(shares).collect();
+        driver.for_all(work, &|worker, share| {
+            worker.query.check()?;
+            match share {
+                None => *lock(&keys) = all_keys(parts),
+                Some((first, heads)) => {
+                    let any_duplicate = enter(parts, next, min, first, heads);
+                    duplicates.fetch_or(any_duplicate, Ordering::Relaxed);
+                }
             }
-            *head = row as u32;
-        }
+            Ok(())
+        })?;
+        self.keys = keys.into_inner().unwrap_or_else(PoisonError::into_inner);
+        self.unique = !duplicates.into_inner();
         self.lookup = Lookup::Dense { min, heads };
+        Ok(())
     }
 
-    fn index_hash(&mut self, driver: &Driver, hashes: Vec<Option<u64>>, spent: u32) -> Result<()> {
+    fn index_hash(&mut self, driver: &Driver, parts: Vec<Part<K>>, spent: u32) -> Result<()> {
         let size = (self.rows * 2).next_power_of_two().max(64);
         let regions = (size / REGION_SLOTS)
             .clamp(1, REGIONS_MAX)
             .next_power_of_two();
         let shift = 64 - size.trailing_zeros();
         let region_slots = size / regions;
+        let region_shift = region_slots.trailing_zeros();
+        let region_of = |hash| slot_of(hash, spent, shift) >> region_shift;
+        let (keys, cut) = cut_by_region(driver, &parts, regions, &region_of)?;
+        drop(parts);
+        self.keys = keys;
         let mut slots = vec![0u64; size];
         let duplicates = AtomicBool::new(false);
         let (keys, next) = (&self.keys, &self.next);
-        let region_shift = region_slots.trailing_zeros();
-        let rows = rows_by_region(&hashes, regions, |hash| {
-            slot_of(hash, spent, shift) >> region_shift
-        });
-        let work: Vec<(Vec<u32>, &mut [u64])> = rows
+        let work: Vec<(Vec<Entries>, &mut [u64])> = cut
             .into_iter()
             .zip(slots.chunks_mut(region_slots))
             .collect();
-        driver.for_all(work, &|worker, (rows, slots)| {
+        driver.for_all(work, &|worker, (pieces, slots)| {
             worker.query.check()?;
             let mut any_duplicate = false;
             // Backwards, so that chains run forwards.
-            for row in rows.into_iter().rev().map(|row| row as usize) {
-                if let Some(hash) = hashes[row] {
-                    let at = slot_of(hash, spent, shift) & (region_slots - 1);
-                    any_duplicate |= insert(keys, next, slots, at, row, hash);
-                }
+            for (hash, row) in pieces.into_iter().rev().flat_map(|p| p.into_iter().rev()) {
+                let at = slot_of(hash, spent, shift) & (region_slots - 1);
+                any_duplicate |= insert(keys, next, slots, at, row as usize, hash);
             }
             duplicates.fetch_or(any_duplicate, Ordering::Relaxed);
             Ok(())
@@ -320,25 +309,135 @@ fn slot_of(hash: u64, spent: u32, shift: u32) -> usize {
     (hash << spent >> shift) as usize
 }
 
-/// The rows that have a hash, in order, for each region.
-fn rows_by_region(
-    hashes: &[Option<u64>],
-    regions: usize,
-    region_of: impl Fn(u64) -> usize,
-) -> Vec<Vec<u32>> {
-    let share = hashes.len() / regions;
-    let room = if regions == 1 {
-        share
-    } else {
-        share + share / 8
-    };
-    let mut rows: Vec<Vec<u32>> = (0..regions).map(|_| Vec::with_capacity(room)).collect();
-    for (row, hash) in hashes.iter().enumerate() {
-        if let Some(hash) = hash {
-            rows[region_of(*hash)].push(row as u32);
+/// Least key and size of the range, when the keys are integers that fill it well.
+fn dense_range<K>(parts: &[Part<K>], rows: usize) -> Option<(i64, usize)> {
+    let (mut min, mut max) = (i64::MAX, i64::MIN);
+    for part in parts {
+        let (least, greatest) = part.range?;
+        (min, max) = (min.min(least), max.max(greatest));
+    }
+    let span = max.checked_sub(min)? as u64;
+    let wide = span >= (rows as u64).saturating_mul(DENSE_SPREAD).max(1024);
+    (min <= max && !wide).then_some((min, span as usize + 1))
+}
+
+/// The keys of all parts, end to end.
+fn all_keys<K: KeyColumn>(parts: &[Part<K>]) -> K {
+    let mut keys = K::default();
+    parts.iter().for_each(|part| keys.append(&part.keys));
+    keys
+}
+
+/// Enters the rows whose keys belong to `heads`, the entries from `first` on; true when two have the same key.
+fn enter<K: KeyColumn>(
+    parts: &[Part<K>],
+    next: &[AtomicU32],
+    min: i64,
+    first: usize,
+    heads: &mut [u32],
+) -> bool {
+    let at = |key: i64| (key.wrapping_sub(min) as usize).wrapping_sub(first);
+    let (mut row, mut any_duplicate) = (next.len(), false);
+    // Backwards, so that chains run forwards.
+    for part in parts.iter().rev() {
+        row -= part.rows;
+        let last = min.wrapping_add((first + heads.len() - 1) as i64);
+        let from = min.wrapping_add(first as i64);
+        if part
+            .range
+            .is_none_or(|(least, greatest)| greatest < from || least > last)
+        {
+            continue;
+        }
+        for number in (0..part.rows).rev() {
+            if part.matchable.as_ref().is_some_and(|can| !can.get(number)) {
+                continue;
+            }
+            let key = part.keys.word(number).unwrap_or_default() as i64;
+            let Some(head) = heads.get_mut(at(key)) else {
+                continue;
+            };
+            if *head != NO_ROW {
+                next[row + number].store(*head, Ordering::Relaxed);
+                any_duplicate = true;
+            }
+            *head = (row + number) as u32;
         }
     }
-    rows
+    any_duplicate
+}
+
+/// Hashes with their rows, which ascend.
+type Entries = Vec<(u64, u32)>;
+
+/// All keys, and for each region the rows that have a hash there, in pieces.
+fn cut_by_region<K: KeyColumn>(
+    driver: &Driver,
+    parts: &[Part<K>],
+    regions: usize,
+    region_of: &(impl Fn(u64) -> usize + Sync),
+) -> Result<(K, Vec<Vec<Entries>>)> {
+    let share = parts
+        .len()
+        .div_ceil(driver.query.threads * SHARES_PER_THREAD);
+    let mut first = 0;
+    let shares = parts
+        .chunks(share.max(1))
+        .enumerate()
+        .map(|(number, parts)| {
+            let from = first;
+            first += parts.iter().map(|part| part.rows).sum::<usize>();
+            Some((number, from, parts))
+        });
+    let work: Vec<_> = std::iter::once(None).chain(shares).collect();
+    let keys = Mutex::new(K::default());
+    let cut = Mutex::new(vec![Vec::new(); work.len() - 1]);
+    driver.for_all(work, &|worker, share| {
+        worker.query.check()?;
+        match share {
+            None => *lock(&keys) = all_keys(parts),
+            Some((number, from, parts)) => {
+                let entries = entries_by_region(parts, from, regions, region_of);
+                lock(&cut)[number] = entries;
+            }
+        }
+        Ok(())
+    })?;
+    let cut = cut.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut by_region: Vec<Vec<Entries>> = (0..regions).map(|_| Vec::new()).collect();
+    for entries in cut {
+        for (region, entries) in by_region.iter_mut().zip(entries) {
+            region.push(entries);
+        }
+    }
+    Ok((
+        keys.into_inner().unwrap_or_else(PoisonError::into_inner),
+        by_region,
+    ))
+}
+
+/// The rows of some parts that have a hash, in order, for each region; `row` is the first row's number.
+fn entries_by_region<K>(
+    parts: &[Part<K>],
+    mut row: usize,
+    regions: usize,
+    region_of: &impl Fn(u64) -> usize,
+) -> Vec<Entries> {
+    let rows: usize = parts.iter().map(|part| part.rows).sum();
+    let room = match regions {
+        1 => rows,
+        _ => rows / regions + rows / regions / 8,
+    };
+    let mut entries: Vec<Entries> = (0..regions).map(|_| Vec::with_capacity(room)).collect();
+    for part in parts {
+        for (number, &hash) in part.hashes.iter().enumerate() {
+            if part.matchable.as_ref().is_none_or(|can| can.get(number)) {
+                entries[region_of(hash)].push((hash, (row + number) as u32));
+            }
+        }
+        row += part.rows;
+    }
+    entries
 }
 
 /// Enters a row into a region; true when its key was there already.
