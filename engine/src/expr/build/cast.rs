@@ -25,7 +25,7 @@ impl Expr {
         use DataType::*;
         let from = arg.data_type();
         match (from, to) {
-            (_, Decimal) => return arg.to_decimal(),
+            (_, Decimal) => return Expr::to_decimal(arg),
             (Decimal, Numeric { precision, scale }) => {
                 return Expr::declared(arg, precision.into(), scale)
             }

@@ -47,18 +47,18 @@ impl Expr {
     }
 
     /// An integer or a numeric as a numeric that carries its scale.
-    pub fn to_decimal(self) -> Result<Expr> {
-        match self.data_type() {
-            DataType::Decimal => Ok(self),
-            t if t.is_integer() => Ok(self.into_decimal()),
+    pub fn to_decimal(arg: Expr) -> Result<Expr> {
+        match arg.data_type() {
+            DataType::Decimal => Ok(arg),
+            t if t.is_integer() => Ok(arg.into_decimal()),
             DataType::Numeric { .. } => {
-                let shown = self.shown()?;
+                let shown = arg.shown()?;
                 match shown.data_type() {
                     DataType::Decimal => Ok(shown),
                     _ => Ok(shown.into_decimal()),
                 }
             }
-            _ => refuse("cast to numeric", &[&self]),
+            _ => refuse("cast to numeric", &[&arg]),
         }
     }
 
@@ -123,12 +123,12 @@ impl Expr {
     /// `arg::numeric(precision, scale)`, where the engine has no scaled integer for it: NaN stays NaN.
     pub fn declared(arg: Expr, precision: u16, scale: i16) -> Result<Expr> {
         let func = Func::Declared { precision, scale };
-        Ok(call(func, vec![arg.to_decimal()?], DataType::Decimal).fold())
+        Ok(call(func, vec![Expr::to_decimal(arg)?], DataType::Decimal).fold())
     }
 
     /// Bytes that are equal for equal numerics and sort as they do.
     pub fn decimal_key(self) -> Result<Expr> {
-        let arg = self.to_decimal()?;
+        let arg = Expr::to_decimal(self)?;
         Ok(call(Func::DecimalKey, vec![arg], DataType::Bytea).fold())
     }
 }
