@@ -8,6 +8,11 @@ use std::fmt;
 pub trait TextOrder: fmt::Debug + Send + Sync {
     /// The order of two different values; equal only if the locale knows no difference.
     fn compare(&self, a: &[u8], b: &[u8]) -> Ordering;
+
+    /// A number by which a value may be told from others: it is not greater than that of any value that comes after.
+    fn prefix(&self, _value: &[u8]) -> u64 {
+        0
+    }
 }
 
 /// A deterministic order of text: the locale's, and among what it calls equal that of the bytes. Types hold it, so it
@@ -27,6 +32,11 @@ impl LocaleOrder {
             return Ordering::Equal;
         }
         self.0.compare(a, b).then_with(|| a.cmp(b))
+    }
+
+    /// The value's [`TextOrder::prefix`].
+    pub fn prefix(self, value: &[u8]) -> u64 {
+        self.0.prefix(value)
     }
 
     fn address(self) -> usize {

@@ -53,6 +53,11 @@ impl TextOrder for Mirrored {
         };
         digits(a).cmp(&digits(b))
     }
+
+    fn prefix(&self, value: &[u8]) -> u64 {
+        let last = value.iter().rev().find(|byte| byte.is_ascii_digit());
+        last.map_or(0, |digit| u64::from(*digit))
+    }
 }
 
 /// Text in the order of a locale.

@@ -82,7 +82,7 @@ fn compute(
     slices: &[Slice],
     window: &Window,
 ) -> Result<Vec<Arc<Vector>>> {
-    let section = Section::new(pieces, slices, window.range.as_ref())?;
+    let section = Section::new(pieces, slices, window.range.as_deref())?;
     let mut out = Vec::new();
     for (number, call) in window.calls.iter().enumerate() {
         worker.query.check()?;

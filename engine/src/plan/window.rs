@@ -18,7 +18,7 @@ pub struct Window {
     /// The rows around each row that frame functions look at.
     pub frame: Frame,
     /// For a frame of `RANGE` with offsets: where it starts and ends.
-    pub range: Option<RangeOffsets>,
+    pub range: Option<Box<RangeOffsets>>,
     /// What to compute.
     pub calls: Vec<WindowCall>,
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Orders of text in libc's and ICU's locales, as PostgreSQL has them, for any thread.
 //!
-//! PostgreSQL compares with `strcoll_l` and `ucol_strcollUTF8`. Both only read the locale, and may be called by many
-//! threads at once; PostgreSQL's own functions around them may not.
+//! PostgreSQL compares with `strcoll_l` and `ucol_strcollUTF8`, and abbreviates with `ucol_nextSortKeyPart`. They only
+//! read the locale, and may be called by many threads at once; PostgreSQL's own functions around them may not.
 use super::raw;
 use doris_engine::collate::{LocaleOrder, TextOrder};
 use pgrx::pg_sys;
@@ -58,11 +58,29 @@ fn terminated<T>(text: &[u8], f: impl FnOnce(*const c_char) -> T) -> T {
 type Compare =
     unsafe extern "C" fn(*const c_void, *const c_char, i32, *const c_char, i32, *mut i32) -> i32;
 
+type StartText = unsafe extern "C" fn(*mut c_void, *const c_char, i32);
+
+type NextKeyPart =
+    unsafe extern "C" fn(*const c_void, *mut c_void, *mut u32, *mut u8, i32, *mut i32) -> i32;
+
+/// ICU's functions.
+#[derive(Clone, Copy, Debug)]
+struct Functions {
+    compare: Compare,
+    /// Makes an iterator over UTF-8.
+    start: StartText,
+    /// The next bytes of a sort key.
+    next_part: NextKeyPart,
+}
+
+/// Words of an iterator of ICU's (`UCharIterator`), and to spare.
+const ITERATOR_WORDS: usize = 32;
+
 /// An order by ICU, of text in UTF-8.
 #[derive(Debug)]
 struct Icu {
     collator: *const c_void,
-    compare: Compare,
+    functions: Functions,
 }
 
 // SAFETY: a collator that PostgreSQL keeps for as long as the process lives, and that nobody changes.
@@ -75,7 +93,7 @@ impl TextOrder for Icu {
         let mut status = 0;
         // SAFETY: texts with their lengths, which PostgreSQL bounds, and a valid collator.
         let order = unsafe {
-            (self.compare)(
+            (self.functions.compare)(
                 self.collator,
                 a.as_ptr().cast(),
                 a.len() as i32,
@@ -88,22 +106,55 @@ impl TextOrder for Icu {
         assert!(status <= 0, "collation failed: ICU's error {status}");
         order.cmp(&0)
     }
+
+    /// The first bytes of the text's sort key, as PostgreSQL abbreviates it.
+    fn prefix(&self, value: &[u8]) -> u64 {
+        let mut iterator = [0u64; ITERATOR_WORDS];
+        let (mut state, mut status, mut part) = ([0u32; 2], 0, [0u8; 8]);
+        // SAFETY: an iterator with room enough over a text with its length, the state of a sort key's beginning, and a
+        // buffer with its length.
+        unsafe {
+            let iterator = iterator.as_mut_ptr().cast();
+            (self.functions.start)(iterator, value.as_ptr().cast(), value.len() as i32);
+            (self.functions.next_part)(
+                self.collator,
+                iterator,
+                state.as_mut_ptr(),
+                part.as_mut_ptr(),
+                part.len() as i32,
+                &mut status,
+            );
+        }
+        assert!(status <= 0, "collation failed: ICU's error {status}");
+        u64::from_be_bytes(part)
+    }
 }
 
-/// ICU's function: its name ends with the library's version.
-fn icu_compare() -> Option<Compare> {
-    static FOUND: OnceLock<Option<Compare>> = OnceLock::new();
-    let find = |name: String| {
-        let name = CString::new(name).ok()?;
-        // SAFETY: looks a symbol up among the libraries that PostgreSQL has loaded; the type is that of ICU's header.
+/// ICU's functions among the libraries that PostgreSQL has loaded: their names end with the library's version.
+fn icu_functions() -> Option<Functions> {
+    static FOUND: OnceLock<Option<Functions>> = OnceLock::new();
+    let symbol = |name: &str, version: &str| {
+        let name = CString::new(format!("{name}{version}")).ok()?;
+        // SAFETY: looks a symbol up.
+        let symbol = unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) };
+        (!symbol.is_null()).then_some(symbol)
+    };
+    let find = |version: String| {
+        let compare = symbol("ucol_strcollUTF8", &version)?;
+        let start = symbol("uiter_setUTF8", &version)?;
+        let next_part = symbol("ucol_nextSortKeyPart", &version)?;
+        // SAFETY: the types are those of ICU's headers.
         unsafe {
-            let symbol = libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr());
-            (!symbol.is_null()).then(|| std::mem::transmute::<*mut c_void, Compare>(symbol))
+            Some(Functions {
+                compare: std::mem::transmute::<*mut c_void, Compare>(compare),
+                start: std::mem::transmute::<*mut c_void, StartText>(start),
+                next_part: std::mem::transmute::<*mut c_void, NextKeyPart>(next_part),
+            })
         }
     };
     *FOUND.get_or_init(|| {
-        std::iter::once("ucol_strcollUTF8".to_owned())
-            .chain((50..200).map(|version| format!("ucol_strcollUTF8_{version}")))
+        std::iter::once(String::new())
+            .chain((50..200).map(|version| format!("_{version}")))
             .find_map(find)
     })
 }
@@ -148,9 +199,12 @@ fn libc_order(name: &CStr) -> Option<LocaleOrder> {
 fn icu_order(collation: pg_sys::Oid) -> Option<LocaleOrder> {
     // SAFETY: reads the database's encoding.
     let utf8 = unsafe { pg_sys::GetDatabaseEncoding() } == pg_sys::pg_enc::PG_UTF8 as i32;
-    let compare = icu_compare().filter(|_| utf8)?;
+    let functions = icu_functions().filter(|_| utf8)?;
     let collator = raw::icu_collator(collation)?;
-    Some(kept(Icu { collator, compare }))
+    Some(kept(Icu {
+        collator,
+        functions,
+    }))
 }
 
 /// The provider and the name of the database's own locale.

@@ -24,7 +24,7 @@ const PIECE: usize = 16 * 1024;
 /// ... and that are merged between two looks at whether to stop.
 const MERGED: usize = 4 * 1024;
 /// Memory that a column takes for each row: its number and rank, and a different value with its hash table entry.
-pub const RANK_BYTES: usize = 72;
+pub const RANK_BYTES: usize = 96;
 
 /// Replaces the key columns of `parts` that compare by a locale with ranks. The caller has [`RANK_BYTES`] to spare.
 pub fn rank_columns(driver: &Driver, columns: &mut [Column], parts: &mut [Part]) -> Result<()> {
@@ -63,8 +63,8 @@ fn ranks(
     let values = different.values;
     let sorted = sort(driver, order, &values)?;
     let mut rank_of = vec![0i32; values.len()];
-    for (rank, &number) in sorted.iter().enumerate() {
-        rank_of[number as usize] = rank as i32;
+    for (rank, entry) in sorted.iter().enumerate() {
+        rank_of[entry.number as usize] = rank as i32;
     }
     let ranked = |(numbers, vector): (Vec<u32>, &Arc<Vector>)| {
         let rank = |number: u32| rank_of.get(number as usize).copied().unwrap_or(0);
@@ -120,18 +120,33 @@ impl<'v> Different<'v> {
     }
 }
 
-/// The numbers of all values in the order of these.
-fn sort(driver: &Driver, order: LocaleOrder, values: &[&[u8]]) -> Result<Vec<u32>> {
-    let compare = |a: u32, b: u32| order.compare(values[a as usize], values[b as usize]);
-    let all: Vec<u32> = (0..values.len() as u32).collect();
-    let mut pieces: Vec<Vec<u32>> = all.chunks(PIECE).map(<[u32]>::to_vec).collect();
-    driver.for_all(pieces.iter_mut().collect(), &|_, piece: &mut Vec<u32>| {
-        piece.sort_unstable_by(|a, b| compare(*a, *b));
+/// A value's number, and what tells it from most others.
+#[derive(Clone, Copy)]
+struct Entry {
+    prefix: u64,
+    number: u32,
+}
+
+/// All values in their order.
+fn sort(driver: &Driver, order: LocaleOrder, values: &[&[u8]]) -> Result<Vec<Entry>> {
+    let compare = |a: &Entry, b: &Entry| {
+        let full = || order.compare(values[a.number as usize], values[b.number as usize]);
+        a.prefix.cmp(&b.prefix).then_with(full)
+    };
+    let mut pieces: Vec<Vec<Entry>> = vec![Vec::new(); values.len().div_ceil(PIECE)];
+    let work = pieces.iter_mut().zip(values.chunks(PIECE)).enumerate();
+    driver.for_all(work.collect(), &|_, (at, (piece, values))| {
+        let entry = |(number, value): (u32, &&[u8])| Entry {
+            prefix: order.prefix(value),
+            number,
+        };
+        *piece = ((at * PIECE) as u32..).zip(values).map(entry).collect();
+        piece.sort_unstable_by(compare);
         Ok(())
     })?;
     while pieces.len() > 1 {
         let merged = Mutex::new(vec![Vec::new(); pieces.len().div_ceil(2)]);
-        let pairs: Vec<(usize, &[Vec<u32>])> = pieces.chunks(2).enumerate().collect();
+        let pairs: Vec<(usize, &[Vec<Entry>])> = pieces.chunks(2).enumerate().collect();
         driver.for_all(pairs, &|worker, (at, pair)| {
             let both = match pair {
                 [one, other] => merge(worker.query, one, other, &compare)?,
@@ -147,17 +162,17 @@ fn sort(driver: &Driver, order: LocaleOrder, values: &[&[u8]]) -> Result<Vec<u32
 
 fn merge(
     query: &Query,
-    one: &[u32],
-    other: &[u32],
-    compare: &impl Fn(u32, u32) -> Ordering,
-) -> Result<Vec<u32>> {
+    one: &[Entry],
+    other: &[Entry],
+    compare: &impl Fn(&Entry, &Entry) -> Ordering,
+) -> Result<Vec<Entry>> {
     let mut out = Vec::with_capacity(one.len() + other.len());
     let (mut one, mut other) = (one, other);
     while let ([a, rest_of_one @ ..], [b, rest_of_other @ ..]) = (one, other) {
         if out.len() % MERGED == 0 {
             query.check()?;
         }
-        if compare(*a, *b).is_le() {
+        if compare(a, b).is_le() {
             out.push(*a);
             one = rest_of_one;
         } else {

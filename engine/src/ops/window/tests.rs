@@ -93,7 +93,7 @@ fn plan(frame: Frame, calls: Vec<WindowCall>) -> Node {
         partition: vec![column(PARTITION)],
         order: vec![column(ORDER)],
         frame,
-        range: range_of(&frame),
+        range: range_of(&frame).map(Box::new),
         calls,
     };
     super::check(&window).unwrap();
@@ -573,13 +573,13 @@ fn range_counts(
             end: Bound::Following(0),
             exclude: Exclude::Nothing,
         },
-        range: Some(RangeOffsets {
+        range: Some(Box::new(RangeOffsets {
             key,
             start: Some(start),
             end: Some(end),
             descending: false,
             nulls_first: false,
-        }),
+        })),
         calls: vec![WindowCall::new(
             WindowFunction::Aggregate(AggregateFunction::CountStar),
             None,

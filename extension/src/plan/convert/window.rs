@@ -79,7 +79,7 @@ impl Converter<'_> {
         input: &Scope,
         order: &[Expr],
         frame: &Frame,
-    ) -> Converted<Option<RangeOffsets>> {
+    ) -> Converted<Option<Box<RangeOffsets>>> {
         let counted = |bound| matches!(bound, Bound::Preceding(_) | Bound::Following(_));
         if frame.unit != FrameUnit::Range || !(counted(frame.start) || counted(frame.end)) {
             return Ok(None);
@@ -125,7 +125,7 @@ impl Converter<'_> {
                     *value = at_scale(value.clone(), scale)?;
                 }
             }
-            Ok(Some(range))
+            Ok(Some(Box::new(range)))
         }
     }
 
