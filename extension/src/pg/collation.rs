@@ -32,9 +32,12 @@ extern "C" {
 
 impl TextOrder for Libc {
     fn compare(&self, a: &[u8], b: &[u8]) -> Ordering {
-        // SAFETY: terminated strings and a valid locale.
         terminated(a, |a| {
-            terminated(b, |b| unsafe { strcoll_l(a, b, self.locale) }.cmp(&0))
+            terminated(b, |b| {
+                // SAFETY: terminated strings and a valid locale.
+                let order = unsafe { strcoll_l(a, b, self.locale) };
+                order.cmp(&0)
+            })
         })
     }
 }
@@ -209,26 +212,30 @@ fn icu_order(collation: pg_sys::Oid) -> Option<LocaleOrder> {
 
 /// The provider and the name of the database's own locale.
 pub fn database_locale() -> Option<(u8, String)> {
-    // SAFETY: the tuple is that of the catalogue's form.
+    // SAFETY: set when the session starts.
+    let database = unsafe { pg_sys::MyDatabaseId };
+    let provider = |tuple| {
+        // SAFETY: a tuple of this catalogue.
+        unsafe { (*super::form::<pg_sys::FormData_pg_database>(tuple)).datlocprovider as u8 }
+    };
     look_up(
         pg_sys::SysCacheIdentifier::DATABASEOID as i32,
-        unsafe { pg_sys::MyDatabaseId },
+        database,
         pg_sys::Anum_pg_database_datcollate as pg_sys::AttrNumber,
-        |tuple| unsafe {
-            (*super::form::<pg_sys::FormData_pg_database>(tuple)).datlocprovider as u8
-        },
+        provider,
     )
 }
 
 fn collation_locale(collation: pg_sys::Oid) -> Option<(u8, String)> {
-    // SAFETY: the tuple is that of the catalogue's form.
+    let provider = |tuple| {
+        // SAFETY: a tuple of this catalogue.
+        unsafe { (*super::form::<pg_sys::FormData_pg_collation>(tuple)).collprovider as u8 }
+    };
     look_up(
         pg_sys::SysCacheIdentifier::COLLOID as i32,
         collation,
         pg_sys::Anum_pg_collation_collcollate as pg_sys::AttrNumber,
-        |tuple| unsafe {
-            (*super::form::<pg_sys::FormData_pg_collation>(tuple)).collprovider as u8
-        },
+        provider,
     )
 }
 

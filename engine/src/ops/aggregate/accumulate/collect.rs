@@ -289,7 +289,7 @@ impl Accumulator for Collect {
         }
         Ok(vec![Vector {
             values: Values::Bytes(column),
-            validity: Some(Bitmap::from_bools(present.into_iter())),
+            validity: Some(Bitmap::from_bools(present)),
         }])
     }
 
