@@ -106,3 +106,7 @@ SELECT count(*) FROM exact_blanks WHERE k = ANY ('{}') OR (k = ANY ('{1,NULL}'))
 SELECT count(*) FROM exact_blanks o WHERE o.id < 50 AND o.n < (SELECT max(i.n) FROM exact_blanks i WHERE i.area = o.area);
 SELECT count(*) FROM exact_blanks o WHERE o.id < 50 AND o.g > 3 AND o.n <
   (SELECT max(i.n) FROM exact_blanks i JOIN exact_blanks j ON j.id = i.id AND 90 / i.m > 1 WHERE i.g = o.g);
+-- Operands of IN that PostgreSQL evaluates, beside subqueries that have not run yet.
+SELECT count(*) FROM exact_blanks WHERE md5(c3) NOT IN (SELECT c5::text FROM exact_blanks WHERE id < 100);
+SELECT count(*) FROM exact_blanks WHERE bp NOT IN (SELECT bp FROM exact_blanks WHERE k IS NOT NULL);
+SELECT count(*) FROM exact_blanks WHERE id::text::numeric NOT IN (SELECT n FROM exact_blanks WHERE id < 5);

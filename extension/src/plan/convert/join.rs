@@ -158,8 +158,10 @@ impl Converter<'_> {
                     ..item.clone()
                 }],
             };
-            let key = self.join_key(scope, &inner, subplan.testexpr)?;
-            Ok((kind, key, input.node))
+            // Never the other way round: the parameter has no value until the subquery has run.
+            let (a, b) = operands(subplan.testexpr)?;
+            let (probe, build) = (self.translate(scope, a)?, self.translate(&inner, b)?);
+            Ok((kind, key(probe, build)?, input.node))
         }
     }
 
@@ -182,40 +184,54 @@ impl Converter<'_> {
         inner: &Scope,
         clause: *mut pg_sys::Node,
     ) -> Converted<JoinKey> {
-        // SAFETY: checked to be an OpExpr.
+        // SAFETY: passed on to the caller.
         unsafe {
-            if (*clause).type_ != NodeTag::T_OpExpr {
-                return no("a join clause that is no operator");
-            }
-            let op = clause as *mut pg_sys::OpExpr;
-            if !super::super::expr::is_equality((*op).opno) {
-                return no("a join clause that is no equality");
-            }
-            let args = PgList::<pg_sys::Node>::from_pg((*op).args);
-            let (Some(a), Some(b)) = (args.get_ptr(0), args.get_ptr(1)) else {
-                return no("a join clause without operands");
-            };
+            let (a, b) = operands(clause)?;
             let (probe, build) = match (self.translate(outer, a), self.translate(inner, b)) {
                 (Ok(probe), Ok(build)) => (probe, build),
                 _ => (self.translate(outer, b)?, self.translate(inner, a)?),
             };
-            if probe.data_type().is_text() {
-                check_groupable(probe.data_type())?;
-                if matches!(probe.data_type(), DataType::Bpchar { .. }) {
-                    return no("a join of character(n)");
-                }
-            }
-            if matches!(probe.data_type(), DataType::Opaque { .. }) {
-                return no("a join by values that the engine cannot compare");
-            }
-            let (probe, build) = super::super::expr::same_type(probe, build)?;
-            Ok(JoinKey {
-                probe,
-                build,
-                null_safe: false,
-            })
+            key(probe, build)
         }
     }
+}
+
+/// The operands of an equality.
+unsafe fn operands(clause: *mut pg_sys::Node) -> Converted<(*mut pg_sys::Node, *mut pg_sys::Node)> {
+    // SAFETY: an expression of a finished plan, checked to be an OpExpr.
+    unsafe {
+        if (*clause).type_ != NodeTag::T_OpExpr {
+            return no("a join clause that is no operator");
+        }
+        let op = clause as *mut pg_sys::OpExpr;
+        if !super::super::expr::is_equality((*op).opno) {
+            return no("a join clause that is no equality");
+        }
+        let args = PgList::<pg_sys::Node>::from_pg((*op).args);
+        let (Some(a), Some(b)) = (args.get_ptr(0), args.get_ptr(1)) else {
+            return no("a join clause without operands");
+        };
+        Ok((a, b))
+    }
+}
+
+/// A join key of both sides' expressions.
+fn key(probe: Expr, build: Expr) -> Converted<JoinKey> {
+    if probe.data_type().is_text() {
+        check_groupable(probe.data_type())?;
+        if matches!(probe.data_type(), DataType::Bpchar { .. }) {
+            return no("a join of character(n)");
+        }
+    }
+    if matches!(probe.data_type(), DataType::Opaque { .. }) {
+        return no("a join by values that the engine cannot compare");
+    }
+    let (probe, build) = super::super::expr::same_type(probe, build)?;
+    Ok(JoinKey {
+        probe,
+        build,
+        null_safe: false,
+    })
 }
 
 fn shifted(item: &Item, by: usize) -> Item {
