@@ -285,6 +285,9 @@ def subquery(r):
     if kind == 2:
         return f"SELECT t.id FROM {{p}}o t WHERE {pick(r, '', 'NOT ')}EXISTS (SELECT FROM {{p}}q u WHERE {link} AND {compare(r, 'u')}) AND {limit}"
     if kind == 3:
+        if r.random() < 0.3:
+            left, right = pick(r, ("md5(t.s)", "dw::text"), ("t.k::text::numeric", "n"), ("upper(t.dw)", "s"), ("t.n + 0.5", "w"), ("t.c::text", "s"), ("(t.pr).a", "k"), ("t.ar[1]", "k"), ("t.late", "k8"))
+            return f"SELECT t.id FROM {{p}}o t WHERE {left} {pick(r, '', 'NOT ')}IN (SELECT u.{right} FROM {{p}}q u WHERE {compare(r, 'u')}) {pick(r, 'AND', 'AND', 'OR')} {limit}"
         return f"SELECT t.id FROM {{p}}o t WHERE t.{left} {pick(r, '', 'NOT ')}IN (SELECT u.{right} FROM {{p}}q u WHERE {compare(r, 'u')}) AND {limit}"
     if kind == 4:
         return f"SELECT t.id, l.* FROM {{p}}o t {pick(r, 'CROSS JOIN', 'LEFT JOIN')} LATERAL (SELECT u.id, u.n FROM {{p}}q u WHERE {link} ORDER BY u.id DESC LIMIT 2) l{{on}} WHERE {limit}"
@@ -326,7 +329,7 @@ def script(r):
         body = f"ALTER TABLE {{p}}o ADD COLUMN fresh {pick(r, 'int DEFAULT 5', 'numeric(6,2) DEFAULT 2.50', 'text', 'float8 DEFAULT ' + repr('NaN'), 'odd_small DEFAULT 3', 'date DEFAULT ' + repr('infinity'), 'numeric DEFAULT ' + repr('NaN'))}; SELECT fresh, count(*), count(fresh) FROM {{p}}o t{where(r, 't')} GROUP BY fresh; UPDATE {{p}}o SET fresh = NULL WHERE id < 1200; SELECT count(fresh), count(*) FROM {{p}}o; {filtered};"
     elif kind == 3:
         change = pick(r, "n TYPE numeric", "n TYPE numeric(14,2)", "n TYPE numeric(14,4)", "n TYPE float8", "n TYPE odd_amount", "n TYPE odd_amount, ALTER f TYPE odd_share", "bo TYPE odd_flag", "df TYPE float8", "k8 TYPE numeric", "s TYPE varchar(90)", "s TYPE bpchar", "s TYPE text COLLATE \"C\"", "c TYPE text", "d TYPE timestamp", "k TYPE int8", "ds TYPE int", "dw TYPE odd_word", "r TYPE float8", "ts TYPE timestamptz", "o TYPE int8", "b TYPE text", "ch TYPE text", "m TYPE text")
-        body = f"ALTER TABLE {{p}}o ALTER {change}; SELECT count(*), count(n), count(s) FROM {{p}}o t{where(r, 't')}; INSERT INTO {{p}}o (id, n, s) VALUES (1, 1, 'a7'); SELECT id, n, s, f, bo, df FROM {{p}}o WHERE id % 7 = 1; SELECT s || '|', n, c, d, count(*) FROM {{p}}o WHERE id < 1100 GROUP BY 1, n, c, d; SELECT count(*) FROM {{p}}o WHERE s = 'a7'; SELECT min(n), max(n), sum(n) FROM {{p}}o WHERE n < 100000;"
+        body = f"ALTER TABLE {{p}}o ALTER {change}; SELECT count(*), count(n), count(s) FROM {{p}}o t{where(r, 't')}; INSERT INTO {{p}}o (id, n, s) VALUES (1, 1, 'a7'); SELECT id, n, s, f, bo, df FROM {{p}}o WHERE id % 7 = 1; SELECT s || '|', n, c, d, count(*) FROM {{p}}o WHERE id < 1100 GROUP BY 1, n, c, d; SELECT count(*) FROM {{p}}o WHERE s = 'a7'; SELECT min(n), max(n), sum(n::numeric(14,2)) FROM {{p}}o WHERE n < 100000;"
     elif kind == 4:
         body = f"CREATE TEMP TABLE odd_temp ON COMMIT DROP AS SELECT id, n, d FROM {{p}}o t{where(r, 't')}; SELECT count(*), sum(n), max(d) FROM odd_temp; INSERT INTO odd_temp SELECT id, n, d FROM odd_temp; DELETE FROM odd_temp WHERE id % 2 = 0; SELECT count(*), sum(n), min(d) FROM odd_temp; ALTER TABLE odd_temp DROP COLUMN n, ADD COLUMN n text DEFAULT 'x'; SELECT n, count(*) FROM odd_temp GROUP BY n;"
     elif kind == 5:
