@@ -65,7 +65,7 @@ impl Node {
 impl Window {
     fn exprs_mut(&mut self) -> Vec<&mut Expr> {
         let keys = self.partition.iter_mut().chain(&mut self.order);
-        let range = self.range.iter_mut().flat_map(RangeOffsets::exprs_mut);
+        let range = self.range.iter_mut().flat_map(|range| range.exprs_mut());
         let calls = self.calls.iter_mut().flat_map(WindowCall::exprs_mut);
         keys.chain(range).chain(calls).collect()
     }
