@@ -166,7 +166,7 @@ fn an_error_behind_what_was_looked_at_is_raised() {
         let number = Expr::arith(ArithOp::Sub, Expr::column(0, INT), Expr::int4(700)).unwrap();
         let over = Expr::arith(ArithOp::Div, Expr::int4(1), number).unwrap();
         let exprs = vec![over, Expr::column(1, INT)];
-        join.probe = Box::new(Node::project(4, (*join.probe).clone(), exprs));
+        *join.probe = Node::project(4, (*join.probe).clone(), exprs);
     }
     let mut executor = Executor::new(plan, sources(&tables), Options::default());
     let outcome = loop {

@@ -186,7 +186,7 @@ fn groups_are_put_together_as_the_model_does() {
 
 #[test]
 fn a_lone_group_is_put_together_in_the_order_of_its_rows() {
-    check(3, 1, 250, false).unwrap();
+    check(3, 1, 120, false).unwrap();
 }
 
 #[test]
