@@ -177,6 +177,121 @@ impl<'a> Slice<'a> {
     }
 }
 
+/// Some of the rows that begin at one of them: a bit each, which are made once there is one to be set.
+#[derive(Clone, Debug, Default)]
+pub struct Marks {
+    first: u64,
+    rows: u32,
+    words: Vec<u64>,
+}
+
+impl Marks {
+    /// None of `rows` rows from `first` on, a multiple of 64.
+    pub fn new(first: u64, rows: u32) -> Self {
+        debug_assert!(first.is_multiple_of(64));
+        Self {
+            first,
+            rows,
+            words: Vec::new(),
+        }
+    }
+
+    /// Adds the row at a position.
+    pub fn add(&mut self, position: u32) {
+        self.add_run(u64::from(position), 1);
+    }
+
+    /// Adds rows of a slice, as far as they are among these rows.
+    pub fn add_slice(&mut self, slice: &Slice) {
+        match slice.body {
+            Body::List(_) => slice.each(|row| self.add_rows(row, 1)),
+            Body::Runs(bytes) => runs(bytes).for_each(|(first, more)| {
+                self.add_rows(slice.first_row + u64::from(first), u64::from(more) + 1);
+            }),
+            Body::Bits(bytes) => {
+                let words = bytes.chunks_exact(8).zip(0..).filter_map(|(bytes, i)| {
+                    let word = u64::from_le_bytes(bytes.try_into().ok()?);
+                    Some((slice.first_row + i * 64, word))
+                });
+                words.for_each(|(row, word)| self.add_word(row, word));
+            }
+        }
+    }
+
+    fn add_rows(&mut self, row: u64, count: u64) {
+        let end = (row + count).min(self.first + u64::from(self.rows));
+        let start = row.max(self.first);
+        if start < end {
+            self.add_run(start - self.first, end - start);
+        }
+    }
+
+    fn add_run(&mut self, start: u64, count: u64) {
+        self.grow();
+        let (mut at, end) = (start as usize, (start + count) as usize);
+        while at < end {
+            let (word, bit) = (at / 64, at % 64);
+            let here = (end - at).min(64 - bit);
+            self.words[word] |= (u64::MAX >> (64 - here)) << bit;
+            at += here;
+        }
+    }
+
+    /// Adds the rows of a word, whose first is `row`, a multiple of 64.
+    fn add_word(&mut self, row: u64, word: u64) {
+        let Some(at) = row
+            .checked_sub(self.first)
+            .filter(|at| *at < u64::from(self.rows))
+        else {
+            return;
+        };
+        let left = u64::from(self.rows) - at;
+        let kept = if left < 64 {
+            word & ((1 << left) - 1)
+        } else {
+            word
+        };
+        if kept != 0 {
+            self.grow();
+            self.words[(at / 64) as usize] |= kept;
+        }
+    }
+
+    fn grow(&mut self) {
+        if self.words.is_empty() {
+            self.words = vec![0; self.rows.div_ceil(64) as usize];
+        }
+    }
+
+    /// How many.
+    pub fn len(&self) -> u32 {
+        self.words.iter().map(|word| word.count_ones()).sum()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.words.is_empty()
+    }
+
+    /// Whether all rows are among them.
+    pub fn is_all(&self) -> bool {
+        self.len() == self.rows
+    }
+
+    /// Their positions, ascending.
+    pub fn positions(&self) -> Vec<u32> {
+        let mut all = Vec::with_capacity(self.len() as usize);
+        for (word, first) in self.words.iter().zip((0..).step_by(64)) {
+            let mut rest = *word;
+            while rest != 0 {
+                all.push(first + rest.trailing_zeros());
+                rest &= rest - 1;
+            }
+        }
+        all
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -192,10 +307,27 @@ mod tests {
         let expected: Vec<u64> = positions.iter().map(|p| first + u64::from(*p)).collect();
         assert_eq!(rows, expected);
         for p in (0..SLICE_ROWS as u16).step_by(37).chain([0, 32767]) {
-            let expected = positions.binary_search(&p).is_ok();
-            assert_eq!(slice.contains(first + u64::from(p)), expected);
+            let listed = positions.binary_search(&p).is_ok();
+            assert_eq!(slice.contains(first + u64::from(p)), listed);
         }
         assert!(!slice.contains(first - 1) && !slice.contains(first + u64::from(SLICE_ROWS)));
+        for (begin, rows) in [
+            (first, SLICE_ROWS),
+            (first - 64, 100),
+            (first + 1024, 1000),
+            (first + 128, SLICE_ROWS),
+        ] {
+            let mut marks = Marks::new(begin, rows);
+            marks.add_slice(&slice);
+            let within = expected
+                .iter()
+                .filter(|row| (begin..begin + u64::from(rows)).contains(row));
+            let within: Vec<u32> = within.map(|row| (row - begin) as u32).collect();
+            assert_eq!(marks.positions(), within);
+            assert_eq!(marks.len() as usize, within.len());
+            assert_eq!(marks.is_all(), within.len() == rows as usize);
+            assert_eq!(marks.is_empty(), within.is_empty());
+        }
         bytes.len()
     }
 

@@ -42,6 +42,8 @@ struct RowFetch {
     toast: Toast,
     attrs: Vec<Attr>,
     arena: Arena,
+    /// Who wrote the tombstone of the last row that was found dead.
+    buried_by: pg_sys::TransactionId,
     /// The segment of the last look-up, good for snapshots equal to the one it was judged by.
     last: Option<(Found, SnapshotId)>,
 }
@@ -63,6 +65,7 @@ impl RowFetch {
             toast,
             attrs: attrs::of(rel),
             arena: Arena::default(),
+            buried_by: pg_sys::InvalidTransactionId,
             last: None,
         }
     }
@@ -90,7 +93,8 @@ impl RowFetch {
                 return Some(found);
             }
         }
-        let found = directory::owner(rel, &self.toast, row.0, snapshot);
+        let found = known::settled_before(rel, &self.toast, row, snapshot)
+            .or_else(|| directory::owner(rel, &self.toast, row.0, snapshot));
         self.last = found.map(|found| (found, id));
         found
     }
@@ -157,7 +161,15 @@ unsafe extern "C-unwind" fn index_fetch_tuple(
         }
         let rel = (*fetch).base.rel;
         let state = (*(*fetch).rows).get_or_insert_with(|| RowFetch::open(rel));
-        fetch_row(rel, state, row, snapshot, slot)
+        if fetch_row(rel, state, row, snapshot, slot) {
+            return true;
+        }
+        // Nobody will see it again: the index may skip its entry, as a heap row's; VACUUM removes it.
+        let by = state.buried_by;
+        if !all_dead.is_null() && by != pg_sys::InvalidTransactionId {
+            *all_dead = pg_sys::GlobalVisCheckRemovableXid(rel, by);
+        }
+        false
     }
 }
 
@@ -209,10 +221,12 @@ unsafe fn fetch_row(
     snapshot: pg_sys::Snapshot,
     slot: *mut pg_sys::TupleTableSlot,
 ) -> bool {
+    state.buried_by = pg_sys::InvalidTransactionId;
     let Some(found) = state.owner(rel, row, snapshot) else {
         return false;
     };
-    if !visible(rel, &state.toast, &found, row, snapshot) {
+    let buried_by = &mut state.buried_by;
+    if !visible(rel, &state.toast, &found, row, snapshot, buried_by) {
         return false;
     }
     // SAFETY: the slot has the relation's row type.
@@ -243,13 +257,14 @@ fn exists(rel: pg_sys::Relation, found: &Found, row: RowNumber) -> bool {
     }
 }
 
-/// Whether a snapshot sees a row of a segment that was judged by it.
+/// Whether a snapshot sees a row of a segment that was judged by it; `buried_by` as for [`anchors::judge`].
 fn visible(
     rel: pg_sys::Relation,
     toast: &Toast,
     found: &Found,
     row: RowNumber,
     snapshot: pg_sys::Snapshot,
+    buried_by: &mut pg_sys::TransactionId,
 ) -> bool {
     if !exists(rel, found, row) {
         return false;
@@ -277,7 +292,7 @@ fn visible(
             }
         }
     }
-    found.visible && anchors::alive(rel, toast, row, snapshot)
+    found.visible && anchors::judge(rel, toast, row, snapshot, buried_by)
 }
 
 /// Puts a segment row into a slot as a heap tuple, with the system columns of its segment.
@@ -508,14 +523,20 @@ unsafe extern "C-unwind" fn tuple_satisfies_snapshot(
         };
         // ON CONFLICT asks this of a row that it found by its key: a row that was only moved since the snapshot was
         // there for it.
-        visible(rel, &state.toast, &found, row, snapshot)
-            || (raw::is_mvcc(snapshot)
-                && anchors::seen_before_moves(rel, &state.toast, row, snapshot))
+        visible(
+            rel,
+            &state.toast,
+            &found,
+            row,
+            snapshot,
+            &mut state.buried_by,
+        ) || (raw::is_mvcc(snapshot)
+            && anchors::seen_before_moves(rel, &state.toast, row, snapshot))
     }
 }
 
-/// Index entries of segment rows are cleaned by VACUUM alone: only heap TIDs are passed on. A segment row's
-/// entry is never called dead here, so no segment row is missing from an index because of this.
+/// A btree's entries of segment rows are cleaned by VACUUM alone: only heap TIDs are passed on, and no segment row's entry
+/// is called dead here.
 #[pg_guard]
 unsafe extern "C-unwind" fn index_delete_tuples(
     rel: pg_sys::Relation,
@@ -533,9 +554,39 @@ unsafe extern "C-unwind" fn index_delete_tuples(
             }
         }
         (*state).ndeltids = heap_items as i32;
-        if heap_items == 0 {
-            return pg_sys::InvalidTransactionId;
+        let horizon = match heap_items {
+            0 => pg_sys::InvalidTransactionId,
+            _ => heap_call!(index_delete_tuples(rel, state)),
+        };
+        let btree = (*(*(*state).irel).rd_rel).relam == pg_sys::BTREE_AM_OID;
+        if btree || heap_items == count {
+            return horizon;
         }
-        heap_call!(index_delete_tuples(rel, state))
+        // Other access methods delete every entry that they pass: those of segment rows too, which they were told are
+        // dead (`index_fetch_tuple`).
+        let passed = std::slice::from_raw_parts((*state).deltids, count);
+        let horizon = later(horizon, buried_until(rel, &passed[heap_items..]));
+        (*state).ndeltids = count as i32;
+        horizon
+    }
+}
+
+/// The last transaction that has buried one of some segment rows.
+fn buried_until(rel: pg_sys::Relation, items: &[pg_sys::TM_IndexDelete]) -> pg_sys::TransactionId {
+    let Some(toast) = Toast::open(rel, pg_sys::AccessShareLock as i32) else {
+        return pg_sys::InvalidTransactionId;
+    };
+    let rows = items
+        .iter()
+        .filter_map(|item| RowNumber::from_tid(&item.tid));
+    let buried = rows.filter_map(|row| anchors::buried_by(rel, &toast, row));
+    buried.fold(pg_sys::InvalidTransactionId, later)
+}
+
+fn later(a: pg_sys::TransactionId, b: pg_sys::TransactionId) -> pg_sys::TransactionId {
+    // SAFETY: plain call.
+    match unsafe { pg_sys::TransactionIdFollows(a, b) } {
+        true => a,
+        false => b,
     }
 }

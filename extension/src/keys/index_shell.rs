@@ -371,6 +371,10 @@ unsafe extern "C-unwind" fn gettuple(
             rows.within = backward;
             rows.at = if backward { i64::MAX } else { -1 };
         }
+        if rows.within {
+            // What was said of a segment row must not be taken for the index's current entry.
+            (*scan).kill_prior_tuple = false;
+        }
         let found = advance(scan, &mut rows, backward, || {
             raw::guarded(|| original(scan, direction))
         });

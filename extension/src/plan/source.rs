@@ -24,7 +24,7 @@ use doris_engine::runtime_filter::RuntimeFilter;
 use doris_engine::source::{MemorySource, Morsel, MorselSource};
 use doris_engine::summary::{ColumnSummary, Need};
 use doris_storage::prune::{Check, Predicate, Reason, Verdict};
-use doris_storage::segment::{Block, ColumnMeta, ColumnReader, Footer, Verify};
+use doris_storage::segment::{Block, ColumnMeta, ColumnReader, Footer, Verify, ROW_BLOCK_ROWS};
 use doris_storage::vector::{Physical, Vector};
 use doris_storage::zone_map::Scalar as Bound;
 use pgrx::pg_sys;
@@ -250,6 +250,15 @@ impl TableSource {
         if entry.state == State::Building {
             return self.memory_morsel(entry.first_row);
         }
+        let dead = anchors::dead_rows(self.rel, toast, entry.first_row, entry.rows, self.snapshot);
+        add(&self.counters.deleted_rows, u64::from(dead.len()));
+        if dead.is_all() {
+            // Loads that replace what earlier ones brought leave such segments until compaction.
+            let blocks = entry.rows.div_ceil(ROW_BLOCK_ROWS);
+            add(&self.counters.blocks_deleted, u64::from(blocks));
+            return Ok(None);
+        }
+        let dead = dead.positions();
         let segment = segment::open(self.rel, toast, &entry);
         let columns = stored_columns(&segment, &self.attrs)?;
         let checks = {
@@ -260,9 +269,6 @@ impl TableSource {
         let wanted: Vec<bool> = checks.iter().map(|c| c.verdict != Verdict::None).collect();
         let passes = |verdict| self.says_all && verdict == Verdict::All;
         let pass = checks.iter().map(|c| passes(c.verdict)).collect();
-        let dead =
-            anchors::dead_positions(self.rel, toast, entry.first_row, entry.rows, self.snapshot);
-        add(&self.counters.deleted_rows, dead.len() as u64);
         self.open = Some(Open {
             segment,
             columns,

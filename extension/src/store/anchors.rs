@@ -26,6 +26,7 @@ use super::tid::RowNumber;
 use super::{directory, followed, keys, known, moves};
 use crate::pg::toast::{self, Fate, Toast, INSERT_FROZEN};
 use crate::pg::{self, compat, heapam, key_share, raw};
+use doris_storage::slice::Marks;
 use pg_sys::TM_Result::{
     self, TM_BeingModified, TM_Deleted, TM_Ok, TM_SelfModified, TM_Updated, TM_WouldBlock,
 };
@@ -673,6 +674,18 @@ pub fn alive(
     row: RowNumber,
     snapshot: pg_sys::Snapshot,
 ) -> bool {
+    let mut buried_by = pg_sys::InvalidTransactionId;
+    judge(main, toast, row, snapshot, &mut buried_by)
+}
+
+/// As [`alive`]; where an MVCC snapshot sees the row's tombstone, `buried_by` becomes the transaction that wrote it.
+pub fn judge(
+    main: pg_sys::Relation,
+    toast: &Toast,
+    row: RowNumber,
+    snapshot: pg_sys::Snapshot,
+    buried_by: &mut pg_sys::TransactionId,
+) -> bool {
     // SAFETY: a valid snapshot of the caller.
     let kind = unsafe { (*snapshot).snapshot_type };
     if matches!(
@@ -699,6 +712,7 @@ pub fn alive(
         if tombstone {
             if version.visible(snapshot) {
                 alive = false;
+                *buried_by = version.raw_xmin();
             } else if version.writer_fate() != Fate::Aborted {
                 raw::conflict_out(main, version.raw_xmin(), snapshot);
             }
@@ -706,7 +720,8 @@ pub fn alive(
         alive
     });
     alive
-        && !deletes::seen(main, toast, row, snapshot)
+        && (raw::is_mvcc(snapshot) && known::never_buried(main, toast, row)
+            || !deletes::seen(main, toast, row, snapshot))
         && followed::changed(main, &row.to_tid(), snapshot).is_none()
 }
 
@@ -718,7 +733,30 @@ pub fn dead_positions(
     rows: u32,
     snapshot: pg_sys::Snapshot,
 ) -> Vec<u32> {
-    let mut dead = Vec::new();
+    dead_rows(main, toast, first_row, rows, snapshot).positions()
+}
+
+/// Who has buried a row, by the latest state.
+pub fn buried_by(
+    main: pg_sys::Relation,
+    toast: &Toast,
+    row: RowNumber,
+) -> Option<pg_sys::TransactionId> {
+    match look(main, toast, row) {
+        State::Gone(deleter, _) => Some(deleter.xid),
+        _ => None,
+    }
+}
+
+/// The rows of which [`dead_positions`] gives the positions.
+pub fn dead_rows(
+    main: pg_sys::Relation,
+    toast: &Toast,
+    first_row: u64,
+    rows: u32,
+    snapshot: pg_sys::Snapshot,
+) -> Marks {
+    let mut dead = Marks::new(first_row, rows);
     // SAFETY: a valid snapshot of the caller.
     let kind = unsafe { (*snapshot).snapshot_type };
     if matches!(
@@ -740,7 +778,7 @@ pub fn dead_positions(
                 return true;
             }
             if version.visible(snapshot) {
-                dead.push((at - first_row) as u32 + (version.seq() - low) as u32);
+                dead.add((at - first_row) as u32 + (version.seq() - low) as u32);
             } else if raw::is_mvcc(snapshot) && version.writer_fate() != Fate::Aborted {
                 raw::conflict_out(main, version.raw_xmin(), snapshot);
             }
@@ -748,13 +786,8 @@ pub fn dead_positions(
         });
         at = stop;
     }
-    let single = dead.len();
     deletes::add_seen(main, toast, (first_row, end), snapshot, &mut dead);
     followed::add_changed(main, (first_row, end), snapshot, &mut dead);
-    if dead.len() > single {
-        dead.sort_unstable();
-    }
-    dead.dedup();
     dead
 }
 

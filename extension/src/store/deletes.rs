@@ -12,7 +12,7 @@ use super::{directory, keys};
 use crate::pg::toast::{Fate, Toast, Version};
 use crate::pg::{self, raw};
 pub use doris_storage::slice::SLICE_ROWS;
-use doris_storage::slice::{self, Slice};
+use doris_storage::slice::{self, Marks, Slice};
 use pgrx::pg_sys;
 
 /// Why a row could not be deleted.
@@ -137,21 +137,17 @@ fn judge(main: pg_sys::Relation, version: &Version, snapshot: pg_sys::Snapshot) 
     seen
 }
 
-/// Adds the positions, relative to `first`, of rows before `end` that a snapshot sees as deleted in bulk.
+/// Adds the rows from `first` up to `end` that a snapshot sees as deleted in bulk.
 pub fn add_seen(
     main: pg_sys::Relation,
     toast: &Toast,
     (first, end): (u64, u64),
     snapshot: pg_sys::Snapshot,
-    dead: &mut Vec<u32>,
+    dead: &mut Marks,
 ) {
     each(main, toast, first, end, |version, slice| {
         if judge(main, version, snapshot) {
-            slice.each(|row| {
-                if (first..end).contains(&row) {
-                    dead.push((row - first) as u32);
-                }
-            });
+            dead.add_slice(slice);
         }
         true
     });

@@ -11,6 +11,7 @@ use super::tid::{block_of, RowNumber};
 use super::{anchors, tid};
 use crate::pg::toast::Toast;
 use crate::pg::{compat, heapam, raw};
+use doris_storage::slice::Marks;
 use pgrx::pg_sys;
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -95,7 +96,7 @@ pub fn add_changed(
     rel: pg_sys::Relation,
     (first, end): (u64, u64),
     snapshot: pg_sys::Snapshot,
-    dead: &mut Vec<u32>,
+    dead: &mut Marks,
 ) {
     let file = compat::file_number(rel);
     let candidates: Vec<RowNumber> = FOLLOWED.with_borrow(|f| {
@@ -107,7 +108,7 @@ pub fn add_changed(
     });
     for row in candidates {
         if changed(rel, &row.to_tid(), snapshot).is_some() {
-            dead.push((row.0 - first) as u32);
+            dead.add((row.0 - first) as u32);
         }
     }
 }

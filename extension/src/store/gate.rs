@@ -29,6 +29,22 @@ impl Gate {
         gate
     }
 
+    /// Takes the gate of a table if nobody has to be waited for; not while a standby recovers.
+    pub fn try_take(toast: &Toast, mode: Mode) -> Option<Self> {
+        let gate = Self::of(toast, mode);
+        // SAFETY: plain call; a valid lock tag on our stack.
+        let taken = unsafe {
+            !pg_sys::RecoveryInProgress()
+                && pg_sys::LockAcquire(&gate.tag, gate.mode, false, true)
+                    != pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL
+        };
+        if !taken {
+            std::mem::forget(gate);
+            return None;
+        }
+        Some(gate)
+    }
+
     /// Whether its holder is alone.
     pub fn is_bulk(&self) -> bool {
         self.mode == pg_sys::ExclusiveLock as pg_sys::LOCKMODE

@@ -5,10 +5,14 @@
 //! Only what is settled is kept: entries and bulk deletes of transactions that have ended. Whatever changes either of
 //! them does so with the gate to itself, and counts the allocator's serial up ([`directory::serial`]). So what was read
 //! under one state of the allocator holds as long as whoever has the gate finds the allocator in that state.
+//!
+//! Readers of single rows look at it without the gate: what is committed for a snapshot was counted before the snapshot was
+//! taken. So where the allocator is as it was, a segment that had settled before the snapshot is there for it, and a row
+//! that nobody had deleted in bulk is not deleted for it.
 use super::deletes;
 use super::directory::{self, Found};
 use super::entry::{Allocator, State};
-use super::gate::Gate;
+use super::gate::{Gate, Mode};
 use super::tid::RowNumber;
 use crate::pg::toast::{Fate, Toast};
 use crate::pg::{self, compat};
@@ -50,7 +54,12 @@ struct Known {
     /// The transaction that last found the segments not settled.
     unsettled: pg_sys::TransactionId,
     slices: HashMap<u64, Dead>,
+    /// Readers that found something missing in vain since the state came.
+    misses: u32,
 }
+
+/// Once something was read in vain, one of so many readers that find something missing reads it.
+const MISSES: u32 = 128;
 
 thread_local! {
     static KNOWN: RefCell<HashMap<pg_sys::Oid, Known>> = RefCell::default();
@@ -92,6 +101,7 @@ fn holds(main: pg_sys::Relation, toast: &Toast) -> bool {
         segments: None,
         unsettled: pg_sys::InvalidTransactionId,
         slices: HashMap::new(),
+        misses: 0,
     };
     let dropped = KNOWN.with_borrow_mut(|known| {
         let full = known.len() >= TABLES_MAX && !known.contains_key(&relid);
@@ -145,6 +155,53 @@ pub fn settled(main: pg_sys::Relation, toast: &Toast, row: RowNumber) -> Option<
     })
 }
 
+/// The segment that owns a row, if a snapshot sees it for certain.
+pub fn settled_before(
+    main: pg_sys::Relation,
+    toast: &Toast,
+    row: RowNumber,
+    snapshot: pg_sys::Snapshot,
+) -> Option<Found> {
+    let known = settled(main, toast, row).or_else(|| {
+        read_missing(main, toast, |gate| {
+            segments(gate, main, toast);
+            settled(main, toast, row)
+        })
+    });
+    // SAFETY: a valid MVCC snapshot.
+    known.filter(|found| unsafe { pg_sys::TransactionIdPrecedes(found.xmin, (*snapshot).xmin) })
+}
+
+/// Whether no transaction whose commit a snapshot could see has deleted a row in bulk; false where that is not known.
+pub fn never_buried(main: pg_sys::Relation, toast: &Toast, row: RowNumber) -> bool {
+    let known = held_slice(main, toast, row)
+        .or_else(|| read_missing(main, toast, |gate| buried(gate, main, toast, row)));
+    known == Some(false)
+}
+
+/// Reads what a reader found missing, if it is its turn and nobody is in the way.
+fn read_missing<T>(
+    main: pg_sys::Relation,
+    toast: &Toast,
+    read: impl FnOnce(&Gate) -> Option<T>,
+) -> Option<T> {
+    let relid = pg::relation_id(main);
+    let misses = KNOWN.with_borrow(|known| Some(known.get(&relid)?.misses))?;
+    let gate = match misses % MISSES {
+        0 => Gate::try_take(toast, Mode::Single),
+        _ => None,
+    };
+    let answer = gate.and_then(|gate| read(&gate));
+    if answer.is_none() {
+        KNOWN.with_borrow_mut(|known| {
+            if let Some(known) = known.get_mut(&relid) {
+                known.misses += 1;
+            }
+        });
+    }
+    answer
+}
+
 /// As [`settled`], with the gate, so that it holds until the gate is given up. What is not known is read, but not once
 /// a row where it would be read in vain.
 pub fn settled_now(
@@ -187,22 +244,14 @@ pub fn is_settled(found: &Found) -> bool {
 
 /// Whether a row was deleted in bulk; `None` when a transaction has not ended that may have done so.
 pub fn buried(_gate: &Gate, main: pg_sys::Relation, toast: &Toast, row: RowNumber) -> Option<bool> {
-    if !holds(main, toast) {
-        return None;
-    }
-    let relid = pg::relation_id(main);
-    let slice = row.0 / u64::from(SLICE_ROWS);
-    let at = (row.0 % u64::from(SLICE_ROWS)) as usize;
-    let is_dead = |dead: &Dead| {
-        dead.as_ref()
-            .is_some_and(|bits| bits[at / 64] >> (at % 64) & 1 == 1)
-    };
-    let known = KNOWN.with_borrow(|known| known.get(&relid)?.slices.get(&slice).map(is_dead));
+    let known = held_slice(main, toast, row);
     if known.is_some() {
         return known;
     }
+    let relid = pg::relation_id(main);
+    let slice = row.0 / u64::from(SLICE_ROWS);
     let dead = read(main, toast, slice)?;
-    let answer = is_dead(&dead);
+    let answer = is_dead(&dead, row);
     let dropped = KNOWN.with_borrow_mut(|known| {
         let known = known.get_mut(&relid)?;
         let full = known.slices.len() >= SLICES_MAX;
@@ -212,6 +261,25 @@ pub fn buried(_gate: &Gate, main: pg_sys::Relation, toast: &Toast, row: RowNumbe
     });
     drop(dropped);
     Some(answer)
+}
+
+fn is_dead(dead: &Dead, row: RowNumber) -> bool {
+    let at = (row.0 % u64::from(SLICE_ROWS)) as usize;
+    let bit = |bits: &Rc<[u64; SLICE_ROWS as usize / 64]>| bits[at / 64] >> (at % 64) & 1 == 1;
+    dead.as_ref().is_some_and(bit)
+}
+
+/// Whether a row was deleted in bulk, if its slice is known.
+fn held_slice(main: pg_sys::Relation, toast: &Toast, row: RowNumber) -> Option<bool> {
+    if !holds(main, toast) {
+        return None;
+    }
+    let relid = pg::relation_id(main);
+    let slice = row.0 / u64::from(SLICE_ROWS);
+    KNOWN.with_borrow(|known| {
+        let dead = known.get(&relid)?.slices.get(&slice)?;
+        Some(is_dead(dead, row))
+    })
 }
 
 /// The rows of a slice that are deleted in bulk; `None` when a transaction that deletes some has not ended.
