@@ -253,7 +253,7 @@ def joined(r):
     count = r.randrange(1, 4)
     names = ["t", "u", "v", "x"]
     low = r.randrange(0, 3000)
-    text = f"(SELECT * FROM {{p}}o WHERE id BETWEEN {low} AND {low + r.randrange(10, 200)}) t"
+    text = f"(SELECT * FROM {{p}}o WHERE id BETWEEN {low} AND {low + r.randrange(10, 120)}) t"
     shared = r.choice(JOINED)
     for at in range(1, count + 1):
         left, right = shared if r.random() < 0.5 else r.choice(JOINED)
@@ -262,7 +262,7 @@ def joined(r):
         more = f" AND {t}.id % 16 = {names[at]}.id % 16" if left not in ("id",) else ""
         more += f" AND {pick(r, f'{t}.id < {names[at]}.id', f'{t}.n > {names[at]}.n', compare(r, names[at]), condition(r, names[at], 2))}" if r.random() < 0.4 else ""
         kind = pick(r, "JOIN", "JOIN", "JOIN", "LEFT JOIN", "RIGHT JOIN")
-        rows = f"(SELECT * FROM {{p}}q WHERE id % {pick(r, '2', '3', '5')} = 1 OR id < {r.randrange(0, 200)})"
+        rows = f"(SELECT * FROM {{p}}q WHERE id % {pick(r, '3', '5', '7')} = 1 OR id < {r.randrange(0, 80)})"
         text += f" {kind} {rows} {names[at]} ON {t}.{left} = {names[at]}.{right}{more}"
     last = names[count]
     filters = f" WHERE {pick(r, compare(r, 't'), compare(r, last), f'{last}.id IS NULL', f't.id IS NOT NULL')}" if r.random() < 0.5 else ""
