@@ -76,6 +76,7 @@ CREATE TABLE win_odd_heap AS SELECT g AS id, g % 3 AS k, CASE g % 9 WHEN 0 THEN 
   WHEN 3 THEN '-Infinity' WHEN 4 THEN '-0' ELSE (g % 20 / 4.0)::text END::float8 AS f, (g % 11 / 2.0)::float4 AS r,
   time '00:00' + g * interval '5 minutes' AS t FROM generate_series(1, 300) g;
 CREATE TABLE win_odd_doris USING doris AS SELECT * FROM win_odd_heap;
+CALL doris.compact('win_odd_doris');
 CREATE FUNCTION win_odd(keys text, start text, stop text) RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE query text := 'SELECT id, count(*) OVER w, min(id) OVER w, max(id) OVER w FROM win_odd_%s WINDOW w AS (PARTITION BY k ORDER BY '
   || keys || ' RANGE BETWEEN ' || start || ' AND ' || stop || ')';

@@ -2,6 +2,7 @@
 use std::collections::BTreeMap;
 
 use crate::error::Result;
+use crate::exec::Options;
 use crate::expr::Expr;
 use crate::plan::{
     Aggregate, AggregateCall, AggregateFunction, Collected, Element, GroupKey, Node, SortKey,
@@ -140,7 +141,9 @@ fn check(seed: u64, groups: u64, rows: usize, grouped: bool) -> Result<()> {
         let group = if grouped { number(&row[GROUP]) } else { None };
         expected.entry(group).or_default().push(row);
     }
-    for (way, options) in ways() {
+    // A lone group has nothing to spill by: it must fit.
+    let fits = |options: &Options| grouped || options.budget.limit_bytes() > 32 << 10;
+    for (way, options) in ways().into_iter().filter(|(_, options)| fits(options)) {
         let found = rows_of(&run(&plan, std::slice::from_ref(&table), options)?);
         assert_eq!(found.len(), expected.len(), "{way}");
         for row in &found {
@@ -186,7 +189,7 @@ fn groups_are_put_together_as_the_model_does() {
 
 #[test]
 fn a_lone_group_is_put_together_in_the_order_of_its_rows() {
-    check(3, 1, 25, false).unwrap();
+    check(3, 1, 100, false).unwrap();
 }
 
 #[test]
