@@ -28,7 +28,7 @@ const PARENT_STEP_BYTES: usize = 1 << 20;
 
 /// What an operator may hold on a thread beyond the limit: one part in so many of it, within these bounds.
 const WORKING_SHARE: usize = 4;
-const WORKING_BYTES_MIN: usize = 4 << 10;
+const WORKING_BYTES_MIN: usize = 8 << 10;
 const WORKING_BYTES_MAX: usize = 1 << 20;
 
 /// Bytes that one query may use.
