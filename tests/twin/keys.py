@@ -12,6 +12,7 @@ from twin import COLUMNS
 class Keys(twin.Script):
     def setup(self):
         r = self.rng
+        self.no_answers()
         self.unique = False
         self.key = r.choice([["id"], ["id", "grp"], ["id", "grp", "name"]])
         key = ", ".join(self.key)
