@@ -294,6 +294,14 @@ pub enum Number {
 }
 
 impl Number {
+    /// Bytes that it has beside itself.
+    pub fn heap_bytes(&self) -> usize {
+        match self {
+            Number::Big { value, .. } => size_of::<BigInt>() + value.bits() as usize / 8,
+            _ => 0,
+        }
+    }
+
     /// Zero, shown without a point.
     pub const ZERO: Number = Number::Small { value: 0, scale: 0 };
 

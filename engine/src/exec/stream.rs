@@ -17,6 +17,7 @@ use super::driver::{lock, Driver};
 use super::query::{Chunk, Worker};
 use crate::batch::{Batch, Selection};
 use crate::error::{Error, Result};
+use crate::memory::Reservation;
 
 /// Takes what a task or stage produces.
 pub type Emit<'e> = dyn FnMut(Chunk) -> Result<()> + 'e;
@@ -288,10 +289,14 @@ impl Tasks {
         let task = |batch| Box::new(Ready(vec![Chunk::all(batch)])) as Box<dyn Task>;
         Self(batches.into_iter().map(task).collect())
     }
+}
 
-    /// A source of one task.
-    pub fn of_one(task: Box<dyn Task>) -> Self {
-        Self(VecDeque::from([task]))
+/// Tasks that exist already, and the memory that they take.
+pub struct Held(pub Tasks, pub Reservation);
+
+impl Source for Held {
+    fn next(&mut self, driver: &Driver) -> Result<Option<Box<dyn Task>>> {
+        self.0.next(driver)
     }
 }
 

@@ -343,7 +343,9 @@ fn map_codes(result: &Vector, codes: &[u32], rows: &Vector) -> Vector {
 /// A node over constants only as the constant it is worth, unless it raises an error.
 pub(super) fn fold_constants(expr: Expr) -> Expr {
     let children = expr.children();
-    if children.is_empty() || !children.iter().all(|child| child.as_const().is_some()) {
+    // An item holds its row's place, and an aggregate looks for it.
+    let is_item = matches!(expr.kind(), ExprKind::Item { .. });
+    if is_item || children.is_empty() || !children.iter().all(|child| child.as_const().is_some()) {
         return expr;
     }
     match expr.eval_scalar(&EvalContext::default()) {

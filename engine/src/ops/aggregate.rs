@@ -41,7 +41,7 @@ use crate::error::{Error, Result};
 use crate::exec::driver::{lock, Driver};
 use crate::exec::executor::{Opening, Wanted};
 use crate::exec::query::{Chunk, NodeCounters, Worker};
-use crate::exec::stream::{Stream, Tasks};
+use crate::exec::stream::{Held, Stream, Tasks};
 use crate::expr::Expr;
 use crate::gather::nulls;
 use crate::keys::{ByteKeys, KeyColumn, KeyShape, WordKeys};
@@ -253,8 +253,9 @@ fn collected(driver: &Driver, stream: Stream) -> Result<Stream> {
         held.0.push(batch);
         Ok(())
     })?;
-    let (batches, _) = batches.into_inner().unwrap_or_else(PoisonError::into_inner);
-    Ok(Stream::new(Box::new(Tasks::of_batches(batches))))
+    let (batches, memory) = batches.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let tasks = Tasks::of_batches(batches);
+    Ok(Stream::new(Box::new(Held(tasks, memory))))
 }
 
 /// Runs an aggregation over `input` and returns the stream of its groups.

@@ -535,7 +535,10 @@ pub unsafe fn same_shape(scan: *mut pg_sys::CustomScan, top: &Top) -> bool {
             && planned
                 .iter_ptr()
                 .zip(&top.scope.items)
-                .all(|(target, item)| pg_sys::exprType((*target).expr.cast()) == item.type_oid)
+                .all(|(target, item)| {
+                    // Of the same type may also be what is only a part of it.
+                    pg_sys::equal((*target).expr.cast(), item.shown.cast())
+                })
     }
 }
 

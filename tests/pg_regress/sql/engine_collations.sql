@@ -63,6 +63,10 @@ SELECT col_differ('SELECT l, count(*) FROM %s GROUP BY l ORDER BY lower(min(c CO
 SELECT col_differ('SELECT count(*) FROM %s WHERE l = ''APFEL'' OR l > ''z''');
 -- Beyond memory, and in small batches.
 SET doris.work_mem = '64kB';
+-- One column by several collations.
+SELECT col_differ('SELECT k::numeric, min(c COLLATE "C"), min(c COLLATE "en-x-icu"), max(c COLLATE "de-x-icu") FROM %s GROUP BY 1 ORDER BY 1');
+SELECT col_differ('SELECT min(DISTINCT c COLLATE "C"), min(DISTINCT c COLLATE "en-x-icu") FROM %s');
+SELECT col_differ('SELECT c, avg(id) FROM %s GROUP BY c ORDER BY c COLLATE "en-x-icu", c COLLATE "C" LIMIT 20');
 SET doris.batch_rows = 7;
 SELECT col_differ('SELECT s, v, id FROM %s ORDER BY s, v DESC, id');
 SELECT col_differ('SELECT s, max(v), count(*) FROM %s GROUP BY s ORDER BY s DESC');

@@ -62,6 +62,19 @@ RESET doris.work_mem;
 RESET doris.batch_rows;
 RESET doris.threads;
 RESET enable_sort;
+-- PostgreSQL puts arrays behind each other.
+SELECT lst_differ('SELECT k, (array_agg(s ORDER BY id) || array_agg(s ORDER BY id DESC))::text, pg_column_size(array_agg(s ORDER BY id)), (array_agg(y ORDER BY id) || array_agg(y ORDER BY id))::text
+  FROM %s WHERE id < 100 GROUP BY k');
+SELECT lst_differ('SELECT array_agg(a ORDER BY k)::text FROM (SELECT k, array_agg(repeat(''x'', k)) AS a FROM %s WHERE id < 6 AND k IS NOT NULL GROUP BY k) x');
+-- The order of a subquery, whatever it comes from.
+SET enable_hashagg = off;
+SELECT lst_differ('SELECT string_agg(k::text, '','') FROM (SELECT k FROM %s GROUP BY k ORDER BY k) q');
+RESET enable_hashagg;
+SET enable_hashjoin = off;
+SET enable_nestloop = off;
+SELECT lst_differ('SELECT string_agg(id::text, '','') FROM (SELECT a.id FROM %1$s a JOIN %1$s b USING (id) ORDER BY a.id) q');
+RESET enable_hashjoin;
+RESET enable_nestloop;
 -- Too long: PostgreSQL's limit.
 \set VERBOSITY sqlstate
 SELECT length(string_agg(repeat('x', 1000000), '')) FROM lst_doris WHERE id <= 1100;

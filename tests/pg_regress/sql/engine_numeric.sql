@@ -104,6 +104,25 @@ SELECT left(v::text, 30) FROM odd_d WHERE u = 3 AND v <> 1 ORDER BY v DESC NULLS
 -- Of equal values that show different scales PostgreSQL keeps one; it is asked which.
 SELECT num_differ('SELECT v, count(*) FROM num_@ GROUP BY v'), num_differ('SELECT max(v), min(v) FROM num_@ WHERE v < 400'),
   num_differ('SELECT v, count(*) FROM odd_@ GROUP BY v'), num_differ('SELECT count(*) FROM (SELECT DISTINCT v FROM odd_@) x');
+-- A cast shows its scale, a constant keeps its own beside values of several, and lists are of values whatever their scale.
+SELECT num_differ('SELECT coalesce(n, 0)::numeric(12,2), (CASE WHEN k = 1 THEN 1.5 ELSE 2.25 END)::numeric(3,2) FROM num_@'),
+  num_differ('SELECT coalesce(n, 0) + 1, coalesce(n, 0) - 1, 1 + CASE WHEN k = 1 THEN 1.5 ELSE 2.25 END FROM num_@'),
+  num_differ('SELECT k, sum(coalesce(n, 0)::numeric(12,2)), sum(coalesce(n, 0) + 1) FROM num_@ WHERE n IS NULL GROUP BY k'),
+  num_differ('SELECT id FROM num_@ WHERE (n * 1e20)::numeric(38,0) IN (1000000000000000000000.0, 5000000000000000000000.00, 7.5)'),
+  num_differ('SELECT sum(id) IN (12502500.0, 7.25), sum(id) NOT IN (12502500.0, 7.25) FROM num_@'),
+  num_differ('SELECT mod((n * 1e28)::numeric(38,0), w), sum((n * 1e28)::numeric(38,0) + w) OVER (PARTITION BY id) FROM num_@'),
+  num_differ('SELECT k, sum((n * 1e26)::numeric(38,0) + w), sum((n * 1e26)::numeric(38,0) % w) FROM num_@ WHERE w <> 0 GROUP BY k');
+-- Parameters that change what the engine can compute.
+SET plan_cache_mode = force_generic_plan;
+PREPARE num_times(numeric) AS SELECT sum(x) FROM (SELECT n * $1 AS x FROM num_d WHERE id::text ~ '^[1-9]' OFFSET 0) q;
+PREPARE num_times_heap(numeric) AS SELECT sum(x) FROM (SELECT n * $1 AS x FROM num_h WHERE id::text ~ '^[1-9]' OFFSET 0) q;
+EXECUTE num_times(1.23456789012345678901234567890);
+EXECUTE num_times_heap(1.23456789012345678901234567890);
+PREPARE num_rows(numeric) AS SELECT n * $1 FROM num_d WHERE id::text ~ '^12?$';
+EXECUTE num_rows(1.23456789012345678901234567890);
+PREPARE num_replaced(text, text) AS SELECT regexp_replace(k::text, $1, $2) FROM num_d WHERE id < 3;
+EXECUTE num_replaced('^(.*)$', '<\1>');
+RESET plan_cache_mode;
 -- Parameters.
 PREPARE num_above(numeric) AS SELECT count(*), sum(v) FROM num_d WHERE v > $1;
 SET plan_cache_mode = force_generic_plan;

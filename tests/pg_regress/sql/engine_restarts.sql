@@ -87,5 +87,9 @@ BEGIN
   END LOOP;
   RAISE NOTICE '% caught, % in all', caught, total;
 END $$;
+-- Aggregates whose rows are all parameters.
+SELECT o.k, (SELECT string_agg(o.s, ',') FILTER (WHERE i.g > 21) FROM again_in i WHERE i.k < o.k) FROM (VALUES (1, 'a'), (9, 'b'), (20, 'c')) o(k, s);
+SELECT o.k, (SELECT array_agg(o.k) FILTER (WHERE i.g > 21) FROM again_in i WHERE i.k < o.k) FROM (VALUES (1), (9), (20)) o(k);
+SELECT o.k, (SELECT string_agg(o.s, ',') FILTER (WHERE i.g > 21) FROM again_in_twin i WHERE i.k < o.k) FROM (VALUES (1, 'a'), (9, 'b'), (20, 'c')) o(k, s);
 DROP TABLE again_out, again_out_twin, again_in, again_in_twin, again_side, again_side_twin;
 DROP FUNCTION again;

@@ -76,6 +76,9 @@ fn arith(op: ArithOp, left: Expr, right: Expr, bound: Bound) -> Result<Expr> {
         {
             return Expr::decimal_arith(op, left, right)
         }
+        (Numeric { .. }, Numeric { .. }) if op != ArithOp::Mul && !aligns(&left, &right) => {
+            return Expr::decimal_arith(op, left, right)
+        }
         (Numeric { .. }, Numeric { .. }) => numeric(op, left, right, bound)?,
         _ => return refuse("arithmetic", &[&left, &right]),
     };
@@ -88,6 +91,29 @@ fn arith(op: ArithOp, left: Expr, right: Expr, bound: Bound) -> Result<Expr> {
         result,
     )
     .fold())
+}
+
+/// Whether two numerics can be brought to one scale: that takes at most 38 digits, and both show the scale of their type,
+/// which a constant beside a value of another would lose.
+fn aligns(left: &Expr, right: &Expr) -> bool {
+    let (
+        DataType::Numeric {
+            precision: p1,
+            scale: s1,
+        },
+        DataType::Numeric {
+            precision: p2,
+            scale: s2,
+        },
+    ) = (left.data_type(), right.data_type())
+    else {
+        return false;
+    };
+    let scale = s1.max(s2);
+    let digits = |p: u8, s: i16| i32::from(p) + i32::from(scale - s);
+    digits(p1, s1).max(digits(p2, s2)) <= i32::from(NUMERIC_DIGITS_MAX)
+        && left.static_display_scale() == Some(s1)
+        && right.static_display_scale() == Some(s2)
 }
 
 fn wider_integer(a: DataType, b: DataType) -> DataType {

@@ -37,7 +37,12 @@ impl Expr {
             }
             _ => {}
         }
-        if from == to {
+        // A numeric may be of that type and show another scale.
+        let is_shown = match to {
+            Numeric { scale, .. } => arg.static_display_scale() == Some(scale),
+            _ => true,
+        };
+        if from == to && is_shown {
             return Ok(arg);
         }
         let native = match (from, to) {
@@ -146,7 +151,7 @@ impl Expr {
     }
 
     /// The display scale, when every row shares it.
-    fn static_display_scale(&self) -> Option<i16> {
+    pub(super) fn static_display_scale(&self) -> Option<i16> {
         let DataType::Numeric { scale, .. } = self.data_type() else {
             return None;
         };

@@ -136,10 +136,7 @@ impl Expr {
     pub fn in_list(arg: Expr, values: Vec<Expr>, negated: bool) -> Result<Expr> {
         let mut arg = arg;
         let mut brought = Vec::with_capacity(values.len());
-        let any = values
-            .iter()
-            .any(|value| value.data_type() == DataType::Decimal);
-        if any || arg.data_type() == DataType::Decimal {
+        if !have_one_layout(std::iter::once(&arg).chain(&values)) {
             arg = arg.decimal_key()?;
         }
         let by_key = arg.data_type() == DataType::Bytea;
@@ -179,6 +176,28 @@ impl Expr {
         )
         .fold())
     }
+}
+
+/// Whether no numeric among some expressions carries its scale, and all fit 38 digits at one scale.
+fn have_one_layout<'e>(exprs: impl Iterator<Item = &'e Expr>) -> bool {
+    let (mut whole, mut scale) = (0, 0);
+    for expr in exprs {
+        match expr.data_type() {
+            DataType::Decimal => return false,
+            DataType::Numeric {
+                precision,
+                scale: own,
+            } => {
+                whole = whole.max(i16::from(precision) - own);
+                scale = scale.max(own);
+                if own < 0 {
+                    return false;
+                }
+            }
+            _ => {}
+        }
+    }
+    whole + scale <= i16::from(NUMERIC_DIGITS_MAX)
 }
 
 fn junction(args: Vec<Expr>, conjunction: bool) -> Result<Expr> {

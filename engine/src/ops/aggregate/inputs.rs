@@ -61,7 +61,7 @@ impl Inputs {
 /// Whether two expressions are known to be the same.
 pub fn same(a: &Expr, b: &Expr) -> bool {
     match (a.kind(), b.kind()) {
-        (ExprKind::Column(x), ExprKind::Column(y)) => x == y,
+        (ExprKind::Column(x), ExprKind::Column(y)) => x == y && a.data_type() == b.data_type(),
         _ => a.id() == b.id(),
     }
 }

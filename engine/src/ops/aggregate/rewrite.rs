@@ -174,7 +174,8 @@ fn find_or_push(calls: &mut Vec<AggregateCall>, call: AggregateCall) -> usize {
 /// Whether two arguments are one column, perhaps converted alike.
 fn alike(a: &Expr, b: &Expr) -> bool {
     match (a.kind(), b.kind()) {
-        (ExprKind::Column(x), ExprKind::Column(y)) => x == y,
+        // One column may be compared by several collations.
+        (ExprKind::Column(x), ExprKind::Column(y)) => x == y && a.data_type() == b.data_type(),
         (
             ExprKind::Cast {
                 arg: x,

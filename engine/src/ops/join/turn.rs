@@ -13,8 +13,8 @@ use super::{passed_on, JoinSide, Opened, Shape};
 use crate::error::Result;
 use crate::exec::driver::Driver;
 use crate::exec::executor::{Opening, Wanted};
-use crate::exec::query::{Chunk, NodeCounters, Worker};
-use crate::exec::stream::{Emit, Ready, Stream, Task, Tasks};
+use crate::exec::query::NodeCounters;
+use crate::exec::stream::{Held, Stream, Tasks};
 use crate::gather::memory_bytes;
 use crate::memory::Reservation;
 use crate::plan::{Join, JoinKind, Node, Op};
@@ -116,7 +116,7 @@ fn fewer_than_streamed(join: &Join, opening: &Opening<'_>) -> Option<u64> {
 fn ahead(driver: &Driver, mut stream: Stream, rows_max: u64) -> Result<(Stream, bool)> {
     let room = AHEAD_BYTES_MAX.min(driver.query.budget.limit_bytes() / 8);
     let mut memory = Reservation::new(&driver.query.budget);
-    let (mut chunks, mut rows) = (Vec::new(), 0);
+    let (mut batches, mut rows) = (Vec::new(), 0);
     let is_long = loop {
         let Some(round) = stream.next_round(driver)? else {
             break false;
@@ -127,28 +127,18 @@ fn ahead(driver: &Driver, mut stream: Stream, rows_max: u64) -> Result<(Stream, 
             let bytes: usize = batch.columns.iter().map(|c| memory_bytes(c)).sum();
             // What is there already is kept in any case.
             memory.hold(memory.bytes() + bytes);
-            chunks.push(Chunk::all(batch));
+            batches.push(batch);
         }
         if rows > rows_max || memory.bytes() > room {
             break true;
         }
     };
-    let seen = Stream::new(Box::new(Tasks::of_one(Box::new(Ahead(chunks, memory)))));
+    let seen = Stream::new(Box::new(Held(Tasks::of_batches(batches), memory)));
     let whole = match is_long {
         true => seen.then(stream),
         false => seen,
     };
     Ok((whole, is_long))
-}
-
-/// What was read, and the memory it takes.
-struct Ahead(Vec<Chunk>, Reservation);
-
-impl Task for Ahead {
-    fn run(self: Box<Self>, worker: &Worker<'_>, emit: &mut Emit<'_>) -> Result<()> {
-        let Ahead(chunks, _memory) = *self;
-        Box::new(Ready(chunks)).run(worker, emit)
-    }
 }
 
 /// Whether an aggregation takes part in making a node's rows.

@@ -64,12 +64,14 @@ unsafe fn is_ordered(plan: *mut pg_sys::Plan) -> bool {
             | NodeTag::T_IncrementalSort
             | NodeTag::T_MergeAppend
             | NodeTag::T_Unique
+            | NodeTag::T_Group
+            | NodeTag::T_MergeJoin
             | NodeTag::T_WindowAgg => true,
             NodeTag::T_Agg => {
                 (*(plan as *mut pg_sys::Agg)).aggstrategy == pg_sys::AggStrategy::AGG_SORTED
             }
             NodeTag::T_SubqueryScan => is_ordered((*(plan as *mut pg_sys::SubqueryScan)).subplan),
-            NodeTag::T_Result | NodeTag::T_Limit | NodeTag::T_Material => {
+            NodeTag::T_Result | NodeTag::T_Limit | NodeTag::T_Material | NodeTag::T_NestLoop => {
                 is_ordered((*plan).lefttree)
             }
             _ => false,

@@ -112,9 +112,12 @@ fn key_below(key: &SortKey, exprs: &[Expr]) -> Option<SortKey> {
     let ExprKind::Column(column) = key.expr.kind() else {
         return None;
     };
-    let expr = exprs.get(*column)?;
-    matches!(expr.kind(), ExprKind::Column(_)).then(|| SortKey {
-        expr: expr.clone(),
+    let ExprKind::Column(below) = exprs.get(*column)?.kind() else {
+        return None;
+    };
+    // In the key's type, which says by what collation it compares.
+    Some(SortKey {
+        expr: Expr::column(*below, key.expr.data_type()),
         ..key.clone()
     })
 }

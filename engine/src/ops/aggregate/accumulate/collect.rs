@@ -198,7 +198,6 @@ impl Collect {
             out[4..8].copy_from_slice(&offset.to_ne_bytes());
         }
         for value in values.into_iter().flatten() {
-            aligned(out, usize::from(element.align).max(1));
             match usize::try_from(element.width) {
                 Ok(width) => out.extend_from_slice(value.get(..width).ok_or_else(wrong_layout)?),
                 Err(_) => {
@@ -211,6 +210,8 @@ impl Collect {
                     out.extend_from_slice(value);
                 }
             }
+            // The last one, too: PostgreSQL puts other arrays right behind.
+            aligned(out, usize::from(element.align).max(1));
             check_length(out)?;
         }
         Ok(())

@@ -108,6 +108,8 @@ impl Sum {
 pub struct SumDecimal {
     sums: Vec<Sum>,
     with_count: bool,
+    /// Bytes of the sums that 128 bits do not hold.
+    bytes: usize,
 }
 
 impl SumDecimal {
@@ -116,7 +118,18 @@ impl SumDecimal {
         Self {
             sums: Vec::new(),
             with_count,
+            bytes: 0,
         }
+    }
+
+    /// Changes a group's sum.
+    #[inline]
+    fn change<T>(&mut self, group: usize, change: impl FnOnce(&mut Sum) -> T) -> T {
+        let sum = &mut self.sums[group];
+        let before = sum.finite.heap_bytes();
+        let result = change(sum);
+        self.bytes = self.bytes + sum.finite.heap_bytes() - before;
+        result
     }
 }
 
@@ -146,7 +159,7 @@ impl Accumulator for SumDecimal {
         let argument = required(argument)?;
         try_each_valid(groups, argument.validity.as_ref(), |group, row| {
             let bytes = argument.bytes(row).ok_or_else(wrong_layout)?;
-            self.sums[group].add(&View::new(bytes).number(), 1);
+            self.change(group, |sum| sum.add(&View::new(bytes).number(), 1));
             Ok(())
         })
     }
@@ -154,8 +167,7 @@ impl Accumulator for SumDecimal {
     fn merge(&mut self, groups: &[u32], states: &[Vector], from: usize) -> Result<()> {
         for (i, &group) in (from..).zip(groups) {
             let state = states[0].bytes(i).ok_or_else(wrong_layout)?;
-            self.sums[group as usize]
-                .merge(state)
+            self.change(group as usize, |sum| sum.merge(state))
                 .ok_or_else(wrong_layout)?;
         }
         Ok(())
@@ -191,10 +203,11 @@ impl Accumulator for SumDecimal {
 
     fn clear(&mut self) {
         self.sums.clear();
+        self.bytes = 0;
     }
 
     fn memory_bytes(&self) -> usize {
-        self.sums.capacity() * size_of::<Sum>()
+        self.sums.capacity() * size_of::<Sum>() + self.bytes
     }
 }
 
