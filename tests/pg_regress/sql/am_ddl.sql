@@ -193,7 +193,7 @@ ALTER TABLE layouts ALTER n TYPE dn, ALTER m TYPE numeric(10,2), ALTER u TYPE nu
   ALTER f TYPE df, ALTER b TYPE db, ALTER g TYPE float8, ALTER c TYPE bool;
 SELECT fill_layouts();
 SELECT * FROM layouts_are();
-SELECT id, n, m, u, w, f, b, g, c FROM layouts WHERE n = 2.5 OR m = 3.5 OR u = 4.5 OR w = 5.5 ORDER BY id;
+SELECT id, n, m, u, w, f, b, g, c FROM layouts WHERE n = 2.5 OR m = 3.5 OR u = 4.5 OR w = 5.5 ORDER BY id, u::text;
 ALTER TABLE layouts ALTER m TYPE dn, ALTER g TYPE df, ALTER c TYPE db;
 SELECT fill_layouts();
 SELECT * FROM layouts_are();
