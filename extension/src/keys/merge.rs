@@ -167,6 +167,21 @@ pub fn forget() {
     drop(rules);
 }
 
+/// Forgets the rules for whole rows of a table that was changed, or of all tables; those of commands last as long as the
+/// command, which holds a lock.
+pub fn forget_whole_rows(relid: pg_sys::Oid) {
+    let concerns = |rule: &(pg_sys::Oid, pg_sys::CommandId, Rc<Rule>)| {
+        rule.1 == pg_sys::InvalidCommandId && (relid == pg_sys::InvalidOid || rule.0 == relid)
+    };
+    let dropped = RULES.with_borrow_mut(|rules| {
+        let all = std::mem::take(rules);
+        let (dropped, kept) = all.into_iter().partition::<Vec<_>, _>(concerns);
+        rules.extend(kept);
+        dropped
+    });
+    drop(dropped);
+}
+
 impl Rule {
     /// The rule by which a command's rows go into a table; `None` when it has no key model.
     pub fn of(rel: pg_sys::Relation, cid: pg_sys::CommandId) -> Option<Rc<Rule>> {

@@ -5,6 +5,7 @@
 //! the table's PRIMARY KEY, or one that the DDL hook made. It holds heap rows only. All indexes of that shape
 //! are treated alike, so that one that is being built or replaced is right when it becomes the key index.
 use super::code::Form;
+use super::merge;
 use crate::options::{ddl, model as options, table};
 use crate::pg::{self, compat};
 use crate::read::attrs::{self, Attr};
@@ -94,6 +95,7 @@ pub unsafe fn install() {
 unsafe extern "C-unwind" fn invalidate(_arg: pg_sys::Datum, relid: pg_sys::Oid) {
     GENERATION.set(GENERATION.get() + 1);
     known::forget(relid);
+    merge::forget_whole_rows(relid);
     let dropped = MODELS.with_borrow_mut(|models| {
         if relid == pg_sys::InvalidOid {
             models.drain().map(|(_, model)| model).collect::<Vec<_>>()

@@ -292,3 +292,19 @@ ALTER TABLE arrivals RENAME COLUMN seq TO version;
 SELECT reloptions FROM pg_class WHERE oid = 'arrivals'::regclass;
 INSERT INTO arrivals VALUES (1, 'older', 1);
 SELECT * FROM arrivals WHERE k = 1;
+
+-- A sequence column that changes its type in a transaction that has deleted before.
+CREATE TABLE retyped (k int, s numeric, gone boolean DEFAULT false)
+  WITH (unique_key = 'k', sequence = 's', delete_sign = 'gone');
+INSERT INTO retyped VALUES (1, 1), (2, 2);
+BEGIN;
+DELETE FROM retyped WHERE k = 1;
+ALTER TABLE retyped ALTER s TYPE bigint;
+SELECT doris.upsert_json('retyped', '[{"k": 9, "s": 5, "__DORIS_DELETE_SIGN__": 1}]');
+SELECT doris.upsert_json('retyped', '[{"k": 9, "s": 6, "__DORIS_DELETE_SIGN__": 1}]');
+COMMIT;
+INSERT INTO retyped VALUES (9, 5);
+SELECT * FROM retyped ORDER BY k;
+INSERT INTO retyped VALUES (9, 6);
+SELECT * FROM retyped ORDER BY k;
+DROP TABLE retyped;
