@@ -251,23 +251,24 @@ fn who(
     values: &[(pg_sys::Datum, bool)],
     key: &One,
 ) -> Who {
-    // SAFETY: Datums of the key columns' types, as the caller's caller promises.
-    match unsafe { search.find(values) } {
-        Holder::Open(open) => return Who::Open(open),
-        Holder::Row(_) => return Who::Row,
-        Holder::None => {}
-    }
+    // Behind a search of the heap, a row could go there from a segment; not the other way, with the gate held.
     let seen = probe::first(&gate, (rel, toast, model), key, |found, row| {
         single::seen(&gate, rel, toast, found, row)
     });
     match seen.unwrap_or(Seen::None) {
-        Seen::None => Who::Nobody(gate),
-        Seen::Open(xid) => Who::Open(Open { xid, token: 0 }),
+        Seen::None => {}
+        Seen::Open(xid) => return Who::Open(Open { xid, token: 0 }),
         Seen::Row(_, row, free) => {
             if free {
                 anchors::release(rel, row, Claim::Free(gate));
             }
-            Who::Row
+            return Who::Row;
         }
+    }
+    // SAFETY: Datums of the key columns' types, as the caller's caller promises.
+    match unsafe { search.find(values) } {
+        Holder::Open(open) => Who::Open(open),
+        Holder::Row(_) => Who::Row,
+        Holder::None => Who::Nobody(gate),
     }
 }

@@ -436,6 +436,15 @@ unsafe fn attempt(
                         }
                     }
                     decision = merging.with_graves(slot, &load, &graves);
+                    if matches!(decision, Decision::Delete) {
+                        // A row may have gone from a segment to the heap behind the search; one that is written
+                        // meets it in the key index.
+                        match search.find(values) {
+                            Holder::None => {}
+                            Holder::Open(open) => return Attempt::Wait(open),
+                            Holder::Row(_) => return Attempt::Again,
+                        }
+                    }
                     if matches!(decision, Decision::Delete) && load.rule.remembers() {
                         deleted::dig(&load, key.bytes(), &graves, merging.given.row());
                     }
