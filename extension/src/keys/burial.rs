@@ -198,7 +198,8 @@ impl Burial {
     }
 
     /// Remembers that a key was deleted with a sequence, unless a row is stored of it, whose sequence speaks for the key.
-    /// Tells whether it is remembered.
+    /// Tells whether it is remembered. Raises an error where the row or an earlier delete came after the snapshot of a
+    /// transaction that must not see later changes.
     ///
     /// # Safety
     /// Datums of the key columns' and the sequence column's types.
@@ -218,14 +219,16 @@ impl Burial {
             let gate = Gate::take(toast, Mode::Single);
             let latch = Latch::take(toast, graves::hash(key.bytes()));
             let wait = match who(gate, (rel, model, toast), &mut self.search, values, &key) {
-                Who::Nobody(_gate) => match graves::of_key(toast, key.bytes()) {
-                    Ok(found) => {
-                        let load = self.memory.load();
-                        deleted::dig(&load, key.bytes(), &found, self.row.values.row());
-                        return true;
+                Who::Nobody(_gate) => {
+                    let load = self.memory.load();
+                    match deleted::of_key(&load, key.bytes()) {
+                        Ok(found) => {
+                            deleted::dig(&load, key.bytes(), &found, self.row.values.row());
+                            return true;
+                        }
+                        Err(open) => open,
                     }
-                    Err(xid) => Open { xid, token: 0 },
-                },
+                }
                 Who::Row => return false,
                 Who::Open(open) => open,
             };
@@ -258,7 +261,8 @@ fn who(
     match seen.unwrap_or(Seen::None) {
         Seen::None => {}
         Seen::Open(xid) => return Who::Open(Open { xid, token: 0 }),
-        Seen::Row(_, row, free) => {
+        Seen::Row(found, row, free) => {
+            single::check_seen(single::is_seen(rel, toast, &found, std::iter::once(row)));
             if free {
                 anchors::release(rel, row, Claim::Free(gate));
             }
@@ -268,7 +272,10 @@ fn who(
     // SAFETY: Datums of the key columns' types, as the caller's caller promises.
     match unsafe { search.find(values) } {
         Holder::Open(open) => Who::Open(open),
-        Holder::Row(_) => Who::Row,
+        Holder::Row(live) => {
+            single::check_seen(live.seen);
+            Who::Row
+        }
         Holder::None => Who::Nobody(gate),
     }
 }

@@ -501,13 +501,7 @@ pub fn seen(
 /// Raises an error when the row to replace may not be: it came after the transaction's snapshot, or values of it
 /// are referred to.
 pub fn check_replaceable(rel: pg_sys::Relation, model: &Model, seen: bool) {
-    if !seen {
-        pgrx::ereport!(
-            ERROR,
-            PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE,
-            "could not serialize access due to concurrent update"
-        );
-    }
+    check_seen(seen);
     if model.referenced_values {
         pg::refuse(
             PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
@@ -516,6 +510,17 @@ pub fn check_replaceable(rel: pg_sys::Relation, model: &Model, seen: bool) {
                 pg::relation_name(rel)
             ),
             "Use UPDATE, or INSERT ... ON CONFLICT, which check such foreign keys.",
+        );
+    }
+}
+
+/// Raises an error when what is stored of a key came after the transaction's snapshot.
+pub fn check_seen(seen: bool) {
+    if !seen {
+        pgrx::ereport!(
+            ERROR,
+            PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE,
+            "could not serialize access due to concurrent update"
         );
     }
 }
