@@ -140,18 +140,22 @@ impl Target {
     }
 
     /// Deletes the rows of keys, and remembers the sequences that are given for the others: of the keys that are not there
-    /// any more. A row that came between the two is deleted in another turn.
+    /// any more. A row that came between the two is deleted in another turn, and who deletes one meanwhile leaves its own
+    /// sequence only: the rest stays once a turn has neither deleted nor remembered any of it.
     fn delete_rows(&self, run: Run) {
         let sql = self.delete(&run.columns);
         let named = |name: &&String| run.columns.contains(name);
         let sequence = self.sequence.as_ref().filter(named);
         let (mut rows, mut again) = (run.rows, false);
         while !rows.is_empty() {
-            let deleted = execute(&sql, rows.clone());
-            let Some(sequence) = sequence.filter(|_| !again || deleted > 0) else {
+            let (deleted, before) = (execute(&sql, rows.clone()), rows.len());
+            let Some(sequence) = sequence else {
                 return;
             };
             rows = self.bury(sequence, rows);
+            if again && deleted == 0 && rows.len() == before {
+                return;
+            }
             again = true;
         }
     }
