@@ -12,6 +12,7 @@ use crate::pg::{self, compat};
 use crate::store::tid::block_of;
 use pg_sys::TM_Result::{self, TM_Ok};
 use pgrx::pg_sys;
+use pgrx::PgSqlErrorCode;
 use std::cell::RefCell;
 
 /// Whom to wait for, and how.
@@ -263,6 +264,30 @@ pub fn command_over(own: Option<pg_sys::CommandId>, cid: pg_sys::CommandId) -> p
     }
 }
 
+/// As [`command_over`], for a row that gives way. Raises an error where a command that is reading sees the new row of a
+/// load around it, but would go on to see the old one: that was written by a later command than the load's.
+fn command_to_end(
+    rel: pg_sys::Relation,
+    own: Option<pg_sys::CommandId>,
+    cid: pg_sys::CommandId,
+) -> pg_sys::CommandId {
+    let over = command_over(own, cid);
+    // SAFETY: the active snapshot, if there is one.
+    let reader =
+        unsafe { pg_sys::ActiveSnapshotSet().then(|| (*pg_sys::GetActiveSnapshot()).curcid) };
+    if over != cid && reader.is_some_and(|reader| cid < reader && reader <= over) {
+        pg::refuse(
+            PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+            format!(
+                "cannot read or change table \"{}\" within the statement that loads it: both have written rows of one key",
+                pg::relation_name(rel)
+            ),
+            "Turn doris.enable_bulk_load off: the statement then writes row by row.",
+        );
+    }
+    over
+}
+
 /// Replaces a heap row by the slot's, without waiting; makes its entry in the key index.
 ///
 /// # Safety
@@ -275,7 +300,7 @@ pub unsafe fn replace(
     values: &[(pg_sys::Datum, bool)],
     cid: pg_sys::CommandId,
 ) -> TM_Result::Type {
-    let cid = command_over(old.own, cid);
+    let cid = command_to_end(rel, old.own, cid);
     let mut tid = old.tid;
     let locked = is_locked(rel, &tid);
     // SAFETY: out parameters on our stack; the rest is passed on.
@@ -375,7 +400,7 @@ pub unsafe fn insert_new(
 
 /// Deletes a heap row without waiting.
 pub fn delete(rel: pg_sys::Relation, row: Live, cid: pg_sys::CommandId) -> TM_Result::Type {
-    let cid = command_over(row.own, cid);
+    let cid = command_to_end(rel, row.own, cid);
     let mut tid = row.tid;
     let locked = is_locked(rel, &tid);
     // SAFETY: out parameters on our stack.

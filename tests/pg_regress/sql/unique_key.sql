@@ -328,6 +328,22 @@ SET doris.enable_bulk_load = off;
 INSERT INTO loaded SELECT g, CASE WHEN g = 4000 THEN guarded() END FROM generate_series(1, 5000) g;
 SELECT count(*), sum(v) FROM loaded;
 RESET doris.enable_bulk_load;
+-- A row of a later command, then one of its key in the load around it, and a reader of both: a key has one row.
+CREATE FUNCTION write_then_read(g int) RETURNS bigint LANGUAGE plpgsql AS $$
+  BEGIN
+    IF g = 1 THEN INSERT INTO loaded VALUES (4000, -1); END IF;
+    IF g = 4999 THEN RETURN (SELECT count(*) FROM loaded WHERE k = 4000); END IF;
+    RETURN NULL;
+  END $$;
+TRUNCATE loaded;
+SET doris.rows_to_heap = 100;
+\set SHOW_CONTEXT never
+INSERT INTO loaded SELECT g, write_then_read(g) FROM generate_series(1, 5000) g;
+\set SHOW_CONTEXT errors
+SET doris.enable_bulk_load = off;
+INSERT INTO loaded SELECT g, write_then_read(g) FROM generate_series(1, 5000) g;
+RESET doris.enable_bulk_load;
+SELECT count(*), sum(v) FROM loaded;
 RESET doris.rows_to_heap;
 SET client_min_messages = warning;
 DROP SCHEMA key_lists CASCADE;
