@@ -16,6 +16,7 @@ use pgrx::pg_sys;
 use std::sync::Arc;
 
 /// An Append or MergeAppend whose inputs are chosen at run time, and the engine's node that stands for it.
+#[cfg_attr(feature = "pg18", allow(dead_code))] // None is made there.
 #[derive(Clone, Copy)]
 pub struct Chosen {
     /// The number of the engine's node.
