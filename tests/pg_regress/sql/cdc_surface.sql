@@ -133,6 +133,13 @@ REVOKE EXECUTE ON FUNCTION doris.sync_table(regclass, text, jsonb) FROM cdc_othe
 SELECT doris.unsync_table('lines');
 SELECT doris.drop_sync('main');
 SELECT count(*) FROM doris.syncs;
+-- What a worker was about to make when its sync went is removed a moment later.
+DO $$ BEGIN
+  FOR i IN 1..300 LOOP
+    EXIT WHEN NOT EXISTS (SELECT FROM pg_publication WHERE pubname LIKE 'pg\_doris\_%');
+    PERFORM pg_sleep(0.1);
+  END LOOP;
+END $$;
 SELECT count(*) FROM pg_publication WHERE pubname LIKE 'pg\_doris\_%';
 SELECT count(*) FROM orders_mirror;
 DO $$
