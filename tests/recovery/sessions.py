@@ -148,7 +148,8 @@ def sessions_that_end_in_any_way_give_back_what_they_hold(options, directory):
     """Cancelled, timed out, terminated, left in the middle of a cursor, rolled back by an error: with one worker thread
     and little memory for all, a query afterwards finds both."""
     cluster = start(directory, options, "doris.max_threads = 1\ndoris.max_memory = '24MB'")
-    query = "SELECT count(*) FROM t a JOIN t b ON a.k = b.k WHERE a.v < b.v"
+    # Eight billion rows to look at: it ends when it is told to.
+    query = "SELECT count(*) FROM t a JOIN t b ON a.k = b.k JOIN t c ON b.k = c.k WHERE a.v < b.v AND b.v < c.v"
 
     def ended(session):
         try:
