@@ -609,30 +609,22 @@ impl FieldBuilder {
 
     /// Takes the next field off `key` and returns the rest.
     pub(crate) fn take<'k>(&mut self, key: &'k [u8]) -> &'k [u8] {
-        let width = match self.physical {
-            Physical::Bool => 1,
-            Physical::I16 => 2,
-            Physical::I32 | Physical::F32 => 4,
-            Physical::I64 | Physical::F64 => 8,
-            Physical::I128 => 16,
-            Physical::Fixed(width) => usize::from(width),
-            Physical::Bytes => 0,
-        };
+        let width = self.physical.width();
         let (flag, rest) = key.split_at(1);
         self.validity.push(flag[0] == 1);
         if flag[0] == 0 {
-            self.bytes.push(&vec![0; width]);
+            self.bytes.push(&vec![0; width.unwrap_or(0)]);
             return rest;
         }
-        let (width, rest) = match self.physical {
-            Physical::Bytes => {
+        let (width, rest) = match width {
+            Some(width) => (width, rest),
+            None => {
                 let (length, rest) = rest.split_at(4);
                 (
                     u32::from_le_bytes([length[0], length[1], length[2], length[3]]) as usize,
                     rest,
                 )
             }
-            _ => (width, rest),
         };
         let (value, rest) = rest.split_at(width);
         self.bytes.push(value);

@@ -43,6 +43,21 @@ pub enum Physical {
     Bytes,
 }
 
+impl Physical {
+    /// Bytes of every value; `None` where values differ in that.
+    pub fn width(self) -> Option<usize> {
+        match self {
+            Physical::Bool => Some(1),
+            Physical::I16 => Some(2),
+            Physical::I32 | Physical::F32 => Some(4),
+            Physical::I64 | Physical::F64 => Some(8),
+            Physical::I128 => Some(16),
+            Physical::Fixed(width) => Some(usize::from(width)),
+            Physical::Bytes => None,
+        }
+    }
+}
+
 /// One bit a row, 1 = the row has a value (is not NULL). Bit `i` is bit `i % 64` of word `i / 64`;
 /// bits past `len` are 0.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

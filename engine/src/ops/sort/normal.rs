@@ -16,7 +16,7 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use doris_storage::vector::{Physical, Values, Vector};
+use doris_storage::vector::{Values, Vector};
 
 use crate::collate::LocaleOrder;
 use crate::decimal::View;
@@ -64,15 +64,7 @@ impl Column {
 
     /// Bytes of every key, when they are all as long.
     pub fn width(&self) -> Option<usize> {
-        let value = match self.data_type.physical() {
-            Physical::Bool => 1,
-            Physical::I16 => 2,
-            Physical::I32 | Physical::F32 => 4,
-            Physical::I64 | Physical::F64 => 8,
-            Physical::I128 => 16,
-            Physical::Fixed(width) => usize::from(width),
-            Physical::Bytes => return None,
-        };
+        let value = self.data_type.physical().width()?;
         Some(value + usize::from(self.nullable))
     }
 }

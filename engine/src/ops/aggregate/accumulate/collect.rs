@@ -82,14 +82,9 @@ fn next_field<'i>(rest: &mut &'i [u8], layout: Physical) -> Result<Option<&'i [u
         *rest = after;
         return Ok(None);
     }
-    let width = match layout {
-        Physical::Bool => 1,
-        Physical::I16 => 2,
-        Physical::I32 | Physical::F32 => 4,
-        Physical::I64 | Physical::F64 => 8,
-        Physical::I128 => 16,
-        Physical::Fixed(width) => usize::from(width),
-        Physical::Bytes => {
+    let width = match layout.width() {
+        Some(width) => width,
+        None => {
             let (length, rest) = after.split_first_chunk::<4>().ok_or_else(wrong_layout)?;
             after = rest;
             u32::from_le_bytes(*length) as usize
