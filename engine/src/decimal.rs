@@ -134,6 +134,16 @@ impl<'a> View<'a> {
         matches!(self.class, Class::Negative | Class::Zero | Class::Positive)
     }
 
+    /// Its weight and the bytes of its digits, without which it is zero; `None` for NaN and the infinities.
+    pub fn digits(&self) -> Option<(i16, &'a [u8])> {
+        self.is_finite().then_some((self.weight, self.digits))
+    }
+
+    /// Whether it is a number below zero.
+    pub fn is_negative(&self) -> bool {
+        self.class == Class::Negative
+    }
+
     fn groups(&self) -> usize {
         self.digits.len() / 2
     }
@@ -419,7 +429,8 @@ fn push_header(negative: bool, scale: u16, weight: i32, out: &mut Vec<u8>) {
     }
 }
 
-fn push_small(value: i128, scale: u16, out: &mut Vec<u8>) {
+/// Appends the bytes PostgreSQL would store for `value / 10^scale`.
+pub fn push_small(value: i128, scale: u16, out: &mut Vec<u8>) {
     if value == 0 {
         return push_header(false, scale, 0, out);
     }
