@@ -131,6 +131,29 @@ impl DataType {
         collation: Collation::C,
     };
 
+    /// The numeric that holds the values of two at one scale; `None` where that takes more than 38 digits, a scale is
+    /// negative, or one is something else.
+    pub fn common_numeric(self, other: DataType) -> Option<DataType> {
+        let (
+            DataType::Numeric {
+                precision: p1,
+                scale: s1,
+            },
+            DataType::Numeric {
+                precision: p2,
+                scale: s2,
+            },
+        ) = (self, other)
+        else {
+            return None;
+        };
+        let scale = s1.max(s2);
+        let whole = (i16::from(p1) - s1).max(i16::from(p2) - s2);
+        let precision = u8::try_from(whole + scale).ok()?;
+        let fits = s1.min(s2) >= 0 && precision <= NUMERIC_DIGITS_MAX;
+        fits.then_some(DataType::Numeric { precision, scale })
+    }
+
     /// How vectors of the type are laid out.
     pub fn physical(self) -> Physical {
         match self {

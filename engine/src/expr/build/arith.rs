@@ -76,6 +76,9 @@ fn arith(op: ArithOp, left: Expr, right: Expr, bound: Bound) -> Result<Expr> {
         {
             return Expr::decimal_arith(op, left, right)
         }
+        (Numeric { scale: s1, .. }, Numeric { scale: s2, .. }) if s1.min(s2) < 0 => {
+            return Err(Error::not_native("a numeric with a negative scale"))
+        }
         (Numeric { .. }, Numeric { .. }) if op != ArithOp::Mul && !aligns(&left, &right) => {
             return Expr::decimal_arith(op, left, right)
         }
@@ -96,24 +99,12 @@ fn arith(op: ArithOp, left: Expr, right: Expr, bound: Bound) -> Result<Expr> {
 /// Whether two numerics can be brought to one scale: that takes at most 38 digits, and both show the scale of their type,
 /// which a constant beside a value of another would lose.
 fn aligns(left: &Expr, right: &Expr) -> bool {
-    let (
-        DataType::Numeric {
-            precision: p1,
-            scale: s1,
-        },
-        DataType::Numeric {
-            precision: p2,
-            scale: s2,
-        },
-    ) = (left.data_type(), right.data_type())
-    else {
-        return false;
+    let (a, b) = (left.data_type(), right.data_type());
+    let shows_all = |arg: &Expr| match arg.data_type() {
+        DataType::Numeric { scale, .. } => arg.static_display_scale() == Some(scale),
+        _ => false,
     };
-    let scale = s1.max(s2);
-    let digits = |p: u8, s: i16| i32::from(p) + i32::from(scale - s);
-    digits(p1, s1).max(digits(p2, s2)) <= i32::from(NUMERIC_DIGITS_MAX)
-        && left.static_display_scale() == Some(s1)
-        && right.static_display_scale() == Some(s2)
+    a.common_numeric(b).is_some() && shows_all(left) && shows_all(right)
 }
 
 fn wider_integer(a: DataType, b: DataType) -> DataType {
@@ -138,9 +129,6 @@ fn numeric(op: ArithOp, left: Expr, right: Expr, bound: Bound) -> Result<(Expr, 
     else {
         return refuse("numeric arithmetic", &[&left, &right]);
     };
-    if s1.min(s2) < 0 {
-        return Err(Error::not_native("a numeric with a negative scale"));
-    }
     let (precision, scale) = result_digits(op, (p1, s1), (p2, s2))?;
     if precision > i32::from(NUMERIC_DIGITS_MAX) && bound == Bound::Refuse
         || scale > i16::from(NUMERIC_DIGITS_MAX)
@@ -156,20 +144,10 @@ fn numeric(op: ArithOp, left: Expr, right: Expr, bound: Bound) -> Result<(Expr, 
     if op == ArithOp::Mul {
         return Ok((left, right, result));
     }
-    let aligned = |p: u8, s: i16| {
-        let digits = i32::from(p) + i32::from(scale - s);
-        DataType::Numeric {
-            precision: digits.min(NUMERIC_DIGITS_MAX.into()) as u8,
-            scale,
-        }
+    let aligned = |p: u8, s: i16| DataType::Numeric {
+        precision: p + (scale - s) as u8,
+        scale,
     };
-    // Remainder needs its operands aligned, which may be wider than its result.
-    let widest = (i32::from(p1) + i32::from(scale - s1)).max(i32::from(p2) + i32::from(scale - s2));
-    if widest > i32::from(NUMERIC_DIGITS_MAX) && bound == Bound::Refuse {
-        return Err(Error::not_native(format!(
-            "numeric operands of up to {widest} digits at one scale"
-        )));
-    }
     let (left_type, right_type) = (aligned(p1, s1), aligned(p2, s2));
     Ok((
         left.rescale_up(left_type),

@@ -8,7 +8,7 @@ use super::{call, refuse};
 use crate::error::{Error, Result};
 use crate::expr::ir::{CompareOp, Expr, ExprKind, Func};
 use crate::expr::kernels::datetime::MICROS_PER_DAY;
-use crate::types::{pow10, Collation, DataType, Scalar, NUMERIC_DIGITS_MAX};
+use crate::types::{pow10, Collation, DataType, Scalar};
 
 /// Digits of the microseconds of the longest interval.
 const INTERVAL_DIGITS: u8 = 24;
@@ -128,28 +128,12 @@ fn narrowed(constant: &Expr, to: DataType) -> Option<Expr> {
 
 /// Two numerics at the larger scale and one layout.
 pub(crate) fn unify_numerics(left: Expr, right: Expr) -> Result<(Expr, Expr)> {
-    let (
-        DataType::Numeric {
-            precision: p1,
-            scale: s1,
-        },
-        DataType::Numeric {
-            precision: p2,
-            scale: s2,
-        },
-    ) = (left.data_type(), right.data_type())
-    else {
+    let (a, b) = (left.data_type(), right.data_type());
+    if !matches!((a, b), (DataType::Numeric { .. }, DataType::Numeric { .. })) {
         return refuse("numeric comparison", &[&left, &right]);
-    };
-    let scale = s1.max(s2);
-    let digits = |p: u8, s: i16| i32::from(p) + i32::from(scale) - i32::from(s);
-    let precision = digits(p1, s1).max(digits(p2, s2));
-    if precision > i32::from(NUMERIC_DIGITS_MAX) || s1.min(s2) < 0 {
-        return Ok((left.into_comparable()?, right.into_comparable()?));
     }
-    let common = DataType::Numeric {
-        precision: precision as u8,
-        scale,
+    let Some(common) = a.common_numeric(b) else {
+        return Ok((left.into_comparable()?, right.into_comparable()?));
     };
     Ok((left.rescale_up(common), right.rescale_up(common)))
 }

@@ -10,7 +10,7 @@ use super::refuse;
 use crate::error::{Error, Result};
 use crate::expr::ir::{CompareOp, Expr, ExprKind};
 use crate::expr::kernels::in_list::ValueSet;
-use crate::types::{DataType, NUMERIC_DIGITS_MAX};
+use crate::types::DataType;
 
 impl Expr {
     /// The conjunction of `args`, left to right. Empty: true.
@@ -180,24 +180,21 @@ impl Expr {
 
 /// Whether no numeric among some expressions carries its scale, and all fit 38 digits at one scale.
 fn have_one_layout<'e>(exprs: impl Iterator<Item = &'e Expr>) -> bool {
-    let (mut whole, mut scale) = (0, 0);
+    let mut common: Option<DataType> = None;
     for expr in exprs {
-        match expr.data_type() {
+        let own = expr.data_type();
+        match own {
             DataType::Decimal => return false,
-            DataType::Numeric {
-                precision,
-                scale: own,
-            } => {
-                whole = whole.max(i16::from(precision) - own);
-                scale = scale.max(own);
-                if own < 0 {
+            DataType::Numeric { .. } => {
+                common = own.common_numeric(common.unwrap_or(own));
+                if common.is_none() {
                     return false;
                 }
             }
             _ => {}
         }
     }
-    whole + scale <= i16::from(NUMERIC_DIGITS_MAX)
+    true
 }
 
 fn junction(args: Vec<Expr>, conjunction: bool) -> Result<Expr> {
@@ -286,25 +283,10 @@ fn one_type(args: Vec<Expr>) -> Result<(Vec<Expr>, DataType)> {
     let mut data_type = first.data_type();
     for arg in &args[1..] {
         data_type = match (data_type, arg.data_type()) {
-            (
-                DataType::Numeric {
-                    precision: p1,
-                    scale: s1,
-                },
-                DataType::Numeric {
-                    precision: p2,
-                    scale: s2,
-                },
-            ) => {
-                let scale = s1.max(s2);
-                let whole = (i32::from(p1) - i32::from(s1)).max(i32::from(p2) - i32::from(s2));
-                let precision = (whole + i32::from(scale)).max(1);
-                if precision > i32::from(NUMERIC_DIGITS_MAX) || s1.min(s2) < 0 {
-                    return Ok((all_decimals(args)?, DataType::Decimal));
-                }
-                DataType::Numeric {
-                    precision: precision as u8,
-                    scale,
+            (a @ DataType::Numeric { .. }, b @ DataType::Numeric { .. }) => {
+                match a.common_numeric(b) {
+                    Some(common) => common,
+                    None => return Ok((all_decimals(args)?, DataType::Decimal)),
                 }
             }
             (a, b) if a.is_numeric() && b.is_numeric() => {

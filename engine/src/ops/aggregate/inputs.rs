@@ -58,7 +58,7 @@ impl Inputs {
     }
 }
 
-/// Whether two expressions are known to be the same.
+/// Whether two expressions are known to be the same: one column may be compared by several collations.
 pub fn same(a: &Expr, b: &Expr) -> bool {
     match (a.kind(), b.kind()) {
         (ExprKind::Column(x), ExprKind::Column(y)) => x == y && a.data_type() == b.data_type(),

@@ -7,6 +7,7 @@
 //! - `sum(x + c)`, where the addition cannot overflow, is `sum(x) + c * count(x)`: many sums that differ in `c` only
 //!   cost one.
 
+use super::inputs::same;
 use crate::error::Result;
 use crate::expr::{ArithOp, Expr, ExprKind};
 use crate::plan::{AggregateCall, AggregateFunction, GroupKey};
@@ -174,8 +175,6 @@ fn find_or_push(calls: &mut Vec<AggregateCall>, call: AggregateCall) -> usize {
 /// Whether two arguments are one column, perhaps converted alike.
 fn alike(a: &Expr, b: &Expr) -> bool {
     match (a.kind(), b.kind()) {
-        // One column may be compared by several collations.
-        (ExprKind::Column(x), ExprKind::Column(y)) => x == y && a.data_type() == b.data_type(),
         (
             ExprKind::Cast {
                 arg: x,
@@ -186,7 +185,7 @@ fn alike(a: &Expr, b: &Expr) -> bool {
                 implicit: true,
             },
         ) => a.data_type() == b.data_type() && alike(x, y),
-        _ => a.id() == b.id(),
+        _ => same(a, b),
     }
 }
 
