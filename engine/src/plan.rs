@@ -252,6 +252,18 @@ pub struct AggregateCall {
     pub filter: Option<Expr>,
 }
 
+impl AggregateCall {
+    /// Whether its result depends on which rows there are only, not on how often each is there.
+    pub fn is_of_values(&self) -> bool {
+        use AggregateFunction::*;
+        let idempotent = matches!(
+            self.function,
+            Min | Max | BoolAnd | BoolOr | BitAnd | BitOr | ApproxDistinct(_)
+        );
+        self.distinct || idempotent
+    }
+}
+
 /// The aggregate functions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AggregateFunction {

@@ -35,6 +35,10 @@ pub trait MorselSource {
 
     /// The summaries of these columns are all that is wanted of a morsel that can tell them.
     fn prefer_summaries(&mut self, _needs: &[Need]) {}
+
+    /// Which values the only column asked for holds is all that is wanted, not how often: rows that repeat a value which
+    /// a row of the same morsel or another has may be left out.
+    fn prefer_values(&mut self) {}
 }
 
 /// A run of rows (a few thousand to 64K: small enough that its columns stay in cache), not yet decoded.

@@ -37,6 +37,15 @@ pub struct Wanted {
     pub filter: Arc<RuntimeFilter>,
 }
 
+/// What a scan is asked for.
+enum Asked<'a> {
+    Rows,
+    /// Each row at least once.
+    Values,
+    /// What its source knows of rows, where it does.
+    Summaries(&'a Arc<Totals>),
+}
+
 /// Runs a plan. Lives on the driving thread.
 pub struct Executor {
     plan: Option<Arc<Node>>,
@@ -151,7 +160,7 @@ impl Opening<'_> {
     pub fn open(&mut self, node: &Node, wanted: &[Wanted]) -> Result<Stream> {
         let driver = self.driver;
         match &node.op {
-            Op::Scan(scan) => self.open_scan(node, scan, wanted, None),
+            Op::Scan(scan) => self.open_scan(node, scan, wanted, Asked::Rows),
             Op::Filter { input, predicate } => {
                 let stage = Filter {
                     id: node.id,
@@ -178,7 +187,7 @@ impl Opening<'_> {
                 aggregate::open_plan(self, node.id, aggregate, &wanted)
             }
             Op::Distinct { input } => {
-                let rows = self.open(input, wanted)?;
+                let rows = self.open_values(input, wanted)?;
                 aggregate::open_distinct_rows(driver, node.id, rows, &node.types)
             }
             Op::Limit {
@@ -256,7 +265,7 @@ impl Opening<'_> {
     /// Opens the input of an aggregation whose answers summaries may give: what has them goes to `totals`.
     pub fn open_summarized(&mut self, node: &Node, totals: &Arc<Totals>) -> Result<Stream> {
         match &node.op {
-            Op::Scan(scan) => self.open_scan(node, scan, &[], Some(totals)),
+            Op::Scan(scan) => self.open_scan(node, scan, &[], Asked::Summaries(totals)),
             Op::Project { input, exprs } => {
                 let stage = Project {
                     id: node.id,
@@ -267,6 +276,25 @@ impl Opening<'_> {
                     .through(Arc::new(stage)))
             }
             _ => self.open(node, &[]),
+        }
+    }
+
+    /// Opens an input of which it matters only which rows it has, not how often: over a scan of one column, the source need
+    /// not repeat its values.
+    pub fn open_values(&mut self, node: &Node, wanted: &[Wanted]) -> Result<Stream> {
+        match &node.op {
+            Op::Scan(scan) if scan.columns.len() == 1 => {
+                self.open_scan(node, scan, wanted, Asked::Values)
+            }
+            Op::Project { input, exprs } => {
+                let stage = Project {
+                    id: node.id,
+                    exprs: exprs.clone(),
+                };
+                let wanted = through_exprs(wanted, exprs.iter());
+                Ok(self.open_values(input, &wanted)?.through(Arc::new(stage)))
+            }
+            _ => self.open(node, wanted),
         }
     }
 
@@ -288,7 +316,7 @@ impl Opening<'_> {
         node: &Node,
         scan: &Scan,
         wanted: &[Wanted],
-        totals: Option<&Arc<Totals>>,
+        asked: Asked<'_>,
     ) -> Result<Stream> {
         let source = self.sources.get_mut(scan.source).and_then(Option::take);
         let mut source =
@@ -302,10 +330,21 @@ impl Opening<'_> {
             .iter()
             .take_while(|f| f.is_native() && !f.can_raise())
             .count();
-        let totals = totals.filter(|_| simple == scan.filters.len());
-        if let Some(totals) = totals {
-            source.prefer_summaries(&totals.needs);
-        }
+        let asked = match simple == scan.filters.len() {
+            true => asked,
+            false => Asked::Rows,
+        };
+        let totals = match asked {
+            Asked::Rows => None,
+            Asked::Values => {
+                source.prefer_values();
+                None
+            }
+            Asked::Summaries(totals) => {
+                source.prefer_summaries(&totals.needs);
+                Some(Arc::clone(totals))
+            }
+        };
         let shape = ScanShape {
             id: node.id,
             columns: scan.columns.clone(),
@@ -315,7 +354,7 @@ impl Opening<'_> {
                 .iter()
                 .map(|w| AppliedFilter::new(w.column, Arc::clone(&w.filter)))
                 .collect(),
-            totals: totals.cloned(),
+            totals,
         };
         let mut stream = Stream::new(Box::new(ScanSource {
             source,

@@ -215,14 +215,13 @@ pub fn open_plan(
             let input = opening.open_summarized(&plan.input, &totals)?;
             open_with_totals(driver, id, input, keys, calls, None, Some(&totals))?
         }
-        None => open(
-            driver,
-            id,
-            opening.open(&plan.input, wanted)?,
-            keys,
-            calls,
-            sets,
-        )?,
+        None => {
+            let input = match calls.iter().all(AggregateCall::is_of_values) {
+                true => opening.open_values(&plan.input, wanted)?,
+                false => opening.open(&plan.input, wanted)?,
+            };
+            open(driver, id, input, keys, calls, sets)?
+        }
     };
     let stream = match calls.iter().any(finds_out_late) {
         true => collected(driver, stream)?,

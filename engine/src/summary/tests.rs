@@ -155,3 +155,114 @@ fn what_needs_values_is_not_summarised() {
     distinct.distinct = true;
     assert!(Totals::of(&[distinct], &aggregate.input).is_none());
 }
+
+/// A source that leaves out rows it has handed out before, where it may.
+struct Forgetting {
+    rows: Batch,
+    values: bool,
+    done: bool,
+}
+
+impl MorselSource for Forgetting {
+    fn next(&mut self) -> Result<Option<Box<dyn Morsel>>> {
+        if std::mem::replace(&mut self.done, true) {
+            return Ok(None);
+        }
+        let rows = self.rows.clone();
+        if !self.values {
+            return Ok(Some(Box::new(Stored(rows))));
+        }
+        let mut seen = Vec::new();
+        let all = rows_of(std::slice::from_ref(&rows));
+        let first = |row: &u32| {
+            let new = !seen.contains(&all[*row as usize]);
+            if new {
+                seen.push(all[*row as usize].clone());
+            }
+            new
+        };
+        let kept: Vec<u32> = (0..rows.rows as u32).filter(first).collect();
+        let columns = rows.columns.iter().map(|c| Arc::new(c.take(&kept)));
+        Ok(Some(Box::new(Stored(Batch::new(
+            columns.collect(),
+            kept.len(),
+        )))))
+    }
+
+    fn prefer_values(&mut self) {
+        self.values = true;
+    }
+}
+
+/// Runs a plan over a column of few values; its rows in order, and whether repeated ones were left out.
+fn forgetful(plan: impl Fn(Node) -> Node, filtered: bool) -> (Vec<Vec<Option<Scalar>>>, bool) {
+    let spec: ColumnSpec = (DataType::Int4, 30, true);
+    let rows = random_batches(&mut Rng::new(7), &[spec], 900, 900).remove(0);
+    let answer = |may_forget: bool| {
+        let column = Expr::column(0, spec.0);
+        let limit = Expr::constant(Scalar::I32(9), spec.0).unwrap();
+        let filter = Expr::compare(crate::expr::CompareOp::Lt, column, limit).unwrap();
+        let filters = if filtered { vec![filter] } else { vec![] };
+        let node = plan(Node::scan(1, 0, vec![0], vec![spec.0], filters));
+        let source: Box<dyn MorselSource> = match may_forget {
+            true => Box::new(Forgetting {
+                rows: rows.clone(),
+                values: false,
+                done: false,
+            }),
+            false => Box::new(crate::source::MemorySource::new([rows.clone()])),
+        };
+        let mut executor = Executor::new(node, vec![source], Options::default());
+        let mut out = Vec::new();
+        while let Some(batch) = executor.next_batch().unwrap() {
+            out.extend(rows_of(&[batch]));
+        }
+        out.sort_by_key(|row| format!("{row:?}"));
+        let read = executor
+            .counters(1)
+            .rows_in
+            .load(std::sync::atomic::Ordering::Relaxed);
+        (out, read < rows.rows as u64)
+    };
+    let (rows, less) = answer(true);
+    assert_eq!(rows, answer(false).0);
+    (rows, less)
+}
+
+#[test]
+fn values_that_repeat_may_be_left_out() {
+    use AggregateFunction::*;
+    let column = || Expr::column(0, DataType::Int4);
+    let aggregate = |keys: bool, calls: &[(AggregateFunction, bool)]| {
+        let calls = calls.to_vec();
+        move |input: Node| {
+            let key = crate::plan::GroupKey {
+                expr: column(),
+                nullable: true,
+            };
+            let call = |&(function, distinct): &(AggregateFunction, bool)| AggregateCall {
+                function,
+                argument: Some(column()),
+                distinct,
+                filter: None,
+            };
+            Node::aggregate(
+                3,
+                Aggregate {
+                    input: Box::new(Node::project(2, input, vec![column()])),
+                    keys: if keys { vec![key] } else { vec![] },
+                    calls: calls.iter().map(call).collect(),
+                    grouping_sets: None,
+                },
+            )
+        }
+    };
+    for filtered in [false, true] {
+        assert!(forgetful(aggregate(true, &[]), filtered).1);
+        assert!(forgetful(aggregate(false, &[(Count, true)]), filtered).1);
+        assert!(forgetful(aggregate(true, &[(Min, false), (BitOr, false)]), filtered).1);
+        assert!(!forgetful(aggregate(true, &[(Count, false)]), filtered).1);
+        assert!(!forgetful(aggregate(false, &[(Min, false), (BitXor, false)]), filtered).1);
+        assert!(forgetful(|input| Node::distinct(2, input), filtered).1);
+    }
+}

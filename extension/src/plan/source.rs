@@ -25,7 +25,7 @@ use doris_engine::source::{MemorySource, Morsel, MorselSource};
 use doris_engine::summary::{ColumnSummary, Need};
 use doris_storage::prune::{Check, Predicate, Reason, Verdict};
 use doris_storage::segment::{Block, ColumnMeta, ColumnReader, Footer, Verify, ROW_BLOCK_ROWS};
-use doris_storage::vector::{Physical, Vector};
+use doris_storage::vector::{Bitmap, Physical, Values, Vector};
 use doris_storage::zone_map::Scalar as Bound;
 use pgrx::pg_sys;
 use std::cell::Cell;
@@ -109,6 +109,8 @@ pub struct TableSource {
     /// What zone maps may tell in the place of rows.
     needs: Vec<Need>,
     summarizes: bool,
+    /// The only column's values are wanted, each at least once.
+    values_only: bool,
     heap: Option<HeapScan>,
     /// Heap rows that were read ahead.
     ahead: VecDeque<Box<dyn Morsel>>,
@@ -160,6 +162,7 @@ impl TableSource {
             says_all,
             needs: Vec::new(),
             summarizes: false,
+            values_only: false,
             heap: Some(HeapScan::begin(rel, snapshot)),
             ahead: VecDeque::new(),
             toast,
@@ -261,6 +264,16 @@ impl TableSource {
         let dead = dead.positions();
         let segment = segment::open(self.rel, toast, &entry);
         let columns = stored_columns(&segment, &self.attrs)?;
+        if let (true, true, &[Some(column)]) = (self.values_only, dead.is_empty(), &columns[..]) {
+            let reader = segment.reader(self.rel, toast, column);
+            if let Some(values) = different_values(&segment, column, &reader) {
+                let blocks = segment.footer.block_count() as u64;
+                add(&self.counters.blocks_summarized, blocks);
+                // SAFETY: the scan's relation is open.
+                unsafe { crate::pg::compat::count_rows_read(self.rel, entry.rows as usize) };
+                return MemorySource::new([values]).next();
+            }
+        }
         let checks = {
             let blooms = |meta: &ColumnMeta, block| segment.bloom(self.rel, toast, meta, block);
             segment.footer.check_blocks(&self.predicate, &blooms)
@@ -355,15 +368,22 @@ impl TableSource {
                 block,
                 bytes: open.segment.block_bytes(self.rel, toast, column, block),
             };
-            let mut seen = None;
-            if let Some((at, bounds)) = self.glance.range(|at| zone_range(open, at, block)) {
+            let mut seen = Vec::new();
+            let bytes = |at: usize| stored_bytes(open, at, block);
+            let looks = self.glance.columns(|at| zone_range(open, at, block), bytes);
+            let mut found = true;
+            for at in looks {
                 if let Some(column) = open.columns[at] {
                     let opened = stored(column).open()?;
-                    if !self.glance.finds(&opened, bounds)? {
-                        continue;
-                    }
-                    seen = Some((at, opened));
+                    found = self.glance.finds(at, &opened)?;
+                    seen.push((at, opened));
                 }
+                if !found {
+                    break;
+                }
+            }
+            if !found {
+                continue;
             }
             let dead: Vec<u32> = open.dead[low..high]
                 .iter()
@@ -372,7 +392,8 @@ impl TableSource {
             let mut columns = Vec::with_capacity(open.columns.len());
             for (at, (attr, column)) in self.attrs.iter().zip(&open.columns).enumerate() {
                 let physical = attr.kind.physical();
-                columns.push(match (column, seen.take_if(|(seen, _)| *seen == at)) {
+                let look = seen.iter().position(|(seen, _)| *seen == at);
+                columns.push(match (column, look.map(|look| seen.swap_remove(look))) {
                     (_, Some((_, opened))) => BlockColumn::Open(physical, Box::new(opened)),
                     (Some(column), _) => BlockColumn::Stored(physical, Box::new(stored(*column))),
                     (None, _) => BlockColumn::Ready(added(self.rel, attr, rows)?),
@@ -434,6 +455,14 @@ fn zone_range(open: &Open, at: usize, block: usize) -> Option<(i128, i128)> {
     }
 }
 
+/// How many bytes a block's column takes.
+fn stored_bytes(open: &Open, at: usize, block: usize) -> u64 {
+    let column = open.columns.get(at).copied().flatten();
+    column.map_or(0, |column| {
+        u64::from(open.segment.footer.columns[column].blocks[block].len)
+    })
+}
+
 /// Whether a runtime filter leaves no row of a block.
 fn excluded(open: &Open, block: usize, filters: &[(usize, Arc<RuntimeFilter>)]) -> bool {
     filters.iter().any(|(at, filter)| {
@@ -468,6 +497,25 @@ fn summaries(open: &Open, block: usize, rows: usize, needs: &[Need]) -> Option<V
         need.is_met_by(&summary).then_some(summary)
     };
     needs.iter().map(of).collect()
+}
+
+/// The different values of a segment's column, NULL among them, where its dictionary tells: that holds no others.
+fn different_values(segment: &Segment, column: usize, reader: &ColumnReader) -> Option<Batch> {
+    let dict = reader.dictionary()?;
+    let blocks = &segment.footer.columns[column].blocks;
+    let has_nulls = blocks.iter().any(|block| block.zone.null_count > 0);
+    let mut codes: Vec<u32> = (0..dict.len() as u32).collect();
+    let validity = has_nulls.then(|| {
+        codes.push(0);
+        Bitmap::from_bools((0..codes.len()).map(|row| row < dict.len()))
+    });
+    let rows = codes.len();
+    let dict = dict.clone();
+    let values = Values::Dict { codes, dict };
+    Some(Batch::new(
+        vec![Arc::new(Vector { values, validity })],
+        rows,
+    ))
 }
 
 /// A row block of which nothing but its zone maps is looked at.
@@ -565,6 +613,10 @@ impl MorselSource for TableSource {
     fn prefer_summaries(&mut self, needs: &[Need]) {
         self.needs = needs.to_vec();
         self.summarizes = true;
+    }
+
+    fn prefer_values(&mut self) {
+        self.values_only = true;
     }
 }
 

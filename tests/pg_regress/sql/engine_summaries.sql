@@ -39,6 +39,12 @@ SELECT engine_summaries.answer('SELECT count(*), min(name) FROM s');
 SELECT engine_summaries.answer('SELECT count(*), round(sum(f)::numeric, 3) FROM s');
 SELECT engine_summaries.answer('SELECT count(DISTINCT small) FROM s');
 SELECT engine_summaries.answer('SELECT count(*) FILTER (WHERE small > 3), sum(big) FROM s');
+-- Of a column with a dictionary, that tells which values there are; not how often, nor beside other columns.
+SELECT engine_summaries.answer('SELECT count(DISTINCT name), min(name), max(name) FROM s');
+SELECT engine_summaries.answer('SELECT DISTINCT name FROM s ORDER BY name LIMIT 3');
+SELECT engine_summaries.answer('SELECT upper(name) FROM s WHERE name > ''word 2'' GROUP BY 1 ORDER BY 1');
+SELECT engine_summaries.answer('SELECT count(DISTINCT name), count(name) FROM s');
+SELECT engine_summaries.answer('SELECT count(DISTINCT name) FROM s WHERE id > 59000');
 -- Row blocks wholly inside a filter, wholly outside, and between.
 SELECT engine_summaries.answer('SELECT count(*), sum(big), min(price) FROM s WHERE id > 5000');
 SELECT engine_summaries.answer('SELECT count(*), max(day) FROM s WHERE day >= ''2020-03-01'' AND day < ''2021-03-01''');
@@ -51,6 +57,27 @@ INSERT INTO s VALUES (-1, -300, -1, -99999, '1990-01-01', 'new', 0);
 ALTER TABLE s ADD COLUMN extra int DEFAULT 5;
 SELECT engine_summaries.answer('SELECT count(*), sum(small), min(price), max(day), count(extra), sum(extra) FROM s');
 SELECT engine_summaries.answer('SELECT count(*), min(id), max(big) FROM s');
+SELECT engine_summaries.answer('SELECT count(DISTINCT name), min(name) FROM s');
+-- NULLs among the values, and values of which no row is left.
+CREATE TABLE n (word text, other text) USING doris;
+INSERT INTO n SELECT CASE WHEN i % 3 > 0 THEN 'w' || i % 5 END, NULL FROM generate_series(1, 30000) i;
+INSERT INTO n SELECT 'gone', 'never' FROM generate_series(1, 30000) i;
+INSERT INTO n VALUES ('w0', NULL), ('single', 'one'), (NULL, NULL);
+SET doris.enable_vectorization = off;
+SELECT DISTINCT word FROM n ORDER BY word;
+SET doris.enable_vectorization = on;
+SELECT DISTINCT word FROM n ORDER BY word;
+SELECT count(DISTINCT word), max(word), count(DISTINCT other) FROM n;
+DELETE FROM n WHERE word = 'gone';
+SELECT DISTINCT word FROM n ORDER BY word;
+SELECT DISTINCT other FROM n ORDER BY other;
+SELECT max(other), count(DISTINCT other) FROM n;
+BEGIN;
+INSERT INTO n SELECT 'own ' || i % 2 FROM generate_series(1, 20000) i;
+SELECT DISTINCT word FROM n ORDER BY word;
+ROLLBACK;
+SELECT count(DISTINCT word) FROM n;
+DROP TABLE n;
 DELETE FROM s;
 SELECT engine_summaries.answer('SELECT count(*), sum(big), min(day) FROM s');
 -- An overflow is still one.
