@@ -535,14 +535,17 @@ unsafe extern "C-unwind" fn tuple_satisfies_snapshot(
     }
 }
 
-/// A btree's entries of segment rows are cleaned by VACUUM alone: only heap TIDs are passed on, and no segment row's entry
-/// is called dead here.
+/// The heap answers for its rows. Of segment rows, entries are deleted of which the index knows that the row is dead
+/// ([`index_fetch_tuple`]): a btree asks again about those it has marked, and may not be refused one; other access methods
+/// pass none but such. A btree that asks which of its unmarked entries could go (bottom-up deletion) is told of heap rows
+/// only.
 #[pg_guard]
 unsafe extern "C-unwind" fn index_delete_tuples(
     rel: pg_sys::Relation,
     state: *mut pg_sys::TM_IndexDeleteOp,
 ) -> pg_sys::TransactionId {
-    // SAFETY: the operation's arrays have ndeltids elements; the heap gets a prefix of them.
+    // SAFETY: the operation's arrays have ndeltids elements; the heap gets a prefix of them, whose order it may change,
+    // and takes from its end when it goes bottom-up.
     unsafe {
         let count = (*state).ndeltids as usize;
         let items = std::slice::from_raw_parts_mut((*state).deltids, count);
@@ -558,29 +561,25 @@ unsafe extern "C-unwind" fn index_delete_tuples(
             0 => pg_sys::InvalidTransactionId,
             _ => heap_call!(index_delete_tuples(rel, state)),
         };
-        let btree = (*(*(*state).irel).rd_rel).relam == pg_sys::BTREE_AM_OID;
-        if btree || heap_items == count {
+        if (*state).bottomup || heap_items == count {
             return horizon;
         }
-        // Other access methods delete every entry that they pass: those of segment rows too, which they were told are
-        // dead (`index_fetch_tuple`).
-        let passed = std::slice::from_raw_parts((*state).deltids, count);
-        let horizon = later(horizon, buried_until(rel, &passed[heap_items..]));
         (*state).ndeltids = count as i32;
-        horizon
+        let items = std::slice::from_raw_parts((*state).deltids, count);
+        let marked = |item: &&pg_sys::TM_IndexDelete| {
+            (*(*state).status.add(item.id as usize)).knowndeletable
+        };
+        let mut rows: Vec<RowNumber> = items[heap_items..]
+            .iter()
+            .filter(marked)
+            .filter_map(|item| RowNumber::from_tid(&item.tid))
+            .collect();
+        rows.sort_unstable();
+        match Toast::open(rel, pg_sys::AccessShareLock as i32) {
+            Some(toast) => later(horizon, anchors::buried_until(rel, &toast, &rows)),
+            None => horizon,
+        }
     }
-}
-
-/// The last transaction that has buried one of some segment rows.
-fn buried_until(rel: pg_sys::Relation, items: &[pg_sys::TM_IndexDelete]) -> pg_sys::TransactionId {
-    let Some(toast) = Toast::open(rel, pg_sys::AccessShareLock as i32) else {
-        return pg_sys::InvalidTransactionId;
-    };
-    let rows = items
-        .iter()
-        .filter_map(|item| RowNumber::from_tid(&item.tid));
-    let buried = rows.filter_map(|row| anchors::buried_by(rel, &toast, row));
-    buried.fold(pg_sys::InvalidTransactionId, later)
 }
 
 fn later(a: pg_sys::TransactionId, b: pg_sys::TransactionId) -> pg_sys::TransactionId {

@@ -19,12 +19,12 @@
 //! An UPDATE that leaves the key alone lets FOR KEY SHARE pass, as in a heap: it claims the row FOR NO KEY UPDATE, and
 //! its new version in the heap gets the KEY SHARE locks of the anchor ([`key_share`]). Who comes while it is open locks
 //! both, the anchor for the case that it rolls back.
-use super::deletes::{self, Deleter};
+use super::deletes::{self, Deleter, SLICE_ROWS};
 use super::entry::Anchor;
 use super::gate::{Gate, Mode};
 use super::tid::RowNumber;
 use super::{directory, followed, keys, known, moves};
-use crate::pg::toast::{self, Fate, Toast, INSERT_FROZEN};
+use crate::pg::toast::{self, Fate, Toast, Version, INSERT_FROZEN};
 use crate::pg::{self, compat, heapam, key_share, raw};
 use doris_storage::slice::Marks;
 use pg_sys::TM_Result::{
@@ -678,7 +678,7 @@ pub fn alive(
     judge(main, toast, row, snapshot, &mut buried_by)
 }
 
-/// As [`alive`]; where an MVCC snapshot sees the row's tombstone, `buried_by` becomes the transaction that wrote it.
+/// As [`alive`]; where the row is dead, `buried_by` becomes the transaction that buried it.
 pub fn judge(
     main: pg_sys::Relation,
     toast: &Toast,
@@ -701,7 +701,10 @@ pub fn judge(
                 unsafe { (*snapshot).xmax = deleter.xid };
                 true
             }
-            State::Gone(..) => false,
+            State::Gone(deleter, _) => {
+                *buried_by = deleter.xid;
+                false
+            }
             _ => true,
         };
     }
@@ -719,10 +722,18 @@ pub fn judge(
         }
         alive
     });
-    alive
-        && (raw::is_mvcc(snapshot) && known::never_buried(main, toast, row)
-            || !deletes::seen(main, toast, row, snapshot))
-        && followed::changed(main, &row.to_tid(), snapshot).is_none()
+    if !alive {
+        return false;
+    }
+    let buried = match raw::is_mvcc(snapshot) && known::never_buried(main, toast, row) {
+        true => None,
+        false => deletes::seen(main, toast, row, snapshot),
+    };
+    if let Some(xid) = buried {
+        *buried_by = xid;
+        return false;
+    }
+    followed::changed(main, &row.to_tid(), snapshot).is_none()
 }
 
 /// Positions, relative to `first_row`, of rows that a snapshot no longer sees; ascending.
@@ -736,16 +747,40 @@ pub fn dead_positions(
     dead_rows(main, toast, first_row, rows, snapshot).positions()
 }
 
-/// Who has buried a row, by the latest state.
-pub fn buried_by(
+/// The last transaction that has buried one of some rows, ascending.
+pub fn buried_until(
     main: pg_sys::Relation,
     toast: &Toast,
-    row: RowNumber,
-) -> Option<pg_sys::TransactionId> {
-    match look(main, toast, row) {
-        State::Gone(deleter, _) => Some(deleter.xid),
-        _ => None,
+    rows: &[RowNumber],
+) -> pg_sys::TransactionId {
+    let mut until = pg_sys::InvalidTransactionId;
+    let mut note = |version: &Version| {
+        let deleter = Deleter::of(version).map(|deleter| deleter.xid);
+        // SAFETY: plain comparison.
+        let later =
+            |xid: &pg_sys::TransactionId| unsafe { pg_sys::TransactionIdFollows(*xid, until) };
+        until = deleter.filter(later).unwrap_or(until);
+    };
+    let slice = |row: &RowNumber| row.0 / u64::from(SLICE_ROWS);
+    for near in rows.chunk_by(|a, b| slice(a) == slice(b)) {
+        let (first, last) = (near[0].0, near[near.len() - 1].0);
+        let (chunk_id, low) = keys::anchor(first);
+        toast.scan(chunk_id, low, keys::anchor(last).1, false, |version| {
+            let row = RowNumber(first + (version.seq() - low) as u64);
+            let tombstone = !matches!(Anchor::decode(version.payload()), Ok(Anchor::Live));
+            if tombstone && near.binary_search(&row).is_ok() {
+                note(version);
+            }
+            true
+        });
+        deletes::each(main, toast, first, last + 1, |version, slice| {
+            if near.iter().any(|row| slice.contains(row.0)) {
+                note(version);
+            }
+            true
+        });
     }
+    until
 }
 
 /// The rows of which [`dead_positions`] gives the positions.

@@ -112,19 +112,19 @@ pub fn latest(main: pg_sys::Relation, toast: &Toast, row: RowNumber) -> Option<D
     deleter
 }
 
-/// Whether a snapshot sees that a row was deleted in bulk.
+/// Who has deleted a row in bulk, if a snapshot sees it.
 pub fn seen(
     main: pg_sys::Relation,
     toast: &Toast,
     row: RowNumber,
     snapshot: pg_sys::Snapshot,
-) -> bool {
-    let mut seen = false;
+) -> Option<pg_sys::TransactionId> {
+    let mut seen = None;
     each(main, toast, row.0, row.0 + 1, |version, slice| {
-        if slice.contains(row.0) {
-            seen = judge(main, version, snapshot);
+        if slice.contains(row.0) && judge(main, version, snapshot) {
+            seen = Some(version.raw_xmin());
         }
-        !seen
+        seen.is_none()
     });
     seen
 }
