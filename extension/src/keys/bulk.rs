@@ -28,6 +28,12 @@ use pg_sys::TM_Result::{TM_BeingModified, TM_Ok};
 use pgrx::pg_sys;
 use std::cmp::Ordering;
 
+/// Where the rows of a batch's keys are, and what they are.
+pub struct State {
+    places: Vec<u32>,
+    parts: Vec<Part>,
+}
+
 /// Rows of a load, of one key each.
 pub struct Batch {
     /// The columns as they will be stored.
@@ -159,6 +165,27 @@ impl Batch {
         self.parts.get(key as usize).copied().unwrap_or_default()
     }
 
+    /// Says where a key's row is.
+    pub fn move_to(&mut self, key: u32, place: u32) {
+        self.places[key as usize] = place;
+    }
+
+    /// Where its rows are, and what they are.
+    pub fn state(&self) -> State {
+        State {
+            places: self.places.clone(),
+            parts: self.parts.clone(),
+        }
+    }
+
+    /// Goes over to another state; returns the one before.
+    pub fn restore(&mut self, state: State) -> State {
+        State {
+            places: std::mem::replace(&mut self.places, state.places),
+            parts: std::mem::replace(&mut self.parts, state.parts),
+        }
+    }
+
     /// Says what a key's row is.
     pub fn set_part(&mut self, key: u32, part: Part) {
         if self.parts.is_empty() {
@@ -197,7 +224,7 @@ impl Batch {
 }
 
 /// Whether rows in the order of their keys are in the order of a sorted segment.
-fn is_sorted(model: &Model, columns: &[(Kind, Vector)]) -> bool {
+pub fn is_sorted(model: &Model, columns: &[(Kind, Vector)]) -> bool {
     model.columns.iter().all(|c| {
         let (kind, _) = columns[usize::from(c.attr.number) - 1];
         code::orders_as_stored(c, kind.physical())

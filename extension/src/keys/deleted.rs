@@ -71,6 +71,14 @@ pub enum Want {
 }
 
 impl Site {
+    /// Whether it is of the same key and graves.
+    pub fn is(&self, other: &Site) -> bool {
+        let mut graves = self.graves.iter().zip(&other.graves);
+        self.key == other.key
+            && self.graves.len() == other.graves.len()
+            && graves.all(|(a, b)| a.is(b))
+    }
+
     /// Whether a row is below a delete of its key.
     pub fn covers(&self, load: &Load, row: Row) -> bool {
         covers(load, &self.graves, row)

@@ -58,26 +58,26 @@ unsafe fn find(
     values: &[(pg_sys::Datum, bool)],
     key: &One,
 ) -> Option<pg_sys::ItemPointerData> {
-    let mut misses = 0;
     loop {
         let gate = Gate::take(toast, Mode::Single);
-        // SAFETY: values of the key columns' types.
-        let in_heap = unsafe { search.find(values) };
-        let open = match in_heap {
-            Holder::Row(live) => return Some(live.tid),
-            Holder::Open(open) => Some(open),
-            Holder::None => match probe::holder(&gate, rel, toast, model, key) {
-                probe::Holder::Row(_, row) => return Some(row.to_tid()),
-                probe::Holder::Open(xid) => Some(Open { xid, token: 0 }),
-                probe::Holder::None => None,
-            },
+        // SAFETY: values of the key columns' types. A row may go from a segment to the heap behind the first search, but
+        // not back while the gate is held.
+        let in_heap = unsafe {
+            let in_heap = search.find(values);
+            match in_heap {
+                Holder::None => match probe::holder(&gate, rel, toast, model, key) {
+                    probe::Holder::Row(_, row) => return Some(row.to_tid()),
+                    probe::Holder::Open(xid) => Holder::Open(Open { xid, token: 0 }),
+                    probe::Holder::None => search.find(values),
+                },
+                found => found,
+            }
         };
         drop(gate);
-        match open {
-            Some(open) => open.wait(rel),
-            // A single row may have gone from a segment to the heap behind the search.
-            None if misses == 0 => misses += 1,
-            None => return None,
+        match in_heap {
+            Holder::Row(live) => return Some(live.tid),
+            Holder::Open(open) => open.wait(rel),
+            Holder::None => return None,
         }
         pgrx::check_for_interrupts!();
     }

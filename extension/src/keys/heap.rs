@@ -5,10 +5,11 @@ use super::code::Keys;
 use super::index_shell::{self, HeapOnly};
 use super::model::Model;
 use super::probe::dirty_snapshot;
-use crate::compact::board as compaction;
+use crate::compact::{board as compaction, pause};
 use crate::heap_call;
+use crate::pg::raw::Registered;
 use crate::pg::toast;
-use crate::pg::{self, compat};
+use crate::pg::{self, compat, heapam};
 use crate::store::tid::block_of;
 use pg_sys::TM_Result::{self, TM_Ok};
 use pgrx::pg_sys;
@@ -117,7 +118,8 @@ impl Search {
         u64::from(blocks) * ENTRIES
     }
 
-    /// Which of some keys, sorted and unique, somebody may have in the heap now; ascending.
+    /// Which of some keys, sorted and unique, somebody may have in the heap now; ascending. The caller has the gate to
+    /// itself, so that no row moves meanwhile: whoever makes an entry passes the gate before it commits.
     pub fn present(&mut self, model: &Model, keys: &Keys) -> Vec<usize> {
         let _heap_only = HeapOnly::begin();
         let mut present = Vec::new();
@@ -145,32 +147,77 @@ impl Search {
 
     /// Who has a key in the heap now.
     ///
+    /// A row may move while its key is searched: an UPDATE makes an entry where the search has been, and commits before
+    /// the search looks at the old row. So a pass over the entries that finds nobody, but a dead row, counts only if
+    /// that row was dead when the pass began.
+    ///
     /// # Safety
     /// A value for each key column, of its type.
     pub unsafe fn find(&mut self, values: &[(pg_sys::Datum, bool)]) -> Holder {
         let _heap_only = HeapOnly::begin();
+        for (key, (value, null)) in self.keys.iter_mut().zip(values) {
+            let nulls = (pg_sys::SK_ISNULL | pg_sys::SK_SEARCHNULL) as i32;
+            key.sk_flags = if *null { nulls } else { 0 };
+            key.sk_argument = if *null {
+                pg_sys::Datum::from(0)
+            } else {
+                *value
+            };
+        }
+        let mut before = None;
+        loop {
+            // SAFETY: the keys hold values of the columns' types.
+            if let Some(holder) = unsafe { self.pass(before.as_ref()) } {
+                return holder;
+            }
+            pgrx::check_for_interrupts!();
+            before = Some(Registered::latest());
+        }
+    }
+
+    /// One pass over the entries of the key; `None` when a row died that was alive before.
+    unsafe fn pass(&mut self, before: Option<&Registered>) -> Option<Holder> {
         // SAFETY: the scan, its keys and the slot are ours; the tuple is pinned by the slot while it is read.
         unsafe {
-            for (key, (value, null)) in self.keys.iter_mut().zip(values) {
-                let nulls = (pg_sys::SK_ISNULL | pg_sys::SK_SEARCHNULL) as i32;
-                key.sk_flags = if *null { nulls } else { 0 };
-                key.sk_argument = if *null {
-                    pg_sys::Datum::from(0)
-                } else {
-                    *value
-                };
-            }
             *self.snapshot = dirty_snapshot();
             let count = self.keys.len() as i32;
             let null = std::ptr::null_mut();
             pg_sys::index_rescan(self.scan, self.keys.as_mut_ptr(), count, null, 0);
             let forward = pg_sys::ScanDirection::ForwardScanDirection;
-            if !pg_sys::index_getnext_slot(self.scan, forward, self.slot) {
-                return Holder::None;
+            let mut sure = true;
+            while !pg_sys::index_getnext_tid(self.scan, forward).is_null() {
+                pause::at("entry");
+                if pg_sys::index_fetch_heap(self.scan, self.slot) {
+                    let holder = self.judge();
+                    pg_sys::ExecClearTuple(self.slot);
+                    return Some(holder);
+                }
+                sure = sure && before.is_some_and(|before| self.was_dead(before));
             }
-            let holder = self.judge();
+            sure.then_some(Holder::None)
+        }
+    }
+
+    /// Whether all versions that the scan's current entry leads to, none of which is alive, were dead before.
+    unsafe fn was_dead(&mut self, before: &Registered) -> bool {
+        // SAFETY: the scan is at an entry; what is changed in it is put back. The tuple is pinned while it is read.
+        unsafe {
+            let (snapshot, kill) = ((*self.scan).xs_snapshot, (*self.scan).kill_prior_tuple);
+            (*self.scan).xs_snapshot = &raw mut pg_sys::SnapshotAnyData;
+            let mut all = true;
+            while all && pg_sys::index_fetch_heap(self.scan, self.slot) {
+                let slot = self.slot as *mut pg_sys::BufferHeapTupleTableSlot;
+                let deleter = heapam::changer((*(*slot).base.tuple).t_data);
+                all = deleter.is_none_or(|xid| !committed_since(before, xid));
+                if !(*self.scan).xs_heap_continue {
+                    break;
+                }
+            }
             pg_sys::ExecClearTuple(self.slot);
-            holder
+            (*self.scan).xs_heap_continue = false;
+            (*self.scan).xs_snapshot = snapshot;
+            (*self.scan).kill_prior_tuple = kill;
+            all
         }
     }
 
@@ -209,6 +256,14 @@ impl Search {
                 seen,
             })
         }
+    }
+}
+
+/// Whether a transaction committed after a snapshot was taken.
+fn committed_since(before: &Registered, xid: pg_sys::TransactionId) -> bool {
+    // SAFETY: a registered snapshot.
+    unsafe {
+        pg_sys::TransactionIdDidCommit(xid) && pg_sys::XidInMVCCSnapshot(xid, before.snapshot())
     }
 }
 

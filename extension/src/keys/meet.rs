@@ -5,7 +5,10 @@
 //! 1. the stored rows of the batch's keys are found (segments are searched before, see [`Candidates`]) and read,
 //! 2. the rule folds each with the batch's row of its key,
 //! 3. the stored rows that give way are marked dead,
-//! 4. what is to be stored is written as a segment.
+//! 4. what is to be stored is encoded and written as a segment.
+//!
+//! Of a large batch, rows are read, folded and encoded ahead, without the gate ([`ahead`]). With it, they are searched
+//! again; where the same rows are found, they need only be marked.
 //!
 //! Where deletes are remembered ([`deleted`]), graves of keys without a stored row are looked at after 2, and dug and
 //! filled after 3.
@@ -13,6 +16,8 @@
 //! Where a row cannot be marked, because somebody holds it, the gate is given up and the holder waited for. Rows
 //! marked until then stay marked: the batch keeps what became of them ([`Batch::replaced`]), so that the next
 //! attempt, which does not find them any more, goes on from there.
+mod ahead;
+
 use super::bulk::{self, Batch, Busy};
 use super::deleted::{self, Site, Want};
 use super::heap::{self, Live, Open};
@@ -21,12 +26,14 @@ use super::model::Model;
 use super::probe::{self, Candidates};
 use super::single;
 use super::stored::{self, Columns, Reader};
+use crate::compact::pause;
 use crate::pg::toast::Toast;
 use crate::read::attrs::{self, Attr};
 use crate::read::datum::Arena;
 use crate::store::gate::Gate;
 use crate::store::tid::RowNumber;
 use crate::write::kind::Kind;
+use ahead::Ahead;
 use doris_storage::vector::Vector;
 use pg_sys::TM_Result::{TM_BeingModified, TM_Ok};
 use pgrx::pg_sys;
@@ -47,6 +54,23 @@ struct Met {
     folded: Folded,
 }
 
+impl Met {
+    /// Which of `count` keys have a stored row.
+    fn known(&self, count: usize) -> Vec<bool> {
+        let mut known = vec![false; count];
+        self.keys.iter().for_each(|key| known[*key as usize] = true);
+        known
+    }
+
+    /// The keys whose stored row stays.
+    fn stays(&self) -> Vec<u32> {
+        let keys = self.keys.iter().zip(&self.folded.unchanged);
+        keys.filter(|(_, stays)| **stays)
+            .map(|(key, _)| *key)
+            .collect()
+    }
+}
+
 /// A load into a table.
 #[derive(Clone, Copy)]
 pub struct Load<'a> {
@@ -62,66 +86,117 @@ pub struct Load<'a> {
     pub cid: pg_sys::CommandId,
 }
 
-/// Publishes a batch; `store` writes the rows that are to be stored, in the order of their keys, and completes
-/// their entry.
-pub fn publish(load: Load, mut batch: Batch, store: impl FnOnce(&Gate, Rows)) {
+/// Fewest rows of a batch that are made ready ahead.
+const AHEAD_ROWS: usize = 1024;
+/// How often that may turn out to be in vain.
+const AHEAD_TRIES: u32 = 2;
+
+/// What is to be stored of a batch.
+enum Ready<S> {
+    /// Rows, in the order of their keys.
+    Rows(Rows),
+    /// What was made of them ahead, if there are any.
+    Encoded(Option<S>),
+}
+
+/// Publishes a batch; `encode` makes what is stored of rows that are in the order of their keys, and `store` writes
+/// that and completes its entry.
+pub fn publish<S>(
+    load: Load,
+    mut batch: Batch,
+    encode: impl Fn(Rows) -> S,
+    store: impl FnOnce(&Gate, S),
+) {
     let attrs = attrs::of(load.rel);
     let mut candidates = Candidates::default();
+    let mut tries = match batch.len() {
+        AHEAD_ROWS.. => AHEAD_TRIES,
+        _ => 0,
+    };
+    let wait = |busy| bulk::wait(load.rel, load.toast, load.cid, busy);
     loop {
+        pgrx::check_for_interrupts!();
+        let mut ahead = None;
+        if tries > 0 {
+            match Ahead::prepare(load, &attrs, &mut batch, &mut candidates, &encode) {
+                Ok(made) => ahead = made,
+                Err(busy) => {
+                    wait(busy);
+                    continue;
+                }
+            }
+            tries -= 1;
+            pause::at("prepared");
+        }
         let table = (load.rel, load.toast, load.model);
         let gate = candidates.gate(table, batch.keys(), u64::MAX);
-        match attempt(&gate, load, &attrs, &mut batch, &mut candidates) {
-            Ok(rows) => {
-                if rows.first().is_some_and(|column| !column.1.is_empty()) {
-                    store(&gate, rows);
-                }
-                drop(gate);
-                return;
-            }
+        let ready = match attempt(&gate, load, &attrs, &mut batch, &mut candidates, ahead) {
+            Ok(ready) => ready,
             Err(busy) => {
                 drop(gate);
-                bulk::wait(load.rel, load.toast, load.cid, busy);
+                wait(busy);
+                continue;
             }
+        };
+        let encoded = match ready {
+            Ready::Rows(rows) => any(&rows).then(|| encode(rows)),
+            Ready::Encoded(encoded) => encoded,
+        };
+        if let Some(encoded) = encoded {
+            store(&gate, encoded);
         }
-        pgrx::check_for_interrupts!();
+        drop(gate);
+        return;
     }
 }
 
-fn attempt(
+/// Whether there are rows.
+fn any(rows: &Rows) -> bool {
+    rows.first().is_some_and(|column| !column.1.is_empty())
+}
+
+fn attempt<S>(
     gate: &Gate,
     load: Load,
     attrs: &[Attr],
     batch: &mut Batch,
     candidates: &mut Candidates,
-) -> Result<Rows, Busy> {
+    ahead: Option<Ahead<S>>,
+) -> Result<Ready<S>, Busy> {
     let stored = find(gate, load, batch, candidates)?;
-    let Some(met) = meet(load, attrs, batch, &stored) else {
-        return Err(Busy::Again);
-    };
-    let mut known = vec![false; batch.len()];
-    met.keys.iter().for_each(|key| known[*key as usize] = true);
-    let sites = sites(load, batch, &met)?;
-    for site in &sites {
-        let new = !known[site.key as usize];
-        if new && batch.with_row(attrs, site.key, |row| site.covers(&load, row)) {
-            batch.set_part(site.key, Part::Deleted);
+    if let Some(ahead) = ahead {
+        if ahead.holds(load, batch, &stored)? {
+            return ahead.settle(gate, load, attrs, batch);
         }
     }
-    admit(load, attrs, batch, &known);
+    let Some(mut met) = meet(load, attrs, batch, &stored) else {
+        return Err(Busy::Again);
+    };
+    let sites = sites(load, batch, &met)?;
+    cover(load, attrs, batch, &met, &sites);
+    admit(load, attrs, batch, &met);
     let (marked, busy) = mark(gate, load, &stored, &met);
-    let taken = |at: &usize| marked[*at] || busy.is_none();
-    let taken: Vec<usize> = (0..met.keys.len()).filter(taken).collect();
-    let stays: Vec<u32> = taken
-        .iter()
-        .filter(|at| met.folded.unchanged[**at])
-        .map(|at| met.keys[*at])
-        .collect();
-    batch.replaced(load.rel, attrs, &met.keys, met.folded, &taken);
+    let columns = std::mem::take(&mut met.folded.columns);
+    let first = batch.join(load.rel, attrs, columns);
     match busy {
-        Some(busy) => Err(busy),
+        Some(busy) => {
+            batch.put(&met, first, |at| marked[at]);
+            Err(busy)
+        }
         None => {
+            batch.put(&met, first, |_| true);
             remember(load, attrs, batch, &sites);
-            Ok(batch.remaining(&stays))
+            Ok(Ready::Rows(batch.remaining(&met.stays())))
+        }
+    }
+}
+
+/// Rows of new keys that are below a delete of their key are deletes.
+fn cover(load: Load, attrs: &[Attr], batch: &mut Batch, met: &Met, sites: &[Site]) {
+    let known = met.known(batch.len());
+    for site in sites.iter().filter(|site| !known[site.key as usize]) {
+        if batch.with_row(attrs, site.key, |row| site.covers(&load, row)) {
+            batch.set_part(site.key, Part::Deleted);
         }
     }
 }
@@ -214,10 +289,11 @@ fn meet(load: Load, attrs: &[Attr], batch: &Batch, stored: &StoredRows) -> Optio
 }
 
 /// Raises the error for rows of new keys that the rule does not admit.
-fn admit(load: Load, attrs: &[Attr], batch: &Batch, known: &[bool]) {
+fn admit(load: Load, attrs: &[Attr], batch: &Batch, met: &Met) {
     if !load.rule.is_partial() {
         return;
     }
+    let known = met.known(batch.len());
     for key in 0..batch.len() as u32 {
         let whole = !matches!(batch.part(key), Part::Loaded | Part::Reborn);
         if !known[key as usize] && !whole {
@@ -266,34 +342,35 @@ impl Batch {
         f(merged.row())
     }
 
-    /// Puts what became of rows in place of them: of those that met stored rows, `taken` lists which.
-    fn replaced(
-        &mut self,
-        rel: pg_sys::Relation,
-        attrs: &[Attr],
-        keys: &[u32],
-        folded: Folded,
-        taken: &[usize],
-    ) {
-        if taken.is_empty() {
-            return;
+    /// Adds rows that are of no key yet; returns the position of the first.
+    fn join(&mut self, rel: pg_sys::Relation, attrs: &[Attr], columns: Rows) -> u32 {
+        let rows = |columns: &Rows| columns.first().map_or(0, |column| column.1.len() as u32);
+        let first = rows(&self.columns);
+        if rows(&columns) == 0 {
+            return first;
         }
-        let count = self.len() as u32;
-        let mut order: Vec<u32> = (0..count).collect();
-        for at in taken {
-            order[keys[*at] as usize] = count + *at as u32;
-            let part = match folded.parts[*at] {
+        let before = std::mem::take(&mut self.columns);
+        let both = before.into_iter().zip(columns).zip(attrs);
+        self.columns = both
+            .map(|((old, new), attr)| stored::joined(rel, attr, old, new))
+            .collect();
+        first
+    }
+
+    /// Puts what became of rows in place of them: of those that met stored rows, which begin at `first`, where `taken`
+    /// says so.
+    fn put(&mut self, met: &Met, first: u32, taken: impl Fn(usize) -> bool) {
+        for (at, key) in met.keys.iter().enumerate() {
+            if !taken(at) {
+                continue;
+            }
+            let part = match met.folded.parts[at] {
                 Part::Deleted => Part::Deleted,
                 _ => Part::Whole,
             };
-            self.set_part(keys[*at], part);
+            self.set_part(*key, part);
+            self.move_to(*key, first + at as u32);
         }
-        let before = std::mem::take(&mut self.columns);
-        let both = before.into_iter().zip(folded.columns).zip(attrs);
-        let joined = both.map(|((old, new), attr)| stored::joined(rel, attr, old, new));
-        self.columns = joined
-            .map(|(kind, vector)| (kind, vector.take(&order)))
-            .collect();
     }
 
     /// The rows that are to be stored: not deletes, and none of the keys whose stored row stays.

@@ -333,6 +333,17 @@ impl Rule {
         }
     }
 
+    /// Whether loaded rows may be deletes.
+    pub fn has_delete_sign(&self) -> bool {
+        self.delete_sign.is_some()
+    }
+
+    /// Whether rows of keys that are not there are stored, whatever is in them.
+    pub fn takes_new_keys(&self) -> bool {
+        let partial = matches!(self.kind, Kind::Partial(_));
+        !partial && self.sequence.is_none() && self.delete_sign.is_none()
+    }
+
     /// The sequence column, where it decides about this statement's rows.
     fn deciding_sequence(&self) -> Option<&Sequence> {
         let ignored = matches!(&self.kind, Kind::Partial(partial) if !partial.sequenced);

@@ -424,6 +424,17 @@ impl Candidates {
     /// first row.
     pub fn gate(
         &mut self,
+        table: (pg_sys::Relation, &Toast, &Model),
+        keys: &Keys,
+        except: u64,
+    ) -> Gate {
+        self.gate_as(Mode::Bulk, table, keys, except)
+    }
+
+    /// As [`Candidates::gate`]; with [`Mode::Single`] for a look only.
+    pub fn gate_as(
+        &mut self,
+        mode: Mode,
         (rel, toast, model): (pg_sys::Relation, &Toast, &Model),
         keys: &Keys,
         except: u64,
@@ -431,7 +442,7 @@ impl Candidates {
         // SAFETY: plain call. Chunks that are deleted from now on are kept from VACUUM by this transaction's id.
         unsafe { pg_sys::GetCurrentTransactionId() };
         for _ in 0..SEARCHES {
-            let gate = Gate::take(toast, Mode::Bulk);
+            let gate = Gate::take(toast, mode);
             let segments = known::segments(&gate, rel, toast);
             let new = segments.all.iter().filter(|found| {
                 found.entry.first_row != except && !self.of.contains_key(&identity(found))
@@ -449,7 +460,7 @@ impl Candidates {
             }
             pause::at("searched");
         }
-        Gate::take(toast, Mode::Bulk)
+        Gate::take(toast, mode)
     }
 }
 

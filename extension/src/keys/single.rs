@@ -435,16 +435,16 @@ unsafe fn attempt(
                             Err(open) => return Attempt::Wait(open),
                         }
                     }
-                    decision = merging.with_graves(slot, &load, &graves);
-                    if matches!(decision, Decision::Delete) {
-                        // A row may have gone from a segment to the heap behind the search; one that is written
-                        // meets it in the key index.
+                    // A row may have gone from a segment to the heap behind the search; one that is written meets it in
+                    // the key index, but the rule may say something else of a key that is not there.
+                    if !load.rule.takes_new_keys() {
                         match search.find(values) {
                             Holder::None => {}
                             Holder::Open(open) => return Attempt::Wait(open),
                             Holder::Row(_) => return Attempt::Again,
                         }
                     }
+                    decision = merging.with_graves(slot, &load, &graves);
                     if matches!(decision, Decision::Delete) && load.rule.remembers() {
                         deleted::dig(&load, key.bytes(), &graves, merging.given.row());
                     }

@@ -40,6 +40,24 @@ pub fn delete_now(
     }
 }
 
+/// Who has deleted or updated a version of a row: an open transaction, one that has ended well or not.
+///
+/// # Safety
+/// The header of a tuple on a page that is pinned.
+pub unsafe fn changer(header: pg_sys::HeapTupleHeader) -> Option<pg_sys::TransactionId> {
+    // SAFETY: passed on to the caller.
+    unsafe {
+        let infomask = u32::from((*header).t_infomask);
+        if infomask & (pg_sys::HEAP_XMAX_INVALID | pg_sys::HEAP_XMAX_LOCK_ONLY) != 0 {
+            return None;
+        }
+        Some(match infomask & pg_sys::HEAP_XMAX_IS_MULTI {
+            0 => (*header).t_choice.t_heap.t_xmax,
+            _ => pg_sys::HeapTupleGetUpdateXid(header),
+        })
+    }
+}
+
 /// Who deleted a heap row by its physical tuple, if it is there and was deleted rather than updated: where a move
 /// leaves a row. The transaction may be open or rolled back.
 pub fn deleter_of(
@@ -50,16 +68,8 @@ pub fn deleter_of(
     unsafe {
         with_tuple(rel, tid, &raw mut pg_sys::SnapshotAnyData, |tuple| {
             let header = (*tuple).t_data;
-            let infomask = u32::from((*header).t_infomask);
             let itself = same(&(*header).t_ctid, tid);
-            let unset = pg_sys::HEAP_XMAX_INVALID | pg_sys::HEAP_XMAX_LOCK_ONLY;
-            if infomask & unset != 0 || !itself {
-                return None;
-            }
-            Some(match infomask & pg_sys::HEAP_XMAX_IS_MULTI {
-                0 => (*header).t_choice.t_heap.t_xmax,
-                _ => pg_sys::HeapTupleGetUpdateXid(header),
-            })
+            changer(header).filter(|_| itself)
         })
         .flatten()
     }
@@ -83,17 +93,11 @@ pub fn own_change(rel: pg_sys::Relation, tid: &pg_sys::ItemPointerData) -> OwnCh
     let change = unsafe {
         with_tuple(rel, tid, &raw mut pg_sys::SnapshotAnyData, |tuple| {
             let header = (*tuple).t_data;
-            let infomask = u32::from((*header).t_infomask);
-            if infomask & (pg_sys::HEAP_XMAX_INVALID | pg_sys::HEAP_XMAX_LOCK_ONLY) != 0 {
+            let own =
+                |xid: &pg_sys::TransactionId| pg_sys::TransactionIdIsCurrentTransactionId(*xid);
+            let Some(xid) = changer(header).filter(own) else {
                 return OwnChange::None;
-            }
-            let xid = match infomask & pg_sys::HEAP_XMAX_IS_MULTI {
-                0 => (*header).t_choice.t_heap.t_xmax,
-                _ => pg_sys::HeapTupleGetUpdateXid(header),
             };
-            if !pg_sys::TransactionIdIsCurrentTransactionId(xid) {
-                return OwnChange::None;
-            }
             let next = (*header).t_ctid;
             if same(&next, tid) {
                 OwnChange::Deleted

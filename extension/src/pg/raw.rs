@@ -197,6 +197,31 @@ pub unsafe fn same_bytes(
     guarded(|| unsafe { datumIsEqual(one, other, by_value, i32::from(length)) })
 }
 
+/// A snapshot of what is committed now. As long as it lives, no row is pruned that somebody deletes from now on.
+pub struct Registered(pg_sys::Snapshot);
+
+impl Registered {
+    /// Takes one.
+    pub fn latest() -> Self {
+        // SAFETY: plain calls; given up in Drop, or with the resource owner on error.
+        Self(unsafe { pg_sys::RegisterSnapshot(pg_sys::GetLatestSnapshot()) })
+    }
+
+    /// The snapshot, valid as long as this lives.
+    pub fn snapshot(&self) -> pg_sys::Snapshot {
+        self.0
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            // SAFETY: registered in `latest`.
+            unsafe { pg_sys::UnregisterSnapshot(self.0) };
+        }
+    }
+}
+
 /// Whether a snapshot is an MVCC one (`IsMVCCSnapshot`).
 #[inline]
 pub fn is_mvcc(snapshot: pg_sys::Snapshot) -> bool {

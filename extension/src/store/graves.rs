@@ -7,6 +7,7 @@
 //! A grave is one tuple, filed under a hash of its key; its visibility is that of the delete. Whoever looks at or
 //! changes graves of a key has the table's gate, alone or with the [`Latch`](super::gate::Latch) of the key.
 use super::keys;
+use super::tid::block_of;
 use crate::pg;
 use crate::pg::toast::{Fate, Toast, Version, INSERT_FROZEN};
 use doris_engine::sketch::hash::murmur3_64;
@@ -25,6 +26,14 @@ pub struct Grave {
     pub seen: bool,
     /// The sequence, as the digger gave it.
     pub sequence: Vec<u8>,
+}
+
+impl Grave {
+    /// Whether it is the same.
+    pub fn is(&self, other: &Grave) -> bool {
+        let place = |grave: &Grave| (block_of(&grave.at), grave.at.ip_posid);
+        place(self) == place(other) && self.sequence == other.sequence
+    }
 }
 
 /// The hash by which a key is filed.

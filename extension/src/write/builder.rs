@@ -15,6 +15,7 @@
 //! Rows under construction of a table with a key must be published before the table is read. In a subtransaction of the
 //! statement that loads them they are *lent* to it: it publishes a copy, which is gone with it if it rolls back, and
 //! the rows are pending as before; else they belong to the subtransaction around it, and so on up to their own.
+mod fold;
 mod lend;
 mod seal;
 
@@ -204,6 +205,7 @@ pub unsafe fn append(
         });
         match full {
             Some(usize::MAX) => begin(rel, cid, bulk),
+            Some(_) if fold::full(rel, cid) => {}
             Some(_) => {
                 pass_on(rel, cid);
                 begin(rel, cid, bulk);
@@ -341,7 +343,7 @@ impl Builder {
     }
 }
 
-/// Registers a segment; returns its entry and where that is.
+/// Registers a segment, once there is room for one; returns its entry and where that is.
 fn register(
     rel: pg_sys::Relation,
     rows: u32,
@@ -350,10 +352,19 @@ fn register(
     let toast = Toast::open(rel, pg_sys::RowExclusiveLock as i32)
         .unwrap_or_else(|| pg::report_corrupt(rel, "no column store"));
     crate::compact::pressure::wait(rel, &toast);
+    register_now(rel, &toast, rows, cid)
+}
+
+fn register_now(
+    rel: pg_sys::Relation,
+    toast: &Toast,
+    rows: u32,
+    cid: pg_sys::CommandId,
+) -> (Entry, pg_sys::ItemPointerData) {
     crate::am::relation::ensure_first_block(rel);
     // VACUUM takes row numbers of no segment for dead: no number is handed out behind its back.
-    let _gate = Gate::take(&toast, Mode::Single);
-    let (first_row, _, capacity) = directory::reserve(rel, &toast, u64::from(rows), 0);
+    let _gate = Gate::take(toast, Mode::Single);
+    let (first_row, _, capacity) = directory::reserve(rel, toast, u64::from(rows), 0);
     let entry = Entry {
         first_row,
         capacity,

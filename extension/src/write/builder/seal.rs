@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Writing out a segment whose rows are all there: it is encoded, its stream written, its entry completed. Rows of a keyed
 //! table are folded and published with that.
-use super::{register, Builder, Columns};
+use super::{register, register_now, Builder, Columns};
 use crate::compact::board as compaction;
 use crate::keys::bulk::{self, Batch};
 use crate::keys::meet;
@@ -94,11 +94,15 @@ fn write_segment(rel: pg_sys::Relation, toast: &Toast, builder: Builder) {
             rule,
             cid,
         };
-        let sorted = batch.sorted;
-        meet::publish(load, batch, |gate, columns| {
+        // Not with the gate, which compaction needs to make room.
+        crate::compact::pressure::wait(rel, toast);
+        let encode = |columns: Vec<(Kind, Vector)>| {
             let rows = columns.first().map_or(0, |c| c.1.len() as u32);
-            let stream = encode_keyed(rel, &attrs, columns, &sort_key, sorted);
-            let (mut entry, entry_tid) = register(rel, rows, cid);
+            let sorted = bulk::is_sorted(&model, &columns);
+            (rows, encode_keyed(rel, &attrs, columns, &sort_key, sorted))
+        };
+        meet::publish(load, batch, encode, |gate, (rows, stream)| {
+            let (mut entry, entry_tid) = register_now(rel, toast, rows, cid);
             let reserved = fill(rel, toast, &mut entry, rows, cid, stream);
             known::changes(gate, rel, toast);
             complete(rel, toast, entry, entry_tid, reserved);
