@@ -209,7 +209,7 @@ def loads_of_a_table_with_too_many_segments_wait_and_then_fail(options, director
             session.query(load)
             raise AssertionError("a fifth segment was loaded")
         except Refused as error:
-            check(error.state == "53400" and "doris.max_versions" in str(error), f"another error: {error}")
+            check(error.state == "53400" and "[E-235]" in str(error), f"another error: {error}")
         session.query("CALL doris.compact('t')")
         session.query(load)
         cluster.query("ALTER SYSTEM SET doris.compaction = on")
@@ -217,6 +217,11 @@ def loads_of_a_table_with_too_many_segments_wait_and_then_fail(options, director
         for _ in range(12):
             session.query(load)
         check(session.value("SELECT count(*) FROM t") == "17000", "rows are missing")
+        # A load under a rule waits without keeping compaction out.
+        session.query("CREATE TABLE sums (id int, v bigint) USING doris WITH (aggregate_key = 'id', sum = 'v')")
+        for part in range(12):
+            session.query(f"INSERT INTO sums SELECT g, 1 FROM generate_series({part} * 500, {part} * 500 + 999) g")
+        check(session.value("SELECT sum(v) FROM sums") == "12000", "sums are wrong")
 
 
 @scenario
@@ -226,6 +231,7 @@ def a_time_series_is_merged_once_by_number(options, directory):
         session.query("CREATE TABLE log (id int, v int) USING doris WITH (compaction_policy = 'time_series', "
                       "time_series_compaction_file_count_threshold = 10); SET doris.rows_to_heap = 0")
         session.query("CREATE TABLE other (id int, v int) USING doris")
+        session.query("CREATE TABLE still (id int, v int) USING doris WITH (disable_auto_compaction = true)")
 
         def load(table, count):
             for part in range(count):
@@ -233,6 +239,7 @@ def a_time_series_is_merged_once_by_number(options, directory):
 
         def segments(table):
             return int(session.value(f"SELECT count(*) FROM doris.segments_of('{table}')"))
+        load("still", 9)
         load("log", 9)
         load("other", 9)
         until(lambda: segments("other") == 1, "the compaction of a table by size")
@@ -243,6 +250,10 @@ def a_time_series_is_merged_once_by_number(options, directory):
         until(lambda: segments("other") <= 2, "another compaction of a table by size")
         rows = session.query("SELECT level, max(rows) FROM doris.segments_of('log') GROUP BY level ORDER BY level")
         check(rows and rows[-1] == ["2", "30000"], f"a time series was not merged once: {rows}")
+        check(segments("still") == 9, "a table that is not to be compacted in the background was")
+        session.query("ALTER TABLE still SET (disable_auto_compaction = false)")
+        load("still", 5)
+        until(lambda: segments("still") <= 5, "the compaction of a table that is compacted again")
         check(session.value("SELECT count(*) FROM log") == "45000", "rows are missing")
 
 

@@ -8,7 +8,6 @@ use crate::store::directory;
 use pgrx::pg_sys;
 use pgrx::PgSqlErrorCode;
 
-const ATTEMPTS: u32 = 100;
 /// Segments of a time series wait longer for being merged.
 const TIME_SERIES_FACTOR: usize = 10;
 const PAUSE_MS: i64 = 100;
@@ -22,21 +21,26 @@ pub fn wait(rel: pg_sys::Relation, toast: &Toast) {
     if policy::time_series(pg::relation_id(rel)).is_some() {
         most = most.saturating_mul(TIME_SERIES_FACTOR);
     }
-    let mut count = 0;
-    for attempt in 0..=ATTEMPTS {
-        count = segments(rel, toast);
-        if count < most {
-            return;
-        }
-        if attempt == ATTEMPTS || !settings::enabled() || settings::workers() == 0 {
-            break;
-        }
+    let automatic = settings::enabled()
+        && settings::workers() > 0
+        && policy::is_automatic(pg::relation_id(rel));
+    let mut left_ms = match automatic {
+        true => settings::versions_wait_ms(),
+        false => 0,
+    };
+    let mut count = segments(rel, toast);
+    while count >= most && left_ms > 0 {
         wait::sleep(wait::SEGMENTS, PAUSE_MS);
+        left_ms -= PAUSE_MS;
+        count = segments(rel, toast);
+    }
+    if count < most {
+        return;
     }
     pg::refuse(
         PgSqlErrorCode::ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
         format!(
-            "table \"{}\" has {count} segments, more than doris.max_versions allows",
+            "[E-235]table \"{}\" has too many versions: it has {count} segments, doris.max_versions allows {most}",
             pg::relation_name(rel)
         ),
         "Load fewer, larger batches, compact the table with doris.compact, or raise doris.max_versions.",

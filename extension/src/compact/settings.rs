@@ -11,6 +11,7 @@ static SEGMENTS_MIN: GucSetting<i32> = GucSetting::<i32>::new(5);
 static DELETE_SIGN_AGE: GucSetting<i32> = GucSetting::<i32>::new(86400);
 static RATE: GucSetting<i32> = GucSetting::<i32>::new(0);
 static VERSIONS_MAX: GucSetting<i32> = GucSetting::<i32>::new(2000);
+static VERSIONS_WAIT: GucSetting<i32> = GucSetting::<i32>::new(10);
 
 /// Defines them.
 pub fn define() {
@@ -73,6 +74,13 @@ pub fn define() {
             (0, i32::MAX),
             GucFlags::default(),
         ),
+        (
+            c"doris.max_versions_wait",
+            c"How long bulk loads wait for compaction where a table has too many segments.",
+            &VERSIONS_WAIT,
+            (0, 86400),
+            GucFlags::UNIT_S,
+        ),
     ];
     for (name, text, setting, (least, most), flags) in integers {
         GucRegistry::define_int_guc(
@@ -126,6 +134,11 @@ pub fn rate_bytes() -> u64 {
 /// `doris.max_versions`; 0 is no limit.
 pub fn versions_max() -> usize {
     VERSIONS_MAX.get() as usize
+}
+
+/// `doris.max_versions_wait`, in milliseconds.
+pub fn versions_wait_ms() -> i64 {
+    i64::from(VERSIONS_WAIT.get()) * 1000
 }
 
 /// Whether enough was written to a table for looking at it.

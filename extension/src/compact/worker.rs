@@ -10,6 +10,7 @@ use crate::cdc::session::{
     abort, begin, caught, column, commit, rows, set_worker_parameters, start_worker, transaction,
     wait,
 };
+use crate::options::policy;
 use crate::pg::toast::Toast;
 use crate::store::directory;
 use pgrx::prelude::*;
@@ -159,6 +160,10 @@ enum Outcome {
 
 /// Compacts a table, step by step.
 fn compact(table: pg_sys::Oid, written: &Written) {
+    if let Ok(false) = caught(|| transaction(|| policy::is_automatic(table))) {
+        board::settle(table, written);
+        return;
+    }
     let mut useful = false;
     let waited_us = now_us() - written.since_us;
     if written.heap_rows >= settings::heap_rows() {
@@ -193,9 +198,7 @@ fn compact(table: pg_sys::Oid, written: &Written) {
     }) {}
     if useful {
         board::settle(table, written);
-    } else if let Ok(Some(series)) =
-        caught(|| transaction(|| crate::options::policy::time_series(table)))
-    {
+    } else if let Ok(Some(series)) = caught(|| transaction(|| policy::time_series(table))) {
         if waited_us < series.wait_us {
             board::postpone(table, written.since_us.saturating_add(series.wait_us));
         }

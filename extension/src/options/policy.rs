@@ -9,7 +9,8 @@ use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 use pgrx::{pg_sys, PgSqlErrorCode};
 
 /// The options.
-pub const OPTIONS: [&str; 4] = [POLICY, GOAL_SIZE, FILE_COUNT, TIME];
+pub const OPTIONS: [&str; 5] = [DISABLED, POLICY, GOAL_SIZE, FILE_COUNT, TIME];
+const DISABLED: &str = "disable_auto_compaction";
 const POLICY: &str = "compaction_policy";
 const GOAL_SIZE: &str = "time_series_compaction_goal_size_mbytes";
 const FILE_COUNT: &str = "time_series_compaction_file_count_threshold";
@@ -86,6 +87,13 @@ pub struct TimeSeries {
     pub wait_us: i64,
 }
 
+/// Whether a table is compacted in the background.
+pub fn is_automatic(relid: pg_sys::Oid) -> bool {
+    let options = table::of(relid);
+    let disabled = |(option, value): &(String, String)| option == DISABLED && value == "true";
+    !options.iter().any(disabled)
+}
+
 /// The thresholds of a table with the time-series policy; `None` for other tables.
 pub fn time_series(relid: pg_sys::Oid) -> Option<TimeSeries> {
     let options = table::of(relid);
@@ -136,6 +144,13 @@ pub fn checked(rel: pg_sys::Relation, option: &str, value: &str) -> String {
             refuse("Policies are size_based and time_series.");
         }
         return clean;
+    }
+    if option == DISABLED {
+        return match clean.as_str() {
+            "true" | "on" | "yes" | "1" => "true".into(),
+            "false" | "off" | "no" | "0" => "false".into(),
+            _ => refuse("Give true or false."),
+        };
     }
     let least = LEAST.iter().find(|(name, _)| *name == option);
     let least = least.map_or(1, |(_, least)| *least);

@@ -60,3 +60,13 @@ SELECT load('log', 19, 1);
 CALL doris.compact('log', 'cumulative');
 TABLE places;
 SELECT count(*), sum(at) FROM log;
+
+-- A table can be left to compaction by hand.
+CREATE TABLE still (id int, note text) WITH (disable_auto_compaction = yes);
+SELECT reloptions FROM pg_class WHERE oid = 'still'::regclass;
+SELECT why($$ALTER TABLE still SET (disable_auto_compaction = sometimes)$$);
+SELECT load('still', 0, 3);
+CALL doris.compact('still');
+SELECT level, rows FROM doris.segments_of('still');
+ALTER TABLE still RESET (disable_auto_compaction);
+SELECT reloptions FROM pg_class WHERE oid = 'still'::regclass;
