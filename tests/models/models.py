@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Random loads, partial updates and deletes, also by JSON, on a keyed table, whose rows must be those of a model in memory.
 
-A seed makes a script of SQL and, beside it, the rows that must be there; psql runs the script, which compares.
+A seed makes a script of SQL and, beside it, the rows that must be there; psql runs the script, which compares. Cursors that
+were opened before a transaction's changes must give the rows that were there then.
 Rules: replace, sequence, sign (sequence and delete sign), aggregate. Transactions roll back, savepoints too; in
 between come VACUUM, rewrites and compaction.
 """
@@ -143,6 +144,8 @@ class Script:
             extra += r.choice(["", ", merge_on_write = true", ", merge_on_write = false"])
         self.add(f"CREATE TABLE m (k int, t text, {columns}) USING doris WITH ({options}{extra});")
         self.add("CREATE TABLE e (LIKE m) USING heap;")
+        self.add("CREATE FUNCTION digest(c refcursor) RETURNS text LANGUAGE plpgsql AS $$ DECLARE r record; n int = 0; h bigint = 0; "
+                 "BEGIN LOOP FETCH c INTO r; EXIT WHEN NOT FOUND; n = n + 1; h = h + hashtext(r::text); END LOOP; RETURN n || ' ' || h; END $$;")
         if self.rule == "aggregate":
             self.add("ALTER TABLE e ALTER st TYPE bigint USING NULL;")
         # States cannot be compared; what they come to can.
@@ -254,6 +257,10 @@ class Script:
         before = self.model.state()
         saved = []
         self.add("BEGIN;")
+        old = r.random() < 0.3
+        if old:
+            self.add(f"DECLARE c SCROLL CURSOR FOR SELECT {self.shown} FROM m;")
+            self.add(f"SELECT count(*) || ' ' || coalesce(sum(hashtext(x::text)::bigint), 0) AS then FROM (SELECT {self.shown} FROM m) x \\gset")
         for _ in range(r.randint(1, 5)):
             choice = r.random()
             if choice < 0.2:
@@ -268,6 +275,10 @@ class Script:
                 self.statement()
                 if r.random() < 0.3:
                     self.compare()
+        if old:
+            line = len(self.lines)
+            self.add("SELECT digest('c') <> :'then' AS wrong \\gset")
+            self.add(f"\\if :wrong\n\\echo models: line {line}: a cursor does not give the rows that were there\n\\quit\n\\endif")
         if r.random() < 0.25:
             self.add("ROLLBACK;")
             self.model.restore(before)

@@ -5,7 +5,8 @@
 The order in which they come must not matter: of each key, what was committed with the largest sequence counts. Each
 transaction notes what it writes in a heap table; at the end the two are compared. Single rows, batches that go to the row
 store, batches that become segments, partial updates, deletes by JSON, savepoints and rollbacks are mixed, and compactions
-that do not forget deleted keys run beside them. Transactions that end in a deadlock are as good as rolled back.
+that do not forget deleted keys run beside them. Transactions that end in a deadlock are as good as rolled back. A reader asks
+twice under one snapshot, once the engine and once PostgreSQL's executor, and must get the same rows, one a key.
 """
 import random
 import subprocess
@@ -52,6 +53,28 @@ def transaction(rng, client, clients, number, keys):
     return lines
 
 
+READER = """BEGIN ISOLATION LEVEL REPEATABLE READ;
+SELECT count(*) || ' ' || count(DISTINCT k) || ' ' || coalesce(sum(hashtext(x::text)::bigint), 0) AS one FROM (SELECT k, v, seq, gone FROM t) x \\gset
+SELECT pg_sleep(0.1);
+SET LOCAL doris.enable_vectorization = off;
+SELECT count(*) || ' ' || count(DISTINCT k) || ' ' || coalesce(sum(hashtext(x::text)::bigint), 0) AS two, count(*) = count(DISTINCT k) AS unique FROM (SELECT k, v, seq, gone FROM t) x \\gset
+SELECT :'one' = :'two' AND :'unique' AS good \\gset
+\\if :good
+\\else
+\\echo differs :one, then :two
+\\endif
+COMMIT;
+"""
+
+
+def read(psql, schema, running, seen):
+    """Reads as long as `running` says so."""
+    while running():
+        script = f"SET search_path = {schema}, doris, public;\n{READER}"
+        answer = subprocess.run([*psql, "-v", "ON_ERROR_STOP=1"], input=script, capture_output=True, text=True)
+        seen += [line for line in answer.stdout.splitlines() if "differs" in line] + answer.stderr.splitlines()
+
+
 def run(seed, args):
     rng = random.Random(seed)
     schema = f"races_{seed}"
@@ -77,10 +100,13 @@ def run(seed, args):
         outputs[at] = process.communicate(script)
     threads = [threading.Thread(target=talk, args=(at,)) for at in range(len(running))]
     [thread.start() for thread in threads]
+    seen = []
+    reader = threading.Thread(target=read, args=(psql, schema, lambda: any(thread.is_alive() for thread in threads), seen))
+    reader.start()
     compact = [*psql, "-c", f"CALL doris.compact('{schema}.t', 'cumulative')", "-c", f"VACUUM {schema}.t"]
     while any(thread.is_alive() for thread in threads):
         subprocess.run(compact, check=True)
-    [thread.join() for thread in threads]
+    [thread.join() for thread in [*threads, reader]]
     expected = ("deadlock detected", "current transaction is aborted", "savepoint \"s\" does not exist")
     errors = [line for _, err in outputs for line in err.splitlines() if "ERROR" in line and not any(e in line for e in expected)]
     ended = all("done" in out for out, _ in outputs)
@@ -91,10 +117,10 @@ def run(seed, args):
         SELECT count(*) FROM doris.verify('t');
         SELECT count(*) > 0 FROM log;"""
     answer = subprocess.run([*psql, "-At", "-v", "ON_ERROR_STOP=1"], input=check, capture_output=True, text=True)
-    good = ended and not errors and answer.stdout.split() == ["0", "0", "0", "t"]
+    good = ended and not errors and not seen and answer.stdout.split() == ["0", "0", "0", "t"]
     print(f"{'ok' if good else 'not ok'} - seed {seed} ({keys} keys{', an index' if index else ''})", flush=True)
     if not good:
-        print("extra, missing, problems, any:", *answer.stdout.split(), *errors[:5], answer.stderr[-500:], sep="\n")
+        print("extra, missing, problems, any:", *answer.stdout.split(), *errors[:5], *seen[:5], answer.stderr[-500:], sep="\n")
     else:
         subprocess.run([*psql, "-c", f"DROP SCHEMA {schema} CASCADE"], capture_output=True, check=True)
     return good
