@@ -9,12 +9,15 @@
 //! In the order data travels:
 //! - [`query`]: options, and what all threads share;
 //! - [`driver`]: the bounded queue between the driving thread and the workers;
+//! - [`per_thread`]: what each thread has of its own;
 //! - [`stream`]: sources, stages and the order of results;
 //! - [`executor`]: from plan to streams, and out to the caller.
 
 pub mod query;
 
 pub mod driver;
+
+pub mod per_thread;
 
 pub mod stream;
 

@@ -43,6 +43,7 @@ use crate::exec::executor::{Opening, Wanted};
 use crate::exec::query::{Chunk, NodeCounters, Worker};
 use crate::exec::stream::{Held, Stream, Tasks};
 use crate::expr::Expr;
+use crate::exec::per_thread::PerThread;
 use crate::gather::nulls;
 use crate::keys::{ByteKeys, KeyColumn, KeyShape, WordKeys};
 use crate::memory::Reservation;
@@ -115,51 +116,48 @@ type TakeGroups<'t> = dyn Fn(&Worker<'_>, Vec<Vector>, &[Vec<Vector>]) -> Result
 /// One grouping's thread-local tables.
 struct HashGrouper<K> {
     grouping: Arc<Grouping>,
-    /// Tables that no thread is using at the moment; as many as threads at most.
-    idle: Mutex<Vec<Local<K>>>,
+    /// Tables that no thread is using at the moment.
+    idle: PerThread<Local<K>>,
 }
 
 impl<K: KeyColumn> Grouper for HashGrouper<K> {
     fn push(&self, worker: &Worker<'_>, inputs: &Inputs) -> Result<()> {
-        let idle = lock(&self.idle).pop();
-        let mut local = match idle {
+        let mut local = match self.idle.take() {
             Some(local) => local,
             None => Local::new(&self.grouping, &worker.query.budget)?,
         };
         local.push(worker, inputs)?;
-        lock(&self.idle).push(local);
+        self.idle.put(local);
         Ok(())
     }
 
     fn merge(&self, driver: &Driver, states: &[Vec<Vector>]) -> Result<()> {
-        let idle = lock(&self.idle).pop();
-        let mut local = match idle {
+        let mut local = match self.idle.take_any() {
             Some(local) => local,
             None => Local::new(&self.grouping, &driver.query.budget)?,
         };
         local.merge_only(states)?;
-        lock(&self.idle).push(local);
+        self.idle.put(local);
         Ok(())
     }
 
     fn absorb(&self, worker: &Worker<'_>, keys: &[Vector], states: &[Vec<Vector>]) -> Result<()> {
-        let idle = lock(&self.idle).pop();
-        let mut local = match idle {
+        let mut local = match self.idle.take() {
             Some(local) => local,
             None => Local::new(&self.grouping, &worker.query.budget)?,
         };
         local.absorb(worker, keys, states)?;
-        lock(&self.idle).push(local);
+        self.idle.put(local);
         Ok(())
     }
 
     fn give_away(self: Box<Self>, driver: &Driver, take: &TakeGroups<'_>) -> Result<()> {
-        let locals = std::mem::take(&mut *lock(&self.idle));
+        let locals = self.idle.take_all();
         partition::give_away(driver, &self.grouping, locals, take)
     }
 
     fn finish(self: Box<Self>, driver: &Driver) -> Result<Stream> {
-        let mut locals = std::mem::take(&mut *lock(&self.idle));
+        let mut locals = self.idle.take_all();
         if locals.is_empty() {
             if !self.grouping.members.is_empty() {
                 return Ok(Stream::empty());
@@ -178,7 +176,7 @@ fn plain_grouper(grouping: Grouping) -> Box<dyn Grouper> {
     fn of<K: KeyColumn>(grouping: Grouping) -> Box<dyn Grouper> {
         Box::new(HashGrouper::<K> {
             grouping: Arc::new(grouping),
-            idle: Mutex::new(Vec::new()),
+            idle: PerThread::default(),
         })
     }
     match grouping.shape.words() {

@@ -20,6 +20,7 @@ use super::{plain_grouper, Grouper, Grouping, TakeGroups};
 use crate::batch::Batch;
 use crate::error::{Error, Result};
 use crate::exec::driver::{lock, Driver};
+use crate::exec::per_thread::PerThread;
 use crate::exec::query::{Chunk, Worker};
 use crate::exec::stream::{Emit, Stage, Stream};
 use crate::keys::KeyShape;
@@ -91,7 +92,7 @@ impl Undecided {
         Box::new(Coded {
             coded,
             numbers: Arc::new(Numbers::new(&worker.query.budget)),
-            idle: Mutex::new(Vec::new()),
+            idle: PerThread::default(),
             inner: plain_grouper(grouping),
             plain: plain_grouper(self.grouping.clone()),
         })
@@ -336,7 +337,7 @@ struct Coded {
     coded: Vec<usize>,
     numbers: Arc<Numbers>,
     /// Translations that no thread is using at the moment.
-    idle: Mutex<Vec<Translations>>,
+    idle: PerThread<Translations>,
     inner: Box<dyn Grouper>,
     /// Groups of the rows that came after the values took too much memory.
     plain: Box<dyn Grouper>,
@@ -347,12 +348,12 @@ impl Grouper for Coded {
         if self.numbers.full.load(Ordering::Relaxed) {
             return self.plain.push(worker, inputs);
         }
-        let mut translations = lock(&self.idle).pop().unwrap_or_default();
+        let mut translations = self.idle.take().unwrap_or_default();
         let mut keys = inputs.keys.clone();
         for &key in &self.coded {
             keys[key] = Arc::new(translations.translate(&self.numbers, &keys[key])?);
         }
-        lock(&self.idle).push(translations);
+        self.idle.put(translations);
         self.inner.push(worker, &inputs.with_keys(keys))
     }
 

@@ -6,7 +6,7 @@
 //! threshold. The threshold is shared: what one thread knows to be out is out for all, and the scan below knows it too,
 //! where the first key is a column of integers.
 
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use doris_storage::vector::{Values, Vector};
 
@@ -14,8 +14,9 @@ use super::full::{sort_parts, Part};
 use super::normal::{words_of, Column, KeyOrder, NormalKeys, FRAME_BYTES};
 use crate::batch::{Batch, Selection};
 use crate::error::Result;
-use crate::exec::driver::{lock, Driver};
+use crate::exec::driver::Driver;
 use crate::exec::executor::Wanted;
+use crate::exec::per_thread::PerThread;
 use crate::exec::query::{Chunk, NodeCounters, Query, Worker};
 use crate::exec::stream::{Stream, Tasks};
 use crate::expr::filter::select_all;
@@ -51,7 +52,7 @@ struct Top {
     threshold: RwLock<Option<Vec<u8>>>,
     /// The threshold's first key, for the scan.
     bound: Option<Arc<SortBound>>,
-    idle: Mutex<Vec<Candidates>>,
+    idle: PerThread<Candidates>,
 }
 
 /// One thread's candidates.
@@ -120,7 +121,7 @@ pub fn open(
         rows: limit + offset,
         threshold: RwLock::new(None),
         bound,
-        idle: Mutex::new(Vec::new()),
+        idle: PerThread::default(),
     };
     if top.rows == 0 {
         return Ok(Stream::empty());
@@ -128,7 +129,7 @@ pub fn open(
     input.drain(driver, &|worker, chunk| {
         worker.query.node(id).timed(|| top.push(worker, chunk))
     })?;
-    let candidates = std::mem::take(&mut *lock(&top.idle));
+    let candidates = top.idle.take_all();
     let parts: Vec<Part> = candidates.into_iter().flat_map(|c| c.parts).collect();
     let (batch, order, _) = sort_parts(&top.types, &top.columns, &parts)?;
     let order: Vec<u32> = order.into_iter().skip(offset).take(limit).collect();
@@ -163,8 +164,7 @@ impl Top {
         let Some(part) = self.candidates_of(chunk, keys) else {
             return Ok(());
         };
-        let idle = lock(&self.idle).pop();
-        let mut mine = idle.unwrap_or_else(|| Candidates {
+        let mut mine = self.idle.take().unwrap_or_else(|| Candidates {
             parts: Vec::new(),
             rows: 0,
             memory: Reservation::new(&worker.query.budget),
@@ -182,7 +182,7 @@ impl Top {
         if refused || mine.rows >= CANDIDATES_MIN.max(2 * self.rows) {
             self.cut(worker.query, &mut mine)?;
         }
-        lock(&self.idle).push(mine);
+        self.idle.put(mine);
         Ok(())
     }
 
