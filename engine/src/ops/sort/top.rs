@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The first rows of a sort, without sorting the rest.
 //!
-//! Every thread keeps candidates: rows whose key does not come after the last of the best `n` it has seen.
-//! Only those rows are copied. When too many have gathered they are sorted and cut to `n`, which tells the next
+//! Every thread keeps candidates: rows whose key comes before the last of the best `n` it has seen. (Rows with the same key
+//! as that one are as good, but there are `n` without them.) Only those rows are copied. When too many have gathered they are sorted and cut to `n`, which tells the next
 //! threshold. The threshold is shared: what one thread knows to be out is out for all, and the scan below knows it too,
 //! where the first key is a column of integers.
 
@@ -48,7 +48,7 @@ struct Top {
     order: KeyOrder,
     exprs: Vec<Expr>,
     rows: usize,
-    /// Keys after this one are out.
+    /// This key and those after it are out: some thread has enough rows up to it.
     threshold: RwLock<Option<Vec<u8>>>,
     /// The threshold's first key, for the scan.
     bound: Option<Arc<SortBound>>,
@@ -203,20 +203,10 @@ impl Top {
         if near.as_ref().is_some_and(Vec::is_empty) {
             return None;
         }
-        let some: Vec<Vector> = match &near {
-            Some(near) => keys.iter().map(|key| gather(key, near)).collect(),
-            None => Vec::new(),
+        let rows = match near {
+            Some(rows) if self.columns.len() == 1 => rows,
+            near => self.rows_before(&keys, near, chunk.rows(), &threshold),
         };
-        let vectors: Vec<&Vector> = match &near {
-            Some(_) => some.iter().collect(),
-            None => keys.iter().map(|key| &**key).collect(),
-        };
-        let asked = near.as_ref().map_or(chunk.rows(), Vec::len);
-        let normal = NormalKeys::encode(&self.columns, &vectors, asked);
-        let rows: Vec<u32> = (0..asked)
-            .filter(|&i| self.order.compare(normal.get(i), &threshold).is_le())
-            .map(|i| near.as_ref().map_or(i as u32, |near| near[i]))
-            .collect();
         if rows.is_empty() {
             return None;
         }
@@ -236,7 +226,32 @@ impl Top {
         Some(Part { batch, keys })
     }
 
-    /// The rows whose first key does not come after the threshold's, where that is a number that fits a word.
+    /// Those of the rows `near` (all, without) whose keys come before the threshold.
+    fn rows_before(
+        &self,
+        keys: &[Arc<Vector>],
+        near: Option<Vec<u32>>,
+        all: usize,
+        threshold: &[u8],
+    ) -> Vec<u32> {
+        let some: Vec<Vector> = match &near {
+            Some(near) => keys.iter().map(|key| gather(key, near)).collect(),
+            None => Vec::new(),
+        };
+        let vectors: Vec<&Vector> = match &near {
+            Some(_) => some.iter().collect(),
+            None => keys.iter().map(|key| &**key).collect(),
+        };
+        let asked = near.as_ref().map_or(all, Vec::len);
+        let normal = NormalKeys::encode(&self.columns, &vectors, asked);
+        (0..asked)
+            .filter(|&i| self.order.compare(normal.get(i), threshold).is_lt())
+            .map(|i| near.as_ref().map_or(i as u32, |near| near[i]))
+            .collect()
+    }
+
+    /// The rows whose first key does not come after the threshold's, and not with it where there is no other key; `None`:
+    /// it is not a number that fits a word.
     fn near(&self, first: &Vector, threshold: &[u8]) -> Option<Vec<u32>> {
         let column = Column {
             nullable: false,
@@ -260,8 +275,13 @@ impl Top {
         }
         let mut last = [u8::MAX; 8];
         last[..width].copy_from_slice(rest.get(..width)?);
-        let last = u64::from_be_bytes(last);
-        Some(select_all(&words, None, |word| word <= last))
+        // Narrow numbers are in the high bits.
+        let shift = u64::BITS - 8 * width as u32;
+        let last = u64::from_be_bytes(last) >> shift;
+        Some(match self.columns.len() {
+            1 => select_all(&words, None, |word| word >> shift < last),
+            _ => select_all(&words, None, |word| word >> shift <= last),
+        })
     }
 
     /// Cuts candidates to the best.
