@@ -60,3 +60,27 @@ fn concat_counts_a_null_as_empty() {
     let append = Expr::append(vec![column(0), column(1)]).unwrap();
     assert_eq!(values_of(&append, &batch(&columns)).unwrap(), [None, None]);
 }
+
+#[test]
+fn lengths_of_columns_are_those_of_their_values() {
+    let ascii = [Some("abc"), None, Some(""), Some("a b c d")];
+    let other = [Some("abc"), None, Some(""), Some("äöü")];
+    for (texts_of_column, chars, octets) in
+        [(ascii, [3, 0, 7], [3, 0, 7]), (other, [3, 0, 3], [3, 0, 6])]
+    {
+        let column = || Expr::column(0, DataType::TEXT_C);
+        let batch = batch(&[texts(&texts_of_column)]);
+        let expected = |[a, b, c]: [i32; 3]| {
+            [
+                Some(Scalar::I32(a)),
+                None,
+                Some(Scalar::I32(b)),
+                Some(Scalar::I32(c)),
+            ]
+        };
+        let lengths = values_of(&Expr::char_length(column()).unwrap(), &batch).unwrap();
+        assert_eq!(lengths, expected(chars));
+        let bytes = values_of(&Expr::octet_length(column()).unwrap(), &batch).unwrap();
+        assert_eq!(bytes, expected(octets));
+    }
+}
