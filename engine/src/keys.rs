@@ -465,6 +465,28 @@ impl ByteKeys {
 
 impl KeyColumn for ByteKeys {
     #[inline]
+
+    /// Appends the values `from..to` of a column.
+    fn append_text(&mut self, text: &BytesColumn, from: usize, to: usize) {
+        let offsets = &text.offsets[from..=to];
+        let (first, last) = (offsets[0], offsets[to - from]);
+        let start = self.data.len() as u64;
+        let end = |&offset: &u32| start + u64::from(offset - first);
+        self.ends.extend(offsets[1..].iter().map(end));
+        self.data
+            .extend_from_slice(&text.data[first as usize..last as usize]);
+    }
+
+    /// The keys `from..to` as a column.
+    fn text(&self, from: usize, to: usize) -> Option<BytesColumn> {
+        let ends = &self.ends[from..=to];
+        let (first, last) = (ends[0], ends[to - from]);
+        u32::try_from(last - first).ok()?;
+        Some(BytesColumn {
+            offsets: ends.iter().map(|end| (end - first) as u32).collect(),
+            data: self.data[first as usize..last as usize].to_vec(),
+        })
+    }
     fn len(&self) -> usize {
         self.ends.len() - 1
     }
@@ -498,6 +520,9 @@ impl KeyColumn for ByteKeys {
         out
     }
 
+        let length = |&i: &u32| self.ends[i as usize + 1] - self.ends[i as usize];
+        let bytes: u64 = indices.iter().map(length).sum();
+        out.data.reserve(bytes as usize);
     fn clear(&mut self) {
         self.ends.truncate(1);
         self.data.clear();
@@ -510,7 +535,10 @@ impl KeyColumn for ByteKeys {
     fn encode(&mut self, shape: &KeyShape, columns: &[&Vector], rows: usize) -> Result<()> {
         self.clear();
         if let (Packing::Text, [column]) = (&shape.packing, columns) {
-            (0..rows).for_each(|i| self.push(column.bytes(i).unwrap_or_default()));
+            match &column.values {
+                Values::Bytes(text) => self.append_text(text, 0, rows),
+                _ => (0..rows).for_each(|i| self.push(column.bytes(i).unwrap_or_default())),
+            }
             return Ok(());
         }
         for i in 0..rows {
@@ -524,10 +552,9 @@ impl KeyColumn for ByteKeys {
 
     fn decode(&self, shape: &KeyShape, from: usize, to: usize) -> Result<Vec<Vector>> {
         if let Packing::Text = shape.packing {
-            let mut out = BytesColumn::default();
-            (from..to).for_each(|i| out.push(self.get(i)));
+            let text = self.text(from, to).ok_or(Error::OutOfMemory)?;
             return Ok(vec![Vector {
-                values: Values::Bytes(out),
+                values: Values::Bytes(text),
                 validity: None,
             }]);
         }
