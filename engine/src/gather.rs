@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use doris_storage::vector::{Bitmap, BytesColumn, Physical, Values, Vector};
+use hashbrown::HashMap;
 
 /// The row number that stands for "no row" in [`gather_or_null`].
 pub const NO_ROW: u32 = u32::MAX;
@@ -202,7 +203,7 @@ pub fn slice(source: &Vector, from: usize, to: usize) -> Vector {
 }
 
 /// All rows of `parts`, one after the other; the parts have layout `physical`. Dictionaries are kept when all
-/// parts share one. `None` when a bytes column would pass 4 GiB.
+/// parts share one, and made one when they are small. `None` when a bytes column would pass 4 GiB.
 pub fn concat(physical: Physical, parts: &[Arc<Vector>]) -> Option<Vector> {
     let rows = parts.iter().map(|part| part.len()).sum();
     macro_rules! join {
@@ -270,6 +271,58 @@ fn shared_dictionary(parts: &[Arc<Vector>]) -> Option<Arc<BytesColumn>> {
     shared.cloned()
 }
 
+/// Dictionaries are made one where they have at most one entry for so many rows.
+const ROWS_AN_ENTRY: usize = 8;
+
+/// All rows with one dictionary; `None` where parts have none, or dictionaries are large.
+fn merge_dictionaries(rows: usize, parts: &[Arc<Vector>]) -> Option<Values> {
+    let mut dictionaries: Vec<&Arc<BytesColumn>> = Vec::new();
+    let mut of_part = Vec::with_capacity(parts.len());
+    let mut entries = 0;
+    for part in parts {
+        let Values::Dict { dict, .. } = &part.values else {
+            return None;
+        };
+        // Neighbours mostly share theirs.
+        let known = dictionaries
+            .iter()
+            .rposition(|known| Arc::ptr_eq(known, dict));
+        of_part.push(known.unwrap_or(dictionaries.len()));
+        if known.is_none() {
+            entries += dict.len();
+            dictionaries.push(dict);
+        }
+        if entries * ROWS_AN_ENTRY > rows {
+            return None;
+        }
+    }
+    let mut merged = BytesColumn::default();
+    let mut known: HashMap<&[u8], u32> = HashMap::with_capacity(entries);
+    let mut code_of = |value| {
+        *known.entry(value).or_insert_with(|| {
+            merged.push(value);
+            merged.len() as u32 - 1
+        })
+    };
+    let translations: Vec<Vec<u32>> = dictionaries
+        .iter()
+        .map(|dict| dict.iter().map(&mut code_of).collect())
+        .collect();
+    let mut all = Vec::with_capacity(rows);
+    for (part, &dictionary) in parts.iter().zip(&of_part) {
+        if let Values::Dict { codes, .. } = &part.values {
+            let table = &translations[dictionary];
+            // A NULL may have any code.
+            let translated = |&code: &u32| table.get(code as usize).copied().unwrap_or(0);
+            all.extend(codes.iter().map(translated));
+        }
+    }
+    (!merged.is_empty()).then(|| Values::Dict {
+        codes: all,
+        dict: Arc::new(merged),
+    })
+}
+
 fn concat_bytes(rows: usize, parts: &[Arc<Vector>]) -> Option<Values> {
     if let Some(dict) = shared_dictionary(parts) {
         let mut all = Vec::with_capacity(rows);
@@ -279,6 +332,9 @@ fn concat_bytes(rows: usize, parts: &[Arc<Vector>]) -> Option<Values> {
             }
         }
         return Some(Values::Dict { codes: all, dict });
+    }
+    if let Some(values) = merge_dictionaries(rows, parts) {
+        return Some(values);
     }
     let mut offsets: Vec<u32> = Vec::with_capacity(rows + 1);
     let mut data: Vec<u8> = Vec::new();
@@ -322,4 +378,56 @@ pub fn memory_bytes(vector: &Vector) -> usize {
             .validity
             .as_ref()
             .map_or(0, |bits| bits.words().len() * 8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn coded(words: &[&str], codes: Vec<u32>, validity: Option<Bitmap>) -> Arc<Vector> {
+        let mut dict = BytesColumn::default();
+        words.iter().for_each(|word| dict.push(word.as_bytes()));
+        let dict = Arc::new(dict);
+        Arc::new(Vector {
+            values: Values::Dict { codes, dict },
+            validity,
+        })
+    }
+
+    #[test]
+    fn small_dictionaries_become_one() {
+        let null_last = Bitmap::from_bools((0..40).map(|row| row < 39));
+        let one = coded(&["a", "b", "a"], (0..40).map(|i| i % 3).collect(), None);
+        let other = coded(
+            &["c", "b"],
+            [vec![1; 39], vec![7]].concat(),
+            Some(null_last),
+        );
+        let parts = [one.clone(), other.clone(), one];
+        let all = concat(Physical::Bytes, &parts).unwrap();
+        let Values::Dict { dict, .. } = &all.values else {
+            panic!("{all:?}")
+        };
+        assert_eq!(dict.len(), 3);
+        let expected = parts.iter().flat_map(|part| {
+            (0..40).map(|row| (!part.is_null(row)).then(|| part.bytes(row).unwrap()))
+        });
+        for (row, value) in expected.enumerate() {
+            assert_eq!(all.is_null(row), value.is_none());
+            assert_eq!(value.map(|_| all.bytes(row).unwrap()), value);
+        }
+    }
+
+    #[test]
+    fn large_dictionaries_are_looked_up() {
+        let words: Vec<String> = (0..30).map(|n| n.to_string()).collect();
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let parts = [
+            coded(&words, vec![3, 4], None),
+            coded(&words, vec![5], None),
+        ];
+        let all = concat(Physical::Bytes, &parts).unwrap();
+        assert!(matches!(all.values, Values::Bytes(_)));
+        assert_eq!(all.bytes(2), Some(&b"5"[..]));
+    }
 }
