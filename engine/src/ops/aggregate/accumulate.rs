@@ -48,26 +48,56 @@ pub struct SortedGroups {
     pub groups: Vec<u32>,
     order: Vec<u32>,
     ends: Vec<u32>,
+    /// For each group and stretch: how many rows, then where the next one goes.
+    cursors: Vec<[u32; STRETCHES]>,
 }
+
+/// Rows are counted and placed in so many stretches at a time: neighbours are often of one group, and would wait for each
+/// other's count.
+const STRETCHES: usize = 4;
 
 impl SortedGroups {
     /// Sorts the rows of `groups`, which are below `count`.
     pub fn sort(&mut self, groups: &[u32], count: usize) {
         self.groups.clear();
         self.groups.extend_from_slice(groups);
-        self.ends.clear();
-        self.ends.resize(count, 0);
-        groups.iter().for_each(|&g| self.ends[g as usize] += 1);
-        let mut start = 0;
-        for end in &mut self.ends {
-            (*end, start) = (start, start + *end);
+        self.cursors.clear();
+        self.cursors.resize(count, [0; STRETCHES]);
+        let stretch = groups.len() / STRETCHES;
+        let (even, rest) = groups.split_at(stretch * STRETCHES);
+        let stretches: [&[u32]; STRETCHES] =
+            std::array::from_fn(|at| &even[at * stretch..(at + 1) * stretch]);
+        let cursors = &mut self.cursors;
+        for row in 0..stretch {
+            for (at, groups) in stretches.iter().enumerate() {
+                cursors[groups[row] as usize][at] += 1;
+            }
         }
+        for &group in rest {
+            cursors[group as usize][STRETCHES - 1] += 1;
+        }
+        let mut start = 0;
+        self.ends.clear();
+        self.ends.extend(cursors.iter_mut().map(|cursors| {
+            for cursor in cursors {
+                (*cursor, start) = (start, start + *cursor);
+            }
+            start
+        }));
         self.order.clear();
         self.order.resize(groups.len(), 0);
-        for (row, &group) in groups.iter().enumerate() {
-            let at = &mut self.ends[group as usize];
-            self.order[*at as usize] = row as u32;
-            *at += 1;
+        let (order, first_of_rest) = (&mut self.order, even.len());
+        for row in 0..stretch {
+            for (at, groups) in stretches.iter().enumerate() {
+                let cursor = &mut cursors[groups[row] as usize][at];
+                order[*cursor as usize] = (at * stretch + row) as u32;
+                *cursor += 1;
+            }
+        }
+        for (row, &group) in rest.iter().enumerate() {
+            let cursor = &mut cursors[group as usize][STRETCHES - 1];
+            order[*cursor as usize] = (first_of_rest + row) as u32;
+            *cursor += 1;
         }
     }
 
