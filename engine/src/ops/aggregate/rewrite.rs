@@ -4,6 +4,7 @@
 //! - A constant among the grouping keys tells no groups apart.
 //! - Numerics that carry their scale are grouped by bytes that are equal for equal ones; the value that all rows of a
 //!   group have is found on the way.
+//! - `avg(x)` knows `sum(x)` and `count(x)` too, where these are exact.
 //! - `sum(x + c)`, where the addition cannot overflow, is `sum(x) + c * count(x)`: many sums that differ in `c` only
 //!   cost one.
 
@@ -29,6 +30,11 @@ enum Part {
         count: usize,
         by: i64,
     },
+    /// A result of an average.
+    OfAverage {
+        average: usize,
+        result: usize,
+    },
 }
 
 /// The aggregation to run in the place of the given one; `None`: the given one.
@@ -36,15 +42,24 @@ pub(super) fn rewrite(keys: &[GroupKey], calls: &[AggregateCall]) -> Result<Opti
     let dropped: Vec<bool> = dropped_keys(keys);
     let shifts: Vec<Option<(Expr, i64)>> = calls.iter().map(shifted).collect();
     let decimal = |key: &GroupKey| key.expr.data_type() == DataType::Decimal;
-    if !dropped.contains(&true) && shifts.iter().all(Option::is_none) && !keys.iter().any(decimal) {
+    let averages: Vec<_> = calls.iter().map(|call| of_average(call, calls)).collect();
+    let as_given = !dropped.contains(&true)
+        && shifts.iter().all(Option::is_none)
+        && averages.iter().all(Option::is_none)
+        && !keys.iter().any(decimal);
+    if as_given {
         return Ok(None);
     }
     let mut new_calls: Vec<AggregateCall> = Vec::new();
     let mut parts = Vec::with_capacity(calls.len());
-    for (call, shift) in calls.iter().zip(shifts) {
-        parts.push(match shift {
-            None => Part::Same(find_or_push(&mut new_calls, call.clone())),
-            Some((argument, by)) => {
+    for (call, found) in calls.iter().zip(shifts.into_iter().zip(averages)) {
+        parts.push(match found {
+            (_, Some((average, result))) => Part::OfAverage {
+                average: find_or_push(&mut new_calls, average.clone()),
+                result,
+            },
+            (None, None) => Part::Same(find_or_push(&mut new_calls, call.clone())),
+            (Some((argument, by)), None) => {
                 let of = |function| AggregateCall {
                     function,
                     argument: Some(argument.clone()),
@@ -143,6 +158,7 @@ fn output(
     for part in parts {
         match *part {
             Part::Same(call) => out.extend(columns[call].iter().cloned()),
+            Part::OfAverage { average, result } => out.push(columns[average][result].clone()),
             Part::Shifted { sum, count, by } => {
                 let by = Expr::constant(Scalar::I64(by), DataType::Int8)?;
                 let shift = Expr::arith(ArithOp::Mul, by, columns[count][0].clone())?;
@@ -170,6 +186,30 @@ fn find_or_push(calls: &mut Vec<AggregateCall>, call: AggregateCall) -> usize {
         calls.push(call);
         calls.len() - 1
     })
+}
+
+/// The average among `calls` that knows what `call` asks for, and which of its results that is.
+fn of_average<'c>(
+    call: &AggregateCall,
+    calls: &'c [AggregateCall],
+) -> Option<(&'c AggregateCall, usize)> {
+    use AggregateFunction::{Avg, Count, Sum};
+    let plain = |call: &AggregateCall| !call.distinct && call.filter.is_none();
+    let result = match call.function {
+        Sum => 0,
+        Count => 1,
+        _ => return None,
+    };
+    let argument = call.argument.as_ref().filter(|_| plain(call))?;
+    let t = argument.data_type();
+    let exact = t.is_integer() || matches!(t, DataType::Numeric { .. });
+    let same = |average: &&AggregateCall| {
+        let of = average.argument.as_ref();
+        average.function == Avg && plain(average) && of.is_some_and(|of| alike(of, argument))
+    };
+    let average = calls.iter().find(same).filter(|_| exact)?;
+    let types = |call: &AggregateCall| call.function.output_types(Some(t));
+    (types(average).get(result) == types(call).first()).then_some((average, result))
 }
 
 /// Whether two arguments are one column, perhaps converted alike.
