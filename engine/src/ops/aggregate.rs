@@ -36,17 +36,17 @@ use doris_storage::vector::{Values, Vector};
 use self::inputs::{Inputs, Slots};
 use self::local::Local;
 use self::rewrite::Rewritten;
-use crate::batch::Batch;
+use crate::batch::{Batch, Selection};
 use crate::error::{Error, Result};
 use crate::exec::driver::{lock, Driver};
 use crate::exec::executor::{Opening, Wanted};
-use crate::exec::query::{Chunk, NodeCounters, Worker};
-use crate::exec::stream::{Held, Stream, Tasks};
-use crate::expr::Expr;
 use crate::exec::per_thread::PerThread;
 use crate::gather::nulls;
 use crate::keys::{ByteKeys, KeyColumn, KeyShape, WordKeys};
 use crate::memory::Reservation;
+use crate::exec::query::{Chunk, NodeCounters, Worker};
+use crate::exec::stream::{Emit, Held, Stage, Stream, Tasks};
+use crate::expr::{Expr, ExprKind};
 use crate::ops::row::Project;
 use crate::plan::{Aggregate, AggregateCall, AggregateFunction, GroupKey};
 use crate::summary::Totals;
@@ -348,6 +348,23 @@ fn lone_distinct_argument(calls: &[AggregateCall]) -> Option<&Expr> {
 /// Distinct (keys, argument) first, which partitions well whatever the number of groups; then the aggregation.
 fn open_distinct(
     driver: &Driver,
+/// Lets rows through that are not NULL in a column.
+struct Present(usize);
+
+impl Stage for Present {
+    fn push(&self, _: &Worker<'_>, mut chunk: Chunk, emit: &mut Emit<'_>) -> Result<()> {
+        let valid = chunk.batch.columns[self.0].validity.as_ref();
+        if let Some(valid) = valid.filter(|valid| valid.count_ones() < valid.len()) {
+            let selection = chunk.selection.iter().filter(|&row| valid.get(row));
+            chunk.selection = Selection::Indices(selection.map(|row| row as u32).collect());
+        }
+        match chunk.selection.is_empty() {
+            true => Ok(()),
+            false => emit(chunk),
+        }
+    }
+}
+
     id: u32,
     input: Stream,
     keys: &[GroupKey],
@@ -357,7 +374,16 @@ fn open_distinct(
     let mut inner = keys.to_vec();
     inner.push(GroupKey {
         expr: argument.clone(),
-        nullable: true,
+        nullable: lone.is_none(),
+    // Without keys nobody misses a NULL.
+    let lone = match argument.kind() {
+        ExprKind::Column(column) if keys.is_empty() => Some(*column),
+        _ => None,
+    };
+    let input = match lone {
+        Some(column) => input.through(Arc::new(Present(column))),
+        None => input,
+    };
     });
     let pairs = open(driver, id, input, &inner, &[], None)?;
     let column = |number: usize, expr: &Expr| Expr::column(number, expr.data_type());
