@@ -3,13 +3,14 @@
 
 use std::sync::Arc;
 
-use doris_storage::vector::Vector;
+use doris_storage::vector::{Physical, Vector};
 
 use crate::batch::Selection;
 use crate::error::Result;
 use crate::exec::query::{Chunk, Worker};
 use crate::expr::{Expr, ExprKind};
 use crate::plan::{AggregateCall, AggregateFunction, GroupKey};
+use crate::types::DataType;
 
 /// Which expressions are evaluated, and which of them each call takes.
 pub struct Slots {
@@ -23,6 +24,11 @@ pub struct Slots {
     calls: Vec<(Option<usize>, Option<usize>)>,
     /// The columns that all of these read, ascending.
     columns: Vec<usize>,
+    /// For each key and each argument: whether it is made of text where that lies.
+    keys_in_place: Vec<bool>,
+    arguments_in_place: Vec<bool>,
+    /// The columns that others than those read.
+    gathered: Vec<usize>,
 }
 
 /// A batch, evaluated. All vectors are dense.
@@ -78,6 +84,29 @@ fn slot_of<T>(slots: &mut Vec<T>, item: T, equal: impl Fn(&T, &T) -> bool) -> us
 
 type Argument = (Expr, Option<usize>);
 
+/// An expression made in place is made of all rows of a batch where this part of them (one in so many) is selected.
+const IN_PLACE: usize = 2;
+
+fn ascending(numbers: impl IntoIterator<Item = usize>) -> Vec<usize> {
+    let mut numbers: Vec<usize> = numbers.into_iter().collect();
+    numbers.sort_unstable();
+    numbers
+}
+
+/// Whether an expression is a number made of one text column, for any row without an error: it costs less than copying
+/// the texts of the selected rows.
+fn is_of_one_text(expr: &Expr) -> bool {
+    let ExprKind::Call { args, .. } = expr.kind() else {
+        return false;
+    };
+    let [argument] = &args[..] else {
+        return false;
+    };
+    let is_text = |t: DataType| t.physical() == Physical::Bytes;
+    let of_text = matches!(argument.kind(), ExprKind::Column(_)) && is_text(argument.data_type());
+    of_text && !is_text(expr.data_type()) && expr.is_native() && !expr.can_raise()
+}
+
 /// Whether an argument's values may come in 64 bits where its type says 128.
 fn may_be_narrow(
     slot: usize,
@@ -112,11 +141,29 @@ impl Slots {
             (0..arguments.len()).map(|slot| may_be_narrow(slot, &arguments, calls, &slots));
         let narrow = narrow.collect();
         let keys: Vec<Expr> = keys.iter().map(|key| key.expr.clone()).collect();
-        let arguments_only = arguments.iter().map(|(argument, _)| argument);
-        let all = keys.iter().chain(&filters).chain(arguments_only);
-        let mut columns: Vec<usize> = all.flat_map(Expr::columns).collect();
-        columns.sort_unstable();
+        let unfiltered = |argument: &&Argument| argument.1.is_none();
+        let (free, filtered): (Vec<_>, Vec<_>) = arguments.iter().partition(unfiltered);
+        let free = keys.iter().chain(free.iter().map(|argument| &argument.0));
+        let (of_text, others): (Vec<_>, Vec<_>) = free.partition(|expr| is_of_one_text(expr));
+        let others = others.into_iter().chain(&filters);
+        let others = others.chain(filtered.iter().map(|argument| &argument.0));
+        let texts = ascending(of_text.into_iter().flat_map(Expr::columns));
+        let mut gathered: Vec<usize> = others.flat_map(Expr::columns).collect();
+        // Two functions of one column gather it once.
+        let twice = texts.windows(2).filter(|pair| pair[0] == pair[1]);
+        gathered.extend(twice.map(|pair| pair[0]));
+        let mut gathered = ascending(gathered);
+        gathered.dedup();
+        let mut columns = ascending(texts.into_iter().chain(gathered.iter().copied()));
         columns.dedup();
+        let in_place = |expr: &Expr| {
+            is_of_one_text(expr) && !expr.columns().iter().any(|c| gathered.contains(c))
+        };
+        let keys_in_place = keys.iter().map(in_place).collect();
+        let arguments_in_place = arguments
+            .iter()
+            .map(|argument| unfiltered(&argument) && in_place(&argument.0))
+            .collect();
         Self {
             keys,
             filters,
@@ -124,29 +171,47 @@ impl Slots {
             narrow,
             calls: slots,
             columns,
+            keys_in_place,
+            arguments_in_place,
+            gathered,
         }
     }
 
     /// Evaluates everything for a batch.
     pub fn evaluate(&self, worker: &Worker<'_>, chunk: &Chunk) -> Result<Inputs> {
+        let in_place = chunk.rows() * IN_PLACE >= chunk.batch.rows;
+        let of_text = |expr: &Expr| {
+            let whole = Chunk::all(chunk.batch.clone());
+            Ok(chunk.dense_column(&worker.eval(expr, &whole)?))
+        };
         // A column that several expressions read is gathered once.
-        let chunk = &chunk.dense(&self.columns);
+        let dense = &chunk.dense(match in_place {
+            true => &self.gathered,
+            false => &self.columns,
+        });
         let keys = self
             .keys
             .iter()
-            .map(|key| worker.eval(key, chunk))
+            .zip(&self.keys_in_place)
+            .map(|(key, &of_one_text)| match in_place && of_one_text {
+                true => of_text(key),
+                false => worker.eval(key, dense),
+            })
             .collect::<Result<_>>()?;
         let mut filtered = Vec::with_capacity(self.filters.len());
         for filter in &self.filters {
-            let selection = filter.filter(&worker.eval, &chunk.batch, chunk.selection.clone())?;
+            let selection = filter.filter(&worker.eval, &dense.batch, dense.selection.clone())?;
             filtered.push(Chunk {
-                batch: chunk.batch.clone(),
+                batch: dense.batch.clone(),
                 selection,
             });
         }
-        let argument = |((expr, filter), narrow): (&Argument, &bool)| {
-            let chunk = filter.map_or(chunk, |filter| &filtered[filter]);
-            if *narrow {
+        let argument = |(number, (expr, filter)): (usize, &Argument)| {
+            if in_place && self.arguments_in_place[number] {
+                return of_text(expr);
+            }
+            let chunk = filter.map_or(dense, |filter| &filtered[filter]);
+            if self.narrow[number] {
                 let values = expr.eval_narrow(&worker.eval, &chunk.batch, &chunk.selection)?;
                 if let Some(values) = values {
                     return Ok(values);
@@ -154,14 +219,14 @@ impl Slots {
             }
             worker.eval(expr, chunk)
         };
-        let arguments = self.arguments.iter().zip(&self.narrow);
+        let arguments = self.arguments.iter().enumerate();
         let arguments = arguments.map(argument).collect::<Result<_>>()?;
         let passing = filtered
             .iter()
-            .map(|f| positions(&chunk.selection, &f.selection))
+            .map(|f| positions(&dense.selection, &f.selection))
             .collect();
         Ok(Inputs {
-            rows: chunk.rows(),
+            rows: dense.rows(),
             keys,
             passing,
             arguments,
