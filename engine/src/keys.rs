@@ -20,6 +20,8 @@ use crate::types::DataType;
 
 /// Keys of many rows in one of the shapes.
 pub trait KeyColumn: Default + Send + Sync + 'static {
+    /// Whether hashing a key once more costs less than keeping its hash.
+    const REHASHED: bool = false;
     /// Number of keys.
     fn len(&self) -> usize;
     /// Whether there are no keys.
@@ -310,6 +312,8 @@ impl<const N: usize> KeyColumn for WordKeys<N>
 where
     Self: Default,
 {
+    const REHASHED: bool = true;
+
     #[inline]
     fn len(&self) -> usize {
         self.0.len()
@@ -461,10 +465,6 @@ impl ByteKeys {
     fn end_row(&mut self) {
         self.ends.push(self.data.len() as u64);
     }
-}
-
-impl KeyColumn for ByteKeys {
-    #[inline]
 
     /// Appends the values `from..to` of a column.
     fn append_text(&mut self, text: &BytesColumn, from: usize, to: usize) {
@@ -487,6 +487,10 @@ impl KeyColumn for ByteKeys {
             data: self.data[first as usize..last as usize].to_vec(),
         })
     }
+}
+
+impl KeyColumn for ByteKeys {
+    #[inline]
     fn len(&self) -> usize {
         self.ends.len() - 1
     }
@@ -516,13 +520,13 @@ impl KeyColumn for ByteKeys {
     fn gather(&self, indices: &[u32]) -> Self {
         let mut out = Self::default();
         out.ends.reserve(indices.len());
+        let length = |&i: &u32| self.ends[i as usize + 1] - self.ends[i as usize];
+        let bytes: u64 = indices.iter().map(length).sum();
+        out.data.reserve(bytes as usize);
         indices.iter().for_each(|&i| out.push(self.get(i as usize)));
         out
     }
 
-        let length = |&i: &u32| self.ends[i as usize + 1] - self.ends[i as usize];
-        let bytes: u64 = indices.iter().map(length).sum();
-        out.data.reserve(bytes as usize);
     fn clear(&mut self) {
         self.ends.truncate(1);
         self.data.clear();

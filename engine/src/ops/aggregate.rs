@@ -11,10 +11,11 @@
 //!          merged partition --> batches, on the thread that merged it
 //! ```
 //! A local table holds what stays in the second-level cache. Where nearly every row is a group of its own it is
-//! pointless, and rows go to blocks without a lookup. Groups come out in no particular order.
+//! pointless, and rows go to blocks without a lookup, with their arguments in place of states. Groups come out in no
+//! particular order.
 //!
 //! In the order data travels: `inputs` evaluates keys and arguments, `local` is the thread's table,
-//! `partition` the blocks and their merging, `coded` numbers text keys, `accumulate` the states of aggregate functions; `rewrite` makes simpler
+//! `rows` what goes out without a lookup, `partition` the blocks and their merging, `coded` numbers text keys, `accumulate` the states of aggregate functions; `rewrite` makes simpler
 //! aggregations of some.
 
 pub mod accumulate;
@@ -29,6 +30,8 @@ mod partition;
 
 mod rewrite;
 
+mod rows;
+
 use std::sync::{Arc, Mutex, PoisonError};
 
 use doris_storage::vector::{Values, Vector};
@@ -41,12 +44,12 @@ use crate::error::{Error, Result};
 use crate::exec::driver::{lock, Driver};
 use crate::exec::executor::{Opening, Wanted};
 use crate::exec::per_thread::PerThread;
-use crate::gather::nulls;
-use crate::keys::{ByteKeys, KeyColumn, KeyShape, WordKeys};
-use crate::memory::Reservation;
 use crate::exec::query::{Chunk, NodeCounters, Worker};
 use crate::exec::stream::{Emit, Held, Stage, Stream, Tasks};
 use crate::expr::{Expr, ExprKind};
+use crate::gather::nulls;
+use crate::keys::{ByteKeys, KeyColumn, KeyShape, WordKeys};
+use crate::memory::Reservation;
 use crate::ops::row::Project;
 use crate::plan::{Aggregate, AggregateCall, AggregateFunction, GroupKey};
 use crate::summary::Totals;
@@ -345,9 +348,6 @@ fn lone_distinct_argument(calls: &[AggregateCall]) -> Option<&Expr> {
     (calls.iter().all(alike) && has_key).then_some(first)
 }
 
-/// Distinct (keys, argument) first, which partitions well whatever the number of groups; then the aggregation.
-fn open_distinct(
-    driver: &Driver,
 /// Lets rows through that are not NULL in a column.
 struct Present(usize);
 
@@ -365,6 +365,9 @@ impl Stage for Present {
     }
 }
 
+/// Distinct (keys, argument) first, which partitions well whatever the number of groups; then the aggregation.
+fn open_distinct(
+    driver: &Driver,
     id: u32,
     input: Stream,
     keys: &[GroupKey],
@@ -372,9 +375,6 @@ impl Stage for Present {
     argument: &Expr,
 ) -> Result<Stream> {
     let mut inner = keys.to_vec();
-    inner.push(GroupKey {
-        expr: argument.clone(),
-        nullable: lone.is_none(),
     // Without keys nobody misses a NULL.
     let lone = match argument.kind() {
         ExprKind::Column(column) if keys.is_empty() => Some(*column),
@@ -384,6 +384,9 @@ impl Stage for Present {
         Some(column) => input.through(Arc::new(Present(column))),
         None => input,
     };
+    inner.push(GroupKey {
+        expr: argument.clone(),
+        nullable: lone.is_none(),
     });
     let pairs = open(driver, id, input, &inner, &[], None)?;
     let column = |number: usize, expr: &Expr| Expr::column(number, expr.data_type());

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use doris_storage::vector::{Physical, Vector};
 
+use super::rows::Takes;
 use crate::batch::Selection;
 use crate::error::Result;
 use crate::exec::query::{Chunk, Worker};
@@ -51,6 +52,21 @@ impl Inputs {
             keys,
             ..self.clone()
         }
+    }
+
+    /// The arguments, each once.
+    pub fn arguments(&self) -> &[Arc<Vector>] {
+        &self.arguments
+    }
+
+    /// Which of the arguments each call takes.
+    pub fn takes(&self) -> Takes {
+        self.calls.iter().map(|call| call.0).collect()
+    }
+
+    /// Whether some call does not see all rows.
+    pub fn is_filtered(&self) -> bool {
+        self.calls.iter().any(|call| call.1.is_some())
     }
 
     /// The argument of call `call`, dense over the rows that pass its filter.

@@ -8,6 +8,7 @@ use doris_storage::vector::{BytesColumn, Values, Vector};
 use super::accumulate::{accumulator, Accumulator, Groups, SortedGroups};
 use super::inputs::Inputs;
 use super::partition::Block;
+use super::rows::Rows;
 use super::Grouping;
 use crate::batch::Batch;
 use crate::error::{Error, Result};
@@ -69,6 +70,20 @@ impl States {
                     accumulator.update(Groups::Each(&self.scratch), argument)?;
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Takes rows with their arguments, of which each call takes one or none.
+    pub fn update_rows(
+        &mut self,
+        groups: &[u32],
+        arguments: &[Vector],
+        takes: &[Option<usize>],
+    ) -> Result<()> {
+        for (accumulator, argument) in self.accumulators.iter_mut().zip(takes) {
+            let argument = argument.map(|argument| &arguments[argument]);
+            accumulator.update(Groups::Each(groups), argument)?;
         }
         Ok(())
     }
@@ -204,6 +219,8 @@ pub struct Local<K> {
     rows: usize,
     /// Whether lookups are given up.
     ungrouped: bool,
+    /// Rows since then.
+    apart: Option<Rows<K>>,
     blocks: Vec<Block<K>>,
     blocks_bytes: usize,
     spilled: Vec<Block<K>>,
@@ -229,6 +246,7 @@ impl<K: KeyColumn> Local<K> {
             sorted: SortedGroups::default(),
             rows: 0,
             ungrouped: false,
+            apart: None,
             blocks: Vec::new(),
             blocks_bytes: 0,
             spilled: Vec::new(),
@@ -239,7 +257,7 @@ impl<K: KeyColumn> Local<K> {
 
     /// Whether groups have gone out to blocks.
     pub fn has_blocks(&self) -> bool {
-        !self.blocks.is_empty() || !self.spilled.is_empty()
+        !self.blocks.is_empty() || !self.spilled.is_empty() || self.apart.is_some()
     }
 
     /// Takes a batch.
@@ -255,6 +273,14 @@ impl<K: KeyColumn> Local<K> {
             .map(|&m| &*inputs.keys[m])
             .collect();
         self.grouping.shape.check_nulls(&columns)?;
+        if self.ungrouped && !inputs.is_filtered() {
+            self.keys
+                .encode(&self.grouping.shape, &columns, inputs.rows)?;
+            self.apart
+                .get_or_insert_with(|| Rows::new(inputs))
+                .push(&self.keys, inputs);
+            return self.flush_if_full(worker.query);
+        }
         if self.ungrouped || !self.group_by_codes(&columns, inputs.rows)? {
             self.keys
                 .encode(&self.grouping.shape, &columns, inputs.rows)?;
@@ -317,7 +343,8 @@ impl<K: KeyColumn> Local<K> {
             } else {
                 1
             };
-        if self.table.len() >= groups_max {
+        let apart = self.apart.as_ref().map_or(0, |rows| rows.keys.len());
+        if self.table.len() + apart >= groups_max {
             self.flush(query)?;
         }
         self.account(query)
@@ -414,25 +441,30 @@ impl<K: KeyColumn> Local<K> {
         Ok(())
     }
 
-    /// Sends all groups out to a block.
+    /// Sends all groups out to a block, and the rows kept apart to another.
     pub fn flush(&mut self, query: &Query) -> Result<()> {
-        if self.table.is_empty() {
-            return Ok(());
+        if let Some(rows) = self.apart.take() {
+            self.add_block(Block::of_rows(rows)?);
         }
-        if !self.ungrouped {
-            self.ungrouped = self.rows * 8 < self.table.len() * WORTHWHILE_EIGHTHS;
+        if !self.table.is_empty() {
+            if !self.ungrouped {
+                self.ungrouped = self.rows * 8 < self.table.len() * WORTHWHILE_EIGHTHS;
+            }
+            self.add_block(Block::new(&self.table, &self.states));
+            self.table.clear();
+            self.states.clear();
+            self.codes = CodeCache::default();
+            self.rows = 0;
         }
-        let block = Block::new(&self.table, &self.states);
-        self.table.clear();
-        self.states.clear();
-        self.codes = CodeCache::default();
-        self.rows = 0;
-        self.blocks_bytes += block.memory_bytes();
-        self.blocks.push(block);
         if self.blocks_bytes > query.budget.limit_bytes() / query.threads / SPILL_SHARE {
             self.spill_blocks(query)?;
         }
         Ok(())
+    }
+
+    fn add_block(&mut self, block: Block<K>) {
+        self.blocks_bytes += block.memory_bytes();
+        self.blocks.push(block);
     }
 
     /// Moves the blocks in memory to the spill file, if there is one.
@@ -443,16 +475,25 @@ impl<K: KeyColumn> Local<K> {
         if self.blocks.is_empty() {
             return Ok(());
         }
-        let (block, written) = Block::spill(std::mem::take(&mut self.blocks), file)?;
-        NodeCounters::add(&query.node(self.grouping.id).spilled_bytes, written);
-        self.spilled.push(block);
+        let blocks = std::mem::take(&mut self.blocks);
+        let (of_rows, of_groups): (Vec<_>, Vec<_>) =
+            blocks.into_iter().partition(Block::is_of_rows);
+        for alike in [of_rows, of_groups] {
+            if alike.is_empty() {
+                continue;
+            }
+            let (block, written) = Block::spill(alike, file)?;
+            NodeCounters::add(&query.node(self.grouping.id).spilled_bytes, written);
+            self.spilled.push(block);
+        }
         self.blocks_bytes = 0;
         Ok(())
     }
 
     /// Brings the reservation up to date; when it is refused, everything goes to the spill store.
     fn account(&mut self, query: &Query) -> Result<()> {
-        let table = self.table.memory_bytes() + self.states.memory_bytes();
+        let apart = self.apart.as_ref().map_or(0, Rows::memory_bytes);
+        let table = self.table.memory_bytes() + self.states.memory_bytes() + apart;
         let outcome = self.memory.resize(table + self.blocks_bytes);
         NodeCounters::raise(
             &query.node(self.grouping.id).memory_bytes,

@@ -3,21 +3,23 @@
 //!
 //! A partition is the groups whose hashes share their [`PARTITION_BITS`] high bits. A block keeps the groups of
 //! one flush in partition order, so that a partition is a range of each block; a spilled block is one run
-//! a partition. When a partition's groups may not fit into memory at once, it is merged in several passes
+//! a partition. Small partitions that follow each other are merged together. When a partition's groups may not fit into memory at once, it is merged in several passes
 //! over the same blocks, each taking the groups with other values of the next hash bits.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
 use doris_storage::vector::Vector;
 
 use super::local::{output, Local, States};
+use super::rows::{joined, Rows, Takes};
 use super::{Grouping, TakeGroups};
 use crate::error::{Error, Result};
 use crate::exec::driver::Driver;
 use crate::exec::query::{Chunk, NodeCounters, Query, Worker};
 use crate::exec::stream::{Emit, Source, Stream, Task};
-use crate::gather::{concat, gather, memory_bytes, slice};
+use crate::gather::{gather, memory_bytes, slice};
 use crate::keys::KeyColumn;
 use crate::memory::Reservation;
 use crate::spill::{Run, SharedSpill};
@@ -28,6 +30,10 @@ pub const PARTITION_BITS: u32 = 8;
 const PARTITIONS: usize = 1 << PARTITION_BITS;
 /// Most hash bits that passes over a partition are told apart by.
 const PASS_BITS_MAX: u32 = 10;
+/// Partitions are merged together while they have no more groups than this, a small part of the cache, ...
+const TASK_GROUPS: usize = 4 * 1024;
+/// ... and while there are so many tasks for each thread.
+const TASKS_PER_THREAD: usize = 8;
 /// A merging table may take one part in so many of the whole budget.
 const MERGE_SHARE: usize = 8;
 
@@ -46,6 +52,7 @@ enum Content<K> {
     Spilled {
         file: Arc<SharedSpill>,
         runs: Vec<Run>,
+        takes: Option<Takes>,
     },
 }
 
@@ -55,36 +62,131 @@ type Visit<'v, K> = dyn FnMut(&Groups<K>, Range<usize>) -> Result<()> + 'v;
 /// Keys, hashes and states of groups, in step.
 struct Groups<K> {
     keys: K,
+    /// Empty where keys are hashed again.
     hashes: Vec<u64>,
+    /// For each call, or, of rows that went out without a lookup, each argument by itself.
     states: Vec<Vec<Vector>>,
+    /// Which argument each call takes, if these are rows.
+    takes: Option<Takes>,
+}
+
+impl<K: KeyColumn> Groups<K> {
+    /// The hashes of some groups.
+    fn hashes(&self, range: Range<usize>) -> Cow<'_, [u64]> {
+        match K::REHASHED {
+            true => range.map(|i| self.keys.hash(i)).collect(),
+            false => Cow::Borrowed(&self.hashes[range]),
+        }
+    }
+
+    /// Some of the groups.
+    fn gather(&self, members: &[u32]) -> Self {
+        let some = |states: &Vec<Vector>| states.iter().map(|s| gather(s, members)).collect();
+        Self {
+            keys: self.keys.gather(members),
+            hashes: match K::REHASHED {
+                true => Vec::new(),
+                false => members.iter().map(|&i| self.hashes[i as usize]).collect(),
+            },
+            states: self.states.iter().map(some).collect(),
+            takes: self.takes.clone(),
+        }
+    }
+
+    /// The states of some groups.
+    fn slice(&self, range: &Range<usize>) -> Vec<Vec<Vector>> {
+        let part = |state: &Vector| slice(state, range.start, range.end);
+        let of_call = |states: &Vec<Vector>| states.iter().map(part).collect();
+        self.states.iter().map(of_call).collect()
+    }
+
+    /// Adds some groups to those that they are called in `states`.
+    fn add_to(&self, states: &mut States, groups: &[u32], range: Range<usize>) -> Result<()> {
+        let Some(takes) = &self.takes else {
+            return states.merge(groups, &self.states, range.start);
+        };
+        let arguments: Vec<Vector> = self.slice(&range).into_iter().flatten().collect();
+        states.update_rows(groups, &arguments, takes)
+    }
+
+    /// The states of some groups, call by call.
+    fn states(&self, grouping: &Grouping, range: Range<usize>) -> Result<Vec<Vec<Vector>>> {
+        if self.takes.is_none() {
+            return Ok(self.slice(&range));
+        }
+        let each: Vec<u32> = (0..range.len() as u32).collect();
+        let mut states = States::new(grouping)?;
+        states.resize(range.len());
+        self.add_to(&mut states, &each, range)?;
+        Ok(states.export(&each))
+    }
+}
+
+/// Where each partition begins, and the members of all by partition.
+fn by_partition(hashes: &[u64]) -> (Vec<u32>, Vec<u32>) {
+    let mut bounds = vec![0u32; PARTITIONS + 1];
+    hashes
+        .iter()
+        .for_each(|&hash| bounds[partition_of(hash) + 1] += 1);
+    for partition in 0..PARTITIONS {
+        bounds[partition + 1] += bounds[partition];
+    }
+    let mut next = bounds.clone();
+    let mut order = vec![0u32; hashes.len()];
+    for (member, &hash) in hashes.iter().enumerate() {
+        let at = &mut next[partition_of(hash)];
+        order[*at as usize] = member as u32;
+        *at += 1;
+    }
+    (bounds, order)
 }
 
 impl<K: KeyColumn> Block<K> {
     /// The groups of a table, in partition order.
     pub fn new(table: &GroupTable<K>, states: &States) -> Self {
         let hashes = table.hashes();
-        let mut bounds = vec![0u32; PARTITIONS + 1];
-        hashes
-            .iter()
-            .for_each(|&hash| bounds[partition_of(hash) + 1] += 1);
-        for partition in 0..PARTITIONS {
-            bounds[partition + 1] += bounds[partition];
-        }
-        let mut next = bounds.clone();
-        let mut order = vec![0u32; hashes.len()];
-        for (group, &hash) in hashes.iter().enumerate() {
-            let at = &mut next[partition_of(hash)];
-            order[*at as usize] = group as u32;
-            *at += 1;
-        }
+        let (bounds, order) = by_partition(hashes);
         let groups = Groups {
             keys: table.keys().gather(&order),
-            hashes: order.iter().map(|&group| hashes[group as usize]).collect(),
+            hashes: match K::REHASHED {
+                true => Vec::new(),
+                false => order.iter().map(|&group| hashes[group as usize]).collect(),
+            },
             states: states.export(&order),
+            takes: None,
         };
         Self {
             bounds,
             content: Content::Memory(groups),
+        }
+    }
+
+    /// Rows that were not looked up, in partition order.
+    pub fn of_rows(rows: Rows<K>) -> Result<Self> {
+        let (keys, arguments, takes) = rows.into_columns()?;
+        let mut hashes = Vec::new();
+        hash_all(&keys, &mut hashes);
+        let (bounds, order) = by_partition(&hashes);
+        let all = Groups {
+            keys,
+            hashes,
+            states: arguments
+                .into_iter()
+                .map(|argument| vec![argument])
+                .collect(),
+            takes: Some(takes),
+        };
+        Ok(Self {
+            bounds,
+            content: Content::Memory(all.gather(&order)),
+        })
+    }
+
+    /// Whether it holds rows, rather than groups.
+    pub fn is_of_rows(&self) -> bool {
+        match &self.content {
+            Content::Memory(groups) => groups.takes.is_some(),
+            Content::Spilled { takes, .. } => takes.is_some(),
         }
     }
 
@@ -99,8 +201,12 @@ impl<K: KeyColumn> Block<K> {
         }
     }
 
-    /// Moves blocks to a file, as one; also the bytes written.
+    /// Moves blocks, all of rows or all of groups, to a file, as one; also the bytes written.
     pub fn spill(blocks: Vec<Block<K>>, file: &Arc<SharedSpill>) -> Result<(Block<K>, u64)> {
+        let takes = blocks.first().and_then(|block| match &block.content {
+            Content::Memory(groups) => groups.takes.clone(),
+            Content::Spilled { takes, .. } => takes.clone(),
+        });
         let mut runs = Vec::with_capacity(PARTITIONS);
         let mut bounds = vec![0u32; PARTITIONS + 1];
         for partition in 0..PARTITIONS {
@@ -127,8 +233,7 @@ impl<K: KeyColumn> Block<K> {
             }
             let mut vectors = vec![keys.to_vector()];
             for parts in states {
-                let physical = parts[0].physical();
-                vectors.push(concat(physical, &parts).ok_or(Error::OutOfMemory)?);
+                vectors.push(joined(&parts)?);
             }
             runs.push(file.write(&vectors)?);
         }
@@ -139,6 +244,7 @@ impl<K: KeyColumn> Block<K> {
                 content: Content::Spilled {
                     file: Arc::clone(file),
                     runs,
+                    takes,
                 },
             },
             written,
@@ -149,36 +255,60 @@ impl<K: KeyColumn> Block<K> {
         self.bounds[partition] as usize..self.bounds[partition + 1] as usize
     }
 
-    /// Calls `take` with the groups of a partition and where they lie.
-    fn visit(&self, partition: usize, calls: &[usize], take: &mut Visit<'_, K>) -> Result<()> {
-        let range = self.range(partition);
-        if range.is_empty() {
-            return Ok(());
-        }
+    /// Calls `take` with the groups of some partitions and where they lie.
+    fn visit(
+        &self,
+        partitions: Range<usize>,
+        calls: &[usize],
+        take: &mut Visit<'_, K>,
+    ) -> Result<()> {
         match &self.content {
-            Content::Memory(groups) => take(groups, range),
-            Content::Spilled { file, runs } => {
-                let mut vectors = file.read(runs[partition])?.into_iter();
-                let keys = vectors
-                    .next()
-                    .map(|vector| K::from_vector(&vector))
-                    .unwrap_or_default();
-                let mut hashes = Vec::new();
-                hash_all(&keys, &mut hashes);
-                let states = calls
-                    .iter()
-                    .map(|&n| vectors.by_ref().take(n).collect())
-                    .collect();
-                take(
-                    &Groups {
-                        keys,
-                        hashes,
-                        states,
-                    },
-                    0..range.len(),
-                )
+            Content::Memory(groups) => {
+                let first = self.bounds[partitions.start] as usize;
+                let range = first..self.bounds[partitions.end] as usize;
+                match range.is_empty() {
+                    true => Ok(()),
+                    false => take(groups, range),
+                }
             }
+            Content::Spilled { file, runs, takes } => partitions
+                .filter(|&partition| !self.range(partition).is_empty())
+                .try_for_each(|partition| {
+                    let groups = Self::read(file, runs[partition], calls, takes.clone())?;
+                    take(&groups, 0..self.range(partition).len())
+                }),
         }
+    }
+
+    /// The groups of a run.
+    fn read(
+        file: &SharedSpill,
+        run: Run,
+        calls: &[usize],
+        takes: Option<Takes>,
+    ) -> Result<Groups<K>> {
+        let mut vectors = file.read(run)?.into_iter();
+        let keys = vectors
+            .next()
+            .map(|vector| K::from_vector(&vector))
+            .unwrap_or_default();
+        let mut hashes = Vec::new();
+        if !K::REHASHED {
+            hash_all(&keys, &mut hashes);
+        }
+        let states = match &takes {
+            None => calls
+                .iter()
+                .map(|&n| vectors.by_ref().take(n).collect())
+                .collect(),
+            Some(_) => vectors.map(|argument| vec![argument]).collect(),
+        };
+        Ok(Groups {
+            keys,
+            hashes,
+            states,
+            takes,
+        })
     }
 }
 
@@ -211,7 +341,16 @@ pub fn open<K: KeyColumn>(
         calls,
         _memory: Mutex::new(memory),
     });
-    Ok(Stream::new(Box::new(PartitionSource { all, next: 0 })))
+    let sizes: Vec<usize> = (0..PARTITIONS).map(|p| all.groups(p..p + 1)).collect();
+    let tasks = driver.query.threads * TASKS_PER_THREAD;
+    let fitting = merge_share(&driver.query) / group_bytes(all.calls.iter().sum());
+    let enough = (sizes.iter().sum::<usize>() / tasks).min(TASK_GROUPS.min(fitting));
+    Ok(Stream::new(Box::new(PartitionSource {
+        all,
+        sizes,
+        enough,
+        next: 0,
+    })))
 }
 
 /// Gives all groups of `locals` to `take`, on all threads.
@@ -229,16 +368,12 @@ pub fn give_away<K: KeyColumn>(
             .flat_map(|block| (0..PARTITIONS).map(move |partition| (block, partition)));
         driver.for_all(pieces.collect(), &|worker, (block, partition)| {
             worker.query.check()?;
-            block.visit(partition, &calls, &mut |found, range| {
+            block.visit(partition..partition + 1, &calls, &mut |found, range| {
                 let batch_rows = worker.query.batch_rows.max(1);
                 for from in range.clone().step_by(batch_rows) {
                     let to = (from + batch_rows).min(range.end);
                     let keys = found.keys.decode(&grouping.shape, from, to)?;
-                    let states = found.states.iter();
-                    let states: Vec<Vec<Vector>> = states
-                        .map(|call| call.iter().map(|s| slice(s, from, to)).collect())
-                        .collect();
-                    take(worker, keys, &states)?;
+                    take(worker, keys, &found.states(grouping, from..to)?)?;
                 }
                 Ok(())
             })
@@ -254,8 +389,22 @@ fn state_vectors(grouping: &Grouping) -> Result<Vec<usize>> {
     Ok(states.export(&[0]).iter().map(Vec::len).collect())
 }
 
+impl<K: KeyColumn> Partitions<K> {
+    /// How many groups some partitions have, those of several blocks counted more than once.
+    fn groups(&self, partitions: Range<usize>) -> usize {
+        let of_block = |block: &Block<K>| {
+            (block.bounds[partitions.end] - block.bounds[partitions.start]) as usize
+        };
+        self.blocks.iter().map(of_block).sum()
+    }
+}
+
 struct PartitionSource<K> {
     all: Arc<Partitions<K>>,
+    /// The groups of each partition.
+    sizes: Vec<usize>,
+    /// Groups of a task, unless a partition has more.
+    enough: usize,
     next: usize,
 }
 
@@ -264,27 +413,30 @@ impl<K: KeyColumn> Source for PartitionSource<K> {
         if self.next == PARTITIONS {
             return Ok(None);
         }
+        let (first, mut groups) = (self.next, self.sizes[self.next]);
         self.next += 1;
+        while let Some(more) = self.sizes.get(self.next) {
+            groups += more;
+            if groups > self.enough {
+                break;
+            }
+            self.next += 1;
+        }
         Ok(Some(Box::new(MergeTask {
             all: Arc::clone(&self.all),
-            partition: self.next - 1,
+            partitions: first..self.next,
         })))
     }
 }
 
 struct MergeTask<K> {
     all: Arc<Partitions<K>>,
-    partition: usize,
+    partitions: Range<usize>,
 }
 
 impl<K: KeyColumn> Task for MergeTask<K> {
     fn run(self: Box<Self>, worker: &Worker<'_>, emit: &mut Emit<'_>) -> Result<()> {
-        let rows: usize = self
-            .all
-            .blocks
-            .iter()
-            .map(|block| block.range(self.partition).len())
-            .sum();
+        let rows = self.all.groups(self.partitions.clone());
         if rows == 0 {
             return Ok(());
         }
@@ -302,10 +454,20 @@ fn pass_bytes_granted(query: &Query, bits: u32) -> usize {
     }
 }
 
+/// About the memory of a group while it is merged.
+fn group_bytes(state_vectors: usize) -> usize {
+    48 + 16 * state_vectors
+}
+
+/// The memory for merging on each thread.
+fn merge_share(query: &Query) -> usize {
+    (query.budget.limit_bytes() / MERGE_SHARE / query.threads.max(1)).max(1)
+}
+
 /// Hash bits that tell passes apart, so that each fits its share of the memory.
 fn pass_bits(query: &Query, rows: usize, state_vectors: usize) -> u32 {
-    let bytes = rows.saturating_mul(48 + 16 * state_vectors);
-    let share = (query.budget.limit_bytes() / MERGE_SHARE / query.threads.max(1)).max(1);
+    let bytes = rows.saturating_mul(group_bytes(state_vectors));
+    let share = merge_share(query);
     (0..PASS_BITS_MAX)
         .find(|bits| bytes >> bits <= share)
         .unwrap_or(PASS_BITS_MAX)
@@ -357,33 +519,29 @@ impl<K: KeyColumn> MergeTask<K> {
         let mut groups = Vec::new();
         for block in &self.all.blocks {
             worker.query.check()?;
-            block.visit(self.partition, &self.all.calls, &mut |found, range| {
-                if bits == 0 {
-                    table.find_or_insert(
-                        &found.keys,
-                        range.start,
-                        &found.hashes[range.clone()],
-                        &mut groups,
-                    );
+            block.visit(
+                self.partitions.clone(),
+                &self.all.calls,
+                &mut |found, range| {
+                    let hashes = found.hashes(range.clone());
+                    if bits == 0 {
+                        table.find_or_insert(&found.keys, range.start, &hashes, &mut groups);
+                        states.resize(table.len());
+                        return found.add_to(&mut states, &groups, range);
+                    }
+                    let of_pass = |hash: u64| hash << PARTITION_BITS >> (64 - bits) == pass;
+                    let members: Vec<u32> = range
+                        .clone()
+                        .filter(|&i| of_pass(hashes[i - range.start]))
+                        .map(|i| i as u32)
+                        .collect();
+                    let found = found.gather(&members);
+                    let hashes = found.hashes(0..members.len());
+                    table.find_or_insert(&found.keys, 0, &hashes, &mut groups);
                     states.resize(table.len());
-                    return states.merge(&groups, &found.states, range.start);
-                }
-                let of_pass = |hash: u64| hash << PARTITION_BITS >> (64 - bits) == pass;
-                let members: Vec<u32> = range
-                    .filter(|&i| of_pass(found.hashes[i]))
-                    .map(|i| i as u32)
-                    .collect();
-                let hashes: Vec<u64> = members.iter().map(|&i| found.hashes[i as usize]).collect();
-                table.find_or_insert(&found.keys.gather(&members), 0, &hashes, &mut groups);
-                states.resize(table.len());
-                let gathered =
-                    |call: &Vec<Vector>| call.iter().map(|s| gather(s, &members)).collect();
-                states.merge(
-                    &groups,
-                    &found.states.iter().map(gathered).collect::<Vec<_>>(),
-                    0,
-                )
-            })?;
+                    found.add_to(&mut states, &groups, 0..members.len())
+                },
+            )?;
             let granted = pass_bytes_granted(worker.query, bits);
             memory.settle(table.memory_bytes() + states.memory_bytes(), granted)?;
         }

@@ -281,6 +281,87 @@ fn a_lone_distinct_count_goes_through_distinct_pairs() {
 }
 
 #[test]
+fn lone_distinct_calls_without_keys_see_no_nulls() {
+    use AggregateFunction::{Count, Sum};
+    let specs: Vec<ColumnSpec> = vec![(DataType::Int8, 700, true), (DataType::TEXT_C, 60, true)];
+    let distinct = |function, column| AggregateCall {
+        distinct: true,
+        ..call(function, column, &specs)
+    };
+    for rows in [0, 5000] {
+        let table = random_batches(&mut Rng::new(11), &specs, rows, 700);
+        let all = rows_of(&table);
+        let mut numbers = integers(&all, 0);
+        numbers.sort();
+        numbers.dedup();
+        let texts: std::collections::BTreeSet<String> = all
+            .iter()
+            .filter_map(|row| row[1].as_ref().map(|text| format!("{text:?}")))
+            .collect();
+        let count = |n: usize| Some(Scalar::I64(n as i64));
+        let sum = (!numbers.is_empty()).then(|| Scalar::I128(numbers.iter().sum()));
+        let calls = vec![distinct(Count, 0), distinct(Sum, 0)];
+        check_rows(
+            &plan(&specs, &[], calls),
+            std::slice::from_ref(&table),
+            &[vec![count(numbers.len()), sum]],
+        );
+        check_rows(
+            &plan(&specs, &[], vec![distinct(Count, 1)]),
+            &[table],
+            &[vec![count(texts.len())]],
+        );
+    }
+}
+
+#[test]
+fn rows_that_are_nearly_all_groups_of_their_own_match_the_model() {
+    use AggregateFunction::*;
+    let specs: Vec<ColumnSpec> = vec![
+        (DataType::Int8, 6000, false),
+        (NUMERIC, 3000, false),
+        (DataType::TEXT_C, 50, true),
+        (DataType::TEXT_C, 6000, false),
+    ];
+    let amount = || Expr::column(1, NUMERIC);
+    // In 64 bits in some batches, in 128 in others.
+    let square = Expr::arith(crate::expr::ArithOp::Mul, amount(), amount()).unwrap();
+    let table = random_batches(&mut Rng::new(12), &specs, 6000, 60);
+    let calls = vec![
+        call(CountStar, 0, &specs),
+        AggregateCall {
+            argument: Some(square),
+            ..call(Sum, 1, &specs)
+        },
+        call(Sum, 1, &specs),
+        call(Min, 2, &specs),
+    ];
+    for keys in [&[0][..], &[3], &[0, 3]] {
+        let model = groups(&rows_of(&table), keys)
+            .into_values()
+            .map(|(mut key, rows)| {
+                let amounts = integers(&rows, 1);
+                let squares = amounts.iter().map(|x| x * x).sum();
+                let texts = rows.iter().filter_map(|row| match &row[2] {
+                    Some(Scalar::Bytes(text)) => Some(text.clone()),
+                    _ => None,
+                });
+                key.push(Some(Scalar::I64(rows.len() as i64)));
+                key.push(Some(Scalar::I128(squares)));
+                key.push(Some(Scalar::I128(amounts.iter().sum())));
+                key.push(texts.min().map(Scalar::Bytes));
+                key
+            });
+        let expected: Vec<Row> = model.collect();
+        check_rows(
+            &plan(&specs, keys, calls.clone()),
+            std::slice::from_ref(&table),
+            &expected,
+        );
+    }
+}
+
+#[test]
 fn grouping_sets_give_each_set_its_groups() {
     let specs: Vec<ColumnSpec> = vec![
         (DataType::Int4, 6, true),
