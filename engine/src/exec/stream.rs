@@ -133,6 +133,11 @@ impl Stream {
         Ok(())
     }
 
+    /// For a caller that wants many rows: the next round has at least so many tasks.
+    pub fn widen_round(&mut self, tasks: usize) {
+        self.round = self.round.max(tasks);
+    }
+
     /// Runs some tasks and returns what became of them, in order; `None` at the end. Rounds start with one
     /// task, so that a caller that wants few rows costs little, and grow.
     pub fn next_round(&mut self, driver: &Driver) -> Result<Option<Vec<Chunk>>> {

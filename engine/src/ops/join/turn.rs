@@ -117,6 +117,8 @@ fn ahead(driver: &Driver, mut stream: Stream, rows_max: u64) -> Result<(Stream, 
     let room = AHEAD_BYTES_MAX.min(driver.query.budget.limit_bytes() / 8);
     let mut memory = Reservation::new(&driver.query.budget);
     let (mut batches, mut rows) = (Vec::new(), 0);
+    // Some work for each thread from the first round on.
+    stream.widen_round(driver.query.threads * 2);
     let is_long = loop {
         let Some(round) = stream.next_round(driver)? else {
             break false;
