@@ -23,6 +23,9 @@ mod store;
 mod types;
 mod write;
 
+#[global_allocator]
+static ALLOCATOR: pg::large_pages::LargePages = pg::large_pages::LargePages;
+
 ::pgrx::pg_module_magic!(name, version);
 
 /// Loads the library: settings and hooks. Does little outside of shared_preload_libraries.

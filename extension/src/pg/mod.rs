@@ -3,13 +3,14 @@
 //!
 //! `raw` declares what pgrx does not bind; `heapam` hands work to PostgreSQL's own heap access method;
 //! `toast` reads and writes our tuples in a TOAST relation; `custom` holds what our plan nodes share; `compat` what differs
-//! between PostgreSQL's versions; `collation` compares text by locales.
+//! between PostgreSQL's versions; `collation` compares text by locales; `large_pages` is where Rust's memory comes from.
 
 pub mod collation;
 pub mod compat;
 pub mod custom;
 pub mod heapam;
 pub mod key_share;
+pub mod large_pages;
 #[cfg(not(feature = "pg18"))]
 pub mod pruning;
 pub mod raw;
