@@ -11,7 +11,8 @@ use doris_engine::batch::Batch;
 use doris_engine::exec::{Executor, Options};
 use doris_engine::expr::Expr;
 use doris_engine::plan::{
-    Aggregate, AggregateCall, AggregateFunction, GroupKey, Join, JoinKey, JoinKind, Node, SortKey,
+    Aggregate, AggregateCall, AggregateFunction, ApproxHash, GroupKey, Join, JoinKey, JoinKind,
+    Node, SortKey,
 };
 use doris_engine::source::{MemorySource, MorselSource};
 use doris_engine::types::DataType;
@@ -249,6 +250,46 @@ fn aggregation(bench: &Bench) {
         &group(input(), &[], vec![distinct]),
         &[&lines],
     );
+    let visits = table(
+        ROWS,
+        &[
+            &int4(|i| (i % 100) as i32),
+            &int8(|i| (i * 104_729 % 1_000_003) as i64),
+        ],
+    );
+    for (name, hash) in [("ndv", ApproxHash::Value), ("hll", ApproxHash::Text)] {
+        let user = Some(Expr::column(1, DataType::Int8));
+        let plan = group(
+            scan(0, 0, &[DataType::Int4, DataType::Int8]),
+            &[(0, DataType::Int4)],
+            vec![call(ApproxDistinct(hash), user)],
+        );
+        bench.run(&format!("{name}, 100 groups"), &plan, &[&visits]);
+    }
+    let part = |i: u64| (random(i) % 200_000) as i64;
+    let parts = table(ROWS, &[&int8(part), &money]);
+    let parts_by = |functions: &[AggregateFunction]| {
+        let amount = || Some(Expr::column(1, MONEY));
+        let calls = functions.iter().map(|&f| call(f, amount())).collect();
+        group(
+            scan(0, 0, &[DataType::Int8, MONEY]),
+            &[(0, DataType::Int8)],
+            calls,
+        )
+    };
+    bench.run("group by part (200k)", &parts_by(&[Sum]), &[&parts]);
+    let top = Node::top_n(
+        11,
+        parts_by(&[CountStar, Sum]),
+        vec![SortKey {
+            expr: Expr::column(1, DataType::Int8),
+            descending: true,
+            nulls_first: true,
+        }],
+        10,
+        0,
+    );
+    bench.run("the ten largest of 200k groups", &top, &[&parts]);
     let urls = table(
         ROWS,
         &[&text(|i| {
