@@ -62,6 +62,22 @@ impl Hll {
         }
     }
 
+    /// Which register a value's hash may raise, and to what; for [`Hll::add_places`].
+    #[inline(always)]
+    pub fn place(hash: u64) -> u32 {
+        let (index, rank) = index_and_rank(hash);
+        (index as u32) << 8 | u32::from(rank)
+    }
+
+    /// Counts values by their places.
+    pub fn add_places(&mut self, places: &[u32]) {
+        let registers = self.registers();
+        for place in places {
+            let register = &mut registers[(place >> 8) as usize % REGISTERS];
+            *register = (*register).max(*place as u8);
+        }
+    }
+
     /// Counts one of the first values.
     #[cold]
     fn add_first(&mut self, hash: u64) {
@@ -169,10 +185,15 @@ impl Hll {
 }
 
 #[inline(always)]
-fn raise(registers: &mut [u8; REGISTERS], hash: u64) {
-    let index = (hash >> RANK_BITS) as usize;
+fn index_and_rank(hash: u64) -> (usize, u8) {
     // The bit below the ranked ones ends the count of zeros at RANK_BITS.
     let rank = (hash << PRECISION | 1 << (PRECISION - 1)).leading_zeros() as u8 + 1;
+    ((hash >> RANK_BITS) as usize, rank)
+}
+
+#[inline(always)]
+fn raise(registers: &mut [u8; REGISTERS], hash: u64) {
+    let (index, rank) = index_and_rank(hash);
     let register = &mut registers[index];
     // Nearly never, once many values were seen: nobody waits for the register then.
     if *register < rank {

@@ -1,5 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Approximate distinct counts: a HyperLogLog a group, with the hashes of `ndv` or of `hll_hash`.
+//!
+//! The registers of some dozens of groups do not fit a core's cache, and each row would wait for its own. So where there
+//! are as many, a group's values wait until there are some for each line of its registers.
+
+use std::borrow::Cow;
 
 use doris_storage::vector::{BytesColumn, Values, Vector};
 
@@ -12,10 +17,19 @@ use crate::sketch::Hll;
 /// Bytes of a count that has seen many values, roughly.
 const HLL_BYTES: usize = 16 * 1024;
 
+/// Registers of so many bytes in all are raised value by value.
+const NEAR_BYTES: usize = 512 * 1024;
+/// Values of a group that wait.
+const WAITING: usize = 512;
+
 /// The counts of all groups.
 pub struct Approx {
     hash: ApproxHash,
     counts: Vec<Hll>,
+    /// For each group: places in its registers that are still to be raised, if it has registers.
+    waiting: Vec<Vec<u32>>,
+    /// Groups that have registers.
+    dense: usize,
     /// Hashes of a batch.
     hashes: Vec<u64>,
 }
@@ -26,8 +40,21 @@ impl Approx {
         Self {
             hash,
             counts: Vec::new(),
+            waiting: Vec::new(),
+            dense: 0,
             hashes: Vec::new(),
         }
+    }
+
+    /// A group's count, with the values that wait.
+    fn count(&self, group: usize) -> Cow<'_, Hll> {
+        let (count, waiting) = (&self.counts[group], &self.waiting[group]);
+        if waiting.is_empty() {
+            return Cow::Borrowed(count);
+        }
+        let mut count = count.clone();
+        count.add_places(waiting);
+        Cow::Owned(count)
     }
 
     /// Hashes a batch of values; those of NULLs are anything.
@@ -114,15 +141,40 @@ const PAIRS: [u16; 100] = {
 impl Accumulator for Approx {
     fn resize(&mut self, groups: usize) {
         self.counts.resize_with(groups, Hll::default);
+        self.waiting.resize_with(groups, Vec::new);
     }
 
     fn update(&mut self, groups: Groups<'_>, argument: Option<&Vector>) -> Result<()> {
         let argument = required(argument)?;
         self.hash(argument)?;
-        let (counts, hashes) = (&mut self.counts, &self.hashes);
-        each_valid(groups, argument.validity.as_ref(), |group, row| {
-            counts[group].add_hash(hashes[row])
-        });
+        let (counts, waiting, hashes) = (&mut self.counts, &mut self.waiting, &self.hashes);
+        let (mut dense, valid) = (self.dense, argument.validity.as_ref());
+        let mut add = |count: &mut Hll, hash| {
+            let was_dense = count.is_dense();
+            count.add_hash(hash);
+            dense += usize::from(!was_dense && count.is_dense());
+        };
+        if self.dense * HLL_BYTES <= NEAR_BYTES {
+            each_valid(groups, valid, |group, row| {
+                add(&mut counts[group], hashes[row])
+            });
+        } else {
+            each_valid(groups, valid, |group, row| {
+                let (count, waiting) = (&mut counts[group], &mut waiting[group]);
+                if !count.is_dense() {
+                    return add(count, hashes[row]);
+                }
+                if waiting.len() == WAITING {
+                    count.add_places(waiting);
+                    waiting.clear();
+                }
+                if waiting.capacity() == 0 {
+                    waiting.reserve_exact(WAITING);
+                }
+                waiting.push(Hll::place(hashes[row]));
+            });
+        }
+        self.dense = dense;
         Ok(())
     }
 
@@ -131,7 +183,10 @@ impl Accumulator for Approx {
             let bytes = states[0].bytes(i).ok_or_else(wrong_layout)?;
             let other =
                 Hll::decode(bytes).map_err(|_| Error::internal("a distinct count is damaged"))?;
-            self.counts[group as usize].merge(&other);
+            let count = &mut self.counts[group as usize];
+            let was_dense = count.is_dense();
+            count.merge(&other);
+            self.dense += usize::from(!was_dense && count.is_dense());
         }
         Ok(())
     }
@@ -139,7 +194,7 @@ impl Accumulator for Approx {
     fn export(&self, groups: &[u32]) -> Vec<Vector> {
         let mut column = BytesColumn::default();
         for &group in groups {
-            column.push(&self.counts[group as usize].encode());
+            column.push(&self.count(group as usize).encode());
         }
         vec![Vector {
             values: Values::Bytes(column),
@@ -148,7 +203,7 @@ impl Accumulator for Approx {
     }
 
     fn finish(&self, from: usize, to: usize) -> Result<Vec<Vector>> {
-        let estimates = self.counts[from..to].iter().map(|c| c.estimate() as i64);
+        let estimates = (from..to).map(|group| self.count(group).estimate() as i64);
         Ok(vec![Vector {
             values: Values::I64(estimates.collect()),
             validity: None,
@@ -157,11 +212,13 @@ impl Accumulator for Approx {
 
     fn clear(&mut self) {
         self.counts.clear();
+        self.waiting.clear();
+        self.dense = 0;
     }
 
     fn memory_bytes(&self) -> usize {
-        let dense = self.counts.iter().filter(|count| count.is_dense()).count();
-        self.counts.capacity() * std::mem::size_of::<Hll>() + dense * HLL_BYTES
+        const GROUP_BYTES: usize = size_of::<Hll>() + size_of::<Vec<u32>>();
+        self.counts.capacity() * GROUP_BYTES + self.dense * (HLL_BYTES + WAITING * 4)
     }
 }
 

@@ -49,40 +49,51 @@ proptest! {
 
 #[test]
 fn approximate_counts_are_those_of_the_sketch_however_rows_are_split() {
-    let count = 5000i64;
-    let numbers: Vec<i64> = (0..count).map(|i| i * 7919 % 2003 - 50).collect();
-    let groups: Vec<u32> = (0..count).map(|i| (i % 3) as u32).collect();
-    for hash in [ApproxHash::Text, ApproxHash::Value] {
-        let call = AggregateCall {
-            function: AggregateFunction::ApproxDistinct(hash),
-            argument: Some(Expr::column(0, DataType::Int8)),
-            distinct: false,
-            filter: None,
-        };
-        let part = |from: usize, to: usize| {
-            let mut states = accumulator(&call).unwrap();
-            states.resize(3);
-            let column = vector(Values::I64(numbers[from..to].to_vec()));
-            states
-                .update(Groups::Each(&groups[from..to]), Some(&column))
-                .unwrap();
-            states
-        };
-        let whole = part(0, count as usize).finish(0, 3).unwrap();
-        let mut first = part(0, 40);
-        let second = part(40, count as usize);
-        first
-            .merge(&[0, 1, 2], &second.export(&[0, 1, 2]), 0)
-            .unwrap();
-        assert_eq!(first.finish(0, 3).unwrap(), whole);
-        if hash == ApproxHash::Text {
-            let mut expected = vec![Hll::default(); 3];
-            for (number, group) in numbers.iter().zip(&groups) {
-                expected[*group as usize].add_hash(Hll::hash(number.to_string().as_bytes()));
-            }
-            let estimates = expected.iter().map(|hll| hll.estimate() as i64).collect();
-            assert_eq!(whole, vec![vector(Values::I64(estimates))]);
+    // Few values of few groups; many of so many groups that values wait.
+    for (rows, different, count) in [(5000, 2003, 3), (150_000, 100_003, 60)] {
+        let numbers: Vec<i64> = (0..rows).map(|i| i * 7919 % different - 50).collect();
+        let groups: Vec<u32> = (0..rows).map(|i| i as u32 % count).collect();
+        for hash in [ApproxHash::Text, ApproxHash::Value] {
+            check_approximate_counts(hash, &numbers, &groups, count as usize);
         }
+    }
+}
+
+fn check_approximate_counts(hash: ApproxHash, numbers: &[i64], groups: &[u32], count: usize) {
+    let call = AggregateCall {
+        function: AggregateFunction::ApproxDistinct(hash),
+        argument: Some(Expr::column(0, DataType::Int8)),
+        distinct: false,
+        filter: None,
+    };
+    let part = |from: usize, to: usize| {
+        let mut states = accumulator(&call).unwrap();
+        states.resize(count);
+        for from in (from..to).step_by(4000) {
+            let rows = from..to.min(from + 4000);
+            let column = vector(Values::I64(numbers[rows.clone()].to_vec()));
+            let groups = Groups::Each(&groups[rows]);
+            states.update(groups, Some(&column)).unwrap();
+        }
+        states
+    };
+    let every: Vec<u32> = (0..count as u32).collect();
+    let whole = part(0, numbers.len());
+    let memory = whole.memory_bytes();
+    let whole = whole.finish(0, count).unwrap();
+    let mut first = part(0, 40);
+    let second = part(40, numbers.len());
+    first.merge(&every, &second.export(&every), 0).unwrap();
+    assert_eq!(first.finish(0, count).unwrap(), whole);
+    first.clear();
+    assert!(first.memory_bytes() < memory);
+    if hash == ApproxHash::Text {
+        let mut expected = vec![Hll::default(); count];
+        for (number, group) in numbers.iter().zip(groups) {
+            expected[*group as usize].add_hash(Hll::hash(number.to_string().as_bytes()));
+        }
+        let estimates = expected.iter().map(|hll| hll.estimate() as i64).collect();
+        assert_eq!(whole, vec![vector(Values::I64(estimates))]);
     }
 }
 
