@@ -30,8 +30,8 @@ pub const PARTITION_BITS: u32 = 8;
 const PARTITIONS: usize = 1 << PARTITION_BITS;
 /// Most hash bits that passes over a partition are told apart by.
 const PASS_BITS_MAX: u32 = 10;
-/// Partitions are merged together while they have no more groups than this, a small part of the cache, ...
-const TASK_GROUPS: usize = 4 * 1024;
+/// Partitions are merged together while they have no more groups than this, whose table stays near the core, ...
+const TASK_GROUPS: usize = 1024;
 /// ... and while there are so many tasks for each thread.
 const TASKS_PER_THREAD: usize = 8;
 /// A merging table may take one part in so many of the whole budget.
