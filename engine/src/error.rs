@@ -55,6 +55,42 @@ pub enum DatetimeKind {
     InfiniteTimestampSubtraction,
 }
 
+/// An argument that a function is not defined for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BadArgument {
+    /// `sqrt(-1)`.
+    RootOfNegative,
+    /// `ln(0)`.
+    LogarithmOfZero,
+    /// `ln(-1)`.
+    LogarithmOfNegative,
+    /// `power(0, -1)`.
+    ZeroToNegative,
+    /// `power(-1, 0.5)`.
+    NegativeToFraction,
+}
+
+impl BadArgument {
+    fn sqlstate(self) -> &'static str {
+        match self {
+            BadArgument::LogarithmOfZero | BadArgument::LogarithmOfNegative => "2201E",
+            _ => "2201F",
+        }
+    }
+
+    fn text(self) -> &'static str {
+        match self {
+            BadArgument::RootOfNegative => "cannot take square root of a negative number",
+            BadArgument::LogarithmOfZero => "cannot take logarithm of zero",
+            BadArgument::LogarithmOfNegative => "cannot take logarithm of a negative number",
+            BadArgument::ZeroToNegative => "zero raised to a negative power is undefined",
+            BadArgument::NegativeToFraction => {
+                "a negative number raised to a non-integer power yields a complex result"
+            }
+        }
+    }
+}
+
 /// Everything an operator or expression may raise.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
@@ -67,6 +103,8 @@ pub enum Error {
         /// PostgreSQL's name of the type.
         type_name: &'static str,
     },
+    /// An argument that a function is not defined for (2201E, 2201F).
+    BadArgument(BadArgument),
     /// Division or modulo by zero (22012).
     DivisionByZero,
     /// A date or time left its range (22008).
@@ -144,6 +182,7 @@ impl Error {
     pub fn sqlstate(&self) -> &'static str {
         match self {
             Error::NumericOutOfRange(_) | Error::TextOutOfRange { .. } => "22003",
+            Error::BadArgument(argument) => argument.sqlstate(),
             Error::DivisionByZero => "22012",
             Error::DatetimeOutOfRange(_) => "22008",
             Error::InvalidText { type_name, .. }
@@ -208,6 +247,7 @@ impl fmt::Display for Error {
             Error::NoInteger { what, type_name } => {
                 write!(f, "cannot convert {what} to {type_name}")
             }
+            Error::BadArgument(argument) => f.write_str(argument.text()),
             Error::DivisionByZero => f.write_str("division by zero"),
             Error::DatetimeOutOfRange(kind) => f.write_str(match kind {
                 DatetimeKind::Date => "date out of range",

@@ -289,8 +289,7 @@ pub enum AggregateFunction {
     BitOr,
     /// `bit_xor` of integers.
     BitXor,
-    /// `var_pop`: Float8 of floats; of integers and numerics three columns, Int8 count, sum, sum of squares
-    /// (at twice the scale).
+    /// `var_pop`: Float8 of floats, Decimal of integers and numerics.
     VarPop,
     /// `var_samp`; output as `VarPop`.
     VarSamp,
@@ -298,6 +297,8 @@ pub enum AggregateFunction {
     StddevPop,
     /// `stddev_samp`; output as `VarPop`.
     StddevSamp,
+    /// `corr`, `covar_pop` and their like, of pairs ([`Expr::pair`]): Float8.
+    Regression(Regression),
     /// `percentile_cont` at a fraction (its bits) from 0 to 1, of Float8: Float8.
     PercentileCont(u64),
     /// `percentile_disc` at a fraction (its bits) from 0 to 1.
@@ -328,6 +329,33 @@ pub enum AggregateFunction {
     Union(Sketch),
     /// The number of members of such a union: Int8.
     UnionCount(Sketch),
+}
+
+/// What is computed of pairs `(y, x)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Regression {
+    /// `regr_avgx`.
+    AvgX,
+    /// `regr_avgy`.
+    AvgY,
+    /// `regr_sxx`.
+    Sxx,
+    /// `regr_syy`.
+    Syy,
+    /// `regr_sxy`.
+    Sxy,
+    /// `covar_pop`.
+    CovarPop,
+    /// `covar_samp`.
+    CovarSamp,
+    /// `corr`.
+    Corr,
+    /// `regr_r2`.
+    R2,
+    /// `regr_slope`.
+    Slope,
+    /// `regr_intercept`.
+    Intercept,
 }
 
 /// What collected values become.
@@ -404,12 +432,15 @@ impl AggregateFunction {
             (CountStar | Count | ApproxDistinct(_) | UnionCount(_), _) => vec![DataType::Int8],
             (Sum, _) => vec![sum],
             (Avg, None) if argument == DataType::Decimal => vec![argument, DataType::Int8],
+            (Avg, None) if argument == DataType::Interval => vec![argument],
             (Avg, Some(scale)) => vec![wide(scale), DataType::Int8],
             (Avg, None) => vec![DataType::Float8],
-            (VarPop | VarSamp | StddevPop | StddevSamp, Some(scale)) => {
-                vec![DataType::Int8, wide(scale), wide(2 * scale)]
+            (VarPop | VarSamp | StddevPop | StddevSamp, Some(_)) => vec![DataType::Decimal],
+            (VarPop | VarSamp | StddevPop | StddevSamp, None) if argument == DataType::Decimal => {
+                vec![argument]
             }
             (VarPop | VarSamp | StddevPop | StddevSamp, None) => vec![DataType::Float8],
+            (Regression(_), _) => vec![DataType::Float8],
             (BoolAnd | BoolOr, _) => vec![DataType::Bool],
             (Collect { result, .. }, _) => vec![result.data_type()],
             (PercentileCont(_) | PercentileDisc(_) | Mode, _) => vec![argument],

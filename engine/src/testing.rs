@@ -8,6 +8,7 @@ use doris_storage::vector::{Bitmap, BytesColumn, Values, Vector};
 
 use crate::batch::Batch;
 use crate::collate::{LocaleOrder, TextOrder};
+use crate::decimal::Number;
 use crate::error::Result;
 use crate::exec::{Executor, Options};
 use crate::memory::MemoryBudget;
@@ -101,9 +102,43 @@ pub fn random_column(
             (0..rows).for_each(|_| column.push(word(draw()).as_bytes()));
             return with_nulls(rng, as_dictionary_sometimes(rng.0, column), nulls);
         }
+        DataType::Decimal => {
+            let mut column = BytesColumn::default();
+            (0..rows).for_each(|_| column.push(&decimal(draw())));
+            Values::Bytes(column)
+        }
+        DataType::Interval => Values::Fixed {
+            width: 16,
+            data: (0..rows).flat_map(|_| interval(draw())).collect(),
+        },
         _ => Values::I64((0..rows).map(|_| draw() as i64 * 1_000_003 - 5).collect()),
     };
     with_nulls(rng, values, nulls)
+}
+
+/// A numeric that carries its scale; equal ones have the same.
+fn decimal(number: u64) -> Vec<u8> {
+    let number = match number {
+        3 => Number::NaN,
+        4 => Number::Infinity,
+        n => Number::Small {
+            value: i128::from(n) - 6,
+            scale: (n % 3) as u16,
+        },
+    };
+    number.to_bytes().unwrap_or_default()
+}
+
+/// An interval of some months; a third of them is written as days.
+fn interval(number: u64) -> [u8; 16] {
+    let (months, days) = match number % 3 {
+        0 => (0, number as i32 / 3 * 30),
+        _ => (number as i32 / 3, 0),
+    };
+    let mut bytes = [0; 16];
+    bytes[8..12].copy_from_slice(&days.to_le_bytes());
+    bytes[12..].copy_from_slice(&months.to_le_bytes());
+    bytes
 }
 
 fn word(number: u64) -> String {

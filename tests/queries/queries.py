@@ -73,6 +73,14 @@ def external_text(r, t):
                      f"to_char({t}.dt, 'YYYY-MM')", f"(to_jsonb({t}.a) ->> 0)", f"({t}.a)::text"])
 
 
+def text_function(r, t):
+    """Text that the engine makes itself."""
+    text = f"{t}.{r.choice('sv')}"
+    return r.choice([f"replace({text}, 'e', '#')", f"split_part({text}, '{r.choice(['e', ' ', '1'])}', {r.choice([1, 2, -1])})", f"lpad({text}, {t}.a, 'ab')",
+                     f"rpad({text}, 7)", f"translate({text}, 'vred1', 'wR')", f"reverse({text})", f"repeat({text}, {t}.a)", f"concat({text}, '-', {t}.b)",
+                     f"concat_ws('/', {t}.s, {t}.v, {t}.a)", f"initcap({text} COLLATE \"C\")"])
+
+
 def external_number(r, t):
     return r.choice([f"q_twice({t}.b)", f"q_number({t}.v)", f"({t}.b & 12)", f"ascii({t}.s)", f"round({t}.d)::int",
                      f"(ARRAY[{t}.a, 3])[1]", f"CASE {t}.a WHEN 1 THEN q_twice({t}.a) ELSE {t}.b END",
@@ -126,6 +134,9 @@ def number(r, t, depth=0):
         return f"CASE WHEN {predicate(r, t, 2)} THEN {t}.d ELSE 0 END"
     if kind == 5:
         return f"coalesce({t}.b, 7)"
+    if kind == 6 and r.random() < 0.4:
+        return r.choice([f"div({t}.d, 7)", f"sign({t}.nn)", f"ascii({t}.s)", f"({t}.c # 255)", f"({t}.b << 2)", f"ceil({t}.d)", f"length({text_function(r, t)})",
+                         f"round(sqrt({t}.e), 3)", f"extract(epoch FROM {t}.ts - timestamp '2021-01-01')"])
     if kind == 6 and depth < 2:
         return f"({t}.c % ({t}.b + 501))" if r.random() < 0.2 else f"abs({t}.b)"
     return f"{t}." + r.choice(["a", "b", "c", "d", "e", "nn", "id"])
@@ -174,6 +185,11 @@ def aggregate(r, t):
         return f"{r.choice(['avg', 'avg', 'sum'])}({t}.{r.choice(['a', 'b', 'c', 'd', 'e', 'nn'])}){where}"
     if kind == 5:
         return f"bool_{r.choice(['and', 'or'])}({t}.bo)"
+    if r.random() < 0.15:
+        function = r.choice(["variance", "stddev", "var_pop", "stddev_pop"])
+        return f"{function}({t}.{r.choice(['a', 'b', 'c', 'd', 'e', 'nn'])}){where}"
+    if r.random() < 0.1:
+        return f"{r.choice(['sum', 'avg', 'variance'])}(DISTINCT round({t}.nn, 2))"
     if r.random() < 0.1:
         return f"round(avg({t}.nn) / (count(*) + 1), 3)"
     column = r.choice(["id", "a", "b", "c", "d", "e", "f", "g", "dt", "ts"])
@@ -264,10 +280,15 @@ def window_function(r):
         return f"{picked} OVER ({total})"
     if kind == 4:
         exact = r.choice([f"sum(t.{r.choice('abcde')})", f"avg(t.{r.choice('abcde')})", "count(*)", f"count(t.{column})"])
+        if r.random() < 0.3:
+            exact = f"{r.choice(['sum', 'avg', 'variance', 'stddev_pop'])}(t.{r.choice(['nn', 'b', 'e'])})"
         # An order with peers: all of them see the same rows.
         return f"{exact}{where} OVER ({partition}ORDER BY {order})"
     if kind == 5:
         return f"{r.choice(['min', 'max'])}(t.{r.choice(['id', 'b', 'd', 'f', 'dt', 'ts'])}){where} OVER ({total})"
+    if kind == 6 and r.random() < 0.2:
+        small = f"{partition}ORDER BY {order}, t.id ROWS BETWEEN 3 PRECEDING AND 1 FOLLOWING"
+        return f"{r.choice(['string_agg(t.s, t.v)', 'array_agg(t.d)', 'array_agg(t.s)', 'max(t.nn)'])}{where} OVER ({small})"
     if kind == 6:
         return f"{r.choice(['sum', 'avg'])}(t.{r.choice('fg')}){where} OVER ({total})"
     return f"{r.choice(['sum', 'count', 'avg'])}({number(r, 't')}){where} OVER ({total})"
@@ -290,9 +311,10 @@ def window_query(r):
 
 
 def set_operation(r):
-    columns = r.sample(["a", "bo", "s", "v", "dt", "b", "d", "id"], r.randrange(1, 4))
+    columns = r.sample(["a", "bo", "s", "v", "dt", "b", "d", "id", "nn"], r.randrange(1, 4))
     word = r.choice(["UNION", "INTERSECT", "EXCEPT"]) + r.choice(["", " ALL"])
-    sides = [f"SELECT {', '.join(f'{t}.{c}' for c in columns)} FROM {{p}}{t} {t} WHERE {predicate(r, t)}" for t in "tu"]
+    # Equal numerics look the same when they are rounded.
+    sides = [f"SELECT {', '.join(f'round({t}.nn, 3)' if c == 'nn' else f'{t}.{c}' for c in columns)} FROM {{p}}{t} {t} WHERE {predicate(r, t)}" for t in "tu"]
     return f" {word} ".join(sides)
 
 
@@ -306,7 +328,8 @@ def query(r):
     origin = source(r)
     if r.random() < 0.65:
         keys = [f"t.{c}" for c in r.sample(["a", "bo", "s", "v", "dt", "p", "b"], r.randrange(0, 3))]
-        keys += [r.choice([external_text, external_number])(r, "t")] if r.random() < 0.15 else []
+        keys += [r.choice([external_text, external_number, text_function])(r, "t")] if r.random() < 0.15 else []
+        keys += ["round(t.nn, 1)"] if r.random() < 0.1 else []
         having = " HAVING count(*) > 3" if keys and r.random() < 0.3 else ""
         items = keys + [aggregate(r, "t") for _ in range(r.randrange(1, 4))]
         group = f" GROUP BY {', '.join(keys)}" if keys else ""

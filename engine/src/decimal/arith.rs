@@ -3,13 +3,14 @@
 //!
 //! Sums and differences show the larger scale of both operands, products the sum of both, remainders the larger one;
 //! all are exact. A quotient has at least 16 significant digits, counted in groups of four as they are stored: its
-//! scale depends on the leading groups of both operands. It is rounded there, half away from zero.
+//! scale depends on the leading groups of both operands. It is rounded there, half away from zero. Square roots have the
+//! same number of digits, or as many after the point as the operand.
 
 use num_bigint::{BigInt, Sign};
 
 use super::round::{rounded, Rounding};
 use super::{big_pow10, Number, GROUP, SCALE_MAX};
-use crate::error::{Error, Result};
+use crate::error::{BadArgument, Error, Result};
 use crate::types::pow10;
 
 /// Significant digits of a quotient, at least.
@@ -175,6 +176,59 @@ impl Number {
         let dividend = a * big_pow10(u32::from(scale) + u32::from(t));
         let divisor = b * big_pow10(u32::from(s));
         Ok(Number::big(divided(&dividend, &divisor), scale))
+    }
+
+    /// `div(self, other)`: the quotient without what is after the point.
+    pub fn div_whole(&self, other: &Number) -> Result<Number> {
+        let Some((a, b)) = big_pair(self, other) else {
+            return self.div_slowly(other);
+        };
+        let (a, b, _) = big_aligned(a, b);
+        match b.sign() {
+            Sign::NoSign => Err(Error::DivisionByZero),
+            _ => Ok(Number::big(a / b, 0)),
+        }
+    }
+
+    /// `sqrt(self)`.
+    pub fn sqrt(&self) -> Result<Number> {
+        if self.signum() < 0 {
+            return Err(Error::BadArgument(BadArgument::RootOfNegative));
+        }
+        let Some((value, own)) = self.digits() else {
+            return Ok(self.clone());
+        };
+        // Of digits before the point the root has half as many.
+        let before = 2 * big_leading(&value, own).0 + 1;
+        let scale = (SIGNIFICANT - before).max(i32::from(own));
+        Ok(self.root(scale.clamp(0, QUOTIENT_SCALE_MAX) as u16))
+    }
+
+    /// The square root of a number that is not negative, with `scale` digits after the point, of which the last is rounded
+    /// half up by the one digit that follows.
+    pub(super) fn root(&self, scale: u16) -> Number {
+        let Some((value, own)) = self.digits() else {
+            return self.clone();
+        };
+        // The digits of the root and one more are the root of 10^(2 * (scale + 1)) times the number.
+        let digits = 2 * (i32::from(scale) + 1) - i32::from(own);
+        let power = big_pow10(digits.unsigned_abs());
+        let square = match digits >= 0 {
+            true => value * power,
+            false => value / power,
+        };
+        Number::big((square.sqrt() + BigInt::from(5)) / BigInt::from(10), scale)
+    }
+
+    /// `sign(self)`.
+    pub fn sign(&self) -> Number {
+        match self {
+            Number::NaN => Number::NaN,
+            other => Number::Small {
+                value: other.signum().into(),
+                scale: 0,
+            },
+        }
     }
 
     /// `self % other`: the remainder has the sign of the dividend.

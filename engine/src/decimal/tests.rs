@@ -286,3 +286,112 @@ fn numbers_that_have_no_stored_form() {
         Number::Small { value: 1, scale: 0 }
     );
 }
+
+proptest! {
+    /// What has come and gone leaves no trace, and halves that are put together are the whole.
+    #[test]
+    fn a_tally_of_what_is_left_is_a_tally_of_it_alone(
+        values in proptest::collection::vec((numbers(), any::<bool>()), 0..12),
+        odd in proptest::sample::select(vec!["NaN", "Infinity", "-Infinity", "0.00"]),
+    ) {
+        use super::tally::{Moving, Tally};
+        use crate::plan::AggregateFunction::{StddevPop, StddevSamp, VarPop, VarSamp};
+        let mut moving = Moving::default();
+        let (mut left, mut halves) = (Tally::default(), [Tally::default(), Tally::default()]);
+        moving.add(&number(odd), true).unwrap();
+        for (i, (value, stays)) in values.iter().enumerate() {
+            moving.add(value, true).unwrap();
+            if *stays {
+                left.add(value, true).unwrap();
+                halves[i % 2].add(value, true).unwrap();
+            }
+        }
+        for (value, _) in values.iter().filter(|(_, stays)| !stays) {
+            moving.remove(value, true);
+        }
+        moving.remove(&number(odd), true);
+        let mut state = Vec::new();
+        halves[1].push_state(&mut state);
+        let [mut whole, _] = halves;
+        whole.merge(&Tally::of_state(&state).unwrap());
+        for tally in [moving.tally(), whole] {
+            prop_assert_eq!(tally.count(), left.count());
+            prop_assert_eq!(tally.sum(), left.sum());
+            for function in [VarPop, VarSamp, StddevPop, StddevSamp] {
+                prop_assert_eq!(tally.deviation(function).unwrap(), left.deviation(function).unwrap());
+            }
+        }
+    }
+
+    #[test]
+    fn the_square_root_is_the_nearest_number_of_its_scale(a in numbers()) {
+        let a = a.magnitude();
+        let root = a.sqrt().unwrap();
+        let (value, scale) = model(&root);
+        let (square, own) = model(&a);
+        // (2 * root - 1) ^ 2 <= 4 * a < (2 * root + 1) ^ 2, in units of the last digit.
+        let four = BigInt::from(4) * square * ten(2 * scale);
+        let low = BigInt::from(2) * &value - 1;
+        let high = BigInt::from(2) * &value + 1;
+        if value.sign() == num_bigint::Sign::Plus {
+            prop_assert!(&low * &low * ten(own) <= four);
+        }
+        prop_assert!(four < &high * &high * ten(own));
+    }
+}
+
+#[test]
+fn variances_and_roots_have_postgresqls_digits() {
+    use super::tally::Tally;
+    use crate::plan::AggregateFunction::{StddevPop, StddevSamp, VarPop, VarSamp};
+    let answers = |values: &[&str]| {
+        let mut tally = Tally::default();
+        for value in values {
+            tally.add(&number(value), true).unwrap();
+        }
+        [VarPop, VarSamp, StddevPop, StddevSamp].map(|function| {
+            let result = tally.deviation(function).unwrap();
+            result.map_or("NULL".to_owned(), |n| n.to_string())
+        })
+    };
+    assert_eq!(answers(&[]), ["NULL"; 4]);
+    assert_eq!(answers(&["7.5"]), ["0", "NULL", "0", "NULL"]);
+    assert_eq!(answers(&["3", "3.00"]), ["0"; 4]);
+    assert_eq!(answers(&["1", "NaN"]), ["NaN"; 4]);
+    assert_eq!(answers(&["1", "Infinity"]), ["NaN"; 4]);
+    assert_eq!(
+        answers(&["1", "2", "3", "4"]),
+        [
+            "1.2500000000000000",
+            "1.6666666666666667",
+            "1.1180339887498948",
+            "1.2909944487358056"
+        ]
+    );
+    let roots = ["2", "0", "0.000", "1e4", "0.0001", "123456789.25"];
+    let wanted = [
+        "1.414213562373095",
+        "0.000000000000000",
+        "0.000000000000000",
+        "100.0000000000000",
+        "0.01000000000000000",
+        "11111.11107180556",
+    ];
+    for (root, wanted) in roots.iter().zip(wanted) {
+        let root = match *root {
+            "1e4" => number("10000"),
+            other => number(other),
+        };
+        assert_eq!(root.sqrt().unwrap().to_string(), wanted);
+    }
+    assert!(number("-1").sqrt().is_err());
+    assert_eq!(number("NaN").sqrt(), Ok(Number::NaN));
+    assert_eq!(
+        number("-7.9").div_whole(&number("2")).unwrap().to_string(),
+        "-3"
+    );
+    assert_eq!(
+        number("1").div_whole(&number("0.0")),
+        Err(Error::DivisionByZero)
+    );
+}

@@ -135,7 +135,7 @@ impl Expr {
     fn is_strict(&self) -> bool {
         match self.kind() {
             ExprKind::Compare { op, .. } => !op.is_null_safe(),
-            ExprKind::Call { func, .. } => *func != Func::Concat,
+            ExprKind::Call { func, .. } => !matches!(func, Func::Concat | Func::ConcatWith),
             ExprKind::IsNull { .. } | ExprKind::IsTruth { .. } | ExprKind::Extreme { .. } => false,
             // An empty list is false even for NULL.
             ExprKind::InList { set, .. } => !set.is_empty(),

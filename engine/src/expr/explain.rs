@@ -7,6 +7,7 @@ use std::fmt::{self, Display, Formatter};
 use super::ir::{ArithOp, CompareOp, Expr, ExprKind, Func};
 use super::kernels::cast::decimal_text;
 use super::kernels::datetime::{civil, Interval, MICROS_PER_DAY};
+use super::kernels::math::BitOp;
 use crate::decimal::round::Rounding;
 use crate::decimal::View;
 use crate::types::{DataType, Scalar};
@@ -159,6 +160,7 @@ fn call(func: Func, args: &[Expr], f: &mut Formatter<'_>) -> fmt::Result {
                 args[1]
             );
         }
+        Func::Pair => return list(f, "", args, ", ", ""),
         Func::DateDiff | Func::TimestampDiff => return write!(f, "({} - {})", args[0], args[1]),
         Func::Extract(unit) => {
             return write!(
@@ -180,6 +182,20 @@ fn call(func: Func, args: &[Expr], f: &mut Formatter<'_>) -> fmt::Result {
         Func::DatePart(unit) => format!("date_part('{}', ", lower(format!("{unit:?}"))),
         Func::DateTrunc(unit) => format!("date_trunc('{}', ", lower(format!("{unit:?}"))),
         Func::ToLocal(offset) | Func::FromLocal(offset) => format!("at_offset({offset}, "),
+        Func::Math(math) => format!("{}(", lower(format!("{math:?}"))),
+        Func::Bits(op) => {
+            let sign = match op {
+                BitOp::And => "&",
+                BitOp::Or => "|",
+                BitOp::Xor => "#",
+                BitOp::ShiftLeft => "<<",
+                BitOp::ShiftRight => ">>",
+            };
+            return write!(f, "({} {sign} {})", args[0], args[1]);
+        }
+        Func::Root => "sqrt(".into(),
+        Func::Quotient => "div(".into(),
+        Func::ConcatWith => "concat_ws(".into(),
         Func::CharLength => "length(".into(),
         Func::OctetLength => "octet_length(".into(),
         Func::SplitPart => "split_part(".into(),

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use super::kernels::datetime::{DateUnit, ExtractUnit};
 use super::kernels::in_list::ValueSet;
 use super::kernels::like::LikePattern;
+use super::kernels::math::{BitOp, Math};
 use super::kernels::replace::RegexpRule;
 use crate::decimal::round::Rounding;
 use crate::ops::sort::normal::Column;
@@ -100,13 +101,26 @@ pub enum ArithOp {
     Mod,
 }
 
-/// Functions and operators of fixed arity that are NULL when any argument is (except `Concat`).
+/// Functions and operators of fixed arity that are NULL when any argument is (except `Concat` and
+/// `ConcatWith`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Func {
     /// Unary minus.
     Negate,
     /// `abs`.
     Abs,
+    /// A function of a float.
+    Math(Math),
+    /// `power` of floats.
+    Power,
+    /// An operator on the bits of two integers.
+    Bits(BitOp),
+    /// `sqrt` of a numeric.
+    Root,
+    /// `sign` of a numeric.
+    Sign,
+    /// `div`: the whole part of a quotient of numerics.
+    Quotient,
     /// `round`, `trunc`, `ceil` or `floor` of a numeric, to a number of digits.
     Round(Rounding),
     /// An average: a sum by its count, which is above 0 unless the sum is NULL.
@@ -122,6 +136,8 @@ pub enum Func {
     },
     /// Bytes that are equal for equal numerics and sort as they do.
     DecimalKey,
+    /// Two Float8 as 16 bytes, for aggregates of pairs.
+    Pair,
     /// Date to timestamp for comparison only: beyond the range is after every finite timestamp, no error.
     DateAsTimestamp,
     /// Interval to the microseconds it compares by.
@@ -190,6 +206,16 @@ pub enum Func {
     },
     /// `reverse`.
     Reverse,
+    /// `repeat(s, n)`.
+    Repeat,
+    /// `translate(s, from, to)`.
+    Translate,
+    /// `ascii`: the number of the first character.
+    Ascii,
+    /// `initcap`, C collation.
+    InitCap,
+    /// `concat_ws(delimiter, a, b, ...)`: NULLs but the delimiter's are skipped.
+    ConcatWith,
 }
 
 /// What a node computes.
@@ -491,13 +517,19 @@ impl Expr {
             }
             ExprKind::Call { func, args } => match func {
                 Func::Negate | Func::Abs => self.data_type.is_integer(),
+                Func::DatePart(_) => args[0].data_type == DataType::Interval,
+                Func::Math(math) => math.can_raise(),
                 Func::Substring => args.len() > 2,
                 Func::Average => args[0].data_type == DataType::Decimal,
                 Func::AtScale
                 | Func::DecimalKey
+                | Func::Pair
+                | Func::Bits(_)
+                | Func::Sign
+                | Func::Ascii
+                | Func::InitCap
                 | Func::DateAsTimestamp
                 | Func::IntervalOrder
-                | Func::DatePart(_)
                 | Func::CharLength
                 | Func::OctetLength
                 | Func::Upper

@@ -33,6 +33,7 @@ pub mod canonical;
 #[cfg(test)]
 mod golden;
 
+pub(crate) use kernels::datetime::Interval;
 pub(crate) use kernels::item::Item;
 
 pub use context::{EvalContext, ExternalEval};
@@ -40,4 +41,5 @@ pub use ir::{ArithOp, CompareOp, Expr, ExprKind, Func};
 pub use kernels::datetime::{DateUnit, ExtractUnit};
 pub use kernels::in_list::ValueSet;
 pub use kernels::like::LikePattern;
+pub use kernels::math::{BitOp, Math};
 pub use kernels::replace::RegexpRule;

@@ -201,13 +201,17 @@ pub fn open_plan(
     let driver = opening.driver;
     let sets = plan.grouping_sets.as_deref();
     let rewritten = match sets {
-        None => rewrite::rewrite(&plan.keys, &plan.calls)?,
-        Some(_) => None,
+        None => rewrite::rewrite(&plan.keys, &plan.calls, None)?,
+        Some(sets) => rewrite::rewrite_sets(&plan.keys, &plan.calls, sets)?,
     };
     let (keys, calls) = match &rewritten {
         Some(new) => (&new.keys, &new.calls),
         None => (&plan.keys, &plan.calls),
     };
+    let sets = sets.map(|members| Sets {
+        members,
+        values: rewritten.as_ref().map_or(&[], |new| &new.values),
+    });
     let ungrouped = keys.is_empty() && sets.is_none();
     let totals = ungrouped.then(|| Totals::of(calls, &plan.input)).flatten();
     let stream = match totals {
@@ -221,25 +225,83 @@ pub fn open_plan(
                 true => opening.open_values(&plan.input, wanted)?,
                 false => opening.open(&plan.input, wanted)?,
             };
-            open(driver, id, input, keys, calls, sets)?
+            open_with_totals(driver, id, input, keys, calls, sets, None)?
         }
     };
+    finished(driver, id, stream, calls, rewritten.as_ref())
+}
+
+/// The columns that were asked for, over those of what ran in their place.
+fn finished(
+    driver: &Driver,
+    id: u32,
+    stream: Stream,
+    calls: &[AggregateCall],
+    rewritten: Option<&Rewritten>,
+) -> Result<Stream> {
     let stream = match calls.iter().any(finds_out_late) {
         true => collected(driver, stream)?,
         false => stream,
     };
     Ok(match rewritten {
-        Some(Rewritten { output: exprs, .. }) => stream.through(Arc::new(Project { id, exprs })),
+        Some(new) => {
+            let exprs = new.output.clone();
+            stream.through(Arc::new(Project { id, exprs }))
+        }
         None => stream,
     })
+}
+
+/// Runs an aggregation by keys of any type that has an order. `seen`: the rows whose keys may be shown.
+pub(crate) fn open_any(
+    driver: &Driver,
+    id: u32,
+    input: Stream,
+    keys: &[GroupKey],
+    calls: &[AggregateCall],
+    seen: Option<&Expr>,
+) -> Result<Stream> {
+    let Some(new) = rewrite::rewrite(keys, calls, seen)? else {
+        return open(driver, id, input, keys, calls, None);
+    };
+    let stream = open(driver, id, input, &new.keys, &new.calls, None)?;
+    finished(driver, id, stream, &new.calls, Some(&new))
+}
+
+/// Grouping sets: for each, which keys take part.
+#[derive(Clone, Copy)]
+struct Sets<'s> {
+    members: &'s [Vec<usize>],
+    /// Calls that find the value of a key, with the key's number.
+    values: &'s [(usize, usize)],
+}
+
+impl Sets<'_> {
+    /// The calls of a set: the value of an absent key is any, since nobody sees it.
+    fn calls(&self, calls: &[AggregateCall], members: &[usize]) -> Vec<AggregateCall> {
+        let mut calls = calls.to_vec();
+        for (number, call) in calls.iter_mut().enumerate() {
+            let mut keys = self.values.iter().filter(|(call, _)| *call == number);
+            let is_value = keys.clone().next().is_some();
+            if is_value && !keys.any(|(_, key)| members.contains(key)) {
+                call.function = AggregateFunction::Any;
+            }
+        }
+        calls
+    }
 }
 
 /// Whether a call may have to leave the answer to PostgreSQL when groups of several threads meet: no group may be
 /// handed out before all have.
 fn finds_out_late(call: &AggregateCall) -> bool {
-    use AggregateFunction::{Max, Min, Same};
+    use AggregateFunction::{Avg, Max, Min, Same, Sum};
     let argument = call.argument.as_ref().map(Expr::data_type);
-    matches!(call.function, Min | Max | Same) && argument == Some(DataType::Decimal)
+    let picks = matches!(call.function, Min | Max | Same);
+    match argument {
+        Some(DataType::Decimal) => picks || call.distinct,
+        Some(DataType::Interval) => matches!(call.function, Sum | Avg),
+        _ => false,
+    }
 }
 
 /// A stream of what another gives, all of which has been computed.
@@ -267,6 +329,8 @@ pub fn open(
     calls: &[AggregateCall],
     sets: Option<&[Vec<usize>]>,
 ) -> Result<Stream> {
+    let values = &[];
+    let sets = sets.map(|members| Sets { members, values });
     open_with_totals(driver, id, input, keys, calls, sets, None)
 }
 
@@ -276,7 +340,7 @@ fn open_with_totals(
     input: Stream,
     keys: &[GroupKey],
     calls: &[AggregateCall],
-    sets: Option<&[Vec<usize>]>,
+    sets: Option<Sets<'_>>,
     totals: Option<&Totals>,
 ) -> Result<Stream> {
     if let (Some(argument), None) = (lone_distinct_argument(calls), sets) {
@@ -284,7 +348,8 @@ fn open_with_totals(
     }
     let all: Vec<usize> = (0..keys.len()).collect();
     let mut groupers = Vec::new();
-    for (number, members) in sets.unwrap_or(&[all]).iter().enumerate() {
+    let members = sets.map_or(std::slice::from_ref(&all), |sets| sets.members);
+    for (number, members) in members.iter().enumerate() {
         let types: Vec<DataType> = members.iter().map(|&m| keys[m].expr.data_type()).collect();
         let nullable: Vec<bool> = members.iter().map(|&m| keys[m].nullable).collect();
         let output = Output {
@@ -301,7 +366,7 @@ fn open_with_totals(
         groupers.push(grouper(Grouping {
             id,
             shape,
-            calls: calls.to_vec(),
+            calls: sets.map_or_else(|| calls.to_vec(), |sets| sets.calls(calls, members)),
             members: members.clone(),
             output,
         }));
@@ -420,7 +485,7 @@ pub fn open_distinct_rows(
     if keys.is_empty() {
         return Err(Error::not_native("DISTINCT of no columns"));
     }
-    open(driver, id, input, &keys, &[], None)
+    open_any(driver, id, input, &keys, &[], None)
 }
 
 /// Whether the aggregate can run here; the planner's check.

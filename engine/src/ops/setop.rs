@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::exec::driver::Driver;
 use crate::exec::query::{Chunk, Worker};
 use crate::exec::stream::{Emit, Stage, Stream};
-use crate::expr::Expr;
+use crate::expr::{CompareOp, Expr};
 use crate::gather::gather;
 use crate::plan::{AggregateCall, AggregateFunction, GroupKey, SetOpKind};
 use crate::types::DataType;
@@ -120,7 +120,10 @@ pub fn open(
         filter: None,
     };
     let calls = [count(types.len()), count(types.len() + 1)];
-    let counted = aggregate::open(driver, id, both, &keys, &calls, None)?;
+    // A row that comes out looks like one of the left.
+    let left = Expr::column(types.len(), DataType::Int4);
+    let left = Expr::compare(CompareOp::Eq, left, Expr::int4(1))?;
+    let counted = aggregate::open_any(driver, id, both, &keys, &calls, Some(&left))?;
     Ok(counted.through(Arc::new(Repeat { kind, all })))
 }
 

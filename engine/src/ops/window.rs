@@ -11,9 +11,11 @@
 //! partitions go to a file with their results; a single partition must fit.
 //!
 //! In the order data travels: `held` collects batches, `piece` looks at them, `section` at partitions, `frame` finds a row's frame;
-//! `range` frames by values; `rank`, `pick` and `aggregate` are the functions.
+//! `range` frames by values; `rank`, `pick`, `aggregate` and `collect` are the functions.
 
 mod aggregate;
+
+mod collect;
 
 mod frame;
 
@@ -43,7 +45,9 @@ use crate::exec::query::{Chunk, Worker};
 use crate::exec::stream::{Emit, Stream, Task};
 use crate::gather::slice;
 use crate::memory::Reservation;
-use crate::plan::{FrameUnit, RangeLimit, RangeOffsets, Window, WindowCall, WindowFunction};
+use crate::plan::{
+    AggregateFunction, FrameUnit, RangeLimit, RangeOffsets, Window, WindowCall, WindowFunction,
+};
 
 /// Computes the calls of `window` over `input` and returns the stream of its rows, in their order.
 pub fn open(driver: &Driver, id: u32, input: Stream, window: &Window) -> Result<Stream> {
@@ -88,6 +92,17 @@ fn compute(
         worker.query.check()?;
         let inputs = section::inputs(pieces, slices, number, call)?;
         let vectors = match call.function {
+            WindowFunction::Aggregate(AggregateFunction::Collect { result, .. }) => {
+                let frame = &window.frame;
+                vec![collect::compute(
+                    result,
+                    &section,
+                    frame,
+                    &inputs,
+                    call,
+                    worker.query,
+                )?]
+            }
             WindowFunction::Aggregate(function) => aggregate::compute(
                 function,
                 &section,

@@ -247,6 +247,7 @@ impl<'a> Converter<'a> {
                 params: &mut *self.params,
                 externals: (self.pace != Pace::Asked).then_some(&mut self.externals),
                 numerics: self.pace == Pace::Whole,
+                tested: Vec::new(),
             }
             .expr(node)
         }
@@ -260,6 +261,7 @@ impl<'a> Converter<'a> {
                 params: &mut *self.params,
                 externals: (self.pace != Pace::Asked).then_some(&mut self.externals),
                 numerics: self.pace == Pace::Whole,
+                tested: Vec::new(),
             }
             .carried(node)
         }
@@ -601,6 +603,15 @@ unsafe fn take_pieces(
             }
         }
         Ok(())
+    }
+}
+
+/// Whether rows group by values of a type.
+fn check_grouped(data_type: doris_engine::types::DataType) -> Converted<()> {
+    match data_type {
+        // Grouped by their length; one of the equal ones is shown.
+        doris_engine::types::DataType::Interval => Ok(()),
+        other => check_sortable(other),
     }
 }
 

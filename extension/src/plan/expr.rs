@@ -4,12 +4,12 @@
 //! Only built-in operators and functions are taken (by their OID range), told apart by name and argument
 //! types; the engine's constructors check types and refuse what they cannot do exactly.
 use super::external::External;
+use super::functions;
 use super::params::Params;
 use super::scope::{Column, Scope};
 use super::types;
 use super::{no, Converted};
-use doris_engine::decimal::round::Rounding;
-use doris_engine::expr::{ArithOp, CompareOp, Expr, ExtractUnit};
+use doris_engine::expr::{ArithOp, BitOp, CompareOp, Expr, ExtractUnit, Math};
 use doris_engine::types::DataType;
 use pgrx::pg_sys::{self, NodeTag};
 use pgrx::PgList;
@@ -29,6 +29,8 @@ pub struct Translator<'a> {
     /// Whether all rows are computed before the first is handed out, so that PostgreSQL can still take over when a
     /// numeric comes up that a scaled integer cannot hold.
     pub numerics: bool,
+    /// The operands of the simple CASEs in whose conditions it is.
+    pub tested: Vec<Expr>,
 }
 
 impl Translator<'_> {
@@ -86,6 +88,11 @@ impl Translator<'_> {
                 NodeTag::T_BoolExpr => self.bool_expr(node.cast()),
                 NodeTag::T_NullTest => self.null_test(node.cast()),
                 NodeTag::T_BooleanTest => self.boolean_test(node.cast()),
+                NodeTag::T_CaseTestExpr => match self.tested.last() {
+                    Some(operand) => Ok(operand.clone()),
+                    None => no("the operand of another CASE"),
+                },
+                NodeTag::T_CoerceViaIO => self.written(node.cast()),
                 NodeTag::T_CaseExpr => one_width(node, self.case(node.cast())?),
                 NodeTag::T_CoalesceExpr => {
                     let args = self.args((*(node as *mut pg_sys::CoalesceExpr)).args)?;
@@ -242,19 +249,42 @@ impl Translator<'_> {
     unsafe fn case(&mut self, case: *mut pg_sys::CaseExpr) -> Converted<Expr> {
         // SAFETY: a CaseExpr; the conditions of a simple CASE compare a CaseTestExpr.
         unsafe {
-            if !(*case).arg.is_null() {
-                return no("a simple CASE");
-            }
+            let operand = match (*case).arg.is_null() {
+                true => None,
+                false => Some(self.expr((*case).arg.cast())?),
+            };
             let mut branches = Vec::new();
             for when in PgList::<pg_sys::CaseWhen>::from_pg((*case).args).iter_ptr() {
-                let condition = self.expr((*when).expr.cast())?;
-                branches.push((condition, self.expr((*when).result.cast())?));
+                let outer = self.tested.len();
+                self.tested.extend(operand.clone());
+                let condition = self.expr((*when).expr.cast());
+                self.tested.truncate(outer);
+                branches.push((condition?, self.expr((*when).result.cast())?));
             }
             let otherwise = match (*case).defresult.is_null() {
                 true => None,
                 false => Some(self.expr((*case).defresult.cast())?),
             };
             Ok(Expr::case(branches, otherwise)?)
+        }
+    }
+
+    /// A conversion through text: of exact numbers to text, which is what their output functions write.
+    unsafe fn written(&mut self, coerce: *mut pg_sys::CoerceViaIO) -> Converted<Expr> {
+        // SAFETY: a CoerceViaIO.
+        unsafe {
+            let (to, collation) = ((*coerce).resulttype, (*coerce).resultcollid);
+            if !matches!(to, pg_sys::TEXTOID | pg_sys::VARCHAROID) {
+                return no(format!("a conversion to {}", crate::pg::type_name(to)));
+            }
+            let arg = self.expr((*coerce).arg.cast())?;
+            match arg.data_type() {
+                t if t.is_integer() || t.is_numeric() => {
+                    let collation = types::collate(collation);
+                    Ok(Expr::cast(arg, DataType::Text { collation })?)
+                }
+                t => no(format!("a conversion of {t} to text")),
+            }
         }
     }
 
@@ -337,6 +367,9 @@ impl Translator<'_> {
                 return no(format!("function {}", function_name(oid)));
             }
             let name = function_name(oid);
+            if (*function).funcvariadic && name.starts_with("concat") {
+                return no(format!("{name} of an array"));
+            }
             let result = (*function).funcresulttype;
             let list = PgList::<pg_sys::Node>::from_pg((*function).args);
             // Casts with a length or precision carry the modifier as a constant second argument.
@@ -348,7 +381,7 @@ impl Translator<'_> {
                 return self.datetime(&name, &list);
             }
             let args = collated(self.args((*function).args)?, (*function).inputcollid)?;
-            call(&name, args, result)
+            functions::call(&name, args, result)
         }
     }
 
@@ -479,6 +512,7 @@ fn binary(name: &str, mut args: Vec<Expr>, whole: bool) -> Converted<Expr> {
             "-" => Ok(Expr::negate(arg)?),
             "+" => Ok(arg),
             "@" => Ok(Expr::abs(arg)?),
+            "|/" => Ok(Expr::math(Math::Sqrt, arg)?),
             _ => no(format!("operator {name}")),
         };
     }
@@ -504,10 +538,19 @@ fn binary(name: &str, mut args: Vec<Expr>, whole: bool) -> Converted<Expr> {
         "*" => ArithOp::Mul,
         "/" => ArithOp::Div,
         "%" => ArithOp::Mod,
-        "~~" => return Ok(Expr::like(left, right, false, false)?),
-        "!~~" => return Ok(Expr::like(left, right, false, true)?),
-        "~~*" => return Ok(Expr::like(left, right, true, false)?),
-        "!~~*" => return Ok(Expr::like(left, right, true, true)?),
+        "~~" | "!~~" | "~~*" | "!~~*" => {
+            if !functions::is_utf8() && !functions::matches_bytes(&right) {
+                return no("LIKE in another encoding than UTF-8");
+            }
+            let (fold_case, negated) = (name.ends_with('*'), name.starts_with('!'));
+            return Ok(Expr::like(left, right, fold_case, negated)?);
+        }
+        "&" => return Ok(Expr::bits(BitOp::And, left, right)?),
+        "|" => return Ok(Expr::bits(BitOp::Or, left, right)?),
+        "#" => return Ok(Expr::bits(BitOp::Xor, left, right)?),
+        "<<" => return Ok(Expr::bits(BitOp::ShiftLeft, left, right)?),
+        ">>" => return Ok(Expr::bits(BitOp::ShiftRight, left, right)?),
+        "^" => return Ok(Expr::power(left, right)?),
         "||" if left.data_type().is_text() && right.data_type().is_text() => {
             return Ok(Expr::append(vec![left, right])?)
         }
@@ -537,78 +580,6 @@ fn moments(name: &str, left: &Expr, right: &Expr) -> Option<Converted<Expr>> {
         _ => return None,
     };
     Some(result.map_err(Into::into))
-}
-
-/// A built-in function by its name.
-fn call(name: &str, mut args: Vec<Expr>, result: pg_sys::Oid) -> Converted<Expr> {
-    use Rounding::{Down, HalfAway, ToZero, Up};
-    let count = args.len();
-    let mut next = || {
-        if args.is_empty() {
-            None
-        } else {
-            Some(args.remove(0))
-        }
-    };
-    let first = match next() {
-        Some(first) => first,
-        None => return no(format!("function {name}")),
-    };
-    let text = first.data_type().is_text();
-    let second = next();
-    let third = next();
-    let expr = match (name, second, count) {
-        ("int2" | "int4" | "int8" | "float4" | "float8" | "date" | "timestamp", None, 1) => {
-            let to = types::data_type(result, -1, pg_sys::InvalidOid)?;
-            Expr::cast(first, to)
-        }
-        ("numeric", None, 1) => Expr::to_numeric(first),
-        ("abs", None, 1) => Expr::abs(first),
-        ("mod", Some(by), 2) => Expr::arith_checked(ArithOp::Mod, first, by),
-        ("round" | "trunc", digits, 1 | 2) if first.data_type().is_numeric() => {
-            let rounding = if name == "round" { HalfAway } else { ToZero };
-            Expr::round_numeric(rounding, first, digits)
-        }
-        ("ceil" | "ceiling", None, 1) if first.data_type().is_numeric() => {
-            Expr::round_numeric(Up, first, None)
-        }
-        ("floor", None, 1) if first.data_type().is_numeric() => {
-            Expr::round_numeric(Down, first, None)
-        }
-        ("length" | "char_length" | "character_length", None, 1) if text => {
-            Expr::char_length(first)
-        }
-        ("octet_length", None, 1) => Expr::octet_length(first),
-        ("text", None, 1) if matches!(first.data_type(), DataType::Bpchar { .. }) => {
-            let collation = first.data_type().collation();
-            let collation = collation.unwrap_or(doris_engine::types::Collation::Other);
-            Expr::cast(first, DataType::Text { collation })
-        }
-        ("regexp_replace", Some(pattern), 3) if text && is_utf8() => match third {
-            Some(replacement) => Expr::regexp_replace(first, pattern, replacement),
-            None => return no("regexp_replace without a replacement"),
-        },
-        ("upper", None, 1) if text => Expr::upper(first),
-        ("lower", None, 1) if text => Expr::lower(first),
-        ("substring" | "substr", Some(from), 2 | 3) if text && from.data_type().is_integer() => {
-            Expr::substring(first, from, third)
-        }
-        ("left", Some(n), 2) if text => Expr::left(first, n),
-        ("right", Some(n), 2) if text => Expr::right(first, n),
-        ("btrim", set, 1 | 2) if text => Expr::trim(first, set, true, true),
-        ("ltrim", set, 1 | 2) if text => Expr::trim(first, set, true, false),
-        ("rtrim", set, 1 | 2) if text => Expr::trim(first, set, false, true),
-        ("strpos" | "position", Some(part), 2) if text => Expr::position(first, part),
-        ("starts_with", Some(prefix), 2) if text => Expr::starts_with(first, prefix),
-        _ => return no(format!("function {name}")),
-    };
-    Ok(expr?)
-}
-
-/// Whether text is UTF-8, as the engine's matching of characters has it.
-fn is_utf8() -> bool {
-    // SAFETY: reads the database's encoding.
-    unsafe { pg_sys::GetDatabaseEncoding() == pg_sys::pg_enc::PG_UTF8 as i32 }
 }
 
 unsafe fn const_int4(node: Option<*mut pg_sys::Node>) -> Converted<i32> {

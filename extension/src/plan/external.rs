@@ -61,18 +61,19 @@ impl Translator<'_> {
                     return Err(reason);
                 };
                 known.truncate(before);
-                external(self.scope, known, node, self.numerics).map_err(|_| reason)
+                let within = !self.tested.is_empty();
+                external(self.scope, known, node, (self.numerics, within)).map_err(|_| reason)
             })
         }
     }
 }
 
-/// An expression as an external one.
+/// An expression as an external one. `within`: it may be in the conditions of a CASE, whose operand it does not know.
 unsafe fn external(
     scope: &Scope,
     known: &mut Vec<External>,
     node: *mut pg_sys::Node,
-    numerics: bool,
+    (numerics, within): (bool, bool),
 ) -> Converted<Expr> {
     // SAFETY: an expression of a finished plan.
     unsafe {
@@ -84,6 +85,7 @@ unsafe fn external(
             columns: Vec::new(),
             args: Vec::new(),
             varies: false,
+            within,
             refused: None,
         };
         let expr = take(node, (&raw mut taking).cast());
@@ -138,6 +140,8 @@ struct Taking<'a> {
     columns: Vec<Expr>,
     args: Vec<Argument>,
     varies: bool,
+    /// Whether the operand of a CASE may be another's.
+    within: bool,
     refused: Option<&'static str>,
 }
 
@@ -199,6 +203,7 @@ unsafe extern "C-unwind" fn take(
                 Some("an aggregate")
             }
             NodeTag::T_SubPlan | NodeTag::T_AlternativeSubPlan => Some("a subquery"),
+            NodeTag::T_CaseTestExpr if taking.within => Some("the operand of a CASE"),
             NodeTag::T_PlaceHolderVar | NodeTag::T_CurrentOfExpr | NodeTag::T_NextValueExpr => {
                 Some("an expression of another place")
             }

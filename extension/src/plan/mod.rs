@@ -5,7 +5,7 @@
 //! `decorrelate` turns correlated subqueries into joins before planning; `hook` walks finished plans and puts in the
 //! nodes; `need` says what their parents use of them, `order` whether the order of their rows may matter, and `resort`
 //! sorts groups that PostgreSQL wants in an order of its own; `convert` turns a plan subtree into an engine plan;
-//! `columns` leaves out unused columns; `expr` and `types` convert expressions; `params` knows what is constant in an
+//! `columns` leaves out unused columns; `expr`, `functions` and `types` convert expressions; `params` knows what is constant in an
 //! execution; `external` takes expressions that only PostgreSQL can evaluate, `isolate` brings them to where the main
 //! thread meets them and `evaluate` runs them; `source` feeds the engine with segments and heap rows (`glance` spares it some), `feed`
 //! with the rows of other subplans; `spill` gives it temporary files, `threads` workers, and `pool` a share of the server's;
@@ -19,6 +19,7 @@ pub mod explain;
 pub mod expr;
 pub mod external;
 pub mod feed;
+pub mod functions;
 mod gathered;
 pub mod glance;
 pub mod hook;

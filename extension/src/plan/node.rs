@@ -434,6 +434,8 @@ fn report(error: Error) -> ! {
     let code = match error.sqlstate() {
         "22003" => pgrx::PgSqlErrorCode::ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE,
         "22012" => pgrx::PgSqlErrorCode::ERRCODE_DIVISION_BY_ZERO,
+        "2201E" => pgrx::PgSqlErrorCode::ERRCODE_INVALID_ARGUMENT_FOR_LOG,
+        "2201F" => pgrx::PgSqlErrorCode::ERRCODE_INVALID_ARGUMENT_FOR_POWER_FUNCTION,
         "22008" => pgrx::PgSqlErrorCode::ERRCODE_DATETIME_FIELD_OVERFLOW,
         "22P02" => pgrx::PgSqlErrorCode::ERRCODE_INVALID_TEXT_REPRESENTATION,
         "22011" => pgrx::PgSqlErrorCode::ERRCODE_SUBSTRING_ERROR,

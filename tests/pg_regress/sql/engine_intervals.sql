@@ -30,6 +30,50 @@ SELECT count(*) AS differ FROM (SELECT row_number() OVER () AS place, iv, id FRO
   ON d.place = h.place WHERE d.id IS DISTINCT FROM h.id OR d.iv::text IS DISTINCT FROM h.iv::text;
 SELECT count(*) FROM (SELECT d.id FROM (SELECT id, dense_rank() OVER (PARTITION BY iv ORDER BY k, id) AS r FROM iwn_doris) d
   JOIN (SELECT id, dense_rank() OVER (PARTITION BY iv ORDER BY k, id) AS r FROM iwn_heap) h ON d.id = h.id AND d.r <> h.r) x;
+-- Groups are told apart by length, and show one of their values.
+CREATE FUNCTION iwn_rows(query text) RETURNS TABLE (iv interval, rest text, n bigint) LANGUAGE plpgsql AS $$
+BEGIN
+  RETURN QUERY EXECUTE format('SELECT coalesce(a, ''-99 years''), format(''%%s %%s'', b, c), count(*) FROM (%s) AS q(a, b, c) GROUP BY 1, 2', query);
+END $$;
+CREATE FUNCTION iwn_left(query text) RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE line text; vectorised boolean = false; postgres boolean = false;
+BEGIN
+  FOR line IN EXECUTE 'EXPLAIN (VERBOSE, COSTS OFF) ' || query LOOP
+    vectorised = vectorised OR line ~ 'DorisVectorized';
+    postgres = postgres OR line ~ 'postgres|Aggregate$|HashAggregate|Unique|SetOp';
+  END LOOP;
+  RETURN postgres OR NOT vectorised;
+END $$;
+SELECT q, iwn_left(replace(q, '@', 'doris')) AS left_to_postgres, (SELECT count(*) FROM iwn_rows(replace(q, '@', 'doris')) d
+  FULL JOIN iwn_rows(replace(q, '@', 'heap')) h USING (iv, rest) WHERE d.n IS DISTINCT FROM h.n) AS differ
+FROM unnest(ARRAY['SELECT iv, k::text, count(*)::text FROM iwn_@ GROUP BY iv, k', 'SELECT iv, count(*)::text, count(DISTINCT iv)::text FROM iwn_@ GROUP BY iv',
+  'SELECT iv, count(*)::text, sum(id)::text FROM iwn_@ GROUP BY ROLLUP (iv)', 'SELECT iv, k::text, count(*)::text FROM iwn_@ GROUP BY GROUPING SETS ((iv, k), (k), ())',
+  'SELECT DISTINCT iv, k::text, NULL FROM iwn_@', 'SELECT iv, k::text, NULL FROM iwn_@ WHERE id < 99 UNION SELECT iv, k::text, NULL FROM iwn_@',
+  'SELECT iv, NULL, count(DISTINCT iv)::text FROM iwn_@ GROUP BY iv HAVING iv > interval ''1 day''']) q;
+-- Sums, averages and extremes.
+CREATE FUNCTION iwn_sums(am text) RETURNS SETOF text LANGUAGE plpgsql AS $$
+BEGIN
+  RETURN QUERY EXECUTE format('SELECT q::text FROM (SELECT k, sum(iv), avg(iv), min(iv + id * interval ''1 day''), max(iv - id * interval ''3 days''), avg(id * interval ''1 mon 2 days 1 second''),
+    sum(id * iv), avg(-iv), avg(t - time ''03:00'') FILTER (WHERE id > 5), min(iv) FILTER (WHERE id < 0) FROM iwn_%s GROUP BY ROLLUP (k)) q', am);
+END $$;
+SELECT iwn_left('SELECT k, sum(iv), avg(iv), min(iv), max(iv) FROM iwn_doris GROUP BY k');
+SELECT * FROM iwn_sums('doris') EXCEPT ALL SELECT * FROM iwn_sums('heap');
+SELECT min(iv) = interval '-21 hours', max(iv) = interval '2 mons 2 hours' FROM iwn_doris;
+SELECT sum(id * interval '100000000 days') FROM iwn_doris;
+SELECT sum(id * interval '100000000 days') FROM iwn_heap;
+SELECT avg((CASE WHEN id % 2 = 0 THEN 1 ELSE -1 END) * interval '2000000000 days') FROM iwn_doris;
+SELECT avg((CASE WHEN id % 2 = 0 THEN 1 ELSE -1 END) * interval '2000000000 days') FROM iwn_heap;
+DROP FUNCTION iwn_sums;
+SELECT count(*), count(DISTINCT iv), count(DISTINCT iv + interval '1 mon') FROM iwn_doris;
+SELECT count(*), count(DISTINCT iv), count(DISTINCT iv + interval '1 mon') FROM iwn_heap;
+-- What is shown is in the table, and several intervals are of one row.
+SELECT count(*) AS unknown FROM (SELECT iv, a, b FROM (SELECT iv, CASE WHEN id % 2 = 0 THEN iv END AS a, -iv AS b FROM iwn_doris) x GROUP BY iv, a, b) g
+  WHERE NOT EXISTS (SELECT 1 FROM iwn_heap h WHERE h.iv::text IS NOT DISTINCT FROM g.iv::text AND (-h.iv)::text IS NOT DISTINCT FROM g.b::text);
+SELECT count(*) FROM (SELECT iv FROM iwn_doris WHERE k = 0 INTERSECT SELECT iv FROM iwn_doris WHERE k = 1) x;
+SELECT count(*) FROM (SELECT iv FROM iwn_heap WHERE k = 0 INTERSECT SELECT iv FROM iwn_heap WHERE k = 1) x;
+SELECT count(*) FROM (SELECT iv FROM iwn_doris WHERE k = 0 EXCEPT ALL SELECT iv FROM iwn_doris WHERE k = 1) x;
+SELECT count(*) FROM (SELECT iv FROM iwn_heap WHERE k = 0 EXCEPT ALL SELECT iv FROM iwn_heap WHERE k = 1) x;
+DROP FUNCTION iwn_left, iwn_rows;
 RESET doris.rows_to_heap;
 DROP TABLE iwn_heap, iwn_doris;
 DROP FUNCTION iwn;

@@ -117,8 +117,20 @@ RESET doris.work_mem;
 DROP TABLE win_odd_heap, win_odd_doris;
 DROP FUNCTION win_odd;
 
--- What stays with PostgreSQL.
+-- Aggregates that put rows together.
 EXPLAIN (COSTS OFF) SELECT string_agg(s, ',') OVER (ORDER BY id) FROM win_doris;
+SELECT win_differ('SELECT id, string_agg(s, ''-'') OVER w, array_agg(o) OVER w, array_agg(n) FILTER (WHERE b > 0) OVER w, array_agg(s) OVER w
+  FROM %s WINDOW w AS (PARTITION BY k ORDER BY id ROWS BETWEEN 3 PRECEDING AND 1 FOLLOWING)');
+SELECT win_differ('SELECT id, string_agg(s, o::text) FILTER (WHERE id %% 3 = 0) OVER w, array_agg(d) OVER w FROM %s WHERE id < 300
+  WINDOW w AS (PARTITION BY k ORDER BY id GROUPS BETWEEN 2 PRECEDING AND CURRENT ROW EXCLUDE TIES)');
+SELECT win_differ('SELECT id, string_agg(s, '''') OVER w, array_agg(f) OVER w FROM %s WHERE id < 200 WINDOW w AS (ORDER BY id)');
+-- Results that memory does not hold.
+SET doris.work_mem = '512kB';
+SELECT count(*), sum(length(x)) FROM (SELECT string_agg('abcdefgh', ',') OVER (ORDER BY id) AS x FROM win_doris WHERE id <= 800) y;
+RESET doris.work_mem;
+
+-- What stays with PostgreSQL.
+EXPLAIN (COSTS OFF) SELECT json_agg(s) OVER (ORDER BY id) FROM win_doris;
 
 -- PostgreSQL stops before the row that overflows, and says so where it does not.
 SELECT id, sum(b * 1000000000) OVER (ORDER BY id) FROM win_doris ORDER BY id LIMIT 2;

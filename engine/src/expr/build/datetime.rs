@@ -8,6 +8,7 @@ use super::{call, refuse};
 use crate::error::{Error, Result};
 use crate::expr::ir::{Expr, Func};
 use crate::expr::kernels::datetime::{DateUnit, ExtractUnit, Interval};
+use crate::expr::kernels::span::has_part;
 use crate::types::{DataType, Scalar};
 
 impl Expr {
@@ -79,6 +80,7 @@ impl Expr {
         let of = moment.data_type();
         let moment = match of {
             DataType::Date if unit.is_of_date() => moment,
+            DataType::Interval | DataType::Time if has_part(unit, of) => moment,
             DataType::Timestamp => moment,
             DataType::TimestampTz if unit == ExtractUnit::Epoch => moment,
             DataType::TimestampTz => to_local(moment, offset)?,
@@ -86,6 +88,7 @@ impl Expr {
         };
         let precision = match unit {
             ExtractUnit::Epoch if of == DataType::Date => 15,
+            ExtractUnit::Epoch if of == DataType::Interval => 25,
             ExtractUnit::Epoch => 20,
             _ => 10,
         };
@@ -100,6 +103,7 @@ impl Expr {
     pub fn date_part(unit: ExtractUnit, moment: Expr, offset: Option<i32>) -> Result<Expr> {
         let moment = match moment.data_type() {
             DataType::Date => Expr::cast(moment, DataType::Timestamp)?,
+            t @ (DataType::Interval | DataType::Time) if has_part(unit, t) => moment,
             DataType::Timestamp => moment,
             DataType::TimestampTz if unit == ExtractUnit::Epoch => moment,
             DataType::TimestampTz => to_local(moment, offset)?,

@@ -3,7 +3,7 @@
 //! refuse with [`Error::NotNative`] what could differ from PostgreSQL.
 //!
 //! One file a family: [`leaf`] columns and constants, [`compare`], [`arith`], [`logic`] (AND to CASE), [`cast`],
-//! [`decimal`], [`datetime`], [`text`], [`item`].
+//! [`decimal`], [`math`], [`datetime`], [`text`], [`item`].
 
 pub mod leaf;
 
@@ -14,6 +14,7 @@ pub mod datetime;
 pub mod decimal;
 pub mod item;
 pub mod logic;
+pub mod math;
 pub mod text;
 
 use super::ir::{Expr, ExprKind, Func};

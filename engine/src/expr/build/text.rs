@@ -79,6 +79,33 @@ impl Expr {
         over_text(Func::Concat, args, texts)
     }
 
+    /// `concat_ws(delimiter, a, b, ...)` of texts.
+    pub fn concat_with(args: Vec<Expr>) -> Result<Expr> {
+        let texts = args.len();
+        over_text(Func::ConcatWith, args, texts)
+    }
+
+    /// `repeat(arg, n)`.
+    pub fn repeat(arg: Expr, n: Expr) -> Result<Expr> {
+        over_text(Func::Repeat, vec![arg, n], 1)
+    }
+
+    /// `translate(arg, from, to)`.
+    pub fn translate(arg: Expr, from: Expr, to: Expr) -> Result<Expr> {
+        over_text(Func::Translate, vec![arg, from, to], 3)
+    }
+
+    /// `initcap(arg)`: only under C, where just ASCII has case.
+    pub fn init_cap(arg: Expr) -> Result<Expr> {
+        change_case(Func::InitCap, arg)
+    }
+
+    /// `ascii(arg)`.
+    pub fn ascii(arg: Expr) -> Result<Expr> {
+        check_texts("ascii", &[&arg], 1)?;
+        Ok(call(Func::Ascii, vec![arg], DataType::Int4).fold())
+    }
+
     /// `replace(arg, from, to)`.
     pub fn replace(arg: Expr, from: Expr, to: Expr) -> Result<Expr> {
         searching(&arg)?;

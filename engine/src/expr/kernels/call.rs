@@ -3,7 +3,7 @@
 
 use doris_storage::vector::Vector;
 
-use super::{arith, datetime, decimal, text};
+use super::{arith, datetime, decimal, item, math, span, text};
 use crate::error::Result;
 use crate::expr::ir::Func;
 use crate::expr::operand::Operand;
@@ -25,7 +25,14 @@ pub(in crate::expr) fn call(
         | Func::AtScale
         | Func::Average
         | Func::Declared { .. }
+        | Func::Root
+        | Func::Sign
+        | Func::Quotient
         | Func::DecimalKey => decimal::call(func, types, operands, rows),
+        Func::Math(function) => math::of_float(function, operands, rows),
+        Func::Power => math::powers(operands, rows),
+        Func::Bits(op) => math::bits(op, result, operands, rows),
+        Func::Pair => item::pairs(operands, rows),
         Func::Negate => arith::sign(false, result, &operands[0], rows),
         Func::Abs => arith::sign(true, result, &operands[0], rows),
         Func::DateAsTimestamp => datetime::dates_as_timestamps(&operands[0], rows),
@@ -36,6 +43,12 @@ pub(in crate::expr) fn call(
         Func::DateDiff => datetime::date_difference(operands, rows),
         Func::TimestampAddInterval { negate } => datetime::add_interval(negate, operands, rows),
         Func::TimestampDiff => datetime::timestamp_difference(operands, rows),
+        Func::Extract(unit) if matches!(types[0], DataType::Interval | DataType::Time) => {
+            span::extract(unit, types[0], result, &operands[0], rows)
+        }
+        Func::DatePart(unit) if matches!(types[0], DataType::Interval | DataType::Time) => {
+            span::date_part(unit, types[0], &operands[0], rows)
+        }
         Func::Extract(unit) => datetime::extract(unit, types[0], result, &operands[0], rows),
         Func::DatePart(unit) => datetime::date_part(unit, &operands[0], rows),
         Func::DateTrunc(unit) => datetime::date_trunc(unit, &operands[0], rows),

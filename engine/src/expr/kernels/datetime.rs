@@ -328,14 +328,14 @@ pub(in crate::expr) fn date_difference(operands: &[Operand], rows: usize) -> Res
 
 /// An interval, as stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::expr) struct Interval {
+pub(crate) struct Interval {
     pub micros: i64,
     pub days: i32,
     pub months: i32,
 }
 
 impl Interval {
-    pub(in crate::expr) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (micros, rest) = bytes.split_first_chunk()?;
         let (days, rest) = rest.split_first_chunk()?;
         let months = rest.first_chunk()?;
@@ -346,7 +346,7 @@ impl Interval {
         })
     }
 
-    pub(in crate::expr) fn to_bytes(self) -> [u8; 16] {
+    pub(crate) fn to_bytes(self) -> [u8; 16] {
         let mut bytes = [0; 16];
         bytes[..8].copy_from_slice(&self.micros.to_le_bytes());
         bytes[8..12].copy_from_slice(&self.days.to_le_bytes());
@@ -354,8 +354,17 @@ impl Interval {
         bytes
     }
 
+    /// Whether later versions of PostgreSQL take it for infinite.
+    pub(crate) fn is_infinite(self) -> bool {
+        let ends = [
+            (i64::MIN, i32::MIN, i32::MIN),
+            (i64::MAX, i32::MAX, i32::MAX),
+        ];
+        ends.contains(&(self.micros, self.days, self.months))
+    }
+
     /// What intervals compare by: a month is 30 days, a day 24 hours.
-    fn order(self) -> i128 {
+    pub(crate) fn order(self) -> i128 {
         let days = i128::from(self.months) * 30 + i128::from(self.days);
         days * i128::from(MICROS_PER_DAY) + i128::from(self.micros)
     }

@@ -148,6 +148,13 @@ pub(super) fn call(
         };
         return bytes(operands, rows, push);
     }
+    if func == Func::Quotient {
+        let (a, b) = (
+            Numbers::new(types[0], &operands[0])?,
+            Numbers::new(types[1], &operands[1])?,
+        );
+        return written(operands, rows, |row| a.get(row).div_whole(&b.get(row)));
+    }
     if func == Func::Average {
         return arith(ArithOp::Div, (types[0], types[1]), operands, rows);
     }
@@ -165,6 +172,8 @@ pub(super) fn call(
         Ok(match func {
             Func::Negate => a.negated(),
             Func::Abs => a.magnitude(),
+            Func::Root => a.sqrt()?,
+            Func::Sign => a.sign(),
             Func::Round(rounding) => a.round(digits(row), rounding),
             Func::AtScale => a.round(digits(row), Rounding::ToZero),
             Func::Declared { precision, scale } => a.declared(precision, scale)?,

@@ -11,6 +11,7 @@ use crate::batch::{Batch, Selection};
 use crate::error::{Error, Result};
 use crate::expr::context::EvalContext;
 use crate::expr::ir::Expr;
+use crate::expr::operand::{strict_validity, Operand};
 use crate::keys::encode_field;
 use crate::ops::sort::normal::{Column, NormalKeys};
 
@@ -72,5 +73,18 @@ pub(in crate::expr) fn items(
     Ok(Vector {
         values: Values::Bytes(out),
         validity: None,
+    })
+}
+
+/// Two floats as 16 bytes.
+pub(super) fn pairs(operands: &[Operand], rows: usize) -> Result<Vector> {
+    let (first, second) = (operands[0].side::<f64>()?, operands[1].side::<f64>()?);
+    let pair = |row| [first.get(row).to_le_bytes(), second.get(row).to_le_bytes()];
+    Ok(Vector {
+        values: Values::Fixed {
+            width: 16,
+            data: (0..rows).flat_map(pair).flatten().collect(),
+        },
+        validity: strict_validity(operands, rows),
     })
 }

@@ -7,6 +7,8 @@ pub(super) mod arith;
 pub(super) mod cast;
 pub(super) mod datetime;
 pub(super) mod decimal;
+pub(super) mod math;
+pub(super) mod span;
 pub(super) mod text;
 
 pub(super) mod call;

@@ -54,6 +54,7 @@ pub(in crate::expr) fn call(
             };
             char_count(value) as i32
         }),
+        Func::Ascii => integers(operands, rows, |row| code_point(bytes(0, row))),
         Func::OctetLength => match column(&operands[0]) {
             Some(text) => Ok(lengths(text, operands, rows)),
             None => integers(operands, rows, |row| bytes(0, row).len() as i32),
@@ -68,6 +69,7 @@ pub(in crate::expr) fn call(
             })
         }
         Func::Concat => concat(operands, rows),
+        Func::ConcatWith => concat_with(operands, rows),
         _ => texts(func, operands, rows),
     }
 }
@@ -154,6 +156,9 @@ fn text_of_row(func: Func, operands: &[Operand], row: usize, out: &mut Vec<u8>) 
         Func::Replace => replace(value, bytes(1), bytes(2), out),
         Func::SplitPart => out.extend_from_slice(split_part(value, bytes(1), integer(2)?)?),
         Func::Pad { left } => pad(value, integer(1)?, bytes(2), left, out)?,
+        Func::Repeat => repeat(value, integer(1)?, out)?,
+        Func::Translate => translate(value, bytes(1), bytes(2), out)?,
+        Func::InitCap => init_cap(value, out),
         Func::Reverse => {
             let mut rest = value;
             while !rest.is_empty() {
@@ -179,6 +184,96 @@ fn concat(operands: &[Operand], rows: usize) -> Result<Vector> {
         values: Values::Bytes(out),
         validity: None,
     })
+}
+
+/// `concat_ws`: the first operand goes between the others.
+fn concat_with(operands: &[Operand], rows: usize) -> Result<Vector> {
+    let mut out = BytesColumn::default();
+    let Some((delimiter, operands)) = operands.split_first() else {
+        return Err(Error::internal("concat_ws of nothing"));
+    };
+    for row in 0..rows {
+        let present = operands.iter().filter(|operand| !operand.is_null(row));
+        if !delimiter.is_null(row) {
+            for (number, operand) in present.enumerate() {
+                if number > 0 {
+                    out.data.extend_from_slice(delimiter.bytes(row));
+                }
+                out.data.extend_from_slice(operand.bytes(row));
+            }
+        }
+        end_value(&mut out)?;
+    }
+    Ok(Vector {
+        values: Values::Bytes(out),
+        validity: strict_validity(std::slice::from_ref(delimiter), rows),
+    })
+}
+
+/// The number of the first character; 0 of nothing.
+fn code_point(value: &[u8]) -> i32 {
+    let Some(&first) = value.first() else {
+        return 0;
+    };
+    let lead = match first {
+        0..=0xbf => return first.into(),
+        0xc0..=0xdf => first & 0x1f,
+        0xe0..=0xef => first & 0x0f,
+        _ => first & 0x07,
+    };
+    let rest = &value[1..first_char(value)];
+    rest.iter()
+        .fold(i32::from(lead), |n, byte| n << 6 | i32::from(byte & 0x3f))
+}
+
+fn repeat(value: &[u8], count: i32, out: &mut Vec<u8>) -> Result<()> {
+    let count = count.max(0) as usize;
+    // With a header of four bytes.
+    if (count * value.len() + 4) as i64 > ALLOCATION_BYTES_MAX {
+        return Err(Error::LengthTooLarge);
+    }
+    (0..count).for_each(|_| out.extend_from_slice(value));
+    Ok(())
+}
+
+/// Characters of `from` become those of `to` at the same place, or go.
+fn translate(value: &[u8], from: &[u8], to: &[u8], out: &mut Vec<u8>) -> Result<()> {
+    // Every character might become one of the longest, behind a header of four bytes.
+    if value.len() as i64 * CHAR_BYTES_MAX + 4 > ALLOCATION_BYTES_MAX {
+        return Err(Error::LengthTooLarge);
+    }
+    let mut rest = value;
+    while !rest.is_empty() {
+        let (one, after) = rest.split_at(first_char(rest));
+        rest = after;
+        let (mut unseen, mut place) = (from, 0);
+        while !unseen.is_empty() && &unseen[..first_char(unseen)] != one {
+            unseen = &unseen[first_char(unseen)..];
+            place += 1;
+        }
+        if unseen.is_empty() {
+            out.extend_from_slice(one);
+            continue;
+        }
+        let replacement = &to[char_offset(to, place)..];
+        if !replacement.is_empty() {
+            out.extend_from_slice(&replacement[..first_char(replacement)]);
+        }
+    }
+    Ok(())
+}
+
+/// ASCII letters at the start of words as capitals, others as small letters.
+fn init_cap(value: &[u8], out: &mut Vec<u8>) {
+    let mut in_word = false;
+    for byte in value {
+        let byte = match in_word {
+            true => byte.to_ascii_lowercase(),
+            false => byte.to_ascii_uppercase(),
+        };
+        in_word = byte.is_ascii_alphanumeric();
+        out.push(byte);
+    }
 }
 
 /// Whether a byte continues a character.

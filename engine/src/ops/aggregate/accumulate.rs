@@ -12,13 +12,16 @@
 mod any;
 mod approx;
 mod bits;
-mod collect;
+pub(crate) mod collect;
 mod count;
 mod decimal;
+pub(crate) mod deviation;
 mod distinct;
 mod extreme;
 pub(crate) mod moments;
 mod percentile;
+mod regression;
+mod span;
 mod sum;
 mod union;
 
@@ -182,16 +185,21 @@ fn plain_accumulator(function: AggregateFunction, t: DataType) -> Result<Box<dyn
         Min if t == DataType::Decimal => Box::new(decimal::One::new(decimal::Keep::Least)),
         Max if t == DataType::Decimal => Box::new(decimal::One::new(decimal::Keep::Greatest)),
         Same if t == DataType::Decimal => Box::new(decimal::One::new(decimal::Keep::Same)),
+        Sum | Avg if t == DataType::Interval => Box::new(span::SumSpan::new(function == Avg)),
+        Min | Max if t == DataType::Interval => Box::new(span::ExtremeSpan::new(function == Max)),
         Sum if exact => Box::new(sum::SumWide::new(false)),
         Sum if t == DataType::Float4 => Box::new(sum::SumF32::default()),
         Sum if t == DataType::Float8 => Box::new(sum::SumF64::default()),
         Avg if exact => Box::new(sum::SumWide::new(true)),
         Avg if t.is_float() => Box::new(moments::FloatMoments::new(Avg)),
-        VarPop | VarSamp | StddevPop | StddevSamp if exact => {
-            Box::new(moments::ExactMoments::default())
+        VarPop | VarSamp | StddevPop | StddevSamp if exact || t == DataType::Decimal => {
+            Box::new(deviation::Deviation::new(function, t))
         }
         VarPop | VarSamp | StddevPop | StddevSamp if t.is_float() => {
             Box::new(moments::FloatMoments::new(function))
+        }
+        Regression(wanted) if t.physical() == Physical::Fixed(regression::PAIR_BYTES) => {
+            Box::new(regression::Fits::new(wanted))
         }
         BoolAnd | BoolOr if t == DataType::Bool => bits::bits(function, Physical::Bool)?,
         BitAnd | BitOr | BitXor if integer => bits::bits(function, t.physical())?,

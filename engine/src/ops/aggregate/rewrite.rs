@@ -2,15 +2,15 @@
 //! Aggregations that say the same with less work.
 //!
 //! - A constant among the grouping keys tells no groups apart.
-//! - Numerics that carry their scale are grouped by bytes that are equal for equal ones; the value that all rows of a
-//!   group have is found on the way.
+//! - Numerics that carry their scale are grouped by bytes that are equal for equal ones, intervals by their length; the
+//!   value that all rows of a group have, or one of several, is found on the way.
 //! - `avg(x)` knows `sum(x)` and `count(x)` too, where these are exact.
 //! - `sum(x + c)`, where the addition cannot overflow, is `sum(x) + c * count(x)`: many sums that differ in `c` only
 //!   cost one.
 
 use super::inputs::same;
 use crate::error::Result;
-use crate::expr::{ArithOp, Expr, ExprKind};
+use crate::expr::{ArithOp, CompareOp, Expr, ExprKind};
 use crate::plan::{AggregateCall, AggregateFunction, GroupKey};
 use crate::types::{DataType, Scalar};
 
@@ -18,6 +18,8 @@ use crate::types::{DataType, Scalar};
 pub(super) struct Rewritten {
     pub keys: Vec<GroupKey>,
     pub calls: Vec<AggregateCall>,
+    /// With grouping sets: calls that find the value of a key, with the key's number.
+    pub values: Vec<(usize, usize)>,
     pub output: Vec<Expr>,
 }
 
@@ -37,17 +39,89 @@ enum Part {
     },
 }
 
-/// The aggregation to run in the place of the given one; `None`: the given one.
-pub(super) fn rewrite(keys: &[GroupKey], calls: &[AggregateCall]) -> Result<Option<Rewritten>> {
+/// Whether a key is not grouped by itself.
+fn is_replaced(key: &GroupKey) -> bool {
+    matches!(key.expr.data_type(), DataType::Decimal | DataType::Interval)
+}
+
+/// The key to group by in the place of one that is not grouped by itself.
+fn replaced(key: &GroupKey) -> Result<GroupKey> {
+    let expr = key.expr.clone();
+    Ok(GroupKey {
+        expr: match expr.data_type() {
+            DataType::Interval => Expr::interval_order(expr)?,
+            _ => expr.decimal_key()?,
+        },
+        nullable: key.nullable,
+    })
+}
+
+/// The same for grouping sets, some of which lack a key. The number of the set is the last column of either.
+pub(super) fn rewrite_sets(
+    keys: &[GroupKey],
+    calls: &[AggregateCall],
+    sets: &[Vec<usize>],
+) -> Result<Option<Rewritten>> {
+    if !keys.iter().any(is_replaced) {
+        return Ok(None);
+    }
+    let mut new_calls = calls.to_vec();
+    let (mut kept, mut values, mut places) = (Vec::new(), Vec::new(), Vec::new());
+    for (number, key) in keys.iter().enumerate() {
+        places.push(match is_replaced(key) {
+            false => Place::Key(number),
+            true => {
+                let call = find_or_push(&mut new_calls, same_value(key));
+                values.push((call, number));
+                Place::Call(call)
+            }
+        });
+        kept.push(match is_replaced(key) {
+            false => key.clone(),
+            true => replaced(key)?,
+        });
+    }
+    let parts: Vec<Part> = (0..calls.len()).map(Part::Same).collect();
+    let mut output = output(keys, &places, kept.len(), &new_calls, &parts)?;
+    let types = new_calls.iter().flat_map(output_types);
+    let set = Expr::column(kept.len() + types.count(), DataType::Int4);
+    for (_, number) in &values {
+        let with_key = (0i32..).zip(sets).filter(|(_, set)| set.contains(number));
+        let is_one = |(set_number, _)| {
+            let set_number = Expr::constant(Scalar::I32(set_number), DataType::Int4)?;
+            Expr::compare(CompareOp::Eq, set.clone(), set_number)
+        };
+        let has_key = Expr::or(with_key.map(is_one).collect::<Result<_>>()?)?;
+        let value = output[*number].clone();
+        output[*number] = Expr::case(vec![(has_key, value)], None)?;
+    }
+    output.push(set);
+    Ok(Some(Rewritten {
+        keys: kept,
+        calls: new_calls,
+        values,
+        output,
+    }))
+}
+
+fn output_types(call: &AggregateCall) -> Vec<DataType> {
+    let argument = call.argument.as_ref().map(Expr::data_type);
+    call.function.output_types(argument)
+}
+
+/// The aggregation to run in the place of the given one; `None`: the given one. `seen`: the rows whose keys may be shown.
+pub(super) fn rewrite(
+    keys: &[GroupKey],
+    calls: &[AggregateCall],
+    seen: Option<&Expr>,
+) -> Result<Option<Rewritten>> {
     let dropped: Vec<bool> = dropped_keys(keys);
     let shifts: Vec<Option<(Expr, i64)>> = calls.iter().map(shifted).collect();
-    let decimal = |key: &GroupKey| key.expr.data_type() == DataType::Decimal;
     let averages: Vec<_> = calls.iter().map(|call| of_average(call, calls)).collect();
     let as_given = !dropped.contains(&true)
         && shifts.iter().all(Option::is_none)
-        && averages.iter().all(Option::is_none)
-        && !keys.iter().any(decimal);
-    if as_given {
+        && averages.iter().all(Option::is_none);
+    if as_given && !keys.iter().any(is_replaced) {
         return Ok(None);
     }
     let mut new_calls: Vec<AggregateCall> = Vec::new();
@@ -76,24 +150,28 @@ pub(super) fn rewrite(keys: &[GroupKey], calls: &[AggregateCall]) -> Result<Opti
     let mut kept: Vec<GroupKey> = Vec::new();
     let mut places = Vec::with_capacity(keys.len());
     for (key, dropped) in keys.iter().zip(dropped) {
-        places.push(match (dropped, decimal(key)) {
+        places.push(match (dropped, is_replaced(key)) {
             (true, _) => Place::Constant,
             (false, false) => Place::Key(kept.len()),
-            (false, true) => Place::Call(find_or_push(&mut new_calls, same_value(key))),
+            (false, true) => {
+                let call = AggregateCall {
+                    filter: seen.cloned(),
+                    ..same_value(key)
+                };
+                Place::Call(find_or_push(&mut new_calls, call))
+            }
         });
-        match (dropped, decimal(key)) {
+        match (dropped, is_replaced(key)) {
             (true, _) => {}
             (false, false) => kept.push(key.clone()),
-            (false, true) => kept.push(GroupKey {
-                expr: key.expr.clone().decimal_key()?,
-                nullable: key.nullable,
-            }),
+            (false, true) => kept.push(replaced(key)?),
         }
     }
     let output = output(keys, &places, kept.len(), &new_calls, &parts)?;
     Ok(Some(Rewritten {
         keys: kept,
         calls: new_calls,
+        values: Vec::new(),
         output,
     }))
 }
@@ -108,10 +186,14 @@ enum Place {
     Call(usize),
 }
 
-/// The call that finds the value of a key that is not grouped by itself.
+/// The call that finds the value of a key that is not grouped by itself. Of numerics all must look the same; of intervals,
+/// the first met will do, as it does in PostgreSQL: several such keys show the values of one row.
 fn same_value(key: &GroupKey) -> AggregateCall {
     AggregateCall {
-        function: AggregateFunction::Same,
+        function: match key.expr.data_type() {
+            DataType::Interval => AggregateFunction::Any,
+            _ => AggregateFunction::Same,
+        },
         argument: Some(key.expr.clone()),
         distinct: false,
         filter: None,
@@ -137,9 +219,7 @@ fn output(
     let mut columns: Vec<Vec<Expr>> = Vec::with_capacity(calls.len());
     let mut at = kept;
     for call in calls {
-        let types = call
-            .function
-            .output_types(call.argument.as_ref().map(Expr::data_type));
+        let types = output_types(call);
         columns.push(
             (at..)
                 .zip(&types)

@@ -363,14 +363,19 @@ fn rows_that_are_nearly_all_groups_of_their_own_match_the_model() {
 
 #[test]
 fn grouping_sets_give_each_set_its_groups() {
-    let specs: Vec<ColumnSpec> = vec![
+    let text: Vec<ColumnSpec> = vec![
         (DataType::Int4, 6, true),
         (DataType::TEXT_C, 4, true),
         (NUMERIC, 9, true),
     ];
-    for rows in [0, 800] {
-        let table = random_batches(&mut Rng::new(5), &specs, rows, 100);
-        let sets = vec![vec![0, 1], vec![1], vec![]];
+    let decimals: Vec<ColumnSpec> = vec![
+        (DataType::Decimal, 12, true),
+        (DataType::TEXT_C, 4, true),
+        (NUMERIC, 9, true),
+    ];
+    for (specs, rows) in [(&text, 0), (&text, 800), (&decimals, 0), (&decimals, 800)] {
+        let table = random_batches(&mut Rng::new(5), specs, rows, 100);
+        let sets = vec![vec![0, 1], vec![1], vec![], vec![0]];
         let mut expected: Vec<Row> = Vec::new();
         for (number, set) in sets.iter().enumerate() {
             for (_, (key, members)) in groups(&rows_of(&table), set) {
@@ -381,9 +386,9 @@ fn grouping_sets_give_each_set_its_groups() {
                 expected.push(row);
             }
         }
-        let keys = vec![key(0, &specs), key(1, &specs)];
-        let calls = vec![call(AggregateFunction::CountStar, 0, &specs)];
-        let input = Box::new(scan(&specs));
+        let keys = vec![key(0, specs), key(1, specs)];
+        let calls = vec![call(AggregateFunction::CountStar, 0, specs)];
+        let input = Box::new(scan(specs));
         let node = Node::aggregate(
             1,
             Aggregate {
@@ -395,6 +400,91 @@ fn grouping_sets_give_each_set_its_groups() {
         );
         check_rows(&node, &[table], &expected);
     }
+}
+
+/// The length of an interval of months and days, in days.
+fn days(cell: &Option<Scalar>) -> Option<i32> {
+    let Some(Scalar::Bytes(bytes)) = cell else {
+        return None;
+    };
+    let word = |at: usize| i32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
+    Some(word(8) + 30 * word(12))
+}
+
+#[test]
+fn equal_intervals_are_one_group_that_shows_one_of_them() {
+    let specs: Vec<ColumnSpec> = vec![(DataType::Interval, 20, true), (DataType::Int4, 3, true)];
+    let table = random_batches(&mut Rng::new(8), &specs, 900, 100);
+    let rows = rows_of(&table);
+    let mut model: BTreeMap<String, i64> = BTreeMap::new();
+    let by_length = |row: &Row| format!("{:?} {:?}", days(&row[0]), row[1]);
+    rows.iter()
+        .for_each(|row| *model.entry(by_length(row)).or_default() += 1);
+    let calls = vec![call(AggregateFunction::CountStar, 0, &specs)];
+    for (node, counted) in [
+        (plan(&specs, &[0, 1], calls), true),
+        (Node::distinct(1, scan(&specs)), false),
+    ] {
+        for (way, options) in crate::testing::ways() {
+            let found = crate::testing::run(&node, std::slice::from_ref(&table), options);
+            let found = rows_of(&found.unwrap());
+            assert_eq!(found.len(), model.len(), "{way}");
+            for row in found {
+                assert!(rows.iter().any(|r| r[..2] == row[..2]), "{way}: {row:?}");
+                let count = model.get(&by_length(&row));
+                let right = !counted || row[2] == count.map(|count| Scalar::I64(*count));
+                assert!(count.is_some() && right, "{way}: {row:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_absent_key_of_a_grouping_set_needs_no_value() {
+    // Equal numerics that look different, in one set that groups by them and in one that does not.
+    let specs: Vec<ColumnSpec> = vec![(DataType::Decimal, 5, false), (DataType::Int4, 2, false)];
+    let number = |value: i128, scale: u16| {
+        let number = crate::decimal::Number::Small { value, scale };
+        number.to_bytes().unwrap()
+    };
+    let mut column = BytesColumn::default();
+    [number(10, 1), number(1, 0)]
+        .iter()
+        .for_each(|n| column.push(n));
+    let vector = |values| {
+        Arc::new(Vector {
+            values,
+            validity: None,
+        })
+    };
+    let columns = vec![
+        vector(Values::Bytes(column)),
+        vector(Values::I32(vec![1, 2])),
+    ];
+    let table = vec![Batch::new(columns, 2)];
+    let node = |sets: Vec<Vec<usize>>| {
+        let input = Box::new(scan(&specs));
+        Node::aggregate(
+            1,
+            Aggregate {
+                input,
+                keys: vec![key(0, &specs), key(1, &specs)],
+                calls: vec![],
+                grouping_sets: Some(sets),
+            },
+        )
+    };
+    let run = |sets| {
+        crate::testing::run(
+            &node(sets),
+            std::slice::from_ref(&table),
+            Default::default(),
+        )
+    };
+    let found = rows_of(&run(vec![vec![0, 1], vec![1], vec![]]).unwrap());
+    assert_eq!(found.len(), 5);
+    assert!(found[2..].iter().all(|row| row[0].is_none()));
+    assert!(run(vec![vec![0], vec![1]]).unwrap_err().needs_postgres());
 }
 
 #[test]

@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 use super::*;
 use crate::plan::Node;
-use crate::testing::{canonical, check, random_batches, rows_of, Rng, Row};
+use crate::testing::{canonical, check, random_batches, rows_of, ColumnSpec, Rng, Row};
 
 #[test]
 fn set_operations_match_the_model() {
-    let specs = [(DataType::Int4, 12, true), (DataType::TEXT_C, 5, true)];
+    match_the_model([(DataType::Int4, 12, true), (DataType::TEXT_C, 5, true)]);
+    match_the_model([(DataType::Decimal, 12, true), (DataType::Int2, 3, true)]);
+}
+
+fn match_the_model(specs: [ColumnSpec; 2]) {
     let mut rng = Rng::new(1);
     let tables = [500, 300].map(|rows| random_batches(&mut rng, &specs, rows, 70));
     let rows: Vec<Vec<Row>> = tables.iter().map(|table| rows_of(table)).collect();

@@ -3,7 +3,8 @@
 //!
 //! Exact ones (counts, sums of integers and numerics) are differences of sums from the section's start. Floats
 //! are added in the order of the rows, from the frame's first row on, as PostgreSQL adds them: rounding depends
-//! on it. The extremes of frames without exclusions come from a queue of candidates.
+//! on it. The extremes of frames without exclusions come from a queue of candidates. Sums of numerics that carry their
+//! scale, and exact variances, follow the frame: values come and go ([`Moving`]).
 
 use std::cmp::Ordering;
 use std::collections::VecDeque;
@@ -13,9 +14,12 @@ use doris_storage::vector::{Bitmap, Values, Vector};
 
 use super::frame::{self, Rows};
 use super::section::{Inputs, Partition, Section};
+use crate::decimal::tally::Moving;
+use crate::decimal::{Number, View};
 use crate::error::{Error, OutOfRange, Result};
 use crate::exec::query::Query;
 use crate::gather::{gather_or_null, NO_ROW};
+use crate::ops::aggregate::accumulate::deviation::{nullable, number_at};
 use crate::ops::aggregate::accumulate::moments::Moments;
 use crate::plan::{AggregateFunction, Exclude, Frame, WindowCall};
 use crate::types::{Collation, DataType};
@@ -24,8 +28,7 @@ use crate::types::{Collation, DataType};
 pub fn check(function: AggregateFunction, call: &WindowCall) -> Result<()> {
     use AggregateFunction::*;
     let argument = call.argument.as_ref().map(|argument| argument.data_type());
-    let number =
-        |t: DataType| t.is_integer() || t.is_float() || matches!(t, DataType::Numeric { .. });
+    let number = |t: DataType| t.is_integer() || t.is_float() || t.is_numeric();
     let ordered = |t: DataType| match t {
         DataType::Text { collation } => collation.is_ordered(),
         DataType::Date | DataType::Time | DataType::Timestamp | DataType::TimestampTz => true,
@@ -33,12 +36,12 @@ pub fn check(function: AggregateFunction, call: &WindowCall) -> Result<()> {
     };
     let fits = match (function, argument) {
         (CountStar, None) | (Count, Some(_)) => true,
+        (Collect { distinct, .. }, Some(_)) => !distinct,
         (Sum | Avg, Some(t)) => number(t),
         (Min | Max, Some(t)) => ordered(t),
         (BoolAnd | BoolOr, Some(t)) => t == DataType::Bool,
         (BitAnd | BitOr | BitXor, Some(t)) => t.is_integer(),
-        // Of others PostgreSQL makes numerics.
-        (VarPop | VarSamp | StddevPop | StddevSamp, Some(t)) => t.is_float(),
+        (VarPop | VarSamp | StddevPop | StddevSamp, Some(t)) => number(t),
         _ => false,
     };
     match fits {
@@ -71,17 +74,25 @@ pub fn compute(
         CountStar | Count => Ok(vec![plain(Values::I64(frames.counts(&|_| true)))]),
         BoolAnd | BoolOr => Ok(vec![frames.booleans(argument()?, function == BoolAnd)?]),
         Min | Max => {
-            let collation = call
-                .argument
-                .as_ref()
-                .and_then(|a| a.data_type().collation());
-            let collation = collation.unwrap_or(Collation::C);
-            frames.extremes(argument()?, collation, function == Max)
+            let t = call.argument.as_ref().map(|a| a.data_type());
+            let collation = t.and_then(DataType::collation).unwrap_or(Collation::C);
+            let argument = argument()?;
+            let order = |a: usize, b: usize| match t {
+                Some(DataType::Decimal) => {
+                    let view = |row| View::new(argument.bytes(row).unwrap_or_default());
+                    view(a).compare(&view(b))
+                }
+                _ => compare(argument, collation, a, b),
+            };
+            frames.extremes(argument, order, function == Max)
         }
         BitAnd | BitOr | BitXor => frames.bits(argument()?, function),
         _ => match call.argument.as_ref().map(|a| a.data_type()) {
             Some(DataType::Float4) if function == Sum => frames.float_sums(argument()?),
             Some(t) if t.is_float() => frames.float_moments(argument()?, function),
+            Some(t) if t == DataType::Decimal || !matches!(function, Sum | Avg) => {
+                frames.moving(argument()?, function, t)
+            }
             Some(t) => frames.sums(argument()?, function == Avg, narrow(t)),
             None => Err(Error::internal("a sum without its argument")),
         },
@@ -284,6 +295,61 @@ impl Frames<'_> {
         })
     }
 
+    /// Sums of numerics that carry their scale, and variances of exact numbers: what enters the frame is added, and what
+    /// leaves it is taken away.
+    fn moving(
+        &self,
+        argument: &Vector,
+        function: AggregateFunction,
+        t: DataType,
+    ) -> Result<Vec<Vector>> {
+        use AggregateFunction::{Avg, Sum};
+        let scale = match t {
+            DataType::Numeric { scale, .. } => scale.max(0) as u16,
+            _ => 0,
+        };
+        let squares = !matches!(function, Sum | Avg);
+        let number = |row: usize| number_at(argument, scale, row);
+        let mut results: Vec<Option<Number>> = Vec::with_capacity(self.section.rows);
+        let mut state = Moving::default();
+        let mut held = 0..0;
+        self.each(|partition, row| {
+            let excluded = self.frame.exclude != Exclude::Nothing;
+            let wanted = frame::bounds(self.frame, self.section, partition, row);
+            let apart = wanted.start >= held.end || wanted.end <= held.start;
+            if apart || excluded {
+                (state, held) = (Moving::default(), wanted.start..wanted.start);
+            }
+            let counts = |row: &usize| self.counts_row(*row);
+            if excluded {
+                for row in self.rows(partition, row).iter().filter(counts) {
+                    state.add(&number(row)?, squares)?;
+                }
+            } else {
+                let entering = (wanted.start..held.start).chain(held.end..wanted.end);
+                for row in entering.filter(counts) {
+                    state.add(&number(row)?, squares)?;
+                }
+                let leaving = (held.start..wanted.start).chain(wanted.end..held.end);
+                for row in leaving.filter(counts) {
+                    state.remove(&number(row)?, squares);
+                }
+                held = wanted;
+            }
+            let tally = state.tally();
+            results.push(match squares {
+                true => tally.deviation(function)?,
+                false => tally.sum(),
+            });
+            Ok(())
+        })?;
+        let mut out = vec![nullable(&results)?];
+        if function == Avg {
+            out.push(plain(Values::I64(self.counts(&|_| true))));
+        }
+        Ok(out)
+    }
+
     /// `sum` of Float4, which is added in Float4.
     fn float_sums(&self, argument: &Vector) -> Result<Vec<Vector>> {
         let Values::F32(values) = &argument.values else {
@@ -350,13 +416,12 @@ impl Frames<'_> {
     fn extremes(
         &self,
         argument: &Vector,
-        collation: Collation,
+        order: impl Fn(usize, usize) -> Ordering,
         largest: bool,
     ) -> Result<Vec<Vector>> {
         // Of values that are equal and look different (-0.0), PostgreSQL keeps the last.
         let beats = |kept: usize, new: usize| {
-            let order = compare(argument, collation, kept, new);
-            order
+            order(kept, new)
                 == if largest {
                     Ordering::Greater
                 } else {

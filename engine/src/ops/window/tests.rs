@@ -5,13 +5,15 @@ use std::sync::Arc;
 use doris_storage::vector::{Values, Vector};
 
 use crate::batch::Batch;
+use crate::decimal::tally::Tally;
+use crate::decimal::{Number, View};
 use crate::error::Error;
 use crate::exec::{Executor, Options};
 use crate::expr::{ArithOp, Expr};
 use crate::memory::MemoryBudget;
 use crate::plan::{
-    AggregateFunction, Bound, Exclude, Frame, FrameUnit, Node, RangeLimit, RangeOffsets, SortKey,
-    Window, WindowCall, WindowFunction,
+    AggregateFunction, Bound, Collected, Exclude, Frame, FrameUnit, Node, RangeLimit, RangeOffsets,
+    SortKey, Window, WindowCall, WindowFunction,
 };
 use crate::source::MemorySource;
 use crate::testing::{canonical, random_batches, rows_of, run, ways, Rng, Row};
@@ -27,8 +29,9 @@ const DECIMAL: usize = 5;
 const TEXT: usize = 6;
 const FLAG: usize = 7;
 const REAL: usize = 8;
+const ANY: usize = 9;
 
-const TYPES: [DataType; 9] = [
+const TYPES: [DataType; 10] = [
     DataType::Int4,
     DataType::Int4,
     DataType::Int8,
@@ -41,6 +44,7 @@ const TYPES: [DataType; 9] = [
     DataType::TEXT_C,
     DataType::Bool,
     DataType::Float4,
+    DataType::Decimal,
 ];
 
 fn table(seed: u64, rows: usize, partitions: u64) -> Vec<Batch> {
@@ -54,6 +58,7 @@ fn table(seed: u64, rows: usize, partitions: u64) -> Vec<Batch> {
         (TYPES[6], 12, true),
         (TYPES[7], 2, true),
         (TYPES[8], 30, true),
+        (TYPES[9], 14, true),
     ];
     let mut batches = random_batches(&mut Rng::new(seed), &specs, rows, 90);
     let mut next = 0i64;
@@ -194,6 +199,53 @@ fn result_of(call: &WindowCall, rows: &[Row], frame: &[usize]) -> Vec<Option<Sca
         other => panic!("{other:?} is modelled elsewhere"),
     };
     let none = values.is_empty();
+    if matches!(function, Collect { .. }) {
+        let texts = values.iter().map(|value| match value {
+            Scalar::Bytes(bytes) => bytes.to_vec(),
+            other => panic!("{other:?} is no text"),
+        });
+        let joined = texts.collect::<Vec<_>>().join(&b'+');
+        return vec![(!none).then(|| Scalar::bytes(joined))];
+    }
+    if at == ANY && matches!(function, Min | Max) {
+        let number = |value: &Scalar| match value {
+            Scalar::Bytes(bytes) => bytes.to_vec(),
+            other => panic!("{other:?} is no numeric"),
+        };
+        let wanted = if function == Min {
+            Ordering::Less
+        } else {
+            Ordering::Greater
+        };
+        let beats = |kept: &Scalar, new: &Scalar| {
+            let (kept, new) = (number(kept), number(new));
+            View::new(&kept).compare(&View::new(&new)) == wanted
+        };
+        let best = values
+            .into_iter()
+            .reduce(|kept, new| if beats(kept, new) { kept } else { new });
+        return vec![best.cloned()];
+    }
+    if at == ANY || matches!(function, VarPop | StddevSamp) {
+        let mut tally = Tally::default();
+        for value in &values {
+            let number = match value {
+                Scalar::Bytes(bytes) => View::new(bytes).number(),
+                other => Number::Small {
+                    value: other.as_i128().unwrap(),
+                    scale: 0,
+                },
+            };
+            tally.add(&number, true).unwrap();
+        }
+        let bytes = |number: Option<Number>| number.map(|n| Scalar::bytes(n.to_bytes().unwrap()));
+        let count = Some(Scalar::I64(tally.count()));
+        return match function {
+            Sum => vec![bytes(tally.sum())],
+            Avg => vec![bytes(tally.sum()), count],
+            function => vec![bytes(tally.deviation(function).unwrap())],
+        };
+    }
     match function {
         CountStar => {
             let count = frame.iter().filter(|j| passes(&rows[**j])).count();
@@ -311,7 +363,19 @@ fn check_frame(seed: u64, frame: Frame) {
     filtered.filter = Some(column(FLAG));
     let mut counted = WindowCall::new(WindowFunction::Aggregate(CountStar), None);
     counted.filter = Some(column(FLAG));
+    let fields = vec![column(TEXT), Expr::text("+", DataType::TEXT_C)];
+    let collect = Collect {
+        result: Collected::Text(DataType::TEXT_C),
+        distinct: false,
+    };
+    let item = Some(Expr::item(vec![], fields).unwrap());
+    let mut collected = WindowCall::new(WindowFunction::Aggregate(collect), item);
     let calls = vec![
+        collected.clone(),
+        {
+            collected.filter = Some(column(FLAG));
+            collected
+        },
         aggregate(Sum, INT),
         aggregate(Sum, DECIMAL),
         aggregate(Sum, FLOAT),
@@ -323,6 +387,12 @@ fn check_frame(seed: u64, frame: Frame) {
         aggregate(Max, FLOAT),
         aggregate(Min, TEXT),
         aggregate(Max, DECIMAL),
+        aggregate(Sum, ANY),
+        aggregate(Avg, ANY),
+        aggregate(Min, ANY),
+        aggregate(Max, ANY),
+        aggregate(StddevSamp, ANY),
+        aggregate(VarPop, INT),
         aggregate(BoolAnd, FLAG),
         aggregate(BoolOr, FLAG),
         aggregate(BitAnd, INT),
@@ -525,7 +595,7 @@ fn too_little_memory_is_said_before_the_first_row() {
 #[test]
 fn what_is_not_computed_here_is_said() {
     let refused = [
-        aggregate(AggregateFunction::VarPop, INT),
+        aggregate(AggregateFunction::VarPop, TEXT),
         aggregate(AggregateFunction::Min, FLAG),
         aggregate(AggregateFunction::Sum, TEXT),
     ];

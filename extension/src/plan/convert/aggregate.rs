@@ -4,10 +4,12 @@ use super::super::scope::{Column, Item, Scope};
 use super::super::{no, Converted};
 use super::collect::{collects, ordered_input, takes_order_of_input};
 use super::finished::Finished;
-use super::{check_groupable, check_sortable, renamed, unsorted, Converter, Core, Output};
+use super::{check_grouped, check_sortable, renamed, unsorted, Converter, Core, Output};
 use doris_engine::expr::build::cast::DisplayScale;
 use doris_engine::expr::{CompareOp, Expr};
-use doris_engine::plan::{Aggregate, AggregateCall, AggregateFunction, GroupKey, Node, SortKey};
+use doris_engine::plan::{
+    Aggregate, AggregateCall, AggregateFunction, GroupKey, Node, Regression, SortKey,
+};
 use doris_engine::types::{DataType, Scalar};
 use pgrx::pg_sys::{self, NodeTag};
 use pgrx::PgList;
@@ -38,10 +40,6 @@ impl Converter<'_> {
             };
             let input = renamed(self.output(below, in_order)?, pg_sys::OUTER_VAR);
             let (mut items, keys) = group_keys(&input.scope, &columns)?;
-            if sets.is_some() {
-                let mut types = keys.iter().map(|key| key.expr.data_type());
-                types.try_for_each(check_groupable)?;
-            }
             let mut order = match (sorted, &sets) {
                 (false, _) => Vec::new(),
                 (true, None) => group_order(left, &columns, &keys)?,
@@ -118,7 +116,11 @@ impl Converter<'_> {
                 for grouping in groupings {
                     let column = Column::Native(exprs.len(), DataType::Int4);
                     exprs.push(grouping_function(grouping.cast(), &columns, sets, &set)?);
-                    items.push(Item::new(grouping, column));
+                    let shown = super::super::hook::flatten(grouping, &input.scope);
+                    items.push(Item {
+                        shown,
+                        ..Item::new(grouping, column)
+                    });
                 }
                 node = Node::project(self.id(), node, exprs);
             }
@@ -191,27 +193,13 @@ impl Converter<'_> {
             let scope = Scope {
                 items: input.entries.clone(),
             };
-            let (_, keys) = group_keys(&scope, &columns)?;
+            group_keys(&scope, &columns)?;
             let order = match (ordered, (*left).type_) {
                 (false, _) => Vec::new(),
                 (true, NodeTag::T_Sort) => super::sort::sort_keys(left.cast(), &input)?,
                 _ => return no("sorted rows whose order is used"),
             };
-            let decimals = keys
-                .iter()
-                .any(|key| key.expr.data_type() == DataType::Decimal);
-            let node = match decimals {
-                false => Node::distinct(self.id(), input.node),
-                true => {
-                    let aggregate = Aggregate {
-                        input: Box::new(input.node),
-                        keys,
-                        calls: Vec::new(),
-                        grouping_sets: None,
-                    };
-                    Node::aggregate(self.id(), aggregate)
-                }
-            };
+            let node = Node::distinct(self.id(), input.node);
             input.node = self.sorted(node, order);
             self.passed_on(unique.cast(), input)
         }
@@ -273,7 +261,6 @@ impl Converter<'_> {
     ) -> Converted<AggregateCall> {
         // SAFETY: an Aggref of a finished plan.
         unsafe {
-            use AggregateFunction::*;
             let oid = (*aggref).aggfnoid;
             let name = super::super::expr::function_name(oid);
             if super::own::is_own(oid) {
@@ -293,31 +280,24 @@ impl Converter<'_> {
                 return no("an ordered aggregate");
             }
             let args = PgList::<pg_sys::TargetEntry>::from_pg((*aggref).args);
+            let pair = regression(&name);
             let argument = match (args.len(), args.get_ptr(0)) {
                 (0, _) => None,
+                (2, Some(y)) if pair.is_some() && !distinct => {
+                    let Some(x) = args.get_ptr(1) else {
+                        return no(format!("aggregate {name} of one argument"));
+                    };
+                    let y = self.translate(input, (*y).expr.cast())?;
+                    Some(Expr::pair(y, self.translate(input, (*x).expr.cast())?)?)
+                }
                 (1, Some(arg)) if name == "count" && !distinct => {
                     Some(self.carried(input, (*arg).expr.cast())?)
                 }
                 (1, Some(arg)) => Some(self.translate(input, (*arg).expr.cast())?),
                 _ => return no(format!("aggregate {name} of several arguments")),
             };
-            let function = match (name.as_str(), &argument) {
-                ("count", None) => CountStar,
-                ("count", Some(_)) => Count,
-                ("sum", _) => Sum,
-                ("avg", _) => Avg,
-                ("min", _) => Min,
-                ("max", _) => Max,
-                ("bool_and" | "every", _) => BoolAnd,
-                ("bool_or", _) => BoolOr,
-                ("bit_and", _) => BitAnd,
-                ("bit_or", _) => BitOr,
-                ("bit_xor", _) => BitXor,
-                ("var_pop", Some(x)) if x.data_type().is_float() => VarPop,
-                ("var_samp" | "variance", Some(x)) if x.data_type().is_float() => VarSamp,
-                ("stddev_pop", Some(x)) if x.data_type().is_float() => StddevPop,
-                ("stddev_samp" | "stddev", Some(x)) if x.data_type().is_float() => StddevSamp,
-                _ => return no(format!("aggregate {name}")),
+            let Some(function) = pair.or_else(|| plain(&name, argument.is_some())) else {
+                return no(format!("aggregate {name}"));
             };
             let argument = match argument {
                 Some(argument) => Some(aggregated(function, argument, distinct)?),
@@ -337,6 +317,50 @@ impl Converter<'_> {
             Ok(call)
         }
     }
+}
+
+/// The aggregate of one argument, or of rows, of this name.
+fn plain(name: &str, has_argument: bool) -> Option<AggregateFunction> {
+    use AggregateFunction::*;
+    Some(match name {
+        "count" if has_argument => Count,
+        "count" => CountStar,
+        _ if !has_argument => return None,
+        "sum" => Sum,
+        "avg" => Avg,
+        "min" => Min,
+        "max" => Max,
+        "bool_and" | "every" => BoolAnd,
+        "bool_or" => BoolOr,
+        "bit_and" => BitAnd,
+        "bit_or" => BitOr,
+        "bit_xor" => BitXor,
+        "var_pop" => VarPop,
+        "var_samp" | "variance" => VarSamp,
+        "stddev_pop" => StddevPop,
+        "stddev_samp" | "stddev" => StddevSamp,
+        _ => return None,
+    })
+}
+
+/// The aggregate of pairs of this name.
+fn regression(name: &str) -> Option<AggregateFunction> {
+    let wanted = match name {
+        "regr_count" => return Some(AggregateFunction::Count),
+        "regr_avgx" => Regression::AvgX,
+        "regr_avgy" => Regression::AvgY,
+        "regr_sxx" => Regression::Sxx,
+        "regr_syy" => Regression::Syy,
+        "regr_sxy" => Regression::Sxy,
+        "covar_pop" => Regression::CovarPop,
+        "covar_samp" => Regression::CovarSamp,
+        "corr" => Regression::Corr,
+        "regr_r2" => Regression::R2,
+        "regr_slope" => Regression::Slope,
+        "regr_intercept" => Regression::Intercept,
+        _ => return None,
+    };
+    Some(AggregateFunction::Regression(wanted))
 }
 
 /// Whether a node is a call of an aggregate `avg`.
@@ -444,7 +468,7 @@ fn group_keys(input: &Scope, columns: &[usize]) -> Converted<(Vec<Item>, Vec<Gro
         let Column::Native(index, data_type) = item.column else {
             return no("grouping by a value that the engine cannot compute");
         };
-        check_sortable(data_type)?;
+        check_grouped(data_type)?;
         items.push(Item {
             column: Column::Native(i, data_type),
             ..item.clone()
@@ -522,6 +546,7 @@ fn aggregated(function: AggregateFunction, argument: Expr, distinct: bool) -> Co
     let data_type = argument.data_type();
     let argument = match (function, data_type) {
         (CountStar | Count, DataType::Decimal) if distinct => argument.decimal_key()?,
+        (CountStar | Count, DataType::Interval) if distinct => Expr::interval_order(argument)?,
         (CountStar | Count, _) => argument,
         (Sum, DataType::Numeric { scale, .. }) if !distinct => match argument.display_scale()? {
             // See `shown_scale`.
@@ -542,7 +567,7 @@ fn check_aggregate(
 ) -> Converted<()> {
     use doris_engine::types::DataType;
     if distinct {
-        check_groupable(data_type)?;
+        check_sortable(data_type)?;
     }
     let ordered = matches!(function, AggregateFunction::Min | AggregateFunction::Max);
     let summed = matches!(function, AggregateFunction::Sum | AggregateFunction::Avg);
@@ -553,12 +578,11 @@ fn check_aggregate(
             no("min or max by a collation whose order is not known")
         }
         DataType::Bpchar { .. } if ordered => no("min or max of character(n)"),
-        DataType::Interval | DataType::Opaque { .. } | DataType::Bytea | DataType::Uuid
-            if ordered =>
-        {
+        DataType::Opaque { .. } | DataType::Bytea | DataType::Uuid if ordered => {
             no(format!("min or max of {data_type}"))
         }
-        DataType::Interval | DataType::Time if summed => no(format!("a sum of {data_type}")),
+        DataType::Interval if summed && distinct => no("a sum of different intervals"),
+        DataType::Time if summed => no(format!("a sum of {data_type}")),
         _ => Ok(()),
     }
 }

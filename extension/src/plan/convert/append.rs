@@ -4,7 +4,7 @@ use super::super::partitions::Chosen;
 use super::super::scope::{Column, Item, Scope};
 use super::super::{no, Converted};
 #[cfg(not(feature = "pg18"))]
-use super::check_groupable;
+use super::check_grouped;
 use super::{Converter, Core, Output};
 use doris_engine::expr::Expr;
 use doris_engine::plan::Node;
@@ -103,7 +103,7 @@ impl Converter<'_> {
             let entries = inputs[0].entries.clone();
             let flag_type = types.pop();
             for t in &types {
-                check_groupable(*t)?;
+                check_grouped(*t)?;
             }
             let [left, right] = inputs.map(|input| self.as_columns(input, &types));
             use pg_sys::SetOpCmd::*;

@@ -88,40 +88,12 @@ impl Converter<'_> {
     ) -> Converted<AggregateCall> {
         // SAFETY: a built-in Aggref of a finished plan.
         unsafe {
-            let name = function_name((*aggref).aggfnoid);
             let args = PgList::<pg_sys::TargetEntry>::from_pg((*aggref).args);
             let plain = args.iter_ptr().filter(|arg| !(**arg).resjunk);
             let plain: Vec<*mut pg_sys::Node> = plain.map(|arg| (*arg).expr.cast()).collect();
-            let (result, fields) = match (name.as_str(), plain.as_slice()) {
-                ("string_agg", [value, delimiter]) => {
-                    let result = types::data_type((*aggref).aggtype, -1, (*aggref).aggcollid)?;
-                    let fields = [*value, *delimiter].map(|arg| self.translate(input, arg));
-                    let fields = fields.into_iter().collect::<Converted<Vec<Expr>>>()?;
-                    let fits = |field: &Expr| match result {
-                        DataType::Bytea => field.data_type() == DataType::Bytea,
-                        _ => matches!(field.data_type(), DataType::Text { .. }),
-                    };
-                    if !fields.iter().all(fits) {
-                        return no("string_agg of another type");
-                    }
-                    (Collected::Text(result), fields)
-                }
-                ("array_agg", [value]) => {
-                    if (*aggref).aggfnoid.to_u32() == ARRAY_AGG_OF_ARRAYS {
-                        return no("array_agg of arrays");
-                    }
-                    let element = element(pg_sys::exprType(*value));
-                    let field = self.carried(input, *value)?;
-                    if matches!(
-                        field.data_type(),
-                        DataType::Numeric { .. } | DataType::Decimal
-                    ) {
-                        return no("array_agg of numeric");
-                    }
-                    (Collected::Array(element), vec![field])
-                }
-                _ => return no(format!("aggregate {name}")),
-            };
+            let oid = (*aggref).aggfnoid;
+            let result = ((*aggref).aggtype, (*aggref).aggcollid);
+            let (result, fields) = self.collected(input, oid, &plain, result)?;
             let distinct = !(*aggref).aggdistinct.is_null();
             let order = match distinct {
                 true => (*aggref).aggdistinct,
@@ -140,6 +112,48 @@ impl Converter<'_> {
             };
             doris_engine::ops::aggregate::check(&call)?;
             Ok(call)
+        }
+    }
+
+    /// What a call of `string_agg` or `array_agg` makes of which fields of a row.
+    pub(super) unsafe fn collected(
+        &mut self,
+        input: &Scope,
+        function: pg_sys::Oid,
+        args: &[*mut pg_sys::Node],
+        (type_oid, collation): (pg_sys::Oid, pg_sys::Oid),
+    ) -> Converted<(Collected, Vec<Expr>)> {
+        // SAFETY: arguments of a built-in aggregate of a finished plan.
+        unsafe {
+            let name = function_name(function);
+            match (name.as_str(), args) {
+                ("string_agg", [value, delimiter]) => {
+                    let result = types::data_type(type_oid, -1, collation)?;
+                    let fields = [*value, *delimiter].map(|arg| self.translate(input, arg));
+                    let fields = fields.into_iter().collect::<Converted<Vec<Expr>>>()?;
+                    let fits = |field: &Expr| match result {
+                        DataType::Bytea => field.data_type() == DataType::Bytea,
+                        _ => matches!(field.data_type(), DataType::Text { .. }),
+                    };
+                    if !fields.iter().all(fits) {
+                        return no("string_agg of another type");
+                    }
+                    Ok((Collected::Text(result), fields))
+                }
+                ("array_agg", [value]) => {
+                    if function.to_u32() == ARRAY_AGG_OF_ARRAYS {
+                        return no("array_agg of arrays");
+                    }
+                    let field = self.carried(input, *value)?;
+                    let field = match field.data_type().is_numeric() {
+                        true => Expr::to_decimal(field)?,
+                        false => field,
+                    };
+                    let element = element(pg_sys::exprType(*value));
+                    Ok((Collected::Array(element), vec![field]))
+                }
+                _ => no(format!("aggregate {name}")),
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 //! Window functions.
 use super::super::scope::{Column, Item, Scope};
 use super::super::{no, Converted};
+use super::collect::collects;
 use super::finished::Finished;
 use super::sort::{compared, sort_key};
 use super::{as_shown, check_sortable, renamed, Converter, Core, Output};
@@ -338,6 +339,9 @@ impl Converter<'_> {
             }
             let list = PgList::<pg_sys::Node>::from_pg((*function).args);
             let args: Vec<*mut pg_sys::Node> = list.iter_ptr().collect();
+            if (*function).winagg && collects(&name) {
+                return self.collecting_window(input, function, &args);
+            }
             let kind = match (*function).winagg {
                 true => WindowFunction::Aggregate(aggregate(&name, args.len())?),
                 false => ranked(&name, &args)?,
@@ -367,6 +371,40 @@ impl Converter<'_> {
                 function: kind,
                 argument,
                 default,
+                filter,
+            })
+        }
+    }
+
+    /// `string_agg` or `array_agg` of a frame's rows.
+    unsafe fn collecting_window(
+        &mut self,
+        input: &Scope,
+        function: *mut pg_sys::WindowFunc,
+        args: &[*mut pg_sys::Node],
+    ) -> Converted<WindowCall> {
+        // SAFETY: a WindowFunc of a finished plan.
+        unsafe {
+            let result = ((*function).wintype, (*function).wincollid);
+            let (result, fields) = self.collected(input, (*function).winfnoid, args, result)?;
+            let filter = match (*function).aggfilter.is_null() {
+                true => None,
+                false => Some(self.translate(input, (*function).aggfilter.cast())?),
+            };
+            // Rows that the filter leaves out are not computed: they might fail.
+            let field = |field: Expr| match &filter {
+                Some(filter) if field.can_raise() => {
+                    Ok(Expr::case(vec![(filter.clone(), field)], None)?)
+                }
+                _ => Ok(field),
+            };
+            let fields = fields.into_iter().map(field).collect::<Converted<_>>()?;
+            let distinct = false;
+            let collect = AggregateFunction::Collect { result, distinct };
+            Ok(WindowCall {
+                function: WindowFunction::Aggregate(collect),
+                argument: Some(Expr::item(Vec::new(), fields)?),
+                default: None,
                 filter,
             })
         }

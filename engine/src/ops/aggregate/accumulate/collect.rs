@@ -21,14 +21,20 @@ const BYTES_MAX: usize = 1 << 31;
 /// Duplicates are taken out when a group has grown by so many bytes, and by as many as it had without any.
 const DISTINCT_BYTES: usize = 64 * 1024;
 
+/// How items become a value.
+#[derive(Clone)]
+pub(crate) struct Assembly {
+    result: Collected,
+    /// The layouts of the fields of an item.
+    fields: Arc<[Physical]>,
+}
+
 /// The items of all groups.
 pub struct Collect {
-    result: Collected,
+    assembly: Assembly,
     /// Whether items with equal keys count once.
     distinct: bool,
     order: KeyOrder,
-    /// The layouts of the fields of an item.
-    fields: Arc<[Physical]>,
     groups: Vec<Group>,
     bytes: usize,
 }
@@ -47,16 +53,14 @@ pub fn collect(
     result: Collected,
     distinct: bool,
 ) -> Result<Box<dyn Accumulator>> {
-    let item = call.argument.as_ref().map(Expr::kind);
-    let Some(ExprKind::Item { columns, args }) = item else {
+    let item = call.argument.as_ref();
+    let Some(ExprKind::Item { columns, .. }) = item.map(Expr::kind) else {
         return Err(Error::internal("an aggregate that collects no items"));
     };
-    let fields = &args[columns.len()..];
     Ok(Box::new(Collect {
-        result,
+        assembly: Assembly::new(result, item)?,
         distinct,
         order: KeyOrder::new(columns),
-        fields: fields.iter().map(|f| f.data_type().physical()).collect(),
         groups: Vec::new(),
         bytes: 0,
     }))
@@ -95,46 +99,27 @@ fn next_field<'i>(rest: &mut &'i [u8], layout: Physical) -> Result<Option<&'i [u
     Ok(Some(value))
 }
 
-impl Collect {
-    fn push(&mut self, group: usize, items: &[u8], whole: bool) -> Result<()> {
-        let group = &mut self.groups[group];
-        let before = group.items.capacity();
-        if !whole {
-            group
-                .items
-                .extend_from_slice(&(items.len() as u32).to_le_bytes());
-        }
-        group.items.extend_from_slice(items);
-        self.bytes += group.items.capacity() - before;
-        if self.bytes > BYTES_MAX {
-            return Err(Error::OutOfMemory);
-        }
-        if self.distinct && group.items.len() > 2 * group.distinct + DISTINCT_BYTES {
-            let mut left = Vec::new();
-            for item in sorted(&group.items, &self.order, true)? {
-                let length = 4 + item.key.len() + item.place.len() + item.fields.len();
-                left.extend_from_slice(&(length as u32).to_le_bytes());
-                left.extend_from_slice(&(item.key.len() as u32).to_le_bytes());
-                left.extend_from_slice(item.key);
-                left.extend_from_slice(item.place);
-                left.extend_from_slice(item.fields);
-            }
-            self.bytes = self.bytes - group.items.capacity() + left.capacity();
-            group.distinct = left.len();
-            group.items = left;
-        }
-        Ok(())
+impl Assembly {
+    /// The assembly of the items that an expression makes.
+    pub(crate) fn new(result: Collected, item: Option<&Expr>) -> Result<Self> {
+        let Some(ExprKind::Item { columns, args }) = item.map(Expr::kind) else {
+            return Err(Error::internal("an aggregate that collects no items"));
+        };
+        let fields = args[columns.len()..].iter();
+        Ok(Self {
+            result,
+            fields: fields.map(|f| f.data_type().physical()).collect(),
+        })
     }
 
-    /// The result of a group; false if it is NULL.
-    fn put_together(&self, group: &Group, out: &mut Vec<u8>) -> Result<bool> {
-        if group.items.is_empty() {
+    /// The value of some items in their order; false if it is NULL.
+    pub(crate) fn put_together(&self, items: &[Item<'_>], out: &mut Vec<u8>) -> Result<bool> {
+        if items.is_empty() {
             return Ok(false);
         }
-        let items = sorted(&group.items, &self.order, self.distinct)?;
         match self.result {
-            Collected::Text(_) => self.text(&items, out),
-            Collected::Array(element) => self.array(&items, element, out).map(|()| true),
+            Collected::Text(_) => self.text(items, out),
+            Collected::Array(element) => self.array(items, element, out).map(|()| true),
         }
     }
 
@@ -210,6 +195,44 @@ impl Collect {
             check_length(out)?;
         }
         Ok(())
+    }
+}
+
+impl Collect {
+    fn push(&mut self, group: usize, items: &[u8], whole: bool) -> Result<()> {
+        let group = &mut self.groups[group];
+        let before = group.items.capacity();
+        if !whole {
+            group
+                .items
+                .extend_from_slice(&(items.len() as u32).to_le_bytes());
+        }
+        group.items.extend_from_slice(items);
+        self.bytes += group.items.capacity() - before;
+        if self.bytes > BYTES_MAX {
+            return Err(Error::OutOfMemory);
+        }
+        if self.distinct && group.items.len() > 2 * group.distinct + DISTINCT_BYTES {
+            let mut left = Vec::new();
+            for item in sorted(&group.items, &self.order, true)? {
+                let length = 4 + item.key.len() + item.place.len() + item.fields.len();
+                left.extend_from_slice(&(length as u32).to_le_bytes());
+                left.extend_from_slice(&(item.key.len() as u32).to_le_bytes());
+                left.extend_from_slice(item.key);
+                left.extend_from_slice(item.place);
+                left.extend_from_slice(item.fields);
+            }
+            self.bytes = self.bytes - group.items.capacity() + left.capacity();
+            group.distinct = left.len();
+            group.items = left;
+        }
+        Ok(())
+    }
+
+    /// The result of a group; false if it is NULL.
+    fn put_together(&self, group: &Group, out: &mut Vec<u8>) -> Result<bool> {
+        let items = sorted(&group.items, &self.order, self.distinct)?;
+        self.assembly.put_together(&items, out)
     }
 }
 

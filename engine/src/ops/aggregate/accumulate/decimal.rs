@@ -133,7 +133,8 @@ impl SumDecimal {
     }
 }
 
-fn stored<'n>(numbers: impl Iterator<Item = &'n Number>) -> Result<BytesColumn> {
+/// Numbers as the column that holds them.
+pub(super) fn stored<'n>(numbers: impl Iterator<Item = &'n Number>) -> Result<BytesColumn> {
     let mut column = BytesColumn::default();
     for number in numbers {
         number.push(&mut column.data)?;
@@ -268,6 +269,11 @@ impl One {
         self.bytes += best.capacity() - before;
         self.seen[group] = 1;
         self.tied[group] = tied;
+    }
+
+    /// The value of each group.
+    pub(super) fn values(&self) -> Vector {
+        Self::column(self.best.iter(), &self.seen)
     }
 
     fn column<'v>(values: impl Iterator<Item = &'v Vec<u8>>, seen: &[u8]) -> Vector {

@@ -3,10 +3,15 @@
 //!
 //! Values met so far are keys (group, value) of a group table. What is exported is a group's values, since two
 //! halves may share some: the wrapped accumulator's states are of no use to anybody else.
+//!
+//! Numerics that carry their scale are told apart by bytes that are equal for equal ones. Which of several that show
+//! different scales counts depends on the order of the rows: PostgreSQL is asked.
 
 use doris_storage::vector::{BytesColumn, Values, Vector};
 
+use super::decimal::{Keep, One};
 use super::{required, wrong_layout, Accumulator, Groups};
+use crate::decimal::View;
 use crate::error::Result;
 use crate::gather::gather;
 use crate::keys::{encode_field, ByteKeys, FieldBuilder, KeyColumn, KeyShape, WordKeys};
@@ -15,7 +20,11 @@ use crate::types::DataType;
 
 /// Wraps `inner`, whose argument has type `t`.
 pub fn distinct(t: DataType, inner: Box<dyn Accumulator>) -> Result<Box<dyn Accumulator>> {
-    let shape = KeyShape::new(&[DataType::Int4, t], &[false, false])?;
+    let key = match t {
+        DataType::Decimal => DataType::Bytea,
+        other => other,
+    };
+    let shape = KeyShape::new(&[DataType::Int4, key], &[false, false])?;
     Ok(match shape.words() {
         Some(1) => Box::new(Distinct::<WordKeys<1>>::new(shape, t, inner)),
         Some(2) => Box::new(Distinct::<WordKeys<2>>::new(shape, t, inner)),
@@ -29,7 +38,24 @@ struct Distinct<K> {
     argument: DataType,
     inner: Box<dyn Accumulator>,
     met: GroupTable<K>,
+    /// The value of each entry, where its key is something else.
+    values: Option<One>,
     groups: usize,
+}
+
+/// Bytes that are equal for equal numerics.
+fn order_keys(values: &Vector, rows: usize) -> Result<Vector> {
+    let mut column = BytesColumn::default();
+    let mut key = Vec::new();
+    for row in 0..rows {
+        key.clear();
+        View::new(values.bytes(row).ok_or_else(wrong_layout)?).push_order(&mut key);
+        column.push(&key);
+    }
+    Ok(Vector {
+        values: Values::Bytes(column),
+        validity: None,
+    })
 }
 
 impl<K: KeyColumn> Distinct<K> {
@@ -39,6 +65,7 @@ impl<K: KeyColumn> Distinct<K> {
             argument,
             inner,
             met: GroupTable::with_capacity(0),
+            values: (argument == DataType::Decimal).then(|| One::new(Keep::Same)),
             groups: 0,
         }
     }
@@ -50,11 +77,21 @@ impl<K: KeyColumn> Distinct<K> {
             validity: None,
         };
         let mut keys = K::default();
-        keys.encode(&self.shape, &[&group_column, values], groups.len())?;
+        match self.values {
+            None => keys.encode(&self.shape, &[&group_column, values], groups.len())?,
+            Some(_) => {
+                let order = order_keys(values, groups.len())?;
+                keys.encode(&self.shape, &[&group_column, &order], groups.len())?;
+            }
+        }
         let (mut hashes, mut entries) = (Vec::new(), Vec::new());
         hash_all(&keys, &mut hashes);
         let mut next = self.met.len() as u32;
         self.met.find_or_insert(&keys, 0, &hashes, &mut entries);
+        if let Some(kept) = &mut self.values {
+            kept.resize(self.met.len());
+            kept.update(Groups::Each(&entries), Some(values))?;
+        }
         let mut fresh = Vec::new();
         for (row, &entry) in entries.iter().enumerate() {
             if entry == next {
@@ -70,10 +107,11 @@ impl<K: KeyColumn> Distinct<K> {
     /// The group of every entry, and the values.
     fn entries(&self) -> Result<(Vec<i32>, Vector)> {
         let mut columns = self.met.keys().decode(&self.shape, 0, self.met.len())?;
-        match (columns.pop(), columns.pop().map(|groups| groups.values)) {
-            (Some(values), Some(Values::I32(groups))) => Ok((groups, values)),
-            _ => Err(wrong_layout()),
-        }
+        let (keys, groups) = (columns.pop(), columns.pop().map(|groups| groups.values));
+        let (Some(keys), Some(Values::I32(groups))) = (keys, groups) else {
+            return Err(wrong_layout());
+        };
+        Ok((groups, self.values.as_ref().map_or(keys, One::values)))
     }
 }
 
@@ -135,9 +173,11 @@ impl<K: KeyColumn> Accumulator for Distinct<K> {
         self.groups = 0;
         self.inner.clear();
         self.met.clear();
+        self.values.iter_mut().for_each(One::clear);
     }
 
     fn memory_bytes(&self) -> usize {
-        self.inner.memory_bytes() + self.met.memory_bytes()
+        let values = self.values.as_ref().map_or(0, One::memory_bytes);
+        self.inner.memory_bytes() + self.met.memory_bytes() + values
     }
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Variances and standard deviations, and `avg` of floats.
+//! Variances, standard deviations and `avg` of floats.
 //!
 //! Floats go through the recurrence of Youngs and Cramer ("Some Results Relevant to Choice of Sum and
 //! Sum-of-Product Algorithms", 1971), as in PostgreSQL, with its error rules: `avg` fails where the sum of
@@ -175,95 +175,5 @@ impl Accumulator for FloatMoments {
 
     fn memory_bytes(&self) -> usize {
         self.states.capacity() * size_of::<Moments>()
-    }
-}
-
-/// Count, sum and sum of squares of integers and numerics, exactly; what remains is the caller's.
-#[derive(Default)]
-pub struct ExactMoments {
-    states: Vec<(i64, i128, i128)>,
-}
-
-impl ExactMoments {
-    fn add(&mut self, group: usize, n: i64, sum: i128, squares: i128) -> Result<()> {
-        let state = &mut self.states[group];
-        let sum = state.1.checked_add(sum).ok_or(Error::NumericTooWide)?;
-        let squares = state.2.checked_add(squares).ok_or(Error::NumericTooWide)?;
-        *state = (state.0 + n, sum, squares);
-        Ok(())
-    }
-
-    fn add_value(&mut self, group: usize, value: i128) -> Result<()> {
-        self.add(
-            group,
-            1,
-            value,
-            value.checked_mul(value).ok_or(Error::NumericTooWide)?,
-        )
-    }
-
-    fn columns(states: &[(i64, i128, i128)]) -> Vec<Vector> {
-        let column = |values| Vector {
-            values,
-            validity: None,
-        };
-        vec![
-            column(Values::I64(states.iter().map(|s| s.0).collect())),
-            column(Values::I128(states.iter().map(|s| s.1).collect())),
-            column(Values::I128(states.iter().map(|s| s.2).collect())),
-        ]
-    }
-}
-
-impl Accumulator for ExactMoments {
-    fn resize(&mut self, groups: usize) {
-        self.states.resize(groups, (0, 0, 0));
-    }
-
-    fn update(&mut self, groups: Groups<'_>, argument: Option<&Vector>) -> Result<()> {
-        let argument = required(argument)?;
-        let valid = argument.validity.as_ref();
-        match &argument.values {
-            Values::I16(v) => try_each_valid(groups, valid, |group, row| {
-                self.add_value(group, v[row].into())
-            }),
-            Values::I32(v) => try_each_valid(groups, valid, |group, row| {
-                self.add_value(group, v[row].into())
-            }),
-            Values::I64(v) => try_each_valid(groups, valid, |group, row| {
-                self.add_value(group, v[row].into())
-            }),
-            Values::I128(v) => {
-                try_each_valid(groups, valid, |group, row| self.add_value(group, v[row]))
-            }
-            _ => Err(wrong_layout()),
-        }
-    }
-
-    fn merge(&mut self, groups: &[u32], states: &[Vector], from: usize) -> Result<()> {
-        let [Values::I64(n), Values::I128(sum), Values::I128(squares)] =
-            [&states[0].values, &states[1].values, &states[2].values]
-        else {
-            return Err(wrong_layout());
-        };
-        (from..)
-            .zip(groups)
-            .try_for_each(|(i, &group)| self.add(group as usize, n[i], sum[i], squares[i]))
-    }
-
-    fn export(&self, groups: &[u32]) -> Vec<Vector> {
-        Self::columns(&pick(&self.states, groups))
-    }
-
-    fn finish(&self, from: usize, to: usize) -> Result<Vec<Vector>> {
-        Ok(Self::columns(&self.states[from..to]))
-    }
-
-    fn clear(&mut self) {
-        self.states.clear();
-    }
-
-    fn memory_bytes(&self) -> usize {
-        self.states.capacity() * 48
     }
 }

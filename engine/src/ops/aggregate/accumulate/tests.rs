@@ -262,3 +262,173 @@ proptest! {
         }
     }
 }
+
+proptest! {
+    /// Distinct numerics count once; where equal ones show different scales, PostgreSQL is asked.
+    #[test]
+    fn distinct_numerics_are_added_once(
+        rows in proptest::collection::vec((0u32..3, any::<bool>(), -6i128..6, 0u16..2, 0u32..3), 1..40),
+    ) {
+        use AggregateFunction::{Avg, Sum, VarSamp};
+        let number = |row: &(u32, bool, i128, u16, u32)| match row.2 {
+            -6 => None,
+            5 => Some(Number::NaN),
+            // The scale follows from the digits but for some.
+            digits if row.4 > 0 => Some(Number::Small { value: digits, scale: (digits & 1) as u16 }),
+            digits => Some(Number::Small { value: digits, scale: row.3 }),
+        };
+        let numbers: Vec<Option<Number>> = rows.iter().map(number).collect();
+        for function in [Sum, Avg, VarSamp] {
+            let argument = Some(Expr::column(0, DataType::Decimal));
+            let call = AggregateCall { function, argument, distinct: true, filter: None };
+            let half = |half: bool| {
+                let at: Vec<usize> = (0..rows.len()).filter(|i| rows[*i].1 == half).collect();
+                let groups: Vec<u32> = at.iter().map(|i| rows[*i].0).collect();
+                let values: Vec<_> = at.iter().map(|i| numbers[*i].clone()).collect();
+                let mut states = accumulator(&call).unwrap();
+                states.resize(3);
+                states.update(Groups::Each(&groups), Some(&decimals(&values))).map(|()| states)
+            };
+            let merged = half(true).and_then(|mut first| {
+                let other = half(false)?.export(&[0, 1, 2]);
+                first.merge(&[0, 1, 2], &other, 0).map(|()| first)
+            });
+            let mut tallies = vec![crate::decimal::tally::Tally::default(); 3];
+            let mut met: Vec<(u32, Number)> = Vec::new();
+            let mut tied = false;
+            for (row, number) in rows.iter().zip(&numbers) {
+                let Some(number) = number else { continue };
+                let equal = |(group, known): &&(u32, Number)| {
+                    let (a, b) = (known.to_bytes().unwrap(), number.to_bytes().unwrap());
+                    *group == row.0 && View::new(&a).compare(&View::new(&b)).is_eq()
+                };
+                match met.iter().find(equal) {
+                    Some((_, known)) => tied |= known.scale() != number.scale(),
+                    None => {
+                        met.push((row.0, number.clone()));
+                        tallies[row.0 as usize].add(number, true).unwrap();
+                    }
+                }
+            }
+            let Ok(states) = merged else {
+                prop_assert!(tied);
+                continue;
+            };
+            prop_assert!(!tied);
+            for (group, tally) in tallies.iter().enumerate() {
+                let wanted = match function {
+                    VarSamp => tally.deviation(VarSamp).unwrap(),
+                    _ => tally.sum(),
+                };
+                let result = states.finish(group, group + 1).unwrap();
+                prop_assert_eq!(shown(&result, 0), wanted.map(|n| n.to_string()));
+            }
+        }
+    }
+
+    /// However rows are split, variances of exact numbers are those of all of them.
+    #[test]
+    fn variances_of_exact_numbers_do_not_depend_on_how_rows_are_split(
+        rows in proptest::collection::vec((any::<bool>(), any::<i64>()), 0..40),
+    ) {
+        use AggregateFunction::{StddevPop, StddevSamp, VarPop, VarSamp};
+        let wide = DataType::Numeric { precision: 38, scale: 3 };
+        let types = [DataType::Int2, DataType::Int4, DataType::Int8, wide];
+        for t in types {
+            let column = |half: Option<bool>| {
+                let picked = rows.iter().filter(|row| half.is_none_or(|half| row.0 == half));
+                let values = picked.map(|row| row.1);
+                vector(match t {
+                    DataType::Int2 => Values::I16(values.map(|v| v as i16).collect()),
+                    DataType::Int4 => Values::I32(values.map(|v| v as i32).collect()),
+                    DataType::Int8 => Values::I64(values.collect()),
+                    _ => Values::I128(values.map(|v| i128::from(v) << 40).collect()),
+                })
+            };
+            for function in [VarPop, VarSamp, StddevPop, StddevSamp] {
+                let call = AggregateCall { function, argument: Some(Expr::column(0, t)), distinct: false, filter: None };
+                let states = |half: Option<bool>| {
+                    let column = column(half);
+                    let mut states = accumulator(&call).unwrap();
+                    states.resize(1);
+                    states.update(Groups::One(column.len()), Some(&column)).unwrap();
+                    states
+                };
+                let mut first = states(Some(true));
+                first.merge(&[0], &states(Some(false)).export(&[0]), 0).unwrap();
+                prop_assert_eq!(first.finish(0, 1).unwrap(), states(None).finish(0, 1).unwrap());
+            }
+        }
+    }
+}
+
+#[test]
+fn regressions_of_exact_data_are_exact_however_rows_are_split() {
+    use crate::plan::Regression::*;
+    // y = 2x + 1 with deviations of 0.5 that cancel each other out; all sums are exact in floats.
+    let points: Vec<(f64, f64)> = (0..8)
+        .map(|x| {
+            (
+                2.0 * f64::from(x) + 1.0 + if x % 4 < 2 { 0.5 } else { -0.5 },
+                f64::from(x),
+            )
+        })
+        .collect();
+    let column = |points: &[(f64, f64)]| {
+        let pair = |(y, x): &(f64, f64)| [y.to_le_bytes(), x.to_le_bytes()];
+        vector(Values::Fixed {
+            width: 16,
+            data: points.iter().flat_map(pair).flatten().collect(),
+        })
+    };
+    let layout = doris_storage::vector::Physical::Fixed(16);
+    let answer = |wanted, parts: &[&[(f64, f64)]]| {
+        let call = AggregateCall {
+            function: AggregateFunction::Regression(wanted),
+            argument: Some(Expr::column(0, DataType::Opaque { layout })),
+            distinct: false,
+            filter: None,
+        };
+        let mut all = accumulator(&call).unwrap();
+        all.resize(1);
+        for part in parts {
+            let mut states = accumulator(&call).unwrap();
+            states.resize(1);
+            states
+                .update(Groups::One(part.len()), Some(&column(part)))
+                .unwrap();
+            all.merge(&[0], &states.export(&[0]), 0).unwrap();
+        }
+        let result = all.finish(0, 1).unwrap().remove(0);
+        match &result.values {
+            Values::F64(values) if !result.is_null(0) => Some(values[0]),
+            _ => None,
+        }
+    };
+    let splits: [&[&[(f64, f64)]]; 3] = [
+        &[&points],
+        &[&points[..4], &points[4..]],
+        &[&[], &points, &[]],
+    ];
+    let wanted = [
+        (AvgX, 3.5),
+        (AvgY, 8.0),
+        (Sxx, 42.0),
+        (Sxy, 80.0),
+        (CovarPop, 10.0),
+        (Slope, 80.0 / 42.0),
+    ];
+    for (wanted, result) in wanted {
+        for parts in splits {
+            let got = answer(wanted, parts).unwrap();
+            assert!((got - result).abs() < 1e-12, "{wanted:?}: {got}");
+        }
+    }
+    assert_eq!(answer(Corr, &[&[(1.0, 2.0)]]), None);
+    assert_eq!(answer(CovarSamp, &[&[(1.0, 2.0)]]), None);
+    assert_eq!(answer(CovarPop, &[&[(1.0, 2.0)]]), Some(0.0));
+    assert_eq!(answer(R2, &[&[(3.0, 1.0), (3.0, 2.0)]]), Some(1.0));
+    assert_eq!(answer(Corr, &[]), None);
+    assert!(answer(Sxx, &[&[(1.0, f64::INFINITY)]]).unwrap().is_nan());
+    assert_eq!(answer(Syy, &[&[(1.0, f64::INFINITY)]]), Some(0.0));
+}
