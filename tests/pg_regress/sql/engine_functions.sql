@@ -50,6 +50,8 @@ INSERT INTO expressions (e) SELECT unnest(ARRAY[
   'replace(s, t, ''#'')', 'replace(s, ''e'', t)', 'split_part(s, t, 1)', 'split_part(s, '','', -1)', 'split_part(s, t, i4 % 3)', 'lpad(s, 12, ''ab'')', 'rpad(s, i2, t)', 'lpad(s, 3)',
   'repeat(s, i2 % 4)', 'reverse(s)', 'translate(s, ''aeX'', ''12'')', 'translate(s, t, ''ñ'')', 'initcap(s)', 'ascii(s)', 'ascii(t)', 'concat(s, t, i4, n)', 'concat(t, NULL::text, i8)',
   'concat_ws(''-'', s, t, i4)', 'concat_ws(t, s, i2)', 'strpos(s, t)', 'left(s, i2)', 'right(s, -2)', 'upper(s)', 'lower(s)', 'length(s)', 's || t',
+  'CASE i4 % 3 WHEN 0 THEN 1 WHEN 1 THEN i2 END', 'CASE s WHEN t THEN 1 WHEN ''aXbXc'' THEN 2 WHEN NULL THEN 3 ELSE 4 END', 'CASE n WHEN 1.5 THEN s WHEN 2 THEN t END',
+  'CASE i4 % 3 WHEN 0 THEN CASE i2 WHEN 5 THEN 1 / (i2 - 5) ELSE i2 END WHEN CASE i2 % 2 WHEN 0 THEN 1 ELSE 2 END THEN 7 END', 'i4::text', 'n::text', 'i8::varchar || s', 'u::text',
   'extract(epoch FROM iv)', 'extract(hour FROM iv)', 'extract(second FROM iv)', 'extract(day FROM iv)', 'extract(month FROM iv)', 'extract(year FROM iv)', 'extract(milliseconds FROM iv)',
   'date_part(''epoch'', iv)', 'date_part(''second'', iv)', 'date_part(''minute'', iv)', 'extract(epoch FROM tm)', 'extract(hour FROM tm)', 'extract(second FROM tm)', 'date_part(''second'', tm)',
   'extract(epoch FROM CASE WHEN ts > ''-infinity'' THEN ts - timestamp ''2001-01-01'' END)'
