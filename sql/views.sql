@@ -4,7 +4,7 @@ SELECT c.oid::regclass AS "table", s.*
   FROM pg_catalog.pg_class c
   JOIN pg_catalog.pg_am a ON a.oid = c.relam AND a.amname = 'doris'
  CROSS JOIN LATERAL doris.segments_of(c.oid) s
- WHERE pg_catalog.has_table_privilege(c.oid, 'SELECT');
+ WHERE pg_catalog.has_table_privilege(c.oid, 'SELECT') AND NOT pg_catalog.pg_is_other_temp_schema(c.relnamespace);
 COMMENT ON VIEW doris.segments IS 'segments of the columnar tables that you may read';
 
 CREATE VIEW doris.columns AS
@@ -15,7 +15,7 @@ SELECT c.oid::regclass AS "table", t.attname AS "column", t.atttypid::regtype AS
   JOIN pg_catalog.pg_am a ON a.oid = c.relam AND a.amname = 'doris'
  CROSS JOIN LATERAL doris.columns_of(c.oid) s
   JOIN pg_catalog.pg_attribute t ON t.attrelid = c.oid AND t.attnum = s.attnum
- WHERE pg_catalog.has_table_privilege(c.oid, 'SELECT');
+ WHERE pg_catalog.has_table_privilege(c.oid, 'SELECT') AND NOT pg_catalog.pg_is_other_temp_schema(c.relnamespace);
 COMMENT ON VIEW doris.columns IS 'how the columns of the columnar tables that you may read are stored';
 
 CREATE VIEW doris.tables AS
@@ -29,7 +29,7 @@ SELECT c.oid::regclass AS "table", s.segments, s.segment_rows, s.deleted_rows, s
               coalesce(pg_catalog.sum(deleted_rows), 0)::bigint AS deleted_rows,
               coalesce(pg_catalog.sum(bytes), 0)::bigint AS segment_bytes
          FROM doris.segments_of(c.oid)) s
- WHERE pg_catalog.has_table_privilege(c.oid, 'SELECT');
+ WHERE pg_catalog.has_table_privilege(c.oid, 'SELECT') AND NOT pg_catalog.pg_is_other_temp_schema(c.relnamespace);
 COMMENT ON VIEW doris.tables IS 'the columnar tables that you may read';
 
 GRANT USAGE ON SCHEMA doris TO PUBLIC;

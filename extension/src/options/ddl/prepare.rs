@@ -37,7 +37,8 @@ pub(super) unsafe fn prepare(statement: *mut pg_sys::Node) -> Frame {
                 {
                     refuse_partitioned(option, &name_of((*create).relation));
                 }
-                creation((*create).relation, (*create).accessMethod, options)
+                let rest = (*create).options;
+                creation((*create).relation, (*create).accessMethod, options, rest)
             }
             T_CreateTableAsStmt => {
                 prepare_into((*(statement as *mut pg_sys::CreateTableAsStmt)).into)
@@ -53,15 +54,16 @@ unsafe fn prepare_into(into: *mut pg_sys::IntoClause) -> Frame {
     // SAFETY: the INTO clause of a statement of our own copy.
     unsafe {
         let options = take_ours(&mut (*into).options);
-        creation((*into).rel, (*into).accessMethod, options)
+        creation((*into).rel, (*into).accessMethod, options, (*into).options)
     }
 }
 
-/// The frame of a statement that creates a table.
+/// The frame of a statement that creates a table; `rest` are the options that are not ours.
 unsafe fn creation(
     relation: *mut pg_sys::RangeVar,
     method: *mut std::ffi::c_char,
     options: Options,
+    rest: *mut pg_sys::List,
 ) -> Frame {
     // SAFETY: the parts of a CREATE statement; the setting is a string that is never null.
     unsafe {
@@ -76,10 +78,41 @@ unsafe fn creation(
         if let (Some((option, _)), true) = (options.first(), method != "doris") {
             refuse_method(option, &name, &method);
         }
+        if method == "doris" {
+            check_known(rest, &name);
+        }
         Frame {
             name: Some(name),
             options,
             ..Frame::default()
+        }
+    }
+}
+
+/// Refuses options that neither columnar tables nor heaps have. PostgreSQL would not say of which table they are.
+unsafe fn check_known(rest: *mut pg_sys::List, table: &str) {
+    const EXACT: [&str; 4] = [
+        "fillfactor",
+        "toast_tuple_target",
+        "parallel_workers",
+        "user_catalog_table",
+    ];
+    const PREFIXES: [&str; 3] = ["autovacuum_", "vacuum_", "log_auto"];
+    // SAFETY: a list of definitions.
+    unsafe {
+        for def in PgList::<pg_sys::DefElem>::from_pg(rest).iter_ptr() {
+            let name = std::ffi::CStr::from_ptr((*def).defname).to_string_lossy();
+            // `oids` has a message of its own.
+            let known = EXACT.contains(&&*name)
+                || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+                || name == "oids";
+            if !known && (*def).defnamespace.is_null() {
+                pg::refuse(
+                    PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+                    format!("unrecognized option \"{name}\" of table \"{table}\""),
+                    "Columnar tables have the options of ordinary tables, and those in docs/tables.md.",
+                );
+            }
         }
     }
 }
@@ -145,6 +178,7 @@ unsafe fn prepare_alter(alter: *mut pg_sys::AlterTableStmt) -> Frame {
     unsafe {
         let mut changes = Vec::new();
         let mut any = false;
+        let mut others = Vec::new();
         for command in PgList::<pg_sys::AlterTableCmd>::from_pg((*alter).cmds).iter_ptr() {
             use pg_sys::AlterTableType::*;
             if (*command).subtype == AT_AlterColumnType {
@@ -156,6 +190,7 @@ unsafe fn prepare_alter(alter: *mut pg_sys::AlterTableStmt) -> Frame {
                 let mut list = (*command).def as *mut pg_sys::List;
                 let ours = take_ours(&mut list);
                 (*command).def = list.cast();
+                others.push(list);
                 changes.extend(ours.into_iter().map(|option| (reset, option)));
             }
         }
@@ -169,6 +204,11 @@ unsafe fn prepare_alter(alter: *mut pg_sys::AlterTableStmt) -> Frame {
         let Some(relid) = lock_altered(alter) else {
             return none;
         };
+        if crate::plan::hook::is_doris_table(relid) {
+            for list in others {
+                check_known(list, &name_of((*alter).relation));
+            }
+        }
         let mut options = table::stored(relid);
         if options.is_empty() && changes.is_empty() {
             return none;
