@@ -3,7 +3,7 @@
 use crate::delete::ahead;
 use crate::keys::{self, merge, statement};
 use crate::options::ddl;
-use crate::pg::{heapam, raw};
+use crate::pg::{heapam, raw, run_hook};
 use crate::store::followed;
 use crate::write::builder;
 use pgrx::{pg_guard, pg_sys};
@@ -42,6 +42,7 @@ pub fn install() {
         pg_sys::ExecutorStart_hook = Some(executor_start);
         PREV_EXECUTOR_END = pg_sys::ExecutorEnd_hook;
         pg_sys::ExecutorEnd_hook = Some(executor_end);
+        run_hook::install();
     }
 }
 

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The plan node that reads ahead: its rows are those of its input.
 //!
-//! Within EvalPlanQual, and where a snapshot must be cross-checked, it passes rows on as they come.
+//! Within EvalPlanQual, where a snapshot must be cross-checked, and where the caller asks for some rows of RETURNING only
+//! (`SPI_execute` with a limit), it passes rows on as they come.
 use super::ahead::{Batch, Tables};
 use crate::options::settings;
-use crate::pg::compat;
 use crate::pg::custom::{self, Callbacks, Methods};
+use crate::pg::{compat, run_hook};
 use pgrx::{pg_guard, pg_sys, PgList, PgMemoryContexts};
 
 /// Name of the node in plans.
@@ -104,6 +105,9 @@ unsafe fn start(node: *mut pg_sys::CustomScanState) -> Option<Run> {
             return None;
         }
         let modify = (*(*estate).es_plannedstmt).planTree as *mut pg_sys::ModifyTable;
+        if run_hook::is_limited(estate) && !(*modify).returningLists.is_null() {
+            return None;
+        }
         let targets = PgList::<i32>::from_pg((*modify).resultRelations);
         let several = targets.len() > 1;
         let rels = targets

@@ -62,3 +62,20 @@ fn bury_one(
         Err(_) => "changed by this transaction",
     }
 }
+
+/// Runs a statement, at most until it has returned so many rows (0: all), as procedural languages do; returns how many.
+#[pg_extern(sql = false)]
+fn test_run(statement: &str, rows: i64) -> i64 {
+    let text = std::ffi::CString::new(statement).expect("SQL has no zeroes");
+    // SAFETY: connected while it runs.
+    unsafe {
+        pg_sys::SPI_connect();
+        let result = pg_sys::SPI_execute(text.as_ptr(), false, rows as _);
+        let count = pg_sys::SPI_processed as i64;
+        pg_sys::SPI_finish();
+        if result < 0 {
+            pgrx::error!("SPI_execute returned {result}");
+        }
+        count
+    }
+}

@@ -3,7 +3,8 @@
 //!
 //! `raw` declares what pgrx does not bind; `heapam` hands work to PostgreSQL's own heap access method;
 //! `toast` reads and writes our tuples in a TOAST relation; `custom` holds what our plan nodes share; `compat` what differs
-//! between PostgreSQL's versions; `collation` compares text by locales; `large_pages` is where Rust's memory comes from.
+//! between PostgreSQL's versions; `collation` compares text by locales; `large_pages` is where Rust's memory comes from;
+//! `run_hook` tells who asks for a few rows.
 
 pub mod collation;
 pub mod compat;
@@ -14,6 +15,7 @@ pub mod large_pages;
 #[cfg(not(feature = "pg18"))]
 pub mod pruning;
 pub mod raw;
+pub mod run_hook;
 pub mod toast;
 pub mod wait;
 

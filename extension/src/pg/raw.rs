@@ -167,6 +167,21 @@ extern "C-unwind" {
     /// As above.
     pub fn standard_ExecutorStart(query: *mut pg_sys::QueryDesc, eflags: i32);
     /// As above.
+    #[cfg(not(feature = "pg18"))]
+    pub fn standard_ExecutorRun(
+        query: *mut pg_sys::QueryDesc,
+        direction: pg_sys::ScanDirection::Type,
+        count: u64,
+        once: bool,
+    );
+    /// As above.
+    #[cfg(feature = "pg18")]
+    pub fn standard_ExecutorRun(
+        query: *mut pg_sys::QueryDesc,
+        direction: pg_sys::ScanDirection::Type,
+        count: u64,
+    );
+    /// As above.
     pub fn standard_ExecutorEnd(query: *mut pg_sys::QueryDesc);
 }
 

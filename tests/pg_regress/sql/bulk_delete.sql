@@ -124,3 +124,8 @@ DELETE FROM k WHERE id > 100;
 SELECT count(*) FROM k;
 COMMIT;
 SELECT count(*) FROM k;
+-- Where only some rows are asked for, the statement stops after them.
+CREATE FUNCTION run(text, bigint) RETURNS bigint LANGUAGE c STRICT VOLATILE AS 'pg_doris', 'test_run_wrapper';
+INSERT INTO k SELECT g, 1 FROM generate_series(1, 5000) g;
+SELECT run('DELETE FROM k WHERE id > 100 RETURNING id', 5);
+SELECT count(*) FROM k;
