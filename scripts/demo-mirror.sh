@@ -35,11 +35,11 @@ sql -c "SELECT source, target, rows_copied, copy_finished_at - copy_started_at A
 echo "$CLIENTS clients enter orders for $SECONDS_OF_LOAD s; the report on both meanwhile (ms, the second run), and the lag:"
 pgbench -n -c "$CLIENTS" -T "$SECONDS_OF_LOAD" -D orders="$ORDERS" -f "$HERE/entry.sql" >"$TARGET/demo-load.log" 2>&1 &
 load=$!
-printf '%12s%12s%14s%16s\n' heap mirror 'lag (bytes)' 'rows applied'
+printf '%12s%12s%14s%12s%16s\n' heap mirror 'lag (bytes)' 'lag (ms)' 'rows applied'
 while kill -0 "$load" 2>/dev/null; do
   printf '%12s%12s' "$(milliseconds shop)" "$(milliseconds shop_columns)"
-  sql -At -F ' ' -c "SELECT lag_bytes, rows_applied FROM doris.syncs WHERE name = 'shop'" |
-    while read -r lag rows; do printf '%14s%16s\n' "$lag" "$rows"; done
+  sql -At -F ' ' -c "SELECT lag_bytes, round(lag_seconds * 1000), rows_applied FROM doris.syncs WHERE name = 'shop'" |
+    while read -r bytes lag rows; do printf '%14s%12s%16s\n' "$bytes" "$lag" "$rows"; done
   sleep 1
 done
 wait "$load" || die "the clients failed; see $TARGET/demo-load.log"

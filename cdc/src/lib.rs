@@ -30,6 +30,21 @@ pub mod streamed;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Lsn(pub u64);
 
+impl Lsn {
+    /// The end of the record before: the next one's place is behind the header of its page where one begins.
+    pub fn before_page_header(self) -> Lsn {
+        const PAGE: u64 = 8192;
+        const SEGMENT_MIN: u64 = 1 << 20;
+        let starts_page = self.0 % PAGE == 24;
+        let starts_segment = self.0 % SEGMENT_MIN == 40;
+        if starts_page || starts_segment {
+            Lsn(self.0 - self.0 % PAGE)
+        } else {
+            self
+        }
+    }
+}
+
 impl std::fmt::Display for Lsn {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{:X}/{:X}", self.0 >> 32, self.0 as u32)

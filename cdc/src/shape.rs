@@ -70,7 +70,34 @@ pub fn steps(known: &[Known], now: &[Known]) -> Vec<Step> {
             Some(_) => {}
         }
     }
-    [drops, renames, types, adds].concat()
+    [drops, untangled(renames), types, adds].concat()
+}
+
+/// Renames that can be carried out one after the other: where one's new name is still another's old one, all go by way
+/// of names that nobody has.
+fn untangled(renames: Vec<Step>) -> Vec<Step> {
+    let names = |step: &Step| match step {
+        Step::Rename { from, to } => Some((from.clone(), to.clone())),
+        _ => None,
+    };
+    let pairs: Vec<(String, String)> = renames.iter().filter_map(names).collect();
+    let taken = |to: &String| pairs.iter().any(|(from, _)| from == to);
+    if !pairs.iter().any(|(_, to)| taken(to)) {
+        return renames;
+    }
+    let between = |at: usize| format!("pg_doris_renamed_{at}");
+    let away = pairs
+        .iter()
+        .enumerate()
+        .map(|(at, (from, _))| Step::Rename {
+            from: from.clone(),
+            to: between(at),
+        });
+    let back = pairs.iter().enumerate().map(|(at, (_, to))| Step::Rename {
+        from: between(at),
+        to: to.clone(),
+    });
+    away.chain(back).collect()
 }
 
 #[cfg(test)]
@@ -107,6 +134,25 @@ mod tests {
             steps(&known, &[col(1, "a", 20), col(2, "b", 25)]),
             [Step::Retype("a".into())]
         );
+    }
+
+    #[test]
+    fn names_that_change_places_go_by_way_of_others() {
+        let known = [col(1, "a", 23), col(2, "b", 25), col(3, "c", 25)];
+        let now = [col(1, "b", 23), col(2, "a", 25), col(3, "c", 25)];
+        let rename = |from: &str, to: &str| Step::Rename {
+            from: from.into(),
+            to: to.into(),
+        };
+        let expected = [
+            rename("a", "pg_doris_renamed_0"),
+            rename("b", "pg_doris_renamed_1"),
+            rename("pg_doris_renamed_0", "b"),
+            rename("pg_doris_renamed_1", "a"),
+        ];
+        assert_eq!(steps(&known, &now), expected);
+        let now = [col(1, "x", 23), col(2, "y", 25), col(3, "c", 25)];
+        assert_eq!(steps(&known, &now), [rename("a", "x"), rename("b", "y")]);
     }
 
     #[test]

@@ -45,7 +45,9 @@ CREATE TABLE doris.sync_table (
     marks text,
     partitioned boolean,
     published text,
-    -- The kinds of changes that its publication leaves out: the mirror is not its source then.
+    -- Of a partitioned source, which rows its members hold: {"files", "columns", "of": {oid: condition}}.
+    bounds jsonb,
+    -- The kinds of changes, rows and columns that its publication leaves out: the mirror is not its source then.
     leaves_out text,
     -- Its generated columns when the mirror was made.
     computed text,

@@ -17,7 +17,7 @@ SELECT s.name, s.owner::regrole AS owner, s.connection IS NULL AS local, s.wante
        CASE WHEN s.connection IS NULL
             THEN (SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), r.restart_lsn) FROM pg_replication_slots r
                   WHERE r.slot_name = 'pg_doris_' || (SELECT oid FROM pg_database WHERE datname = current_database())
-                      || '_' || s.id) END AS retained_bytes,
+                      || '_' || s.id) ELSE p.retained_bytes END AS retained_bytes,
        s.tables, s.schemas, s.publication, s.target_schema,
        COALESCE(p.problem, s.last_error) AS last_error, s.error_at, s.retries, s.options, s.created_at
 FROM doris.sync s LEFT JOIN doris.sync_progress() p ON p.sync = s.id

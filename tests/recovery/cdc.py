@@ -60,7 +60,15 @@ def change(rng):
         "ALTER TABLE accounts ALTER balance TYPE int USING balance",
         "ALTER TABLE parts ALTER v TYPE text USING v || '!'",
         f"TRUNCATE parts_{other % 2}",
-    ], [8, 8, 4, 4, 4, 2, 6, 4, 2, 3, 2, 2, 6, 4, 3, 0.3, 0.5, 0.1, 0.1, 0.1, 0.1])[0]
+        # Partitions that come and go, some of them unseen.
+        "ALTER TABLE parts DETACH PARTITION parts_1; UPDATE parts_1 SET v = v || ' apart';"
+        " ALTER TABLE parts ATTACH PARTITION parts_1 FOR VALUES IN (1)",
+        "DROP TABLE parts_1; CREATE TABLE parts_1 PARTITION OF parts FOR VALUES IN (1)",
+        f"CREATE TABLE parts_7 PARTITION OF parts FOR VALUES IN (7); INSERT INTO parts SELECT i, 7, {text} FROM generate_series(1, 20) i;"
+        " DROP TABLE parts_7",
+        f"CREATE TABLE parts_5 PARTITION OF parts FOR VALUES IN (5); INSERT INTO parts SELECT i, 5, {text} FROM generate_series(1, 20) i",
+        "DROP TABLE IF EXISTS parts_5",
+    ], [8, 8, 4, 4, 4, 2, 6, 4, 2, 3, 2, 2, 6, 4, 3, 0.3, 0.5, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.3, 0.3])[0]
 
 
 def transaction(rng):

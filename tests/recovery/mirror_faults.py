@@ -352,3 +352,78 @@ def a_clock_that_jumps_delays_and_loses_nothing(options, directory):
         same(cluster, far, [("t", "t")])
     same(cluster, cluster, [("u", "u_mirror")])
     check(all(float(value) >= 0 for row in seen for value in row), f"a negative lag: {seen}")
+
+
+@scenario
+def a_sync_that_holds_back_too_much_wal_of_another_server_gives_up_its_slot(options, directory):
+    """While it runs and is held up, and while it is paused; with a warning before."""
+    source = start(directory, options, "source", options.port)
+    mirror = start(directory, options, "mirror", options.port + 1, "doris.sync_retained_wal = 32MB")
+    source.query("CREATE TABLE t (id int PRIMARY KEY, v text)")
+    mirror.query(f"SELECT doris.create_sync('far', '{conninfo(source)}', options => '{options_of(options)}')")
+    wait_for(mirror, "far")
+    with mirror.session() as session:
+        session.query("BEGIN; LOCK TABLE t IN ACCESS EXCLUSIVE MODE")
+        source.query("INSERT INTO t SELECT i, repeat('x', 1500) FROM generate_series(1, 30000) i")
+        # The worker waits for the lock; what ends it lets the next one look first.
+        until(lambda: mirror.value("SELECT count(*) FROM pg_locks WHERE NOT granted") != "0", "the worker's wait")
+        mirror.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'doris sync'")
+        until(lambda: source.value("SELECT count(*) FROM pg_replication_slots") == "0", "the end of the slot", 60)
+        session.query("COMMIT")
+    until(lambda: state(mirror)[0] == "lost", "the state lost")
+    check("doris.sync_retained_wal" in state(mirror)[1], f"the reason is not told: {state(mirror)}")
+    mirror.query("SELECT doris.resync('far')")
+    wait_for(mirror, "far")
+    same(source, mirror, [("t", "t")])
+    mirror.query("SELECT doris.pause_sync('far')")
+    until(lambda: source.value("SELECT count(*) FROM pg_replication_slots WHERE active") == "0", "the slot's release")
+    source.query("UPDATE t SET v = v || 'y' WHERE id % 2 = 0")
+    until(lambda: source.value("SELECT count(*) FROM pg_replication_slots") == "0", "the end of the paused sync's slot", 90)
+    mirror.query("SELECT doris.resume_sync('far')")
+    until(lambda: state(mirror)[0] == "lost", "the state lost")
+    mirror.query("SELECT doris.resync('far')")
+    wait_for(mirror, "far")
+    same(source, mirror, [("t", "t")])
+    check("and was dropped" in mirror.log.read_text(), "no warning of the slot's end")
+
+
+@scenario
+def a_copy_is_not_thinned_out_by_row_security(options, directory):
+    """The source's policies hide rows from the role that copies, and not from the stream: that is an error."""
+    source = start(directory, options, "source", options.port)
+    mirror = start(directory, options, "mirror", options.port + 1)
+    source.query("CREATE ROLE reader LOGIN REPLICATION; CREATE TABLE t (id int PRIMARY KEY, v text);"
+                 " INSERT INTO t SELECT i, 'a' FROM generate_series(1, 100) i; GRANT SELECT ON t TO reader;"
+                 " ALTER TABLE t ENABLE ROW LEVEL SECURITY; CREATE POLICY few ON t USING (id < 10); CREATE PUBLICATION p FOR TABLE t")
+    there = conninfo(source).replace("user=postgres", "user=reader")
+    mirror.query(f"SELECT doris.create_sync('far', '{there}', publication => 'p', options => '{options_of(options)}')")
+    problem = "SELECT coalesce(string_agg(last_error, ' '), '') FROM doris.sync_tables"
+    until(lambda: "row-level security" in mirror.value(problem), "the reason")
+    source.query("ALTER ROLE reader BYPASSRLS")
+    mirror.query("SELECT doris.resync('far', source) FROM doris.sync_tables")
+    wait_for(mirror, "far")
+    same(source, mirror, [("t", "t")])
+
+
+@scenario
+def a_password_is_shown_nowhere(options, directory):
+    """Neither in views nor in activity, logs or errors, whether it is right or wrong."""
+    source = start(directory, options, "source", options.port)
+    mirror = start(directory, options, "mirror", options.port + 1, "log_min_error_statement = panic")
+    source.query("CREATE ROLE shop LOGIN SUPERUSER PASSWORD 'right-secret'; CREATE TABLE t (id int PRIMARY KEY)")
+    hba = source.data / "pg_hba.conf"
+    hba.write_text("local all shop scram-sha-256\nlocal replication shop scram-sha-256\n" + hba.read_text())
+    source.query("SELECT pg_reload_conf()")
+    for name, password in (("good", "right-secret"), ("bad", "wrong-secret")):
+        there = conninfo(source).replace("user=postgres", f"user=shop password={password}")
+        mirror.query(f"SELECT doris.create_sync('{name}', '{there}', target_schema => '{name}', options => '{{\"connect\": false}}')")
+    wait_for(mirror, "good")
+    until(lambda: mirror.value("SELECT last_error FROM doris.syncs WHERE name = 'bad'") != "", "the failure")
+    found = mirror.query("SELECT 'syncs' FROM doris.syncs s WHERE s::text ~ 'secret' UNION ALL SELECT 'tables' FROM doris.sync_tables t WHERE t::text ~ 'secret'"
+                         " UNION ALL SELECT 'activity ' || query FROM pg_stat_activity a WHERE a::text ~ 'secre[t]' AND pid <> pg_backend_pid()")
+    check(found == [], f"shown in {found}")
+    there = source.query("SELECT application_name FROM pg_stat_activity WHERE application_name ~ 'secret' UNION ALL SELECT slot_name FROM pg_replication_slots WHERE slot_name ~ 'secret'")
+    check(there == [], f"shown on the source in {there}")
+    lines = [line for line in mirror.log.read_text().splitlines() if "secret" in line]
+    check(not lines, f"logged: {lines[:3]}")
+    check("password authentication failed" in mirror.value("SELECT last_error FROM doris.syncs WHERE name = 'bad'"), "the reason is not told")

@@ -13,7 +13,8 @@
 //! a delete and an insert. Keys are compared by their bytes: equal keys of different bytes (numeric 1.0 and 1.00) are
 //! two entries, of which at most one is there at the end, which the order of application makes right.
 //!
-//! A table without a key keeps its changes in order, unfolded.
+//! A table without a key is a bag of rows: of each row, what the batch adds or takes away is counted (`bag`).
+pub mod bag;
 #[cfg(test)]
 mod tests;
 
@@ -81,7 +82,8 @@ pub struct Fold {
     key_old: Vec<u8>,
 }
 
-fn hash(key: &[u8]) -> u64 {
+/// A hash of some bytes.
+pub fn hash(key: &[u8]) -> u64 {
     FixedState::default().hash_one(key)
 }
 
@@ -384,129 +386,4 @@ fn extract_key(
         }
     }
     false
-}
-
-/// A change of a table without a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change<'a> {
-    /// A new row.
-    Insert(Tuple<'a>),
-    /// One row equal to `old` becomes `new`.
-    Update { old: Tuple<'a>, new: Tuple<'a> },
-    /// One row equal to `old` goes.
-    Delete { old: Tuple<'a> },
-}
-
-/// The changes of a table without a key, in their order.
-#[derive(Debug, Default)]
-pub struct Log {
-    columns: u16,
-    arena: Vec<u8>,
-    changes: Vec<(u8, Range<usize>, Range<usize>)>,
-}
-
-impl Log {
-    /// A log for rows of `columns` columns.
-    pub fn new(columns: usize) -> Self {
-        Log {
-            columns: columns as u16,
-            ..Log::default()
-        }
-    }
-
-    /// Bytes held.
-    pub fn bytes(&self) -> usize {
-        self.arena.len()
-            + self.changes.len() * std::mem::size_of::<(u8, Range<usize>, Range<usize>)>()
-    }
-
-    /// The number of changes.
-    pub fn len(&self) -> usize {
-        self.changes.len()
-    }
-
-    /// Whether nothing changed.
-    pub fn is_empty(&self) -> bool {
-        self.changes.is_empty()
-    }
-
-    /// Forgets everything.
-    pub fn clear(&mut self) {
-        self.arena.clear();
-        self.changes.clear();
-    }
-
-    /// A new row.
-    pub fn insert(&mut self, new: Tuple<'_>) -> Result<(), FoldError> {
-        self.push(b'I', None, Some(new))
-    }
-
-    /// A changed row, identified by all its columns.
-    pub fn update(&mut self, old: Option<Old<'_>>, new: Tuple<'_>) -> Result<(), FoldError> {
-        match old {
-            Some(Old::Full(old)) => self.push(b'U', Some(old), Some(new)),
-            _ => Err(FoldError::NoKey),
-        }
-    }
-
-    /// A row that is gone, identified by all its columns.
-    pub fn delete(&mut self, old: Old<'_>) -> Result<(), FoldError> {
-        match old {
-            Old::Full(old) => self.push(b'D', Some(old), None),
-            Old::Key(_) => Err(FoldError::NoKey),
-        }
-    }
-
-    /// The changes, in their order.
-    pub fn changes(&self) -> impl Iterator<Item = Change<'_>> {
-        let tuple = |r: &Range<usize>| Tuple::from_checked(self.columns, &self.arena[r.clone()]);
-        self.changes.iter().map(move |(kind, old, new)| match kind {
-            b'I' => Change::Insert(tuple(new)),
-            b'U' => Change::Update {
-                old: tuple(old),
-                new: tuple(new),
-            },
-            _ => Change::Delete { old: tuple(old) },
-        })
-    }
-
-    fn push(
-        &mut self,
-        kind: u8,
-        old: Option<Tuple<'_>>,
-        new: Option<Tuple<'_>>,
-    ) -> Result<(), FoldError> {
-        for t in [old, new].into_iter().flatten() {
-            if t.columns() != self.columns as usize {
-                return Err(FoldError::Columns {
-                    found: t.columns(),
-                    expected: self.columns as usize,
-                });
-            }
-        }
-        let start = self.arena.len();
-        if let Some(old) = old {
-            self.arena.extend_from_slice(old.bytes());
-        }
-        let middle = self.arena.len();
-        match (old, new) {
-            (Some(old), Some(new)) => {
-                for (before, value) in old.values().zip(new.values()) {
-                    put_value(
-                        &mut self.arena,
-                        if value == Value::Unchanged {
-                            before
-                        } else {
-                            value
-                        },
-                    );
-                }
-            }
-            (None, Some(new)) => self.arena.extend_from_slice(new.bytes()),
-            _ => {}
-        }
-        self.changes
-            .push((kind, start..middle, middle..self.arena.len()));
-        Ok(())
-    }
 }

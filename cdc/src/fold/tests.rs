@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+use super::bag::Bag;
 use super::*;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -210,24 +211,35 @@ fn a_large_key_left_out_of_the_new_row_is_taken_from_the_old_key() {
 }
 
 #[test]
-fn a_log_keeps_order_and_fills_unchanged_values() {
-    let mut log = Log::new(3);
-    let (a, b) = (bytes((1, 2, 3), true), bytes((1, 5, 0), false));
-    log.insert(tuple(&a)).unwrap();
-    log.update(Some(Old::Full(tuple(&a))), tuple(&b)).unwrap();
-    let filled = bytes((1, 5, 3), true);
-    log.delete(Old::Full(tuple(&filled))).unwrap();
-    let all: Vec<_> = log.changes().collect();
-    let expected = [
-        Change::Insert(tuple(&a)),
-        Change::Update {
-            old: tuple(&a),
-            new: tuple(&filled),
-        },
-        Change::Delete {
-            old: tuple(&filled),
-        },
-    ];
-    assert_eq!(all, expected);
-    assert_eq!(log.delete(Old::Key(tuple(&a))), Err(FoldError::NoKey));
+fn a_bag_counts_rows_and_fills_unchanged_values() {
+    let (a, b, c) = (
+        bytes((1, 2, 3), true),
+        bytes((1, 5, 3), true),
+        bytes((2, 0, 9), true),
+    );
+    let without_large = bytes((1, 5, 0), false);
+    let mut bag = Bag::new(3);
+    assert!(bag.is_empty());
+    bag.insert(tuple(&a)).unwrap();
+    bag.insert(tuple(&a)).unwrap();
+    bag.update(Some(Old::Full(tuple(&a))), tuple(&without_large))
+        .unwrap();
+    bag.delete(Old::Full(tuple(&c))).unwrap();
+    bag.delete(Old::Full(tuple(&c))).unwrap();
+    bag.insert(tuple(&c)).unwrap();
+    let added: Vec<_> = bag.added().collect();
+    assert_eq!(added, [tuple(&a), tuple(&b)]);
+    let removed: Vec<_> = bag.removed().collect();
+    assert_eq!(removed, [(tuple(&c), 1)]);
+    bag.delete(Old::Full(tuple(&a))).unwrap();
+    bag.delete(Old::Full(tuple(&b))).unwrap();
+    bag.insert(tuple(&c)).unwrap();
+    assert_eq!((bag.added().count(), bag.removed().count()), (0, 0));
+    bag.insert(tuple(&b)).unwrap();
+    bag.insert(tuple(&b)).unwrap();
+    assert_eq!(bag.added().count(), 2);
+    bag.clear(0);
+    assert!(bag.is_empty() && bag.added().next().is_none());
+    assert_eq!(bag.delete(Old::Key(tuple(&a))), Err(FoldError::NoKey));
+    assert_eq!(bag.update(None, tuple(&a)), Err(FoldError::NoKey));
 }

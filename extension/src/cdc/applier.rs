@@ -5,6 +5,7 @@ use super::board;
 use super::catalogue::{self, pause_table, Sync};
 use super::copier::Copies;
 use super::follow::{self, Followed};
+use super::members::Leaving;
 use super::session::{as_role, begin, check_interrupts, with_snapshot};
 use super::source::Source;
 use super::streams::{Arrived, Streamed, Streams};
@@ -16,7 +17,7 @@ use doris_cdc::pgoutput::{decode, put_begin, Begin, Commit, Message, Relation};
 use doris_cdc::Lsn;
 use pgrx::prelude::*;
 use std::cell::Cell;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Instant;
 
 thread_local! {
@@ -62,6 +63,12 @@ pub(super) struct Applier {
     pub(super) fresh_us: i64,
     /// Sources that were dropped, and a position behind that.
     pub(super) missing: HashMap<u32, Lsn>,
+    /// Members of partitioned sources that left them.
+    pub(super) leaving: Leaving,
+    /// Members of partitioned sources that the stream told of while their mirrors were filled.
+    pub(super) met: HashSet<(u32, u32)>,
+    /// The table that the message before has described.
+    pub(super) described: Option<u32>,
     /// Since when, and how many rows have been applied since.
     pub(super) recent: (Instant, i64),
     /// Positions committed and the ends of their local commit records, not known to be on disk yet.
@@ -95,6 +102,9 @@ impl Applier {
             sample: None,
             fresh_us: 0,
             missing: HashMap::new(),
+            leaving: Leaving::default(),
+            met: HashSet::new(),
+            described: None,
             recent: (Instant::now(), 0),
             unflushed: VecDeque::new(),
         }
@@ -142,36 +152,23 @@ impl Applier {
     }
 
     pub(super) fn message(&mut self, message: Message<'_>) {
+        if !matches!(message, Message::Relation(_) | Message::Type { .. }) {
+            self.described = None;
+        }
         match message {
             Message::Begin(begin) => {
                 self.begin = begin;
                 self.in_source_transaction = true;
             }
             Message::Commit(commit) => self.end_of_transaction(commit),
-            Message::Relation(relation) => {
-                let id = relation.id;
-                let before = self.relations.insert(id, relation.clone());
-                if before.as_ref() == Some(&relation) && self.sync.connection.is_some() {
-                    // Something happened to the table that does not show here.
-                    watch::touch();
-                }
-                if self
-                    .mirrors
-                    .get(&id)
-                    .is_some_and(|m| m.relation.as_ref() != Some(&relation))
-                {
-                    self.write_out(id);
-                    if let Some(mirror) = self.mirrors.get_mut(&id) {
-                        mirror.relation = Some(relation);
-                        mirror.plan = None;
-                    }
-                }
-            }
+            Message::Relation(relation) => self.describe(relation),
             Message::Insert { relation, new } => {
                 self.change(relation, RowChange::Insert(new), new.bytes().len())
             }
             Message::Update { relation, old, new } => {
-                self.change(relation, RowChange::Update(old, new), new.bytes().len());
+                let before = old.map_or(0, |o| o.tuple().bytes().len());
+                let bytes = before + new.bytes().len();
+                self.change(relation, RowChange::Update(old, new), bytes);
             }
             Message::Delete { relation, old } => {
                 self.change(relation, RowChange::Delete(old), old.tuple().bytes().len());
@@ -180,6 +177,28 @@ impl Applier {
                 relations.into_iter().for_each(|r| self.truncate(r))
             }
             Message::Origin | Message::Type { .. } | Message::Emitted => {}
+        }
+    }
+
+    /// Takes the description of a table. That of a member of a partitioned one follows its root's.
+    fn describe(&mut self, relation: Relation) {
+        let id = relation.id;
+        match self.described.replace(id) {
+            Some(root) if !self.mirrors.contains_key(&id) => self.meet(root, id),
+            _ => {}
+        }
+        let before = self.relations.insert(id, relation.clone());
+        if before.as_ref() == Some(&relation) && self.sync.connection.is_some() {
+            // Something happened to the table that does not show here.
+            watch::touch();
+        }
+        let known = self.mirrors.get(&id).map(|m| m.relation.as_ref());
+        if known.is_some_and(|known| known != Some(&relation)) {
+            self.write_out(id);
+            if let Some(mirror) = self.mirrors.get_mut(&id) {
+                mirror.relation = Some(relation);
+                mirror.plan = None;
+            }
         }
     }
 

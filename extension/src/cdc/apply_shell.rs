@@ -10,7 +10,7 @@ use super::opened_shell::Opened;
 use super::target::{Pending, Plan};
 use crate::keys::bulk::{delete_keys, Batch};
 use crate::write::column::Column;
-use doris_cdc::fold::{Change, Net};
+use doris_cdc::fold::Net;
 use doris_cdc::pgoutput::{Tuple, Value};
 use pgrx::prelude::*;
 
@@ -57,23 +57,12 @@ pub(crate) fn write(target: u32, plan: &Plan) -> u64 {
                     opened.pass(|o| o.insert_all(rows));
                 }
             }
-            (Pending::Logged(log), _) => {
-                let changes: Vec<Change<'_>> = log.changes().collect();
-                let is_insert = |c: &Change<'_>| matches!(c, Change::Insert(_));
-                for run in changes.chunk_by(|a, b| is_insert(a) && is_insert(b)) {
-                    if is_insert(&run[0]) {
-                        let rows = run.iter().filter_map(|c| {
-                            if let Change::Insert(row) = c {
-                                Some(*row)
-                            } else {
-                                None
-                            }
-                        });
-                        opened.pass(|o| o.insert_all(rows));
-                    } else {
-                        // A row cannot be locked in the command that wrote it: one command for each.
-                        opened.pass(|o| o.replay(run[0]));
-                    }
+            (Pending::Counted(bag), _) => {
+                if bag.removed().next().is_some() {
+                    opened.pass(|o| o.delete_equal(bag.removed()));
+                }
+                if bag.added().next().is_some() {
+                    opened.pass(|o| o.insert_all(bag.added()));
                 }
             }
             (Pending::Keyed(_), None) => error!("folded changes without a key"),
@@ -175,6 +164,28 @@ impl Opened {
             let batch = Batch::fold(&model, columns, true, None);
             let deleted = delete_keys(self.rel, &model, &batch, (*self.estate).es_output_cid);
             self.missing += keys.saturating_sub(deleted) as u64;
+        }
+    }
+
+    /// Deletes the rows at these places, which the pass's snapshot sees.
+    pub(super) unsafe fn delete_places(&mut self, found: Vec<pg_sys::ItemPointerData>) {
+        // SAFETY: the slots belong to the executor state.
+        unsafe {
+            let rest = match self.has_triggers() {
+                true => found,
+                false => {
+                    crate::delete::ahead::at_once(self.rel, found, (*self.estate).es_output_cid)
+                }
+            };
+            for (at, tid) in rest.iter().enumerate() {
+                pg_sys::ExecStoreAllNullTuple(self.old);
+                (*self.old).tts_tid = *tid;
+                pg_sys::ExecSimpleRelationDelete(self.rri, self.estate, &mut self.epq, self.old);
+                if at % ROWS_AT_ONCE == 0 {
+                    super::session::check_interrupts();
+                }
+            }
+            pg_sys::ExecClearTuple(self.old);
         }
     }
 
@@ -299,42 +310,6 @@ impl Opened {
                 }
                 pg_sys::ExecClearTuple(*slot);
             }
-            self.reset_values();
-        }
-    }
-
-    /// Carries out an update or delete of a table without a key: of one row that equals the old one.
-    unsafe fn replay(&mut self, change: Change<'_>) {
-        let (old, new) = match change {
-            Change::Update { old, new } => (old, Some(new)),
-            Change::Delete { old } => (old, None),
-            Change::Insert(_) => return,
-        };
-        // SAFETY: the slots belong to the executor state.
-        unsafe {
-            self.fill(self.new, old, false);
-            let lock = pg_sys::LockTupleMode::LockTupleExclusive;
-            if !pg_sys::RelationFindReplTupleSeq(self.rel, lock, self.new, self.old) {
-                self.missing += 1;
-                return;
-            }
-            match new {
-                Some(new) => {
-                    self.fill(self.new, new, true);
-                    pg_sys::ExecSimpleRelationUpdate(
-                        self.rri,
-                        self.estate,
-                        &mut self.epq,
-                        self.old,
-                        self.new,
-                    );
-                }
-                None => {
-                    pg_sys::ExecSimpleRelationDelete(self.rri, self.estate, &mut self.epq, self.old)
-                }
-            }
-            pg_sys::ExecClearTuple(self.old);
-            pg_sys::ExecClearTuple(self.new);
             self.reset_values();
         }
     }

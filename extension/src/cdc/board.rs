@@ -43,6 +43,10 @@ pub(crate) struct Entry {
     pub(crate) rate: f64,
     /// Bytes of WAL that the sync's slot held back when it was dropped for that; 0 if it was not.
     pub(crate) given_up: u64,
+    /// What the slot held back on another server when it was last looked at; 0 is not known.
+    pub(crate) retained: u64,
+    /// A warning has been given of that.
+    pub(crate) retention_warned: bool,
     /// How far the WAL of another server had been written when it was last asked; 0 is not known.
     pub(crate) source_lsn: u64,
     /// Source commit time of the newest transaction applied, and when that happened.

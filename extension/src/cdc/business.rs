@@ -7,6 +7,7 @@ use super::catalogue;
 use super::copier::Started;
 use super::copy;
 use super::join;
+use super::retention_shell;
 use super::session::{begin, check_interrupts, elevated, execute, transaction, with_snapshot};
 use super::source::Source;
 use super::spool::Spool;
@@ -63,7 +64,12 @@ impl Applier {
             .values()
             .filter(|m| matches!(m.table.state.as_str(), "init" | "copied"))
             .count() as u32
-            + self.missing.len() as u32;
+            + self
+                .mirrors
+                .values()
+                .filter(|m| m.table.files.has_noted())
+                .count() as u32
+            + (self.missing.len() + self.leaving.len()) as u32;
         let copied = if self.sync.connection.is_some() {
             0
         } else {
@@ -121,7 +127,7 @@ impl Applier {
         match now {
             Some(sync) if !sync.paused && !sync.dropping && sync.slot_made => self.sync = sync,
             Some(sync) if sync.paused => {
-                park(self.db, self.sync.id, generation);
+                park(self.db, &sync, generation);
                 return false;
             }
             // The next worker sees to it.
@@ -134,7 +140,10 @@ impl Applier {
         let mut source = self.source.take().unwrap_or_else(|| Source::open(sync));
         self.look_around(&mut source, generation);
         self.ask_position(&mut source);
-        if !self.missing.is_empty() {
+        if retention_shell::holds_too_much_there(self.db, &self.sync, &mut source) {
+            error!("the sync's slot holds back more WAL than doris.sync_retained_wal");
+        }
+        if !self.missing.is_empty() || !self.leaving.is_empty() {
             // The next look is soon.
             self.source = Some(source);
         }
@@ -257,6 +266,7 @@ impl Applier {
                 }
             }
             self.begin = begin_now;
+            self.note_met(table);
             if !self.open {
                 begin();
                 self.open = true;
@@ -270,6 +280,10 @@ impl Applier {
             self.last.end_lsn = self.last.end_lsn.max(self.applied);
             self.commit_batch();
             watch::touch();
+            let sync = &self.sync;
+            let mut source = self.source.take().unwrap_or_else(|| Source::open(sync));
+            self.note_bounds(table, &mut source);
+            self.source = Some(source);
             self.load();
         }
         if self.copies.count() == 0 {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The catalogue tables, read and written by name.
+use super::members::Bounds;
 use super::session::{column, elevated, execute, rows, value};
 use super::source::Look;
 use doris_cdc::files::Files;
@@ -81,6 +82,8 @@ pub(crate) struct SyncTable {
     pub(crate) columns: Vec<Known>,
     /// What the source was made of when its mirror was last known to hold what the stream tells.
     pub(crate) files: Files,
+    /// Of a partitioned source: what is known of its members' rows.
+    pub(crate) bounds: Option<Bounds>,
 }
 
 impl SyncTable {
@@ -149,7 +152,7 @@ pub(crate) fn sync(id: i32) -> Option<Sync> {
 /// The tables of a sync.
 pub(crate) fn tables(sync: i32) -> Vec<SyncTable> {
     let sql = "SELECT source, source_name, target, state, snapshot, (snapshot_lsn - '0/0')::bigint, columns, \
-               files, marks, partitioned, published FROM doris.sync_table WHERE sync = $1 ORDER BY source";
+               files, marks, partitioned, published, bounds FROM doris.sync_table WHERE sync = $1 ORDER BY source";
     elevated(|| {
         rows(sql, &[sync.into()], |r| {
             let lsn = Lsn(column::<i64>(r, 6).unwrap_or(0) as u64);
@@ -169,6 +172,7 @@ pub(crate) fn tables(sync: i32) -> Vec<SyncTable> {
                     partitioned: column(r, 10).unwrap_or(false),
                     published: column(r, 11),
                 },
+                bounds: column::<JsonB>(r, 12).map(|j| Bounds::from_json(&j.0)),
             }
         })
     })
@@ -189,17 +193,20 @@ pub(super) fn columns_from_json(json: &serde_json::Value) -> Vec<Known> {
         .collect()
 }
 
+pub(super) fn columns_to_json(columns: &[Known]) -> serde_json::Value {
+    let json = columns.iter().map(|c| {
+        serde_json::json!({"number": c.number, "name": c.name, "type": c.type_oid, "typmod": c.typmod})
+    });
+    json.collect()
+}
+
 /// Records the columns a mirror is in step with.
 pub(crate) fn set_columns(sync: i32, source: u32, columns: &[Known]) {
-    let json: Vec<_> = columns
-        .iter()
-        .map(|c| serde_json::json!({"number": c.number, "name": c.name, "type": c.type_oid, "typmod": c.typmod}))
-        .collect();
     update_table(
         sync,
         source,
         "columns = $3",
-        JsonB(serde_json::Value::Array(json)),
+        JsonB(columns_to_json(columns)),
     );
 }
 
@@ -215,7 +222,7 @@ pub(crate) fn set_look(sync: i32, looked: &Look) {
         files.marks.into(),
         files.partitioned.into(),
         files.published.into(),
-        looked.leaves_out.clone().into(),
+        looked.leaves_out().into(),
     ];
     elevated(|| execute(sql, &arguments));
 }

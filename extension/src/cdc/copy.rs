@@ -120,10 +120,10 @@ fn copy_rows(
     }
     let target =
         follow::relation_name(table.target).unwrap_or_else(|e| error!("the mirror of {name}: {e}"));
-    if let Err(e) = follow::check_computed(sync.id, source, table.source) {
+    if let Err(e) = follow::check_computed(sync, source, table.source) {
         error!("{}: {e}", table.source_name);
     }
-    let columns = source.stream_columns(table.source);
+    let columns = source.stream_columns(&sync.publication(), table.source);
     let known = follow::known(&columns);
     let steps = doris_cdc::shape::steps(&table.columns, &known);
     as_role(sync.owner, || {
@@ -134,10 +134,11 @@ fn copy_rows(
     if let Err(e) = follow::alter(table, sync.owner, source, &steps, &known, true) {
         error!("{}: {e}", table.source_name);
     }
-    let columns_now = follow::record_source(sync, source, table.source)
+    let recorded = follow::record_source(sync, source, table.source)
         .unwrap_or_else(|e| error!("{}: {e}", table.source_name));
+    let columns_now = recorded.columns;
     let partitioned = source.is_partitioned(table.source);
-    let sql = selection(name, &columns_now, partitioned);
+    let sql = selection(name, &columns_now, partitioned, recorded.filter.as_deref());
     let attributes = attributes_of(table, &columns_now);
     // SAFETY: a transaction is open.
     unsafe { pg_sys::CommandCounterIncrement() };
@@ -179,8 +180,13 @@ fn quoted_name(name: &str) -> String {
     parts.unwrap_or_else(|| name.to_owned())
 }
 
-/// The query that reads the source. Columns whose binary form means nothing here come as text.
-fn selection(name: &str, columns: &[SourceColumn], partitioned: bool) -> String {
+/// The query that reads what is published of the source. Columns whose binary form means nothing here come as text.
+fn selection(
+    name: &str,
+    columns: &[SourceColumn],
+    partitioned: bool,
+    filter: Option<&str>,
+) -> String {
     let list: Vec<_> = columns
         .iter()
         .map(|c| {
@@ -189,7 +195,8 @@ fn selection(name: &str, columns: &[SourceColumn], partitioned: bool) -> String 
         })
         .collect();
     let only = if partitioned { "" } else { "ONLY " };
-    format!("SELECT {} FROM {only}{name}", list.join(", "))
+    let filter = filter.map(|f| format!(" WHERE {f}")).unwrap_or_default();
+    format!("SELECT {} FROM {only}{name}{filter}", list.join(", "))
 }
 
 /// The mirror's attribute numbers of the columns.

@@ -38,7 +38,7 @@ pub(crate) fn follow(
     if mirror.relation.is_none() {
         return Err("the stream has not described the source".into());
     }
-    let columns = source.stream_columns(mirror.table.source);
+    let columns = source.stream_columns(&sync.publication(), mirror.table.source);
     let now = mirror.streamed_columns(&known(&columns));
     let todo = steps(&mirror.table.columns, &now);
     if !todo.is_empty() {
@@ -135,14 +135,21 @@ pub(crate) fn known(columns: &[SourceColumn]) -> Vec<Known> {
     columns.iter().map(|c| c.known.clone()).collect()
 }
 
-/// Records what is known of a source when its mirror is registered or filled; returns its columns, or why the table
-/// cannot be mirrored.
+/// What is copied of a source.
+pub(crate) struct Recorded {
+    pub(crate) columns: Vec<SourceColumn>,
+    /// The condition of the publication's on its rows.
+    pub(crate) filter: Option<String>,
+}
+
+/// Records what is known of a source when its mirror is registered or filled; returns what is to be copied of it, or why
+/// it cannot be mirrored.
 pub(crate) fn record_source(
     sync: &Sync,
     source: &mut Source,
     table: u32,
-) -> Result<Vec<SourceColumn>, String> {
-    let columns = source.stream_columns(table);
+) -> Result<Recorded, String> {
+    let columns = source.stream_columns(&sync.publication(), table);
     set_columns(sync.id, table, &known(&columns));
     let looked = source.look(&sync.publication(), &[table]).pop();
     let looked = looked.ok_or("the source has been dropped")?;
@@ -150,26 +157,29 @@ pub(crate) fn record_source(
         return Err(why.to_owned());
     }
     catalogue::set_look(sync.id, &looked);
-    let computed = source.computed(table);
+    let computed = source.computed(&sync.publication(), table);
     catalogue::update_table(
         sync.id,
         table,
         "computed = COALESCE(computed, $3)",
         computed,
     );
-    Ok(columns)
+    Ok(Recorded {
+        columns,
+        filter: looked.filter,
+    })
 }
 
 /// An error if the source computes other columns than when its mirror was made: they are not in the stream, and the
 /// mirror computes its own.
-pub(crate) fn check_computed(sync: i32, source: &mut Source, table: u32) -> Result<(), String> {
+pub(crate) fn check_computed(sync: &Sync, source: &mut Source, table: u32) -> Result<(), String> {
     let before = elevated(|| {
         value::<String>(
             "SELECT computed FROM doris.sync_table WHERE sync = $1 AND source = $2",
-            &[sync.into(), pg_sys::Oid::from(table).into()],
+            &[sync.id.into(), pg_sys::Oid::from(table).into()],
         )
     });
-    let now = source.computed(table);
+    let now = source.computed(&sync.publication(), table);
     if before.is_some_and(|b| b != now) {
         return Err(
             "the generated columns of the source have changed: end its mirror and make it anew"
@@ -182,14 +192,14 @@ pub(crate) fn check_computed(sync: i32, source: &mut Source, table: u32) -> Resu
 /// Looks what became of a source since `before`; records what it is made of now, unless its mirror is to be filled again.
 fn look_at_files(sync: &Sync, source: &mut Source, table: u32, before: &mut Files) -> Verdict {
     match source.look(&sync.publication(), &[table]).pop() {
-        Some(now) => judge(sync.id, before, &now),
+        Some(now) => judge(sync.id, before, &now, &[]),
         None => Verdict::Same,
     }
 }
 
-/// As `look_at_files`, for what has been looked at.
-pub(crate) fn judge(sync: i32, before: &mut Files, now: &Look) -> Verdict {
-    let verdict = now.files.since(before);
+/// As `look_at_files`, for what has been looked at; members that were `empty` when they came brought nothing.
+pub(crate) fn judge(sync: i32, before: &mut Files, now: &Look, empty: &[u32]) -> Verdict {
+    let verdict = now.files.since(before, empty);
     if verdict == Verdict::Told {
         catalogue::set_look(sync, now);
         *before = now.files.clone();

@@ -149,7 +149,7 @@ fn register(sync: &Sync, source: &mut Source, table: &SourceTable) {
     let name = table.name();
     let settings = &sync.overrides[format!("{}.{}", table.schema, table.table)];
     let target = target_name(sync, table, settings);
-    let columns = source.columns(table.oid);
+    let columns = source.columns(&sync.publication(), table.oid);
     let key = match settings["key"].as_array() {
         None => table.key.clone(),
         Some(list) => list
@@ -158,6 +158,18 @@ fn register(sync: &Sync, source: &mut Source, table: &SourceTable) {
             .map(str::to_owned)
             .collect(),
     };
+    if let Some(missing) = key
+        .iter()
+        .find(|k| !columns.iter().any(|c| c.known.name == **k))
+    {
+        refuse!(
+            ERRCODE_FEATURE_NOT_SUPPORTED,
+            format!(
+                "there is no column {} of the key in what is published",
+                quoted(missing)
+            )
+        );
+    }
     let method = settings["access_method"]
         .as_str()
         .or_else(|| sync.options["access_method"].as_str());

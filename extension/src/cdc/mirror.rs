@@ -40,7 +40,16 @@ fn lookup(name: &str) -> Option<pg_sys::Oid> {
 
 /// Makes the table. It has no constraint but its key: a constraint that the source drops must not stop its mirror.
 fn create(name: &str, wanted: &Wanted<'_>) {
-    let mut parts: Vec<String> = wanted.columns.iter().map(definition).collect();
+    let mut columns: Vec<&SourceColumn> = wanted.columns.iter().collect();
+    if wanted.model == Some("unique_key") {
+        // The model has its key first; who asks for it by name does not ask for the source's order.
+        let place = |c: &&SourceColumn| {
+            let at = wanted.key.iter().position(|k| *k == c.known.name);
+            at.unwrap_or(usize::MAX)
+        };
+        columns.sort_by_key(place);
+    }
+    let mut parts: Vec<String> = columns.into_iter().map(definition).collect();
     if !wanted.key.is_empty() {
         let key: Vec<_> = wanted.key.iter().map(|k| quoted(k)).collect();
         parts.push(format!("PRIMARY KEY ({})", key.join(", ")));

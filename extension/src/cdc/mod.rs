@@ -10,9 +10,10 @@
 //! copier     processes that fill mirrors (copy) while the stream goes on
 //! decoder    a process that decodes the WAL of this server with pgoutput and sends parcels of changes
 //! receiver   the same for another server: it reads the stream of a replication connection
+//! members    partitions of sources that come and go
 //! channel    the queue between the two
 //! worker     folds the changes of whole transactions (doris_cdc), applies them (applier; apply_shell with opened_shell,
-//!            values_shell, lookup_shell, load_shell), follows the source's DDL (follow, watch), has mirrors filled
+//!            values_shell, lookup_shell, equal_shell, load_shell), follows the source's DDL (follow, watch), has mirrors filled
 //!            (business), and commits rows and position together (commit)
 //! streams    transactions that come before they have committed wait in temporary files (spool)
 //! database_hook  sends the workers of a database away when DROP DATABASE and its like need it to themselves
@@ -32,11 +33,13 @@ mod copy;
 mod create;
 mod database_hook;
 mod decoder_shell;
+mod equal_shell;
 mod follow;
 mod join;
 mod launcher;
 mod load_shell;
 mod lookup_shell;
+mod members;
 mod mirror;
 mod opened_shell;
 mod progress;

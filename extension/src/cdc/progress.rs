@@ -126,7 +126,7 @@ fn sync_copies() -> TableIterator<
 CREATE FUNCTION doris."sync_progress"(OUT sync int, OUT worker_pid int, OUT received_lsn pg_lsn,
     OUT applied_lsn pg_lsn, OUT flushed_lsn pg_lsn, OUT last_commit_at timestamptz, OUT applied_at timestamptz,
     OUT rows_applied bigint, OUT transactions_applied bigint, OUT batches_applied bigint, OUT source_lsn pg_lsn,
-    OUT rows_per_second float8, OUT problem text)
+    OUT rows_per_second float8, OUT problem text, OUT retained_bytes bigint)
 RETURNS SETOF record LANGUAGE c STRICT AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
 "#)]
 #[allow(clippy::type_complexity)]
@@ -146,6 +146,7 @@ fn sync_progress() -> TableIterator<
         name!(source_lsn, Option<i64>),
         name!(rows_per_second, f64),
         name!(problem, Option<&'static str>),
+        name!(retained_bytes, Option<i64>),
     ),
 > {
     let mut out = Vec::new();
@@ -172,6 +173,7 @@ fn sync_progress() -> TableIterator<
                 positive(e.source_lsn),
                 e.rate,
                 e.no_worker.then_some(board::NO_WORKER),
+                positive(e.retained),
             ));
         }
     }

@@ -2,10 +2,13 @@
 //! Bounds the WAL that the slots of syncs hold back: a mirror may be lost, the source's disk may not fill up.
 //!
 //! The launcher looks, as the worker of a paused or failing sync does not run. It is connected to no database, so it
-//! looks at the slots in shared memory.
+//! looks at the slots in shared memory. Slots on other servers are looked at by the workers, over their connections: when
+//! they start, every few seconds, and once a minute while the sync is paused, for which they are started.
 use super::board;
-use super::catalogue::slot_name;
-use super::session::caught;
+use super::catalogue::{slot_name, Sync};
+use super::session::{abort, caught, transaction};
+use super::source::{literal, Source};
+use super::worker::drop_slot;
 use super::RETAINED_MB;
 use pgrx::prelude::*;
 use std::collections::HashSet;
@@ -40,6 +43,69 @@ pub(crate) fn look(warned: &mut HashSet<(u32, i32)>) {
                 limit >> 20
             );
         }
+    }
+}
+
+/// Whether the slot of a sync of another server holds back too much there; warns before.
+pub(super) fn holds_too_much_there(db: u32, sync: &Sync, source: &mut Source) -> bool {
+    if source.is_local() || !sync.slot_made {
+        return false;
+    }
+    let sql = format!(
+        "SELECT pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_insert_lsn(), restart_lsn)::pg_catalog.int8::pg_catalog.text \
+         FROM pg_catalog.pg_replication_slots WHERE slot_name = {}",
+        literal(&sync.slot())
+    );
+    let retained = transaction(|| source.value(&sql)).and_then(|r| r.parse().ok());
+    let retained: u64 = retained.unwrap_or(0);
+    let limit = RETAINED_MB.get() as u64 * (1 << 20);
+    let near = limit != 0 && retained >= limit / 100 * WARN_AT;
+    let mut warned = false;
+    board::update(db, sync.id, |e| {
+        warned = std::mem::replace(&mut e.retention_warned, near);
+        e.retained = retained;
+    });
+    if near && !warned && retained <= limit {
+        warning!(
+            "sync \"{}\" holds back {} MB of WAL on its source; at {} MB its slot is dropped (doris.sync_retained_wal)",
+            sync.name,
+            retained >> 20,
+            limit >> 20
+        );
+    }
+    limit != 0 && retained > limit
+}
+
+/// Drops the slot of a sync of another server if it holds back too much.
+pub(super) fn look_there(db: u32, sync: &Sync, source: &mut Source) {
+    if !holds_too_much_there(db, sync, source) {
+        return;
+    }
+    let slot = sync.slot();
+    drop_slot(source, &slot);
+    let retained = board::get(db, sync.id).map_or(0, |e| e.retained);
+    warning!(
+        "replication slot \"{slot}\" held back {} MB of WAL on the source and was dropped",
+        retained >> 20
+    );
+    board::update(db, sync.id, |e| (e.given_up, e.retained) = (retained, 0));
+}
+
+/// The same while the sync is paused. A source that cannot be reached is tried again at the next look.
+pub(super) fn look_while_paused(db: u32, sync: &Sync) {
+    if sync.connection.is_none() || !sync.slot_made {
+        return;
+    }
+    let looked = caught(|| {
+        let mut source = Source::open(sync);
+        look_there(db, sync, &mut source);
+    });
+    if let Err((why, _)) = looked {
+        abort();
+        log!(
+            "the slot of paused sync \"{}\" cannot be looked at: {why}",
+            sync.name
+        );
     }
 }
 

@@ -3,7 +3,7 @@
 //! either way, which name every object in full and answer in text.
 use super::catalogue::Sync;
 use super::remote_shell::Connection;
-use super::session::{column, elevated, execute, refuse, rows};
+use super::session::{changed_value, column, elevated, execute, refuse, rows};
 use doris_cdc::files::Files;
 use doris_cdc::shape::Known;
 use doris_cdc::snapshot::CopySnapshot;
@@ -27,8 +27,10 @@ const BY_TEXT: &str = "(t.oid >= 10000 AND t.typtype <> 'e' OR t.typsend = 0)";
 /// The files that the table `s` is made of, all as of one snapshot: see `doris_cdc::files`. What is registered of mirrors
 /// that answer for their originals is compared with the same text.
 const MADE_OF: &str =
-    "COALESCE((SELECT pg_catalog.string_agg(p.relid::pg_catalog.oid || ':' || c.relfilenode, ' ' ORDER BY p.relid) \
-     FROM pg_catalog.pg_partition_tree(s.oid) p JOIN pg_catalog.pg_class c ON c.oid = p.relid WHERE p.level > 0), \
+    "COALESCE((SELECT pg_catalog.string_agg(p.relid::pg_catalog.oid || ':' || \
+     CASE c.relkind WHEN 'f' THEN 'f' ELSE c.relfilenode::pg_catalog.text END || ':' || i.xmin, ' ' ORDER BY p.relid) \
+     FROM pg_catalog.pg_partition_tree(s.oid) p JOIN pg_catalog.pg_class c ON c.oid = p.relid \
+     JOIN pg_catalog.pg_inherits i ON i.inhrelid = p.relid WHERE p.level > 0), \
      CASE WHEN s.relkind <> 'p' THEN s.relfilenode::pg_catalog.text END)";
 
 /// Which transactions wrote the descriptions of the columns of the table `s`.
@@ -45,36 +47,52 @@ const BORN: &str = "(SELECT pg_catalog.string_agg(p.relid::pg_catalog.oid::pg_ca
      WHERE p.level > 0 AND c.relfilenode IN (0, c.oid) AND EXISTS (SELECT FROM pg_catalog.pg_attribute a \
      WHERE a.attrelid = c.oid AND a.attnum > 0 AND a.xmin = y.xmin AND a.cmin = y.cmin AND a.xmax = '0'))";
 
-/// How the table `s` is published by `p`, with its entry `r` if it is named there: which transactions wrote that, the
-/// kinds of changes left out, and whether rows or columns are (older servers cannot).
-const PUBLISHED: &str =
-    "p.xmin || ' ' || COALESCE(r.oid || ' ' || r.xmin, ''), \
+/// How the table `s` is published by `p`, with its entry `r` if it is named there and its line `v` of the view: which
+/// transactions wrote that, the kinds of changes left out, the condition on rows and the names of columns, if there are
+/// (older servers have none).
+const PUBLISHED: &str = "p.xmin || ' ' || COALESCE(r.oid || ' ' || r.xmin, ''), \
      NULLIF(pg_catalog.concat_ws(', ', CASE WHEN NOT p.pubinsert THEN 'inserts' END, \
      CASE WHEN NOT p.pubupdate THEN 'updates' END, CASE WHEN NOT p.pubdelete THEN 'deletes' END, \
      CASE WHEN NOT p.pubtruncate THEN 'truncates' END), ''), \
-     (COALESCE(pg_catalog.to_jsonb(r) ->> 'prqual', pg_catalog.to_jsonb(r) ->> 'prattrs') IS NOT NULL)::pg_catalog.text";
+     pg_catalog.to_jsonb(v) ->> 'rowfilter', \
+     (SELECT pg_catalog.json_agg(a.attname ORDER BY a.attnum) FROM pg_catalog.pg_attribute a \
+     WHERE a.attrelid = s.oid AND a.attnum::pg_catalog.text = ANY ( \
+     pg_catalog.string_to_array(pg_catalog.translate(pg_catalog.to_jsonb(r) ->> 'prattrs', '[] ', ''), ',')))::pg_catalog.text";
 
 /// What a look at a source showed.
 pub(crate) struct Look {
     pub(crate) table: u32,
     pub(crate) files: Files,
+    /// The condition of the publication's on its rows.
+    pub(crate) filter: Option<String>,
     /// The kinds of changes that its publication leaves out.
-    pub(crate) leaves_out: Option<String>,
-    /// Its publication leaves out rows or columns.
-    filtered: bool,
+    kinds_left_out: Option<String>,
+    /// The columns that it publishes, if not all.
+    columns: Option<Vec<String>>,
 }
 
 impl Look {
     /// Why the table cannot be mirrored as it is published.
     pub(crate) fn problem(&self) -> Option<&'static str> {
-        if self.files.published.is_none() {
-            Some("the publication does not have the table any more")
-        } else if self.filtered {
-            // The copy would have to leave them out as well.
-            Some("the publication leaves out rows or columns of the table")
-        } else {
-            None
+        match self.files.published {
+            None => Some("the publication does not have the table any more"),
+            Some(_) if self.files.has_foreign_member() => {
+                Some("one of its partitions is a foreign table, whose rows are not in the WAL")
+            }
+            Some(_) => None,
         }
+    }
+
+    /// What its publication leaves out.
+    pub(crate) fn leaves_out(&self) -> Option<String> {
+        let columns = self.columns.as_ref().map(|c| {
+            let names: Vec<String> = c.iter().map(|n| quoted(n)).collect();
+            format!("columns but {}", names.join(", "))
+        });
+        let rows = self.filter.as_ref().map(|f| format!("rows but {f}"));
+        let parts = [self.kinds_left_out.clone(), rows, columns];
+        let parts: Vec<String> = parts.into_iter().flatten().collect();
+        (!parts.is_empty()).then(|| parts.join(", "))
     }
 }
 
@@ -161,10 +179,13 @@ impl Source {
     pub(crate) fn open(sync: &Sync) -> Self {
         match &sync.connection {
             None => Source::Local,
-            Some(conninfo) => Source::Remote(Connection::open(
-                conninfo,
-                &format!("pg_doris {}", sync.name),
-            )),
+            Some(conninfo) => {
+                let name = format!("pg_doris {}", sync.name);
+                let mut connection = Connection::open(conninfo, &name);
+                // A copy that row security has thinned out would be taken for the whole: better an error.
+                connection.run("SET row_security = off");
+                Source::Remote(connection)
+            }
         }
     }
 
@@ -247,18 +268,24 @@ impl Source {
             .collect()
     }
 
-    /// The columns of a table, generated ones among them.
-    pub(crate) fn columns(&mut self, table: u32) -> Vec<SourceColumn> {
+    /// The columns of a table that a publication has, generated ones among them; of those that it names, none is computed
+    /// on the way.
+    pub(crate) fn columns(&mut self, publication: &str, table: u32) -> Vec<SourceColumn> {
         let sql = format!(
             "SELECT a.attnum::pg_catalog.text, a.attname::pg_catalog.text, a.atttypid::pg_catalog.text, \
              a.atttypmod::pg_catalog.text, pg_catalog.format_type(a.atttypid, a.atttypmod), {BY_TEXT}::pg_catalog.text, \
-             CASE WHEN a.attgenerated <> '' THEN pg_catalog.pg_get_expr(d.adbin, d.adrelid) END, \
+             CASE WHEN a.attgenerated <> '' AND r.named IS NULL THEN pg_catalog.pg_get_expr(d.adbin, d.adrelid) END, \
              CASE WHEN a.attcollation <> t.typcollation THEN pg_catalog.format('%I.%I', cn.nspname, co.collname) END \
              FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid \
              LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum \
              LEFT JOIN pg_catalog.pg_collation co ON co.oid = a.attcollation \
              LEFT JOIN pg_catalog.pg_namespace cn ON cn.oid = co.collnamespace \
-             WHERE a.attrelid = {table} AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum"
+             LEFT JOIN (SELECT r.prrelid, pg_catalog.string_to_array(pg_catalog.translate(pg_catalog.to_jsonb(r) ->> 'prattrs', '[] ', ''), ',') \
+             FROM pg_catalog.pg_publication_rel r JOIN pg_catalog.pg_publication p ON p.oid = r.prpubid \
+             WHERE p.pubname = {}) r(relid, named) ON r.relid = a.attrelid \
+             WHERE a.attrelid = {table} AND a.attnum > 0 AND NOT a.attisdropped \
+             AND (r.named IS NULL OR a.attnum::pg_catalog.text = ANY (r.named)) ORDER BY a.attnum",
+            literal(publication)
         );
         let number = |v: &Option<String>| v.as_ref().and_then(|t| t.parse::<i64>().ok());
         self.rows(&sql, 8)
@@ -279,8 +306,8 @@ impl Source {
     }
 
     /// What a table computes by itself.
-    pub(crate) fn computed(&mut self, table: u32) -> String {
-        let columns = self.columns(table);
+    pub(crate) fn computed(&mut self, publication: &str, table: u32) -> String {
+        let columns = self.columns(publication, table);
         let computed = columns.iter().filter_map(|c| {
             Some(format!(
                 "{} {}",
@@ -292,8 +319,8 @@ impl Source {
     }
 
     /// The columns as the stream shows them: no generated ones.
-    pub(crate) fn stream_columns(&mut self, table: u32) -> Vec<SourceColumn> {
-        let mut columns = self.columns(table);
+    pub(crate) fn stream_columns(&mut self, publication: &str, table: u32) -> Vec<SourceColumn> {
+        let mut columns = self.columns(publication, table);
         columns.retain(|c| c.generated.is_none());
         columns
     }
@@ -307,13 +334,15 @@ impl Source {
         let sql = format!(
             "SELECT s.oid::pg_catalog.text, {MADE_OF}, CASE WHEN s.relkind = 'p' THEN {BORN} ELSE {COLUMN_MARKS} END, \
              s.relkind::pg_catalog.text, {PUBLISHED} \
-             FROM pg_catalog.pg_class s LEFT JOIN pg_catalog.pg_publication p ON p.pubname = {} AND s.oid IN \
-             (SELECT g.relid FROM pg_catalog.pg_get_publication_tables(p.pubname::pg_catalog.text) g) \
+             FROM pg_catalog.pg_class s JOIN pg_catalog.pg_namespace n ON n.oid = s.relnamespace \
+             LEFT JOIN pg_catalog.pg_publication_tables v ON v.pubname = {} AND v.schemaname = n.nspname \
+             AND v.tablename = s.relname \
+             LEFT JOIN pg_catalog.pg_publication p ON p.pubname = v.pubname \
              LEFT JOIN pg_catalog.pg_publication_rel r ON r.prpubid = p.oid AND r.prrelid = s.oid WHERE s.oid IN ({})",
             literal(publication),
             list.join(", ")
         );
-        self.rows(&sql, 7)
+        self.rows(&sql, 8)
             .into_iter()
             .map(|r| Look {
                 table: r[0].as_ref().and_then(|o| o.parse().ok()).unwrap_or(0),
@@ -323,8 +352,9 @@ impl Source {
                     partitioned: r[3].as_deref() == Some("p"),
                     published: r[4].clone(),
                 },
-                leaves_out: r[5].clone(),
-                filtered: r[6].as_deref() == Some("true"),
+                kinds_left_out: r[5].clone(),
+                filter: r[6].clone(),
+                columns: r[7].as_ref().and_then(|c| serde_json::from_str(c).ok()),
             })
             .collect()
     }
@@ -349,6 +379,57 @@ impl Source {
         let sql = "SELECT (pg_catalog.pg_current_wal_flush_lsn() - '0/0')::pg_catalog.text";
         let position = self.value(sql).and_then(|p| p.parse().ok());
         Lsn(position.unwrap_or(0))
+    }
+
+    /// The end of what is written of the source's WAL, whether it is on disk or not.
+    pub(crate) fn written(&mut self) -> Lsn {
+        let sql = "SELECT (pg_catalog.pg_current_wal_insert_lsn() - '0/0')::pg_catalog.text";
+        let position = self.value(sql).and_then(|p| p.parse().ok());
+        Lsn(position.unwrap_or(0)).before_page_header()
+    }
+
+    /// What a partitioned table is made of now, as in its `Files`.
+    pub(crate) fn made_of(&mut self, table: u32) -> Option<String> {
+        self.value(&format!(
+            "SELECT {MADE_OF} FROM pg_catalog.pg_class s WHERE s.oid = {table}"
+        ))
+    }
+
+    /// For each member with rows of its own, the condition that they meet.
+    pub(crate) fn bounds(&mut self, table: u32) -> Vec<(u32, String)> {
+        let sql = format!(
+            "SELECT p.relid::pg_catalog.oid::pg_catalog.text, pg_catalog.pg_get_partition_constraintdef(p.relid) \
+             FROM pg_catalog.pg_partition_tree({table}) p WHERE p.isleaf AND p.level > 0"
+        );
+        let rows = self.rows(&sql, 2).into_iter();
+        rows.filter_map(|r| Some((r[0].as_ref()?.parse().ok()?, r[1].clone()?)))
+            .collect()
+    }
+
+    /// Whether conditions on the members of a partitioned table mean the same on another server: no order of texts, no
+    /// hash.
+    pub(crate) fn bounds_can_travel(&mut self, table: u32) -> bool {
+        let sql = format!(
+            "SELECT pg_catalog.bool_and(k.partstrat IN ('l', 'r') AND NOT EXISTS (SELECT FROM \
+             pg_catalog.unnest(k.partcollation) c WHERE c <> 0))::pg_catalog.text FROM pg_catalog.pg_partitioned_table k \
+             WHERE k.partrelid = {table} OR k.partrelid IN (SELECT p.relid FROM pg_catalog.pg_partition_tree({table}) p)"
+        );
+        self.value(&sql).as_deref() == Some("true")
+    }
+
+    /// Whether the table can hold no row of which `condition` is true, by what its members are.
+    pub(crate) fn excludes(&mut self, name: &str, condition: &str) -> bool {
+        let sql = format!("EXPLAIN (COSTS OFF, FORMAT JSON) SELECT FROM {name} WHERE {condition}");
+        let plan: Option<serde_json::Value> = match self {
+            Source::Remote(connection) => connection
+                .query(&sql, 1)
+                .first()
+                .and_then(|row| serde_json::from_str(row[0].as_ref()?).ok()),
+            Source::Local => elevated(|| changed_value::<pgrx::Json>(&sql, &[])).map(|j| j.0),
+        };
+        let plan = plan.unwrap_or_default();
+        let top = &plan[0]["Plan"];
+        top["Node Type"] == "Result" && top["One-Time Filter"] == "false" && top["Plans"].is_null()
     }
 
     /// The transactions running now.

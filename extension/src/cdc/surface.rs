@@ -36,7 +36,7 @@ fn sync_table(source: pg_sys::Oid, target: Option<String>, options: Option<JsonB
     source.check();
     let target = target_name(&source, target);
     inherit(&target);
-    let columns = Source::Local.columns(source.oid);
+    let columns = Source::Local.columns("", source.oid);
     let wanted = Wanted {
         source_name: &source.name(),
         source: Some(source.oid),

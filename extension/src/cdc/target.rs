@@ -2,7 +2,8 @@
 //! One mirrored table as the apply worker holds it: its catalogue row, the shape of the stream, what is pending.
 use super::catalogue::SyncTable;
 use super::opened_shell;
-use doris_cdc::fold::{Fold, FoldError, Log, Taken};
+use doris_cdc::fold::bag::Bag;
+use doris_cdc::fold::{Fold, FoldError, Taken};
 use doris_cdc::pgoutput::{Old, Relation, Tuple};
 use doris_cdc::shape::Known;
 use pgrx::prelude::*;
@@ -32,8 +33,8 @@ pub(crate) struct Plan {
 pub(crate) enum Pending {
     /// Folded by key.
     Keyed(Fold),
-    /// One after the other.
-    Logged(Log),
+    /// Counted by row.
+    Counted(Bag),
 }
 
 /// One change of a row.
@@ -84,7 +85,7 @@ impl Mirror {
             }
         }
         let (key, pending) = match shape.key {
-            None => (None, Pending::Logged(Log::new(attributes.len()))),
+            None => (None, Pending::Counted(Bag::new(attributes.len()))),
             Some((index, numbers)) => {
                 let mut columns = Vec::new();
                 for number in &numbers {
@@ -124,11 +125,11 @@ impl Plan {
                 RowChange::Update(old, new) => fold.update(old, new),
                 RowChange::Delete(old) => fold.delete(old),
             },
-            Pending::Logged(log) => {
+            Pending::Counted(bag) => {
                 match change {
-                    RowChange::Insert(new) => log.insert(new)?,
-                    RowChange::Update(old, new) => log.update(old, new)?,
-                    RowChange::Delete(old) => log.delete(old)?,
+                    RowChange::Insert(new) => bag.insert(new)?,
+                    RowChange::Update(old, new) => bag.update(old, new)?,
+                    RowChange::Delete(old) => bag.delete(old)?,
                 }
                 Ok(Taken::Yes)
             }
@@ -139,7 +140,7 @@ impl Plan {
     pub(crate) fn is_empty(&self) -> bool {
         match &self.pending {
             Pending::Keyed(fold) => fold.is_empty(),
-            Pending::Logged(log) => log.is_empty(),
+            Pending::Counted(bag) => bag.is_empty(),
         }
     }
 
@@ -147,7 +148,7 @@ impl Plan {
     pub(crate) fn clear(&mut self) {
         match &mut self.pending {
             Pending::Keyed(fold) => fold.clear(KEEP_BYTES),
-            Pending::Logged(log) => log.clear(),
+            Pending::Counted(bag) => bag.clear(KEEP_BYTES),
         }
     }
 }

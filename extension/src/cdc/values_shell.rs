@@ -5,6 +5,10 @@ use doris_cdc::pgoutput::{Tuple, Value};
 use pgrx::prelude::*;
 use std::ffi::CStr;
 
+/// What is said where the stream leaves out a large value, as it did not change, and the mirror does not have it: a row
+/// came into a publication's condition, or somebody has changed the mirror. The mirror is filled again.
+pub(super) const LACKS_VALUE: &str = "a large value that did not change is missing in the mirror";
+
 /// A value by reference, copied to the current memory context.
 unsafe fn copied(value: pg_sys::Datum, length: i16) -> pg_sys::Datum {
     let from = value.cast_mut_ptr::<u8>();
@@ -54,7 +58,7 @@ impl Opened {
             for (at, value) in row.values().enumerate() {
                 if value == Value::Unchanged {
                     if !over_old {
-                        error!("a large value that did not change is missing in the mirror");
+                        error!("{LACKS_VALUE}");
                     }
                     continue;
                 }

@@ -9,8 +9,9 @@
 use super::applier::Applier;
 use super::catalogue;
 use super::follow;
+use super::members::{self, Leave};
 use super::session::transaction;
-use super::source::Source;
+use super::source::{Look, Source};
 use doris_cdc::files::Verdict;
 use pgrx::prelude::*;
 use std::cell::{Cell, RefCell};
@@ -59,38 +60,70 @@ impl Applier {
             .filter(|t| t.state == "streaming")
             .map(|t| t.source)
             .collect();
-        let (id, publication) = (self.sync.id, self.sync.publication());
-        let found = transaction(|| source.look(&publication, &tables));
+        let publication = self.sync.publication();
+        let mut found = transaction(|| source.look(&publication, &tables));
+        if found.iter().any(|now| now.files.published.is_none()) {
+            // One that was dropped a moment ago may be seen still, but not in its publication.
+            found = transaction(|| source.look(&publication, &tables));
+        }
         self.missing.retain(|table, _| tables.contains(table));
+        self.leaving.retain(|table, _| tables.contains(table));
         for table in tables {
             if !found.iter().any(|now| now.table == table) {
                 self.miss(table, source);
             }
         }
         for now in found {
-            let Some(mirror) = self.mirrors.get_mut(&now.table) else {
-                continue;
-            };
-            let known = &mut mirror.table;
-            let verdict = transaction(|| follow::judge(id, &mut known.files, &now));
-            if verdict == Verdict::Same {
-                continue;
-            }
-            let problem = now.problem().map(str::to_owned);
-            let computed = || follow::check_computed(id, source, now.table).err();
-            if let Some(why) = problem.or_else(|| transaction(computed)) {
-                transaction(|| catalogue::pause_table(id, now.table, &why));
-                known.state = "paused".into();
-            } else if verdict == Verdict::Untold {
-                transaction(|| catalogue::refill(id, now.table));
-                log!(
-                    "{} was written or published anew: its mirror is filled again",
-                    known.source_name
-                );
-                known.state = "init".into();
-            }
+            self.judge(&now, source);
         }
         self.watch();
+    }
+
+    /// Does what has become of a source asks for.
+    fn judge(&mut self, now: &Look, source: &mut Source) {
+        let (id, table) = (self.sync.id, now.table);
+        let Some(mirror) = self.mirrors.get_mut(&table) else {
+            return;
+        };
+        let known = &mut mirror.table;
+        let empty = members::empty(source, &known.files, &now.files);
+        let mut verdict = transaction(|| follow::judge(id, &mut known.files, now, &empty));
+        if !matches!(verdict, Verdict::Left(_)) {
+            self.leaving.remove(&table);
+        }
+        if verdict == Verdict::Same {
+            return self.note_bounds(table, source);
+        }
+        let problem = now.problem().map(str::to_owned);
+        let computed = || follow::check_computed(&self.sync, source, table).err();
+        if let Some(why) = problem.or_else(|| transaction(computed)) {
+            transaction(|| catalogue::pause_table(id, table, &why));
+            known.state = "paused".into();
+            self.leaving.remove(&table);
+            return;
+        }
+        if let Verdict::Left(left) = &verdict {
+            match self.take_leave(now, left, source) {
+                Leave::Later => return touch(),
+                Leave::Done => verdict = Verdict::Told,
+                Leave::Refill => verdict = Verdict::Untold,
+            }
+            self.leaving.remove(&table);
+        }
+        let Some(mirror) = self.mirrors.get_mut(&table) else {
+            return;
+        };
+        if verdict == Verdict::Untold {
+            transaction(|| catalogue::refill(id, table));
+            log!(
+                "{} was written or published anew: its mirror is filled again",
+                mirror.table.source_name
+            );
+            mirror.table.state = "init".into();
+            return;
+        }
+        mirror.table.files = now.files.clone();
+        self.note_bounds(table, source);
     }
 
     /// A source was dropped: what the stream brings of it up to then belongs to its mirror still.
@@ -112,8 +145,7 @@ impl Applier {
         }
         let mut watched: HashSet<u32> = self.mirrors.keys().copied().collect();
         for mirror in self.mirrors.values().filter(|m| m.table.files.partitioned) {
-            let members = mirror.table.files.files.iter().flat_map(|f| f.split(' '));
-            watched.extend(members.filter_map(|m| m.split(':').next()?.parse::<u32>().ok()));
+            watched.extend(mirror.table.files.member_oids());
         }
         WATCHED.set(watched);
     }

@@ -12,11 +12,13 @@ use super::catalogue::{self, pause_table, slot_name, Sync};
 use super::channel::{Channel, Received};
 use super::decoder_shell::Arguments;
 use super::join;
+use super::retention_shell;
 use super::session::{
     abort, begin, caught, check_interrupts, commit, elevated, execute, set_parameter,
     set_worker_parameters, start_worker, transaction, wait,
 };
 use super::source::{literal, quoted, Source};
+use super::values_shell::LACKS_VALUE;
 use super::watch;
 use doris_cdc::frame::{self, Frame};
 use doris_cdc::Lsn;
@@ -27,6 +29,7 @@ use std::ffi::CString;
 /// A table whose changes fail this often in a row is paused, so that the others go on.
 const TABLE_FAILURES_MAX: i32 = 3;
 const BACK_OFF_MAX_MS: i64 = 60_000;
+const PAUSED_LOOK_US: i64 = 60_000_000;
 
 /// What the error of a slot that is gone ends with.
 const LOST: &str = "doris.resync() fills the mirrors again with a new slot";
@@ -115,7 +118,9 @@ fn report_failure(db: u32, sync: i32, message: &str, transient: bool) {
     let table = WORKING_ON.get();
     let recorded = caught(|| {
         transaction(|| {
-            if table != 0 && !transient && retries >= TABLE_FAILURES_MAX {
+            if table != 0 && message.contains(LACKS_VALUE) {
+                catalogue::refill(sync, table);
+            } else if table != 0 && !transient && retries >= TABLE_FAILURES_MAX {
                 pause_table(sync, table, message);
                 board::update(db, sync, |e| (e.retries, e.not_before_us) = (0, 0));
             }
@@ -149,10 +154,12 @@ fn run(db: u32, id: i32) {
         return remove_remote(db, &sync);
     }
     if sync.paused {
-        return park(db, id, generation);
+        retention_shell::look_while_paused(db, &sync);
+        return park(db, &sync, generation);
     }
     let mut source = Source::open(&sync);
     check_source(&sync, &mut source);
+    retention_shell::look_there(db, &sync, &mut source);
     make_slot(db, &sync, &mut source);
     let origin_lsn = take_origin(db, id);
     note_unfinished(db, id, origin_lsn);
@@ -199,12 +206,17 @@ fn check_source(sync: &Sync, source: &mut Source) {
     }
 }
 
-/// Shows the sync as paused; it is not started again before there is news, of which `generation` has the last.
-pub(super) fn park(db: u32, id: i32, generation: u32) {
-    transaction(|| catalogue::set_state(id, "paused"));
-    board::update(db, id, |e| {
+/// Shows the sync as paused; it is not started again before there is news, of which `generation` has the last, but to
+/// look at what its slot holds back on another server.
+pub(super) fn park(db: u32, sync: &Sync, generation: u32) {
+    transaction(|| catalogue::set_state(sync.id, "paused"));
+    let until = match sync.connection {
+        Some(_) if sync.slot_made => board::monotonic_us() + PAUSED_LOOK_US,
+        _ => i64::MAX,
+    };
+    board::update(db, sync.id, |e| {
         if e.generation == generation {
-            e.not_before_us = i64::MAX;
+            e.not_before_us = until;
         }
     });
 }
@@ -245,7 +257,7 @@ fn remove_remote(db: u32, sync: &Sync) {
     remove(db, sync.id);
 }
 
-fn drop_slot(source: &mut Source, slot: &str) {
+pub(super) fn drop_slot(source: &mut Source, slot: &str) {
     wait_for_idle(source, slot);
     let sql = format!(
         "SELECT pg_catalog.pg_drop_replication_slot(slot_name)::pg_catalog.text \

@@ -216,6 +216,33 @@ fn bury(
     (free, reached)
 }
 
+/// Deletes rows of a table at once where many segment rows are close together; returns the others, and those that
+/// somebody holds or has deleted.
+pub fn at_once(
+    rel: pg_sys::Relation,
+    tids: Vec<pg_sys::ItemPointerData>,
+    cid: pg_sys::CommandId,
+) -> Vec<pg_sys::ItemPointerData> {
+    if !is_doris(rel) {
+        return tids;
+    }
+    let numbered = tids.iter().zip(0..).filter_map(|(tid, at)| {
+        let row = RowNumber::from_tid(tid)?;
+        Some((row.0, at))
+    });
+    let mut rows: Vec<(u64, usize)> = numbered.collect();
+    rows.sort_unstable();
+    rows.dedup_by_key(|row| row.0);
+    let (deleted, _) = bury(rel, &rows, tids.len(), SLICE_MIN, cid);
+    // SAFETY: an open relation.
+    (0..deleted.len()).for_each(|_| unsafe { pg_sys::pgstat_count_heap_delete(rel) });
+    let is_deleted = |tid: &pg_sys::ItemPointerData| {
+        let row = RowNumber::from_tid(tid).map(|row| row.0);
+        row.is_some_and(|row| deleted.binary_search(&row).is_ok())
+    };
+    tids.into_iter().filter(|tid| !is_deleted(tid)).collect()
+}
+
 /// The columnar tables of a statement, open.
 pub struct Tables(Vec<(pg_sys::Oid, pg_sys::Relation, bool)>);
 

@@ -36,9 +36,10 @@ const SQL: &CStr = c"SELECT t.source::pg_catalog.text, s.id::pg_catalog.text, s.
          WHEN s.publication IS NOT NULL THEN pg_catalog.format('sync %I has a publication that is not its own', s.name)
          WHEN t.state = 'init' THEN 'the mirror of {table} is not filled'
          WHEN t.state <> 'streaming' THEN 'the mirror of {table} is ' || t.state
-         WHEN t.files IS DISTINCT FROM COALESCE((SELECT pg_catalog.string_agg(relid::pg_catalog.oid || ':' ||
-            COALESCE(pg_catalog.pg_relation_filenode(relid), 0), ' ' ORDER BY relid)
-            FROM pg_catalog.pg_partition_tree(t.source) WHERE level > 0),
+         WHEN t.files IS DISTINCT FROM COALESCE((SELECT pg_catalog.string_agg(p.relid::pg_catalog.oid || ':' ||
+            COALESCE(pg_catalog.pg_relation_filenode(p.relid), 0) || ':' || i.xmin, ' ' ORDER BY p.relid)
+            FROM pg_catalog.pg_partition_tree(t.source) p JOIN pg_catalog.pg_inherits i ON i.inhrelid = p.relid
+            WHERE p.level > 0),
             pg_catalog.pg_relation_filenode(t.source)::pg_catalog.text)
          THEN '{table} was written anew, and its mirror has not been looked at since' END,
     (t.snapshot_lsn - '0/0')::bigint::pg_catalog.text, t.columns::pg_catalog.text,

@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Members of partitioned sources that come and go.
+//!
+//! A partition that is attached brings rows, and one that is detached or dropped takes rows along, without a word of
+//! that in the stream. To fill the whole mirror again is always right, and dear. So:
+//!
+//! - One that was empty when it was attached brings nothing.
+//! - Of one that goes, the rows are known by the condition that all of them meet, which was written down when it was
+//!   last seen. They are deleted once all that was written before it went is applied, if no other member can hold such
+//!   rows by then (PostgreSQL's planner says so): those that came later are not told from them.
+//! - One that came and went between two looks is known from the stream, which describes each member before its first
+//!   change; that is written down with the change, and noticed at the next look.
+use super::applier::Applier;
+use super::board;
+use super::catalogue::{self, columns_from_json, columns_to_json};
+use super::follow;
+use super::session::{abort, as_role, begin, caught, execute, transaction, with_snapshot};
+use super::source::{Look, Source};
+use super::watch;
+use doris_cdc::files::Files;
+use doris_cdc::shape::Known;
+use doris_cdc::Lsn;
+use pgrx::prelude::*;
+use pgrx::JsonB;
+use std::collections::BTreeMap;
+
+/// What is known of the rows of a source's members.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Bounds {
+    /// The members it is known of: the text of `Files`.
+    files: String,
+    /// The columns that the conditions name.
+    columns: Vec<Known>,
+    of: BTreeMap<u32, String>,
+}
+
+impl Bounds {
+    /// As it is recorded.
+    pub(super) fn from_json(json: &serde_json::Value) -> Self {
+        let text = |v: &serde_json::Value| v.as_str().unwrap_or_default().to_owned();
+        let of = json["of"].as_object().into_iter().flatten();
+        Bounds {
+            files: text(&json["files"]),
+            columns: columns_from_json(&json["columns"]),
+            of: of
+                .filter_map(|(oid, bound)| Some((oid.parse().ok()?, text(bound))))
+                .collect(),
+        }
+    }
+
+    fn to_json(&self) -> serde_json::Value {
+        let of: serde_json::Map<_, _> = self
+            .of
+            .iter()
+            .map(|(oid, bound)| (oid.to_string(), bound.as_str().into()))
+            .collect();
+        serde_json::json!({"files": self.files, "columns": columns_to_json(&self.columns), "of": of})
+    }
+
+    /// Whether this is of a mirror that is in step with these columns, of a source made of these members.
+    fn fits(&self, files: &Files, columns: &[Known]) -> bool {
+        self.files == files.seen() && self.columns == columns
+    }
+}
+
+/// What came of members that left.
+pub(super) enum Leave {
+    /// Their rows are gone.
+    Done,
+    /// They are to be looked at again.
+    Later,
+    /// The mirror has to be filled again.
+    Refill,
+}
+
+/// Of the members attached since `before`, those that hold no rows. What is written to one from then on is in the
+/// stream; and its file is its first, so nothing was thrown away with another. No transaction is open.
+pub(super) fn empty(source: &mut Source, before: &Files, now: &Files) -> Vec<u32> {
+    let attached = now.attached_since(before).into_iter();
+    let first_file = attached.filter(|(_, own)| *own).map(|(oid, _)| oid);
+    first_file.filter(|oid| is_empty(source, *oid)).collect()
+}
+
+fn is_empty(source: &mut Source, member: u32) -> bool {
+    let empty = asked(|| {
+        let name = source.relation_name(member).ok()?;
+        if !can_be_read(source, member) {
+            return None;
+        }
+        source.value(&format!(
+            "SELECT EXISTS (SELECT FROM ONLY {name})::pg_catalog.text"
+        ))
+    });
+    empty.flatten().as_deref() == Some("false")
+}
+
+/// Runs `f` in a transaction of its own; `None` after an error.
+fn asked<R>(f: impl FnOnce() -> R) -> Option<R> {
+    match caught(|| transaction(f)) {
+        Ok(answer) => Some(answer),
+        Err((why, _)) => {
+            abort();
+            log!("a partition cannot be told apart: {why}");
+            None
+        }
+    }
+}
+
+/// Whether a table can be read without waiting for somebody's DDL.
+fn can_be_read(source: &Source, table: u32) -> bool {
+    // SAFETY: a transaction is open, which keeps the lock.
+    !source.is_local()
+        || unsafe {
+            pg_sys::ConditionalLockRelationOid(table.into(), pg_sys::AccessShareLock as i32)
+        }
+}
+
+impl Applier {
+    /// Writes down which rows the members of a source hold, unless that is known. No transaction is open.
+    pub(super) fn note_bounds(&mut self, table: u32, source: &mut Source) {
+        let publication = self.sync.publication();
+        let Some(mirror) = self.mirrors.get_mut(&table) else {
+            return;
+        };
+        let known = &mut mirror.table;
+        let fits = |b: &Bounds| b.fits(&known.files, &known.columns);
+        let Some(files) = known.files.files.clone() else {
+            return;
+        };
+        if !known.files.partitioned || known.bounds.as_ref().is_some_and(fits) {
+            return;
+        }
+        let local = source.is_local();
+        let of = transaction(|| {
+            if local || source.bounds_can_travel(table) {
+                source.bounds(table)
+            } else {
+                Vec::new()
+            }
+        });
+        // Each in a transaction of its own, so that what happens in between shows.
+        let columns = transaction(|| source.stream_columns(&publication, table));
+        let same = transaction(|| source.made_of(table)).as_ref() == Some(&files);
+        if !same || follow::known(&columns) != known.columns {
+            return;
+        }
+        let bounds = Bounds {
+            files,
+            columns: known.columns.clone(),
+            of: of.into_iter().collect(),
+        };
+        let json = JsonB(bounds.to_json());
+        transaction(|| catalogue::update_table(self.sync.id, table, "bounds = $3", json));
+        known.bounds = Some(bounds);
+    }
+
+    /// Deletes the rows of members that left. No transaction is open, and nothing is pending.
+    pub(super) fn take_leave(&mut self, now: &Look, left: &[u32], source: &mut Source) -> Leave {
+        let Some(conditions) = self.conditions(now.table, left) else {
+            return Leave::Refill;
+        };
+        let end = match self.leaving.get(&now.table) {
+            Some((files, end)) if *files == now.files.files => *end,
+            _ => {
+                let end = transaction(|| source.written());
+                let noticed = (now.files.files.clone(), end);
+                self.leaving.insert(now.table, noticed);
+                end
+            }
+        };
+        if self.applied < end {
+            return Leave::Later;
+        }
+        let excluded = asked(|| {
+            if !can_be_read(source, now.table) {
+                return None;
+            }
+            let name = source.relation_name(now.table).ok()?;
+            Some(conditions.iter().all(|c| source.excludes(&name, c)))
+        });
+        match excluded {
+            Some(None) => return Leave::Later,
+            Some(Some(true)) => {}
+            Some(Some(false)) | None => return Leave::Refill,
+        }
+        let Some(target) = self.mirrors.get(&now.table).map(|m| m.table.target) else {
+            return Leave::Refill;
+        };
+        let (id, owner) = (self.sync.id, self.sync.owner);
+        let deleted = asked(|| {
+            let name = follow::relation_name(target).unwrap_or_else(|e| error!("{e}"));
+            let sql = format!("DELETE FROM ONLY {name} WHERE {}", conditions.join(" OR "));
+            as_role(owner, || execute(&sql, &[]));
+            catalogue::set_look(id, now);
+        });
+        match deleted {
+            Some(()) => Leave::Done,
+            None => Leave::Refill,
+        }
+    }
+
+    /// What the rows of members that left meet, if that is known for all of them.
+    fn conditions(&self, table: u32, left: &[u32]) -> Option<Vec<String>> {
+        let known = &self.mirrors.get(&table)?.table;
+        let bounds = known
+            .bounds
+            .as_ref()
+            .filter(|b| b.fits(&known.files, &known.columns))?;
+        let with_rows = left.iter().filter(|oid| known.files.has_rows(**oid));
+        let conditions = with_rows.map(|oid| bounds.of.get(oid).map(|b| format!("({b})")));
+        let mut conditions = conditions.collect::<Option<Vec<String>>>()?;
+        if conditions.is_empty() {
+            conditions.push("false".into());
+        }
+        Some(conditions)
+    }
+
+    /// The stream describes a table that is a member of `root`.
+    pub(super) fn meet(&mut self, root: u32, member: u32) {
+        let Some(mirror) = self.mirrors.get(&root) else {
+            return;
+        };
+        let files = &mirror.table.files;
+        if !files.partitioned || files.has_member(member) {
+            return;
+        }
+        match mirror.table.state.as_str() {
+            "streaming" => self.note_member(root, member),
+            _ => {
+                self.met.insert((root, member));
+            }
+        }
+        watch::touch();
+    }
+
+    /// Those that were met while the mirror was filled.
+    pub(super) fn note_met(&mut self, root: u32) {
+        let met: Vec<u32> = self
+            .met
+            .iter()
+            .filter(|(r, _)| *r == root)
+            .map(|(_, member)| *member)
+            .collect();
+        self.met.retain(|(r, _)| *r != root);
+        met.into_iter().for_each(|member| self.meet(root, member));
+    }
+
+    /// Writes down, with the changes that follow, that the table has had this member.
+    fn note_member(&mut self, root: u32, member: u32) {
+        self.batch_began.get_or_insert_with(std::time::Instant::now);
+        if !self.open {
+            begin();
+            self.open = true;
+        }
+        let id = self.sync.id;
+        let Some(mirror) = self.mirrors.get_mut(&root) else {
+            return;
+        };
+        // Who waits for the sync waits for the look at it.
+        board::update(self.db, id, |e| e.to_fill += 1);
+        mirror.table.files.note_member(member);
+        let files = mirror.table.files.files.clone();
+        with_snapshot(|| catalogue::update_table(id, root, "files = $3", files));
+        // SAFETY: a transaction is open.
+        unsafe { pg_sys::CommandCounterIncrement() };
+    }
+}
+
+/// Members that left a table: what it was made of then, and a position behind that.
+pub(super) type Leaving = std::collections::HashMap<u32, (Option<String>, Lsn)>;
