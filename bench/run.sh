@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Runs benchmarks against a fresh private server, and writes their sections of docs/benchmarks.md.
-#   bench/run.sh [tpch] [oltp] [upsert] [memory] [cdc] [clickbench] [aggregate] [mixed] [scaling] [spill]
+#   bench/run.sh [tpch] [oltp] [upsert] [memory] [cdc] [clickbench] [aggregate] [mixed] [scaling] [orders] [rows] [spill]
 #                               all, without arguments
-# SCALE (1), ROWS (10000000 hits, 60000000 of spill), SEED (1), RUNS (5), SECONDS_PER_RUN (10), LIMIT (600 s for a query on PostgreSQL) set the size; NO_BUILD=1 takes the extension as installed.
+# SCALE (1), ROWS (10000000 hits, 1000000 of rows, 60000000 of spill), SEED (1), RUNS (5), SECONDS_PER_RUN (10), LIMIT (600 s for a query on PostgreSQL) set the size; NO_BUILD=1 takes the extension as installed.
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/../scripts/lib.sh"
 export NAME=bench CONF=$REPO/bench/postgresql.conf
@@ -20,7 +20,7 @@ python() {
 }
 
 benchmarks=("$@")
-[ ${#benchmarks[@]} -gt 0 ] || benchmarks=(tpch oltp upsert memory cdc clickbench aggregate mixed scaling spill)
+[ ${#benchmarks[@]} -gt 0 ] || benchmarks=(tpch oltp upsert memory cdc clickbench aggregate mixed scaling orders rows spill)
 [ -n "${NO_BUILD:-}" ] || "$REPO/scripts/server.sh" install
 "$REPO/scripts/server.sh" destroy
 "$REPO/scripts/server.sh" start
@@ -42,6 +42,11 @@ for benchmark in "${benchmarks[@]}"; do
       data=$("$REPO/bench/data.sh" "${SCALE:-1}")
       python "$REPO/bench/scaling.py" --data "$data" --scale "${SCALE:-1}" --runs "${RUNS:-5}" --limit "${LIMIT:-600}"
       ;;
+    orders)
+      data=$("$REPO/bench/data.sh" "${SCALE:-1}")
+      python "$REPO/bench/orders.py" --data "$data" --scale "${SCALE:-1}" --seed "${SEED:-1}"
+      ;;
+    rows) python "$REPO/bench/rows.py" --rows "${ROWS:-1000000}" --runs "${RUNS:-5}" ;;
     spill)
       "$REPO/scripts/server.sh" psql -qX -d postgres -c 'CREATE EXTENSION IF NOT EXISTS pg_doris'
       python "$REPO/bench/spill.py" --rows "${ROWS:-60000000}" --report
