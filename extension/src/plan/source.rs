@@ -3,83 +3,46 @@
 //!
 //! Runs on the main thread, the only one that may touch PostgreSQL: it copies the bytes of the needed column
 //! blocks out of the buffers; workers decode them.
+use self::block::{alive, BlockColumn, BlockMorsel, Stored, SummaryMorsel};
+use self::counters::add;
+pub use self::counters::Counters;
+use self::heap::HeapScan;
 use super::convert::Source;
 use super::glance::Glance;
 use super::{gathered, threads};
 use crate::heap_call;
-use crate::pg::raw;
 use crate::pg::toast::Toast;
 use crate::read::attrs::{self, Attr};
 use crate::read::cursor::missing;
 use crate::store::entry::State;
 use crate::store::followed;
-use crate::store::segment::{self, Segment, Verified};
+use crate::store::segment::{self, Segment};
 use crate::store::{anchors, directory};
 use crate::write::builder;
 use crate::write::column::Column;
 use crate::write::kind::Kind;
-use doris_engine::batch::{Batch, Selection};
+use doris_engine::batch::Batch;
 use doris_engine::error::{Error, Result};
 use doris_engine::runtime_filter::RuntimeFilter;
 use doris_engine::source::{MemorySource, Morsel, MorselSource};
 use doris_engine::summary::{ColumnSummary, Need};
-use doris_storage::prune::{Check, Predicate, Reason, Verdict};
-use doris_storage::segment::{Block, ColumnMeta, ColumnReader, Footer, Verify, ROW_BLOCK_ROWS};
-use doris_storage::vector::{Bitmap, Physical, Values, Vector};
+use doris_storage::prune::{Predicate, Verdict};
+use doris_storage::segment::{ColumnMeta, ColumnReader, ROW_BLOCK_ROWS};
+use doris_storage::vector::{Bitmap, Values, Vector};
 use doris_storage::zone_map::Scalar as Bound;
 use pgrx::pg_sys;
-use std::cell::Cell;
 use std::collections::VecDeque;
-use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 
+mod block;
+mod counters;
+mod heap;
+
+pub(super) use self::block::corrupt;
+
 /// Heap rows in a morsel.
 const HEAP_ROWS: usize = 4096;
-
-/// What a scan has read and skipped, for EXPLAIN.
-#[derive(Default)]
-pub struct Counters {
-    /// Segments that the snapshot sees.
-    pub segments: Cell<u64>,
-    /// Row blocks handed to the engine.
-    pub blocks_read: Cell<u64>,
-    /// Row blocks of which the zone maps told all that was asked.
-    pub blocks_summarized: Cell<u64>,
-    /// Row blocks skipped by zone maps.
-    pub blocks_pruned: Cell<u64>,
-    /// Row blocks skipped by key indexes.
-    pub blocks_out_of_range: Cell<u64>,
-    /// Row blocks skipped by bloom filters.
-    pub blocks_bloomed: Cell<u64>,
-    /// Row blocks skipped by runtime filters.
-    pub blocks_filtered: Cell<u64>,
-    /// Row blocks skipped because all of their rows are deleted.
-    pub blocks_deleted: Cell<u64>,
-    /// Rows from the heap.
-    pub heap_rows: Cell<u64>,
-    /// Deleted rows met in segments.
-    pub deleted_rows: Cell<u64>,
-}
-
-impl Counters {
-    /// Counts what row blocks were skipped by.
-    fn pruned(&self, checks: &[Check]) {
-        for check in checks {
-            match check.reason {
-                Some(Reason::ZoneMap) => add(&self.blocks_pruned, 1),
-                Some(Reason::KeyIndex) => add(&self.blocks_out_of_range, 1),
-                Some(Reason::Bloom) => add(&self.blocks_bloomed, 1),
-                None => {}
-            }
-        }
-    }
-}
-
-/// Counts.
-pub fn add(counter: &Cell<u64>, amount: u64) {
-    counter.set(counter.get() + amount);
-}
 
 /// A segment still to be read.
 struct Pending {
@@ -120,12 +83,6 @@ pub struct TableSource {
     filters: Vec<(usize, Arc<RuntimeFilter>)>,
     glance: Glance,
     counters: Rc<Counters>,
-}
-
-/// A scan of the main relation's rows.
-struct HeapScan {
-    scan: pg_sys::TableScanDesc,
-    slot: *mut pg_sys::TupleTableSlot,
 }
 
 impl TableSource {
@@ -499,49 +456,6 @@ fn summaries(open: &Open, block: usize, rows: usize, needs: &[Need]) -> Option<V
     needs.iter().map(of).collect()
 }
 
-/// The different values of a segment's column, NULL among them, where its dictionary tells: that holds no others.
-fn different_values(segment: &Segment, column: usize, reader: &ColumnReader) -> Option<Batch> {
-    let dict = reader.dictionary()?;
-    let blocks = &segment.footer.columns[column].blocks;
-    let has_nulls = blocks.iter().any(|block| block.zone.null_count > 0);
-    let mut codes: Vec<u32> = (0..dict.len() as u32).collect();
-    let validity = has_nulls.then(|| {
-        codes.push(0);
-        Bitmap::from_bools((0..codes.len()).map(|row| row < dict.len()))
-    });
-    let rows = codes.len();
-    let dict = dict.clone();
-    let values = Values::Dict { codes, dict };
-    Some(Batch::new(
-        vec![Arc::new(Vector { values, validity })],
-        rows,
-    ))
-}
-
-/// A row block of which nothing but its zone maps is looked at.
-struct SummaryMorsel {
-    rows: usize,
-    summaries: Vec<ColumnSummary>,
-}
-
-impl Morsel for SummaryMorsel {
-    fn rows(&self) -> usize {
-        self.rows
-    }
-
-    fn summaries(&self) -> Option<Vec<ColumnSummary>> {
-        Some(self.summaries.clone())
-    }
-
-    fn load(&mut self, _: usize, _: Range<usize>) -> Result<Arc<Vector>> {
-        Err(Error::internal("a summary has no values"))
-    }
-
-    fn load_selected(&mut self, _: usize, _: &[u32], _: &mut Vector) -> Result<()> {
-        Err(Error::internal("a summary has no values"))
-    }
-}
-
 /// A column that was added to the table after the segment was written.
 fn added(rel: pg_sys::Relation, attr: &Attr, rows: usize) -> Result<Arc<Vector>> {
     let mut column = Column::new(attr.kind);
@@ -559,19 +473,20 @@ fn added(rel: pg_sys::Relation, attr: &Attr, rows: usize) -> Result<Arc<Vector>>
     Ok(Arc::new(column.finish()))
 }
 
-fn alive(rows: usize, dead: &[u32]) -> Selection {
-    if dead.is_empty() {
-        return Selection::All(rows);
-    }
-    let mut dead = dead.iter().peekable();
-    let rows = (0..rows as u32).filter(|row| {
-        let gone = dead.peek() == Some(&row);
-        if gone {
-            dead.next();
-        }
-        !gone
+/// The different values of a segment's column, NULL among them, where its dictionary tells: that holds no others.
+fn different_values(segment: &Segment, column: usize, reader: &ColumnReader) -> Option<Batch> {
+    let dict = reader.dictionary()?;
+    let blocks = &segment.footer.columns[column].blocks;
+    let has_nulls = blocks.iter().any(|block| block.zone.null_count > 0);
+    let mut codes: Vec<u32> = (0..dict.len() as u32).collect();
+    let validity = has_nulls.then(|| {
+        codes.push(0);
+        Bitmap::from_bools((0..codes.len()).map(|row| row < dict.len()))
     });
-    Selection::Indices(rows.collect())
+    let rows = codes.len();
+    let dict = dict.clone();
+    let values = Values::Dict { codes, dict };
+    Some(Batch::new(vec![Arc::new(Vector { values, validity })], rows))
 }
 
 impl MorselSource for TableSource {
@@ -617,175 +532,5 @@ impl MorselSource for TableSource {
 
     fn prefer_values(&mut self) {
         self.values_only = true;
-    }
-}
-
-/// A column of a row block.
-enum BlockColumn {
-    /// Its bytes, not yet looked at.
-    Stored(Physical, Box<Stored>),
-    /// Opened: parts of it can be decoded.
-    Open(Physical, Box<Block<Vec<u8>>>),
-    Ready(Arc<Vector>),
-}
-
-/// The bytes of a row block, and what is needed to open it.
-struct Stored {
-    reader: Arc<ColumnReader>,
-    footer: Arc<Footer>,
-    verified: Arc<Verified>,
-    column: usize,
-    block: usize,
-    bytes: Vec<u8>,
-}
-
-impl Stored {
-    fn open(self) -> Result<Block<Vec<u8>>> {
-        let meta = &self.footer.columns[self.column].blocks[self.block];
-        if self.verified.contains(self.column, self.block) {
-            return self
-                .reader
-                .block(meta, self.bytes, Verify::Trusted)
-                .map_err(corrupt);
-        }
-        let block = self.reader.block(meta, self.bytes, Verify::Checksum);
-        let block = block.map_err(corrupt)?;
-        self.verified.insert(self.column, self.block);
-        Ok(block)
-    }
-}
-
-pub(super) fn corrupt(error: doris_storage::Error) -> Error {
-    Error::internal(error.to_string())
-}
-
-/// A row block of a segment, not yet decoded.
-struct BlockMorsel {
-    rows: usize,
-    dead: Vec<u32>,
-    passes_filters: bool,
-    columns: Vec<BlockColumn>,
-}
-
-impl Morsel for BlockMorsel {
-    fn rows(&self) -> usize {
-        self.rows
-    }
-
-    fn visible(&self) -> Selection {
-        alive(self.rows, &self.dead)
-    }
-
-    fn passes_filters(&self) -> bool {
-        self.passes_filters
-    }
-
-    fn is_encoded(&self) -> bool {
-        true
-    }
-
-    fn select_within(
-        &mut self,
-        column: usize,
-        rows: Range<usize>,
-        bounds: (i128, i128),
-        out: &mut Vec<u32>,
-    ) -> Result<bool> {
-        match self.opened(column)? {
-            BlockColumn::Open(_, block) => block.within(rows, bounds, out).map_err(corrupt),
-            _ => Ok(false),
-        }
-    }
-
-    fn load(&mut self, column: usize, rows: Range<usize>) -> Result<Arc<Vector>> {
-        match self.opened(column)? {
-            BlockColumn::Open(physical, block) => {
-                let mut out = Vector::empty(*physical);
-                block.decode(rows, &mut out).map_err(corrupt)?;
-                Ok(Arc::new(out))
-            }
-            BlockColumn::Ready(all) if rows.len() == all.len() => Ok(all.clone()),
-            BlockColumn::Ready(all) => Ok(Arc::new(all.slice(rows))),
-            BlockColumn::Stored(..) => Err(Error::internal("a row block that does not open")),
-        }
-    }
-
-    fn load_selected(&mut self, column: usize, rows: &[u32], out: &mut Vector) -> Result<()> {
-        match self.opened(column)? {
-            BlockColumn::Open(_, block) => block.gather(rows, out).map_err(corrupt),
-            BlockColumn::Ready(all) => out.append(&all.take(rows)).map_err(corrupt),
-            BlockColumn::Stored(..) => Err(Error::internal("a row block that does not open")),
-        }
-    }
-}
-
-impl BlockMorsel {
-    /// A column, opened; decoded whole where parts would cost as much each.
-    fn opened(&mut self, column: usize) -> Result<&BlockColumn> {
-        let column = &mut self.columns[column];
-        if matches!(column, BlockColumn::Stored(..)) {
-            let none = BlockColumn::Ready(Arc::new(Vector::empty(Physical::Bool)));
-            if let BlockColumn::Stored(physical, stored) = std::mem::replace(column, none) {
-                let block = stored.open()?;
-                *column = match block.is_in_parts() {
-                    true => BlockColumn::Open(physical, Box::new(block)),
-                    false => {
-                        let mut all = Vector::empty(physical);
-                        block.decode(0..self.rows, &mut all).map_err(corrupt)?;
-                        BlockColumn::Ready(Arc::new(all))
-                    }
-                };
-            }
-        }
-        Ok(column)
-    }
-}
-
-impl HeapScan {
-    fn begin(rel: pg_sys::Relation, snapshot: pg_sys::Snapshot) -> Self {
-        let flags = pg_sys::ScanOptions::SO_TYPE_SEQSCAN
-            | pg_sys::ScanOptions::SO_ALLOW_STRAT
-            | pg_sys::ScanOptions::SO_ALLOW_PAGEMODE;
-        // SAFETY: an open relation and a registered snapshot; ended in Drop.
-        unsafe {
-            let scan = heap_call!(scan_begin(
-                rel,
-                snapshot,
-                0,
-                std::ptr::null_mut(),
-                std::ptr::null_mut(),
-                flags
-            ));
-            let slot = raw::guarded(|| {
-                pg_sys::MakeSingleTupleTableSlot(
-                    (*rel).rd_att,
-                    &raw const pg_sys::TTSOpsBufferHeapTuple,
-                )
-            });
-            Self { scan, slot }
-        }
-    }
-}
-
-impl HeapScan {
-    /// As many rows as its pages would have if rows were small.
-    fn rows_about(&self) -> u64 {
-        const ROWS_PER_PAGE: u64 = 128;
-        // SAFETY: a heap's scan, which has counted the pages at its start.
-        let pages = unsafe { (*(self.scan as pg_sys::HeapScanDesc)).rs_nblocks };
-        u64::from(pages) * ROWS_PER_PAGE
-    }
-}
-
-impl Drop for HeapScan {
-    fn drop(&mut self) {
-        // SAFETY: begun above. After an error, PostgreSQL's resource owner releases the buffers.
-        unsafe {
-            if std::thread::panicking() || !pg_sys::IsTransactionState() {
-                return;
-            }
-            pg_sys::ExecDropSingleTupleTableSlot(self.slot);
-            heap_call!(scan_end(self.scan));
-        }
     }
 }

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What scans count.
+use doris_storage::prune::{Check, Reason};
+use std::cell::Cell;
+
+/// What a scan has read and skipped, for EXPLAIN.
+#[derive(Default)]
+pub struct Counters {
+    /// Segments that the snapshot sees.
+    pub segments: Cell<u64>,
+    /// Row blocks handed to the engine.
+    pub blocks_read: Cell<u64>,
+    /// Row blocks of which the zone maps told all that was asked.
+    pub blocks_summarized: Cell<u64>,
+    /// Row blocks skipped by zone maps.
+    pub blocks_pruned: Cell<u64>,
+    /// Row blocks skipped by key indexes.
+    pub blocks_out_of_range: Cell<u64>,
+    /// Row blocks skipped by bloom filters.
+    pub blocks_bloomed: Cell<u64>,
+    /// Row blocks skipped by runtime filters.
+    pub blocks_filtered: Cell<u64>,
+    /// Row blocks skipped because all of their rows are deleted.
+    pub blocks_deleted: Cell<u64>,
+    /// Rows from the heap.
+    pub heap_rows: Cell<u64>,
+    /// Deleted rows met in segments.
+    pub deleted_rows: Cell<u64>,
+}
+
+impl Counters {
+    /// Counts what row blocks were skipped by.
+    pub(super) fn pruned(&self, checks: &[Check]) {
+        for check in checks {
+            match check.reason {
+                Some(Reason::ZoneMap) => add(&self.blocks_pruned, 1),
+                Some(Reason::KeyIndex) => add(&self.blocks_out_of_range, 1),
+                Some(Reason::Bloom) => add(&self.blocks_bloomed, 1),
+                None => {}
+            }
+        }
+    }
+}
+
+/// Counts.
+pub(super) fn add(counter: &Cell<u64>, amount: u64) {
+    counter.set(counter.get() + amount);
+}
