@@ -94,9 +94,26 @@ fn is_empty(source: &mut Source, member: u32) -> bool {
     empty.flatten().as_deref() == Some("false")
 }
 
-/// Runs `f` in a transaction of its own; `None` after an error.
+/// Runs `f` in a transaction of its own, which waits for nobody's DDL for long: that may want what this holds. `None`
+/// after an error.
 fn asked<R>(f: impl FnOnce() -> R) -> Option<R> {
-    match caught(|| transaction(f)) {
+    let hasty = || {
+        // SAFETY: constants with a terminating zero; the setting goes with the transaction.
+        unsafe {
+            pg_sys::set_config_option(
+                c"lock_timeout".as_ptr(),
+                c"50ms".as_ptr(),
+                pg_sys::GucContext::PGC_SUSET,
+                pg_sys::GucSource::PGC_S_OVERRIDE,
+                pg_sys::GucAction::GUC_ACTION_LOCAL,
+                true,
+                0,
+                false,
+            );
+        }
+        f()
+    };
+    match caught(|| transaction(hasty)) {
         Ok(answer) => Some(answer),
         Err((why, _)) => {
             abort();
@@ -131,13 +148,14 @@ impl Applier {
             return;
         }
         let local = source.is_local();
-        let of = transaction(|| {
+        let of = asked(|| {
             if local || source.bounds_can_travel(table) {
                 source.bounds(table)
             } else {
                 Vec::new()
             }
         });
+        let Some(of) = of else { return };
         // Each in a transaction of its own, so that what happens in between shows.
         let columns = transaction(|| source.stream_columns(&publication, table));
         let same = transaction(|| source.made_of(table)).as_ref() == Some(&files);
