@@ -69,7 +69,7 @@ unsafe extern "C-unwind" fn xact_callback(
 fn forget() {
     heapam::forget_views(None);
     builder::forget(None);
-    ahead::forget();
+    ahead::forget(None);
     followed::forget();
     ddl::forget(false);
     statement::forget(false);
@@ -92,7 +92,7 @@ unsafe extern "C-unwind" fn subxact_callback(
         SUBXACT_EVENT_ABORT_SUB => {
             heapam::forget_views(Some(subid));
             builder::forget(Some(subid));
-            ahead::forget();
+            ahead::forget(Some(subid));
             ddl::forget(true);
             keys::heap::forget();
             statement::forget(true);

@@ -3,7 +3,7 @@
 //!
 //! A map: `options` (settings and table options), `keys` (tables with one row a key), `write` (rows to segments), `store` (the column store
 //! inside a TOAST relation), `read` (segments to rows), `am` (the table access method over all of these),
-//! `keys` (key models: what becomes of two rows of one key), `delete` (statements that delete many rows),
+//! `keys` (key models: what becomes of two rows of one key), `delete` (statements that delete or update many rows),
 //! `cdc` (mirrors kept current from the WAL), `compact` (rows on the move), `hooks` (what PostgreSQL calls besides), `types` (Doris's types and functions), `pg` (the edge
 //! to PostgreSQL).
 use pgrx::prelude::*;

@@ -3,7 +3,8 @@
 //!
 //! Values travel as `vector`s; `segment` turns them into an immutable stream and back with the encodings
 //! of `encoding`; `zone_map`, `bloom` and `key` say what a block may hold, and `prune` decides which blocks a
-//! predicate can skip; `sort` orders rows by keys; `slice` and `moves` say which rows were deleted and where they went.
+//! predicate can skip; `sort` orders rows by keys; `slice`, `successors` and `moves` say which rows were deleted or updated
+//! and where they went.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
@@ -18,6 +19,7 @@ pub mod prune;
 pub mod segment;
 pub mod slice;
 pub mod sort;
+pub mod successors;
 pub mod vector;
 mod wire;
 pub mod zone_map;

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Which rows of a slice of 32,768 row numbers a statement deleted: a list, runs or bits, whichever is shortest,
-//! so that it always fits a page. It is judged as it is stored; nothing is decoded into memory first.
+//! Which rows of a slice of 32,768 row numbers a statement deleted or updated: a list, runs or bits, whichever is
+//! shortest, so that it always fits a page. It is judged as it is stored; nothing is decoded into memory first.
 //!
 //! ```text
-//! version u8 | kind u8 | positions - 1 u16 | 0 u32 | first row u64 | body
+//! version u8 | kind u8 | positions - 1 u16 | what u8 | 3 bytes 0 | first row u64 | body
 //! list  positions u16, ascending
 //! runs  (first position u16, length - 1 u16), ascending and apart
 //! bits  4096 bytes, position p is bit p % 8 of byte p / 8
 //! ```
+//! `what` is 0 for deleted rows, 1 for updated ones, whose next versions are [successors](crate::successors).
 use crate::error::{corrupt, invalid, Result};
 
 /// Rows in a slice.
@@ -16,8 +17,17 @@ const VERSION: u8 = 1;
 const HEADER: usize = 16;
 const BITS: usize = SLICE_ROWS as usize / 8;
 
+/// What became of the rows of a slice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    /// They were deleted.
+    Deleted,
+    /// They were updated, their keys left alone.
+    Updated,
+}
+
 /// Encodes positions within the slice that begins at `first_row`: ascending, without repetition, at least one.
-pub fn encode(first_row: u64, positions: &[u16]) -> Result<Vec<u8>> {
+pub fn encode(first_row: u64, positions: &[u16], what: What) -> Result<Vec<u8>> {
     let ascending = positions.windows(2).all(|pair| pair[0] < pair[1]);
     let within = positions.last().is_some_and(|p| u32::from(*p) < SLICE_ROWS);
     if !ascending || !within || !first_row.is_multiple_of(u64::from(SLICE_ROWS)) {
@@ -34,7 +44,7 @@ pub fn encode(first_row: u64, positions: &[u16]) -> Result<Vec<u8>> {
     };
     let mut out = vec![VERSION, kind];
     out.extend_from_slice(&((positions.len() - 1) as u16).to_le_bytes());
-    out.extend_from_slice(&[0; 4]);
+    out.extend_from_slice(&[u8::from(what == What::Updated), 0, 0, 0]);
     out.extend_from_slice(&first_row.to_le_bytes());
     match kind {
         0 => out.extend(positions.iter().flat_map(|p| p.to_le_bytes())),
@@ -70,6 +80,8 @@ fn runs_of(positions: &[u16]) -> Vec<(u16, u16)> {
 pub struct Slice<'a> {
     /// Its first row.
     pub first_row: u64,
+    /// What became of its rows.
+    pub what: What,
     body: Body<'a>,
 }
 
@@ -105,6 +117,11 @@ impl<'a> Slice<'a> {
         if header[0] != VERSION || !first_row.is_multiple_of(u64::from(SLICE_ROWS)) {
             return Err(corrupt("slice header"));
         }
+        let what = match header[4..8] {
+            [0, 0, 0, 0] => What::Deleted,
+            [1, 0, 0, 0] => What::Updated,
+            _ => return Err(corrupt("slice header")),
+        };
         let count = usize::from(u16::from_le_bytes([header[2], header[3]])) + 1;
         let sound = match header[1] {
             0 => {
@@ -140,7 +157,11 @@ impl<'a> Slice<'a> {
             1 => Body::Runs(body),
             _ => Body::Bits(body),
         };
-        Ok(Self { first_row, body })
+        Ok(Self {
+            first_row,
+            what,
+            body,
+        })
     }
 
     /// Whether a row of the table is among its positions.
@@ -299,9 +320,14 @@ mod tests {
 
     fn check(positions: &[u16]) -> usize {
         let first = 7 * u64::from(SLICE_ROWS);
-        let bytes = encode(first, positions).unwrap();
+        let updated = Slice::decode(&encode(first, positions, What::Updated).unwrap())
+            .unwrap()
+            .what;
+        assert_eq!(updated, What::Updated);
+        let bytes = encode(first, positions, What::Deleted).unwrap();
         assert!(bytes.len() <= HEADER + BITS);
         let slice = Slice::decode(&bytes).unwrap();
+        assert_eq!(slice.what, What::Deleted);
         let mut rows = Vec::new();
         slice.each(|row| rows.push(row));
         let expected: Vec<u64> = positions.iter().map(|p| first + u64::from(*p)).collect();
@@ -343,15 +369,15 @@ mod tests {
 
     #[test]
     fn wrong_positions_are_refused() {
-        assert!(encode(0, &[]).is_err());
-        assert!(encode(0, &[3, 3]).is_err());
-        assert!(encode(0, &[32768]).is_err());
-        assert!(encode(5, &[1]).is_err());
+        assert!(encode(0, &[], What::Deleted).is_err());
+        assert!(encode(0, &[3, 3], What::Deleted).is_err());
+        assert!(encode(0, &[32768], What::Deleted).is_err());
+        assert!(encode(5, &[1], What::Deleted).is_err());
     }
 
     #[test]
     fn broken_bytes_are_corrupt() {
-        let good = encode(0, &[1, 5, 9]).unwrap();
+        let good = encode(0, &[1, 5, 9], What::Deleted).unwrap();
         for at in 0..good.len() {
             let mut bad = good.clone();
             bad[at] ^= 0x80;
@@ -373,7 +399,7 @@ mod tests {
             let mut bytes = bytes;
             if bytes.len() >= HEADER {
                 (bytes[0], bytes[1]) = (VERSION, kind);
-                bytes[8..HEADER].fill(0);
+                bytes[4..HEADER].fill(0);
             }
             if let Ok(slice) = Slice::decode(&bytes) {
                 slice.each(|row| assert!(slice.contains(row)));

@@ -331,10 +331,19 @@ pub unsafe fn store_tuple(
     (values, nulls): (*mut pg_sys::Datum, *mut bool),
     slot: *mut pg_sys::TupleTableSlot,
 ) {
-    // SAFETY: the tuple is formed from arrays that match the descriptor; the slot takes a copy and frees it.
+    // SAFETY: the tuple is formed from arrays that match the descriptor, in memory that lives as long as the slot, which
+    // frees it: as ExecForceStoreHeapTuple does for such slots with a copy.
     unsafe {
         let tid = row.to_tid();
+        let ours = std::ptr::eq((*slot).tts_ops, &raw const pg_sys::TTSOpsBufferHeapTuple);
+        let context = match ours {
+            true => (*slot).tts_mcxt,
+            false => pg_sys::CurrentMemoryContext,
+        };
+        pg_sys::ExecClearTuple(slot);
+        let before = pg_sys::MemoryContextSwitchTo(context);
         let tuple = pg_sys::heap_form_tuple((*slot).tts_tupleDescriptor, values, nulls);
+        pg_sys::MemoryContextSwitchTo(before);
         (*tuple).t_self = tid;
         (*tuple).t_tableOid = pg::relation_id(rel);
         let header = (*tuple).t_data;
@@ -343,7 +352,15 @@ pub unsafe fn store_tuple(
         (*header).t_choice.t_heap.t_xmax = pg_sys::InvalidTransactionId;
         (*header).t_choice.t_heap.t_field3.t_cid = found.cmin;
         (*header).t_infomask |= pg_sys::HEAP_XMAX_INVALID as u16;
-        pg_sys::ExecForceStoreHeapTuple(tuple, slot, true);
+        if ours {
+            (*(slot as *mut pg_sys::BufferHeapTupleTableSlot))
+                .base
+                .tuple = tuple;
+            (*slot).tts_flags &= !(pg_sys::TTS_FLAG_EMPTY as u16);
+            (*slot).tts_flags |= pg_sys::TTS_FLAG_SHOULDFREE as u16;
+        } else {
+            pg_sys::ExecForceStoreHeapTuple(tuple, slot, true);
+        }
         (*slot).tts_tid = tid;
         (*slot).tts_tableOid = pg::relation_id(rel);
     }

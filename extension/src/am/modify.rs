@@ -10,6 +10,7 @@ use crate::keys::{self, burial, index_shell};
 use crate::pg::toast::Toast;
 use crate::pg::{self, compat, heapam, raw};
 use crate::store::anchors::{self, Request};
+use crate::store::deletes::What;
 use crate::store::entry::Anchor;
 use crate::store::followed;
 use crate::store::known;
@@ -177,7 +178,7 @@ unsafe extern "C-unwind" fn tuple_delete(
 ) -> TM_Result::Type {
     // SAFETY: PostgreSQL passes an open relation, a TID and an out parameter.
     unsafe {
-        if ahead::confirm(rel, &*tid, cid) {
+        if ahead::confirm(rel, &*tid, cid, What::Deleted) {
             pg_sys::pgstat_count_heap_delete(rel);
             return TM_Ok;
         }
@@ -284,6 +285,13 @@ unsafe extern "C-unwind" fn tuple_update(
     index_shell::begin_rows(rel);
     // SAFETY: PostgreSQL passes valid pointers; heap TIDs are passed on.
     unsafe {
+        if ahead::confirm(rel, &*otid, cid, What::Updated) {
+            ahead::updated(insert_next(rel, slot, cid));
+            // Only rows whose keys stay are marked ahead.
+            *lockmode = pg_sys::LockTupleMode::LockTupleNoKeyExclusive;
+            *update_indexes = compat::update_indexes(true);
+            return TM_Ok;
+        }
         let row = match RowNumber::from_tid(&*otid) {
             Some(row) => row,
             None => {
@@ -356,19 +364,32 @@ unsafe fn update_segment_row(
     }
     followed::note(rel, &toast, tid, row);
     *tid = row.to_tid();
-    // SAFETY: the slot holds the new version in the relation's row type.
+    // SAFETY: passed on to the caller.
+    let next = unsafe { insert_next(rel, slot, cid) };
+    let how = match key_kept {
+        true => Anchor::KeyKept(block_of(&next), next.ip_posid),
+        false => Anchor::Updated(block_of(&next), next.ip_posid),
+    };
+    anchors::bury(rel, &toast, row, claim, how, cid);
+    TM_Ok
+}
+
+/// Puts the next version of a segment row into the heap; returns where it is.
+///
+/// # Safety
+/// The slot holds the new version in the relation's row type.
+unsafe fn insert_next(
+    rel: pg_sys::Relation,
+    slot: *mut pg_sys::TupleTableSlot,
+    cid: pg_sys::CommandId,
+) -> pg_sys::ItemPointerData {
+    // SAFETY: passed on to the caller.
     unsafe {
         heap_call!(tuple_insert(rel, slot, cid, 0, std::ptr::null_mut()));
         compaction::heap_rows(rel, 1);
-        let next = (*slot).tts_tid;
-        let how = match key_kept {
-            true => Anchor::KeyKept(block_of(&next), next.ip_posid),
-            false => Anchor::Updated(block_of(&next), next.ip_posid),
-        };
-        anchors::bury(rel, &toast, row, claim, how, cid);
         // The heap has counted an insert.
         pg_sys::pgstat_count_heap_insert(rel, -1);
         compat::count_update(rel);
+        (*slot).tts_tid
     }
-    TM_Ok
 }

@@ -11,7 +11,7 @@ use crate::pg;
 use crate::pg::toast::{Fate, Version};
 use crate::store::entry::Entry;
 use crate::store::gate::{Gate, Mode};
-use crate::store::{chunks, deletes, directory, graves, keys};
+use crate::store::{chunks, deletes, directory, graves, keys, successors};
 use pgrx::pg_sys;
 
 /// Deletes what can be deleted; returns how many segments were buried.
@@ -95,14 +95,29 @@ fn chunks_and_anchors(job: &Job, entry: &Entry) {
     delete_all(job, found);
 }
 
-/// Deletes bulk deletes that concern no row of a segment that is left.
+/// Deletes bulk deletes and updates that concern no row of a segment that is left.
 fn slices(job: &Job, gone: &[(pg_sys::ItemPointerData, Entry)]) {
     let any = &raw mut pg_sys::SnapshotAnyData;
     let mut left = directory::all(job.rel, &job.toast, any);
     left.retain(|found| !found.is_gone(job.rel));
+    let is_left = |row: u64| left.iter().any(|f| f.entry.covers(row));
     let mut found = Vec::new();
     for (_, entry) in gone {
         let end = entry.first_row + entry.capacity;
+        let slice_rows = u64::from(deletes::SLICE_ROWS);
+        for slice in entry.first_row / slice_rows..end.div_ceil(slice_rows) {
+            successors::each(job.rel, &job.toast, slice, |version| {
+                let mut needed = false;
+                successors::rows(job.rel, version, |row| {
+                    needed = is_left(row);
+                    needed
+                });
+                if deletable(version) && !needed {
+                    found.push(version.tid());
+                }
+                true
+            });
+        }
         deletes::each(
             job.rel,
             &job.toast,
@@ -110,7 +125,7 @@ fn slices(job: &Job, gone: &[(pg_sys::ItemPointerData, Entry)]) {
             end,
             |version, slice| {
                 let mut needed = false;
-                slice.each(|row| needed |= left.iter().any(|f| f.entry.covers(row)));
+                slice.each(|row| needed |= is_left(row));
                 if deletable(version) && !needed {
                     found.push(version.tid());
                 }

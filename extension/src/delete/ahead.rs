@@ -1,62 +1,88 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Deleting rows before ModifyTable asks for it.
+//! Marking rows deleted or updated before ModifyTable asks for it.
+//!
+//! An updated row's next version is written when ModifyTable asks for that. Where it is, is noted here until the rows that
+//! were read ahead are used up, and filed then.
+use super::watch;
 use crate::am::{is_doris, modify};
 use crate::keys::burial;
 use crate::options::settings;
 use crate::pg::{self, raw};
-use crate::store::deletes::{self, Why, SLICE_ROWS};
+use crate::store::deletes::{self, What, Why, SLICE_ROWS};
 use crate::store::gate::{Gate, Mode};
-use crate::store::tid::RowNumber;
+use crate::store::successors::{self, Pending};
+use crate::store::tid::{block_of, RowNumber};
 use pgrx::pg_sys;
 use std::cell::Cell;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
-/// A row of a table.
+/// A row of a table that is marked already.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Row {
     relid: pg_sys::Oid,
     cid: pg_sys::CommandId,
     number: u64,
+    what: What,
+}
+
+/// What became of the row that was handed out last.
+#[derive(Clone, Copy)]
+enum Stage {
+    /// ModifyTable has not asked for it yet.
+    Handed(Row),
+    /// It is deleted, or its next version is there.
+    Done(Row, pg_sys::ItemPointerData),
 }
 
 thread_local! {
-    /// The row that was just handed to ModifyTable, and is deleted already.
-    static HANDED: Cell<Option<Row>> = const { Cell::new(None) };
+    /// The row that was handed to ModifyTable last, and the subtransaction of its statement.
+    static LAST: Cell<Option<(Stage, pg_sys::SubTransactionId)>> = const { Cell::new(None) };
 }
 
-/// Rows of a slice from which they are deleted in bulk: fewer are easier found as single marks.
+/// Rows of a slice from which they are marked in bulk: fewer are easier found as single marks.
 const SLICE_MIN: usize = 256;
 
-/// Takes the row that was handed out as deleted; false for any other.
+/// Whether a row that is to be deleted or updated was handed out, and is marked already.
 pub fn confirm(
     rel: pg_sys::Relation,
     tid: &pg_sys::ItemPointerData,
     cid: pg_sys::CommandId,
+    what: What,
 ) -> bool {
-    let Some(row) = HANDED.get() else {
+    let Some((Stage::Handed(row), subid)) = LAST.get() else {
         return false;
     };
     let asked = RowNumber::from_tid(tid).map(|row| row.0);
     if row.relid != pg::relation_id(rel) || row.cid != cid || Some(row.number) != asked {
         return false;
     }
-    HANDED.set(None);
+    if row.what != what {
+        report_unused();
+    }
+    LAST.set(Some((Stage::Done(row, *tid), subid)));
     true
 }
 
-/// Forgets the row that was handed out: its statement has failed.
-pub fn forget() {
-    HANDED.set(None);
-}
-
-/// The node must be read by who deletes all its rows.
-fn check_confirmed() {
-    if HANDED.take().is_some() {
-        pgrx::error!("a row that was deleted ahead was not to be deleted");
+/// Notes where the next version is of the row that was confirmed last.
+pub fn updated(next: pg_sys::ItemPointerData) {
+    if let Some((Stage::Done(row, _), subid)) = LAST.get() {
+        LAST.set(Some((Stage::Done(row, next), subid)));
     }
 }
 
-/// A row of the input that is to be deleted.
+/// Forgets the row that was handed out in a subtransaction that has failed, or in any.
+pub fn forget(subid: Option<pg_sys::SubTransactionId>) {
+    if subid.is_none() || subid == LAST.get().map(|last| last.1) {
+        LAST.set(None);
+    }
+}
+
+/// The node must be read by who deletes or updates all its rows.
+fn report_unused() -> ! {
+    pgrx::error!("a row that was marked ahead was not deleted or updated");
+}
+
+/// A row of the input that is to be deleted or updated.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Target {
     /// Which table it is of.
@@ -65,36 +91,48 @@ pub struct Target {
     pub row: Option<u64>,
 }
 
-/// Rows that were read ahead, in their order, and what of them is deleted already.
+/// Rows that were read ahead, in their order, and what of them is marked already.
 pub struct Batch {
     cid: pg_sys::CommandId,
+    what: What,
     targets: Vec<Target>,
     at: usize,
-    /// Rows before this place are deleted, or are left to ModifyTable.
+    /// Rows before this place are marked, or are left to ModifyTable.
     tried: usize,
-    deleted: HashSet<(usize, u64)>,
-    /// Rows deleted in bulk since the statement began.
+    marked: HashSet<(usize, u64)>,
+    /// The row that was handed out last, if it is marked.
+    handed: Option<(usize, u64)>,
+    /// Rows whose next versions are written, by table.
+    pending: BTreeMap<usize, Pending>,
+    /// Rows marked in bulk since the statement began.
     pub total: u64,
 }
 
 impl Batch {
     /// None yet.
-    pub fn new(cid: pg_sys::CommandId) -> Self {
+    pub fn new(cid: pg_sys::CommandId, what: What) -> Self {
         Self {
             cid,
+            what,
             targets: Vec::new(),
             at: 0,
             tried: 0,
-            deleted: HashSet::new(),
+            marked: HashSet::new(),
+            handed: None,
+            pending: BTreeMap::new(),
             total: 0,
         }
     }
 
+    /// Whether its rows are updated.
+    pub fn updates(&self) -> bool {
+        self.what == What::Updated
+    }
+
     /// Begins another batch.
     pub fn clear(&mut self) {
-        check_confirmed();
         self.targets.clear();
-        self.deleted.clear();
+        self.marked.clear();
         (self.at, self.tried) = (0, 0);
     }
 
@@ -113,26 +151,60 @@ impl Batch {
         self.at == self.targets.len()
     }
 
-    /// Hands out the next row: deletes it in bulk with those behind it, if that is possible.
+    /// Notes what became of the row that was handed out last: ModifyTable is done with it.
+    pub fn settle(&mut self) {
+        let Some((table, number)) = self.handed.take() else {
+            return;
+        };
+        let Some((Stage::Done(row, next), _)) = LAST.take() else {
+            report_unused();
+        };
+        if row.number != number || row.cid != self.cid {
+            report_unused();
+        }
+        if self.updates() {
+            let next = (number, block_of(&next), next.ip_posid);
+            self.pending.entry(table).or_default().push(next);
+        }
+    }
+
+    /// Files where the next versions of updated rows are.
+    pub fn file(&mut self, tables: &Tables) {
+        for (table, rows) in std::mem::take(&mut self.pending) {
+            let rel = tables.0[table].1;
+            successors::file(rel, &modify::toast_for_write(rel), rows, self.cid);
+        }
+    }
+
+    /// Whether rows are marked that were not handed out, or whose next versions are not filed.
+    pub fn is_unfinished(&self) -> bool {
+        self.handed.is_some() || !self.marked.is_empty() || !self.pending.is_empty()
+    }
+
+    /// Hands out the next row: marks it in bulk with those behind it, if that is possible.
     pub fn next(&mut self, tables: &Tables) {
-        check_confirmed();
         if self.at >= self.tried {
-            self.delete(tables);
+            self.mark(tables);
         }
         let target = self.targets[self.at];
         self.at += 1;
         let Some(number) = target.row else { return };
-        if self.deleted.remove(&(target.table, number)) {
-            HANDED.set(Some(Row {
+        if self.marked.remove(&(target.table, number)) {
+            self.handed = Some((target.table, number));
+            let row = Row {
                 relid: tables.0[target.table].0,
                 cid: self.cid,
                 number,
-            }));
+                what: self.what,
+            };
+            // SAFETY: plain call.
+            let subid = unsafe { pg_sys::GetCurrentSubTransactionId() };
+            LAST.set(Some((Stage::Handed(row), subid)));
         }
     }
 
     /// Tries the rows from the next one on: the segment rows of one table that follow each other.
-    fn delete(&mut self, tables: &Tables) {
+    fn mark(&mut self, tables: &Tables) {
         let least = settings::bulk_delete_rows() as usize;
         let rest = &self.targets[self.at..];
         let table = rest[0].table;
@@ -153,23 +225,24 @@ impl Batch {
         rows.sort_unstable();
         // A join may give a row several times: the first counts.
         rows.dedup_by_key(|row| row.0);
-        let (deleted, reached) = bury(tables.0[table].1, &rows, run, least, self.cid);
-        self.total += deleted.len() as u64;
-        self.deleted
-            .extend(deleted.into_iter().map(|row| (table, row)));
+        let how = (self.what, self.cid);
+        let (marked, reached) = bury(tables.0[table].1, &rows, run, least, how);
+        self.total += marked.len() as u64;
+        self.marked
+            .extend(marked.into_iter().map(|row| (table, row)));
         // Where much is in the way, single rows do as well.
         self.tried = self.at + (reached + least).min(run);
     }
 }
 
-/// Deletes those of some rows, ascending with their places, that come before the first which is in somebody's way;
-/// returns them and the place of that one.
+/// Marks those of some rows, ascending with their places, that come before the first which is in somebody's way; returns
+/// them and the place of that one.
 fn bury(
     rel: pg_sys::Relation,
     rows: &[(u64, usize)],
     run: usize,
     least: usize,
-    cid: pg_sys::CommandId,
+    (what, cid): (What, pg_sys::CommandId),
 ) -> (Vec<u64>, usize) {
     let toast = modify::toast_for_write(rel);
     let slice = |row: u64| row / u64::from(SLICE_ROWS);
@@ -185,7 +258,7 @@ fn bury(
     let numbers: Vec<u64> = dense.iter().map(|row| row.0).collect();
     let gate = Gate::take(&toast, Mode::Bulk);
     let refused = deletes::refused(rel, &toast, &numbers);
-    // What this statement has deleted already is nobody's but ModifyTable's to say.
+    // What this statement has deleted or updated already is nobody's but ModifyTable's to say.
     let others = refused
         .iter()
         .filter(|refused| !matches!(refused.why, Why::Own(_)));
@@ -209,9 +282,11 @@ fn bury(
             raw::conflict_in(rel, Some(RowNumber(*row).to_tid()));
         }
     }
-    deletes::register_all(&gate, rel, &toast, &free, cid);
+    deletes::register_all(&gate, rel, &toast, &free, what, cid);
     drop(gate);
-    burial::segment_rows(rel, &free, cid);
+    if what == What::Deleted {
+        burial::segment_rows(rel, &free, cid);
+    }
     crate::compact::pause::at("deleted_ahead");
     (free, reached)
 }
@@ -233,7 +308,7 @@ pub fn at_once(
     let mut rows: Vec<(u64, usize)> = numbered.collect();
     rows.sort_unstable();
     rows.dedup_by_key(|row| row.0);
-    let (deleted, _) = bury(rel, &rows, tids.len(), SLICE_MIN, cid);
+    let (deleted, _) = bury(rel, &rows, tids.len(), SLICE_MIN, (What::Deleted, cid));
     // SAFETY: an open relation.
     (0..deleted.len()).for_each(|_| unsafe { pg_sys::pgstat_count_heap_delete(rel) });
     let is_deleted = |tid: &pg_sys::ItemPointerData| {
@@ -247,18 +322,24 @@ pub fn at_once(
 pub struct Tables(Vec<(pg_sys::Oid, pg_sys::Relation, bool)>);
 
 impl Tables {
-    /// The targets of a statement, which the executor has opened; `None` when a row trigger could look at the tables
-    /// before a row is deleted.
+    /// The targets of a statement, which the executor has opened, each with the columns that are updated; `None` when
+    /// something could look at the tables before a row is deleted or updated.
     ///
     /// # Safety
     /// Open relations that stay open.
-    pub unsafe fn of(rels: impl Iterator<Item = pg_sys::Relation>) -> Option<Self> {
+    pub unsafe fn of(
+        rels: impl Iterator<Item = (pg_sys::Relation, Vec<i16>)>,
+        what: What,
+    ) -> Option<Self> {
         let mut all = Vec::new();
-        for rel in rels {
+        for (rel, columns) in rels {
             // SAFETY: passed on to the caller.
             unsafe {
-                let triggers = (*rel).trigdesc;
-                if !triggers.is_null() && (*triggers).trig_delete_before_row {
+                let may = match what {
+                    What::Deleted => !watch::before_delete(rel),
+                    What::Updated => !watch::before_update(rel, &columns),
+                };
+                if !may {
                     return None;
                 }
                 all.push((pg::relation_id(rel), rel, is_doris(rel)));
@@ -273,7 +354,8 @@ impl Tables {
             Some(relid) => self.0.iter().position(|table| table.0 == relid),
             None => Some(0),
         };
-        let table = table.unwrap_or_else(|| pgrx::error!("a DELETE met a row of an unknown table"));
+        let table =
+            table.unwrap_or_else(|| pgrx::error!("a statement met a row of an unknown table"));
         let row = match self.0[table].2 {
             true => RowNumber::from_tid(tid).map(|row| row.0),
             false => None,

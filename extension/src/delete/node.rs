@@ -4,23 +4,31 @@
 //! Within EvalPlanQual, where a snapshot must be cross-checked, and where the caller asks for some rows of RETURNING only
 //! (`SPI_execute` with a limit), it passes rows on as they come.
 use super::ahead::{Batch, Tables};
+use super::plan;
 use crate::options::settings;
 use crate::pg::custom::{self, Callbacks, Methods};
 use crate::pg::{compat, run_hook};
+use crate::store::deletes::What;
+use crate::store::tid::tid;
 use pgrx::{pg_guard, pg_sys, PgList, PgMemoryContexts};
 
-/// Name of the node in plans.
-const NAME: &std::ffi::CStr = c"DorisBulkDelete";
+/// Name of the node in plans of DELETE.
+const DELETE: &std::ffi::CStr = c"DorisBulkDelete";
+/// Name of the node in plans of UPDATE.
+const UPDATE: &std::ffi::CStr = c"DorisBulkUpdate";
 
 /// Rows read ahead at most.
 const BATCH_ROWS: usize = 1 << 17;
 
-/// PostgreSQL's callbacks for plans.
-pub static SCAN_METHODS: Methods<pg_sys::CustomScanMethods> =
-    custom::scan_methods(NAME, create_state);
+/// PostgreSQL's callbacks for plans of DELETE.
+pub static DELETE_METHODS: Methods<pg_sys::CustomScanMethods> =
+    custom::scan_methods(DELETE, create_state);
+/// PostgreSQL's callbacks for plans of UPDATE.
+pub static UPDATE_METHODS: Methods<pg_sys::CustomScanMethods> =
+    custom::scan_methods(UPDATE, create_state);
 
 static EXEC_METHODS: Methods<pg_sys::CustomExecMethods> = custom::exec_methods(
-    NAME,
+    DELETE,
     Callbacks {
         begin,
         exec,
@@ -55,10 +63,14 @@ struct Run {
 ///
 /// # Safety
 /// A finished plan.
-pub unsafe fn over(source: *mut pg_sys::Plan) -> *mut pg_sys::CustomScan {
+pub unsafe fn over(source: *mut pg_sys::Plan, what: What) -> *mut pg_sys::CustomScan {
     // SAFETY: passed on to the caller.
     unsafe {
-        let scan = custom::over(source, &SCAN_METHODS);
+        let methods = match what {
+            What::Deleted => &DELETE_METHODS,
+            What::Updated => &UPDATE_METHODS,
+        };
+        let scan = custom::over(source, methods);
         let mut targets = PgList::<pg_sys::TargetEntry>::new();
         for target in PgList::<pg_sys::TargetEntry>::from_pg((*source).targetlist).iter_ptr() {
             let copy = pg_sys::palloc0(std::mem::size_of::<pg_sys::TargetEntry>())
@@ -105,15 +117,20 @@ unsafe fn start(node: *mut pg_sys::CustomScanState) -> Option<Run> {
             return None;
         }
         let modify = (*(*estate).es_plannedstmt).planTree as *mut pg_sys::ModifyTable;
+        let what = plan::what((*modify).operation)?;
         if run_hook::is_limited(estate) && !(*modify).returningLists.is_null() {
             return None;
         }
         let targets = PgList::<i32>::from_pg((*modify).resultRelations);
         let several = targets.len() > 1;
-        let rels = targets
-            .iter_int()
-            .map(|rti| compat::result_relation(estate, rti as pg_sys::Index));
-        let tables = Tables::of(rels)?;
+        let columns = PgList::<pg_sys::List>::from_pg((*modify).updateColnosLists);
+        let rels = targets.iter_int().zip(0..).map(|(rti, at)| {
+            let rel = compat::result_relation(estate, rti as pg_sys::Index);
+            let list = columns.get_ptr(at).unwrap_or(std::ptr::null_mut());
+            let numbers = PgList::<i32>::from_pg(list);
+            (rel, numbers.iter_int().map(|n| n as i16).collect())
+        });
+        let tables = Tables::of(rels, what)?;
         let list = (*(*(*node).ss.ps.plan).lefttree).targetlist;
         let tid = pg_sys::ExecFindJunkAttributeInTlist(list, c"ctid".as_ptr());
         let table = pg_sys::ExecFindJunkAttributeInTlist(list, c"tableoid".as_ptr());
@@ -130,7 +147,7 @@ unsafe fn start(node: *mut pg_sys::CustomScanState) -> Option<Run> {
         });
         Some(Run {
             tables,
-            batch: Batch::new((*estate).es_output_cid),
+            batch: Batch::new((*estate).es_output_cid, what),
             store,
             slot,
             tid,
@@ -160,7 +177,9 @@ unsafe extern "C-unwind" fn exec(
                 pg_sys::ExecCopySlot(result, slot)
             };
         };
+        run.batch.settle();
         if run.batch.is_over() {
+            run.batch.file(&run.tables);
             read_ahead(run, (*node).ss.ps.lefttree);
         }
         if run.batch.is_over() {
@@ -199,10 +218,11 @@ unsafe fn read_ahead(run: &mut Run, source: *mut pg_sys::PlanState) {
                 let null = *(*slot).tts_isnull.add(at);
                 (!null).then(|| *(*slot).tts_values.add(at))
             };
-            let Some(tid) = column(run.tid) else {
-                pgrx::error!("ctid is NULL");
+            // Rows of foreign tables may have none.
+            let tid = match column(run.tid) {
+                Some(tid) => *tid.cast_mut_ptr::<pg_sys::ItemPointerData>(),
+                None => tid(pg_sys::InvalidBlockNumber, 0),
             };
-            let tid = *tid.cast_mut_ptr::<pg_sys::ItemPointerData>();
             let relid = run.table.and_then(column);
             let relid = relid.map(|datum| pg_sys::Oid::from(datum.value() as u32));
             run.batch.push(run.tables.target(relid, &tid));
@@ -217,6 +237,9 @@ unsafe extern "C-unwind" fn end(node: *mut pg_sys::CustomScanState) {
     // SAFETY: a state of ours.
     unsafe {
         if let Some(run) = (*(*state).run).take() {
+            if run.batch.is_unfinished() {
+                pgrx::error!("rows that were marked ahead are left over");
+            }
             pg_sys::ExecDropSingleTupleTableSlot(run.slot);
             pg_sys::tuplestore_end(run.store);
         }
@@ -231,7 +254,7 @@ unsafe extern "C-unwind" fn rescan(node: *mut pg_sys::CustomScanState) {
     // SAFETY: a state of ours.
     unsafe {
         if (*(*state).run).is_some() {
-            pgrx::error!("a DELETE cannot read its rows twice");
+            pgrx::error!("a statement cannot read the rows that it changes twice");
         }
         custom::rescan_input(node, (*node).ss.ps.lefttree);
     }
@@ -249,8 +272,13 @@ unsafe extern "C-unwind" fn explain(
         if !(*es).analyze || (*state).run.is_null() {
             return;
         }
-        let total = (*(*state).run).as_ref().map_or(0, |run| run.batch.total);
-        let name = c"Rows Deleted in Bulk".as_ptr();
-        pg_sys::ExplainPropertyInteger(name, std::ptr::null(), total as i64, es);
+        let run = (*(*state).run).as_ref();
+        let total = run.map_or(0, |run| run.batch.total);
+        let scan = (*state).css.ss.ps.plan;
+        let name = match custom::is_of(scan, &UPDATE_METHODS) {
+            true => c"Rows Updated in Bulk",
+            false => c"Rows Deleted in Bulk",
+        };
+        pg_sys::ExplainPropertyInteger(name.as_ptr(), std::ptr::null(), total as i64, es);
     }
 }

@@ -1,26 +1,37 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Which DELETE statements read ahead, and the node put into their plans.
+//! Which DELETE and UPDATE statements read ahead, and the node put into their plans.
 use super::node;
 use crate::options::settings;
 use crate::plan::hook::has_segments;
-use pgrx::pg_sys::{self, CmdType::CMD_DELETE, NodeTag};
+use crate::store::deletes::What;
+use pgrx::pg_sys::CmdType::{self, CMD_DELETE, CMD_UPDATE};
+use pgrx::pg_sys::{self, NodeTag};
 use pgrx::PgList;
 
-/// Whether nothing in a DELETE can look at its table while it runs, as far as the query tells.
+/// What a statement does with the rows of its input, if that can be done ahead.
+pub fn what(command: CmdType::Type) -> Option<What> {
+    match command {
+        CMD_DELETE => Some(What::Deleted),
+        CMD_UPDATE => Some(What::Updated),
+        _ => None,
+    }
+}
+
+/// Whether nothing in a DELETE or UPDATE can look at its table while it runs, as far as the query tells.
 ///
 /// # Safety
 /// An analysed query.
 pub unsafe fn may_read_ahead(parse: *mut pg_sys::Query) -> bool {
     // SAFETY: passed on to the caller.
     unsafe {
-        (*parse).commandType == CMD_DELETE
+        what((*parse).commandType).is_some()
             && settings::bulk_delete_rows() > 0
             && !(*parse).hasModifyingCTE
             && !pg_sys::contain_volatile_functions(parse.cast())
     }
 }
 
-/// Puts the node that reads ahead under the ModifyTable of a DELETE.
+/// Puts the node that reads ahead under the ModifyTable of a DELETE or UPDATE.
 ///
 /// # Safety
 /// The finished plan of a query for which [`may_read_ahead`] holds.
@@ -35,7 +46,11 @@ pub unsafe fn put(stmt: *mut pg_sys::PlannedStmt) {
         let source = (*plan).lefttree;
         // A row that is looked up by a key is not worth it.
         let one = (*source).plan_rows <= 1.0;
-        if (*modify).operation != CMD_DELETE || one || locks_rows(stmt) {
+        // An update may take a row to another partition, or to none.
+        let Some(what) = what((*modify).operation).filter(|_| !(*modify).partColsUpdated) else {
+            return;
+        };
+        if one || locks_rows(stmt) {
             return;
         }
         let targets = PgList::<i32>::from_pg((*modify).resultRelations);
@@ -44,7 +59,7 @@ pub unsafe fn put(stmt: *mut pg_sys::PlannedStmt) {
             has_segments((*rte).relid)
         });
         if columnar {
-            (*plan).lefttree = node::over(source).cast();
+            (*plan).lefttree = node::over(source, what).cast();
         }
     }
 }

@@ -3,16 +3,18 @@
 //!
 //! 1. The directory: segments do not overlap, none is left unfinished by a transaction that committed.
 //! 2. Each segment: footer, then each column with its dictionary, blocks (checksums), row counts, blooms.
-//! 3. Each index that can be read from end to end: no entry is of a row number that was never given out, and every
+//! 3. What was deleted and updated in bulk: it can be read, and updated rows lead to their next versions.
+//! 4. Each index that can be read from end to end: no entry is of a row number that was never given out, and every
 //!    row that is not deleted has its entry.
 use super::{checked, isolated};
 use crate::keys;
 use crate::pg::toast::{Fate, Toast};
 use crate::pg::{self, compat};
+use crate::store::deletes::{self, What, SLICE_ROWS};
 use crate::store::directory::{self, Found};
 use crate::store::entry::State;
 use crate::store::tid::RowNumber;
-use crate::store::{anchors, chunks, segment};
+use crate::store::{anchors, chunks, segment, successors};
 use doris_storage::bloom;
 use pgrx::iter::TableIterator;
 use pgrx::{name, pg_extern, pg_sys, PgRelation};
@@ -67,8 +69,53 @@ fn check_segments(rel: pg_sys::Relation, problems: &mut Problems) {
         }
         if found.visible {
             check_segment(rel, found, problems);
+            match isolated::run(|| lost_rows(rel, found)) {
+                Ok(0) => {}
+                Ok(lost) => {
+                    let text = format!("{lost} updated rows do not lead to their next versions");
+                    problems.push((number, text));
+                }
+                Err(problem) => problems.push((number, problem)),
+            }
         }
     }
+}
+
+/// How many rows were updated in bulk, and have no next version.
+fn lost_rows(rel: pg_sys::Relation, found: &Found) -> usize {
+    let toast = open(rel);
+    let size = u64::from(SLICE_ROWS);
+    let (first, end) = (
+        found.entry.first_row,
+        found.entry.first_row + found.entry.capacity,
+    );
+    let mut lost = 0;
+    for slice in first / size..end.div_ceil(size) {
+        let mut updated = HashSet::new();
+        let rows = (slice * size).max(first)..((slice + 1) * size).min(end);
+        deletes::each(rel, &toast, rows.start, rows.end, |version, slice| {
+            if slice.what == What::Updated && version.writer_fate() == Fate::Committed {
+                slice.each(|row| {
+                    if rows.contains(&row) {
+                        updated.insert((version.raw_xmin(), row));
+                    }
+                });
+            }
+            true
+        });
+        if !updated.is_empty() {
+            successors::each(rel, &toast, slice, |version| {
+                successors::rows(rel, version, |row| {
+                    updated.remove(&(version.raw_xmin(), row));
+                    false
+                });
+                true
+            });
+        }
+        lost += updated.len();
+        pgrx::check_for_interrupts!();
+    }
+    lost
 }
 
 fn check_segment(rel: pg_sys::Relation, found: &Found, problems: &mut Problems) {

@@ -61,7 +61,7 @@ pub fn define() {
     );
     GucRegistry::define_int_guc(
         c"doris.bulk_delete_rows",
-        c"Rows in a row from which a DELETE deletes rows of segments in bulk; 0 turns that off.",
+        c"Rows in a row from which a DELETE or UPDATE marks rows of segments in bulk; 0 turns that off.",
         c"Fewer get a mark each.",
         &BULK_DELETE_ROWS,
         0,

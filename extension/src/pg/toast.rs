@@ -247,16 +247,26 @@ impl Toast {
             let any = &raw mut pg_sys::SnapshotAnyData;
             let scan = compat::index_beginscan(self.rel, self.index, any, count);
             pg_sys::index_rescan(scan, keys.as_mut_ptr(), count, std::ptr::null_mut(), 0);
-            let slot = pg_sys::MakeSingleTupleTableSlot(
-                (*self.rel).rd_att,
-                &raw const pg_sys::TTSOpsBufferHeapTuple,
-            );
-            while pg_sys::index_getnext_slot(scan, direction, slot) {
-                if !visit(&Version::of(slot)) {
+            // As index_getnext_slot; but most scans look for what is not there, and need no slot.
+            let mut slot: *mut pg_sys::TupleTableSlot = std::ptr::null_mut();
+            loop {
+                if !(*scan).xs_heap_continue && pg_sys::index_getnext_tid(scan, direction).is_null()
+                {
+                    break;
+                }
+                if slot.is_null() {
+                    slot = pg_sys::MakeSingleTupleTableSlot(
+                        (*self.rel).rd_att,
+                        &raw const pg_sys::TTSOpsBufferHeapTuple,
+                    );
+                }
+                if pg_sys::index_fetch_heap(scan, slot) && !visit(&Version::of(slot)) {
                     break;
                 }
             }
-            pg_sys::ExecDropSingleTupleTableSlot(slot);
+            if !slot.is_null() {
+                pg_sys::ExecDropSingleTupleTableSlot(slot);
+            }
             pg_sys::index_endscan(scan);
         }
     }
@@ -306,17 +316,25 @@ impl Toast {
         }
     }
 
-    /// As [`Toast::read_at`], for what is changed in place.
+    /// As [`Toast::read_recent`], for what is changed in place. The block need not exist: it may have been cut off.
     pub fn read_locked<T>(
         &self,
         tid: pg_sys::ItemPointerData,
         key: (u32, i32),
+        recent: &mut pg_sys::Buffer,
         visit: impl FnOnce(&[u8]) -> T,
     ) -> Option<T> {
         let block = crate::store::tid::block_of(&tid);
-        // SAFETY: as for `read_at`; the content lock keeps the payload as it is.
+        // SAFETY: as for `read_recent`; the content lock keeps the payload as it is.
         unsafe {
-            let buffer = pg_sys::ReadBuffer(self.rel, block);
+            // How many blocks there are is asked of the operating system: not where the block is in its buffer.
+            if *recent == 0 || !compat::read_recent_buffer(self.rel, block, *recent) {
+                if block >= self.blocks() {
+                    return None;
+                }
+                *recent = pg_sys::ReadBuffer(self.rel, block);
+            }
+            let buffer = *recent;
             pg_sys::LockBuffer(buffer, pg_sys::BUFFER_LOCK_SHARE as i32);
             let page = pg_sys::BufferGetPage(buffer);
             let result = keyed_payload(page.cast(), tid.ip_posid, key).map(visit);

@@ -27,7 +27,8 @@ pub fn install() {
         pg_sys::set_rel_pathlist_hook = Some(pathlist);
         super::reasons::install();
         pg_sys::RegisterCustomScanMethods(&node::SCAN_METHODS.0);
-        pg_sys::RegisterCustomScanMethods(&delete::node::SCAN_METHODS.0);
+        pg_sys::RegisterCustomScanMethods(&delete::node::DELETE_METHODS.0);
+        pg_sys::RegisterCustomScanMethods(&delete::node::UPDATE_METHODS.0);
     }
 }
 
@@ -155,7 +156,7 @@ unsafe fn asks_for_order(query: *mut pg_sys::Query) -> bool {
     }
 }
 
-/// Returns whether it is a DELETE that may read ahead.
+/// Returns whether it is a DELETE or UPDATE that may read ahead.
 #[pg_guard]
 unsafe extern "C-unwind" fn before_planning(parse: *mut pg_sys::Query) -> bool {
     // SAFETY: an analysed query.

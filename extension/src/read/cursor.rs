@@ -323,8 +323,10 @@ pub unsafe fn read_row(
         } else if let Some(segment) = &stored {
             match segment.column(attr.number) {
                 Some(column) => {
-                    let vector = segment.value(main, toast, column, position);
-                    datum(&vector, 0, attr, segment.scale(column), arena)
+                    let scale = segment.scale(column);
+                    segment.value(main, toast, column, position, |vector, at| {
+                        datum(vector, at, attr, scale, arena)
+                    })
                 }
                 // SAFETY: an open relation.
                 None => missing(unsafe { (*main).rd_att }, attr),

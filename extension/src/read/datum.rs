@@ -17,6 +17,8 @@ pub struct Arena {
 }
 
 const PAGE_WORDS: usize = 8192;
+/// The first page: a row of a look-up fits, and larger ones take time to clear.
+const FIRST_PAGE_WORDS: usize = 128;
 
 impl Arena {
     /// `bytes` writable bytes that stay where they are until [`Arena::reset`].
@@ -33,7 +35,13 @@ impl Arena {
                     self.page += 1;
                     self.used = 0;
                 }
-                None => self.pages.push(vec![0; words.max(PAGE_WORDS)]),
+                None => {
+                    let page = match self.pages.is_empty() {
+                        true => FIRST_PAGE_WORDS,
+                        false => PAGE_WORDS,
+                    };
+                    self.pages.push(vec![0; words.max(page)]);
+                }
             }
         }
     }

@@ -18,12 +18,14 @@
 //!
 //! An UPDATE that leaves the key alone lets FOR KEY SHARE pass, as in a heap: it claims the row FOR NO KEY UPDATE, and
 //! its new version in the heap gets the KEY SHARE locks of the anchor ([`key_share`]). Who comes while it is open locks
-//! both, the anchor for the case that it rolls back.
-use super::deletes::{self, Deleter, SLICE_ROWS};
+//! both, the anchor for the case that it rolls back. Where such an update is made in bulk, the next version is not known
+//! at first ([`Anchor::Updating`]): a FOR KEY SHARE lock that comes meanwhile is on the anchor alone, and the updater
+//! takes it along ([`super::successors`]).
+use super::deletes::{self, Deleter, What, SLICE_ROWS};
 use super::entry::Anchor;
 use super::gate::{Gate, Mode};
 use super::tid::RowNumber;
-use super::{directory, followed, keys, known, moves};
+use super::{directory, followed, keys, known, moves, successors};
 use crate::pg::toast::{self, Fate, Toast, Version, INSERT_FROZEN};
 use crate::pg::{self, compat, heapam, key_share, raw};
 use doris_storage::slice::Marks;
@@ -48,10 +50,31 @@ fn look(main: pg_sys::Relation, toast: &Toast, row: RowNumber) -> State {
     if matches!(state, State::Gone(..)) {
         return state;
     }
-    match deletes::latest(main, toast, row) {
-        Some(deleter) => State::Gone(deleter, Anchor::Deleted),
+    match latest_in_bulk(main, toast, row) {
+        Some((deleter, how)) => State::Gone(deleter, how),
         None => state,
     }
+}
+
+/// Who has deleted or updated a row in bulk, and what became of it.
+fn latest_in_bulk(
+    main: pg_sys::Relation,
+    toast: &Toast,
+    row: RowNumber,
+) -> Option<(Deleter, Anchor)> {
+    let (deleter, what) = deletes::latest(main, toast, row)?;
+    if what == What::Deleted {
+        return Some((deleter, Anchor::Deleted));
+    }
+    let how = match successors::of(main, toast, row, deleter.xid) {
+        Some((block, offset)) => Anchor::KeyKept(block, offset),
+        // All are filed before their transaction commits.
+        None if deleter.fate == Fate::Committed => {
+            pg::report_corrupt(main, format!("no next version of updated row {}", row.0))
+        }
+        None => Anchor::Updating,
+    };
+    Some((deleter, how))
 }
 
 /// The state of a row but for bulk deletes.
@@ -182,7 +205,7 @@ pub fn sight(gate: &Gate, main: pg_sys::Relation, toast: &Toast, row: RowNumber)
         Some(true) => return Sight::Dead,
         Some(false) => {}
         None => {
-            if let Some(deleter) = deletes::latest(main, toast, row) {
+            if let Some((deleter, _)) = deletes::latest(main, toast, row) {
                 return sight_of(deleter);
             }
         }
@@ -216,8 +239,8 @@ enum Since {
 /// Looks for who came before a lock on a row's anchor without having seen it. Later ones see the lock.
 fn since_lock(main: pg_sys::Relation, toast: &Toast, row: RowNumber) -> Since {
     let _gate = Gate::take(toast, Mode::Single);
-    match deletes::latest(main, toast, row) {
-        Some(deleter) => Since::Deleted(deleter, Anchor::Deleted),
+    match latest_in_bulk(main, toast, row) {
+        Some((deleter, how)) => Since::Deleted(deleter, how),
         None if is_retired(main, toast, row) => Since::Retired,
         None => Since::Nothing,
     }
@@ -393,6 +416,15 @@ pub fn lock(
                     Beside::Busy => settle(main, *row, request, tmfd, (by, how)).err(),
                 }
             }
+            State::Gone(by, Anchor::Updating)
+                if by.fate == Fate::InProgress && mode == KEY_SHARE =>
+            {
+                match lock_ahead(main, toast, *row, request, by.xid, tmfd) {
+                    Ok(true) => Some(TM_Ok),
+                    Ok(false) => None,
+                    Err(result) => Some(result),
+                }
+            }
             State::Gone(by, how @ Anchor::KeyKept(block, offset))
                 if by.fate == Fate::Committed && mode == KEY_SHARE =>
             {
@@ -410,6 +442,12 @@ pub fn lock(
                         Since::Nothing if mode == KEY_SHARE && is_gone(main, toast, *row) => None,
                         Since::Nothing => Some(TM_Ok),
                         Since::Retired => None,
+                        // It need not wait for an update that leaves the key alone.
+                        Since::Deleted(_, Anchor::KeyKept(..) | Anchor::Updating)
+                            if mode == KEY_SHARE =>
+                        {
+                            None
+                        }
                         Since::Deleted(by, how) => {
                             settle(main, *row, request, tmfd, (by, how)).err()
                         }
@@ -468,16 +506,7 @@ fn lock_beside(
     (next, maker): (pg_sys::ItemPointerData, pg_sys::TransactionId),
     tmfd: &mut pg_sys::TM_FailureData,
 ) -> Beside {
-    let anchor = live_anchor(toast, row).unwrap_or_else(|| {
-        // There must not be two.
-        tuple_lock(main, row, true);
-        let gate = Gate::take(toast, Mode::Single);
-        let anchor =
-            live_anchor(toast, row).unwrap_or_else(|| insert_live(toast, row, request.cid));
-        drop(gate);
-        tuple_lock(main, row, false);
-        anchor
-    });
+    let anchor = any_live_anchor(main, toast, row, request);
     match lock_anchor(main, toast, anchor, request, KEY_SHARE, tmfd) {
         Ok(true) => {}
         Ok(false) => return Beside::Again,
@@ -490,6 +519,44 @@ fn lock_beside(
         key_share::Added::Ended => Beside::Again,
         key_share::Added::Wait(_) => Beside::Busy,
     }
+}
+
+/// The live anchor of a row that is updated; made if there is none.
+fn any_live_anchor(
+    main: pg_sys::Relation,
+    toast: &Toast,
+    row: RowNumber,
+    request: Request,
+) -> pg_sys::ItemPointerData {
+    live_anchor(toast, row).unwrap_or_else(|| {
+        // There must not be two.
+        tuple_lock(main, row, true);
+        let gate = Gate::take(toast, Mode::Single);
+        let anchor =
+            live_anchor(toast, row).unwrap_or_else(|| insert_live(toast, row, request.cid));
+        drop(gate);
+        tuple_lock(main, row, false);
+        anchor
+    })
+}
+
+/// Locks a row FOR KEY SHARE that `updater`, an open transaction, is updating in bulk without touching its key: its
+/// anchor, from where the updater takes the lock along. `Ok(false)`: it did not see the lock any more, look again.
+fn lock_ahead(
+    main: pg_sys::Relation,
+    toast: &Toast,
+    row: RowNumber,
+    request: Request,
+    updater: pg_sys::TransactionId,
+    tmfd: &mut pg_sys::TM_FailureData,
+) -> Result<bool, TM_Result::Type> {
+    let anchor = any_live_anchor(main, toast, row, request);
+    if !lock_anchor(main, toast, anchor, request, KEY_SHARE, tmfd)? {
+        return Ok(false);
+    }
+    let _gate = Gate::take(toast, Mode::Single);
+    let now = latest_in_bulk(main, toast, row);
+    Ok(matches!(now, Some((by, Anchor::Updating)) if by.xid == updater))
 }
 
 /// Locks the later versions of a row FOR KEY SHARE, which `maker` has updated without touching its key, and has

@@ -87,8 +87,8 @@ fn find(toast: &Toast) -> Option<pg_sys::ItemPointerData> {
 
 /// What VACUUM has removed so far.
 pub fn read(main: pg_sys::Relation, toast: &Toast) -> Cleaned {
-    let read =
-        find(toast).and_then(|at| toast.read_locked(at, (keys::CLEANED, 0), Cleaned::decode));
+    let read = find(toast)
+        .and_then(|at| toast.read_locked(at, (keys::CLEANED, 0), &mut 0, Cleaned::decode));
     match read {
         Some(Ok(cleaned)) => cleaned,
         Some(Err(error)) => crate::pg::report_corrupt(main, error),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Rows deleted in bulk: one tuple a slice of 32,768 row numbers and statement, whose visibility is that of the
-//! deletes (docs/decisions/0004).
+//! Rows deleted or updated in bulk: one tuple a slice of 32,768 row numbers and statement, whose visibility is that of
+//! the deletes (docs/decisions/0004). Where updated rows went is in [`super::successors`].
 //!
 //! A row has one deleter at a time, whichever form it takes. Single rows and row locks are settled by anchors, one
 //! transaction after the other; a bulk delete looks for anchors and other bulk deletes, and registers what is free,
@@ -11,6 +11,7 @@ use super::tid::RowNumber;
 use super::{directory, keys};
 use crate::pg::toast::{Fate, Toast, Version};
 use crate::pg::{self, raw};
+pub use doris_storage::slice::What;
 pub use doris_storage::slice::SLICE_ROWS;
 use doris_storage::slice::{self, Marks, Slice};
 use pgrx::pg_sys;
@@ -100,16 +101,16 @@ pub fn each(
     }
 }
 
-/// Who has deleted a row in bulk, by the latest state.
-pub fn latest(main: pg_sys::Relation, toast: &Toast, row: RowNumber) -> Option<Deleter> {
-    let mut deleter = None;
+/// Who has deleted or updated a row in bulk, by the latest state.
+pub fn latest(main: pg_sys::Relation, toast: &Toast, row: RowNumber) -> Option<(Deleter, What)> {
+    let mut found = None;
     each(main, toast, row.0, row.0 + 1, |version, slice| {
         if slice.contains(row.0) {
-            deleter = Deleter::of(version);
+            found = Deleter::of(version).map(|deleter| (deleter, slice.what));
         }
-        deleter.is_none()
+        found.is_none()
     });
-    deleter
+    found
 }
 
 /// Who has deleted a row in bulk, if a snapshot sees it.
@@ -164,7 +165,7 @@ pub fn bury_many(
 ) -> Vec<Refused> {
     let refused = refused(main, toast, rows);
     if refused.is_empty() {
-        register_all(gate, main, toast, rows, cid);
+        register_all(gate, main, toast, rows, What::Deleted, cid);
         return refused;
     }
     let is_free = |row: &u64| {
@@ -172,7 +173,7 @@ pub fn bury_many(
         refused.binary_search_by(search).is_err()
     };
     let free: Vec<u64> = rows.iter().copied().filter(is_free).collect();
-    register_all(gate, main, toast, &free, cid);
+    register_all(gate, main, toast, &free, What::Deleted, cid);
     refused
 }
 
@@ -203,12 +204,14 @@ pub fn refused(main: pg_sys::Relation, toast: &Toast, rows: &[u64]) -> Vec<Refus
     all
 }
 
-/// Deletes rows, ascending, which [`refused`] did not name since the caller holds the gate.
+/// Deletes rows, ascending, which [`refused`] did not name since the caller holds the gate; or says that they are about
+/// to be updated.
 pub fn register_all(
     gate: &Gate,
     main: pg_sys::Relation,
     toast: &Toast,
     rows: &[u64],
+    what: What,
     cid: pg_sys::CommandId,
 ) {
     assert!(gate.is_bulk(), "bulk deletes need the gate to themselves");
@@ -219,7 +222,7 @@ pub fn register_all(
     for slice in rows.chunk_by(|a, b| slice_of(*a) == slice_of(*b)) {
         let base = slice_of(slice[0]) * u64::from(SLICE_ROWS);
         let positions: Vec<u16> = slice.iter().map(|row| (row - base) as u16).collect();
-        register(main, toast, (base, &positions), serial, cid);
+        register(main, toast, (base, &positions, what), serial, cid);
     }
     crate::compact::board::marks(main, rows.len() as u64);
 }
@@ -291,11 +294,11 @@ fn refuse_anchored(
 fn register(
     main: pg_sys::Relation,
     toast: &Toast,
-    (first_row, positions): (u64, &[u16]),
+    (first_row, positions, what): (u64, &[u16], What),
     serial: u32,
     cid: pg_sys::CommandId,
 ) {
-    let payload = slice::encode(first_row, positions).unwrap_or_else(|e| {
+    let payload = slice::encode(first_row, positions, what).unwrap_or_else(|e| {
         pgrx::error!(
             "could not encode deleted rows of \"{}\": {e}",
             pg::relation_name(main)

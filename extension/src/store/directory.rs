@@ -201,17 +201,18 @@ pub fn allocator(
         false
     });
     let at = found?;
-    let state = allocator_at(toast, at);
+    let state = allocator_at(toast, at, &mut 0);
     let state = state.unwrap_or_else(|| pg::report_corrupt(main, "corrupt row number allocator"));
     Some((at, state))
 }
 
-/// The allocator at a place; `None` when it is not there.
-pub fn allocator_at(toast: &Toast, at: pg_sys::ItemPointerData) -> Option<Allocator> {
-    if crate::store::tid::block_of(&at) >= toast.blocks() {
-        return None;
-    }
-    toast.read_locked(at, (keys::ALLOCATOR, 0), |bytes| {
+/// The allocator at a place; `None` when it is not there. The buffer that `recent` names (0: none) is looked into first.
+pub fn allocator_at(
+    toast: &Toast,
+    at: pg_sys::ItemPointerData,
+    recent: &mut pg_sys::Buffer,
+) -> Option<Allocator> {
+    toast.read_locked(at, (keys::ALLOCATOR, 0), recent, |bytes| {
         Allocator::decode(bytes).ok()
     })?
 }

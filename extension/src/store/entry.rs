@@ -166,6 +166,9 @@ pub enum Anchor {
     Updated(u32, u16),
     /// As before; its key is the same, so that FOR KEY SHARE need not wait.
     KeyKept(u32, u16),
+    /// As before; its next version is still to be written, or filed. Only rows that are updated in bulk have this, and
+    /// not in an anchor: it is never stored.
+    Updating,
 }
 
 /// Bytes of an encoded [`Anchor`].
@@ -180,6 +183,8 @@ impl Anchor {
             Anchor::Updated(block, offset) => (2, block, offset),
             Anchor::MovedPartition => (3, 0, 0),
             Anchor::KeyKept(block, offset) => (4, block, offset),
+            // Refused when it is read.
+            Anchor::Updating => (u8::MAX, 0, 0),
         };
         let mut out = [0u8; ANCHOR_BYTES];
         out[0] = VERSION;

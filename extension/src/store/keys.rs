@@ -15,6 +15,7 @@ const CHUNKS: u32 = 1024;
 const ANCHORS: u32 = 4096;
 const MOVED: u32 = 8192;
 const SLICES: u32 = 9216;
+const SUCCESSORS: u32 = 10240;
 const SLICE_IDS: u64 = 1024;
 const GRAVES: u32 = 12288;
 const GRAVE_IDS: u64 = 4096;
@@ -51,6 +52,11 @@ pub fn moved_stretch(place: u64) -> (u32, i32) {
 /// Where a bulk delete within a slice of row numbers is filed.
 pub fn slice(slice: u64, serial: u32) -> (u32, i32) {
     (SLICES + (slice % SLICE_IDS) as u32, serial as i32)
+}
+
+/// Where next versions of rows of a slice of row numbers are filed.
+pub fn successors(slice: u64, serial: u32) -> (u32, i32) {
+    (SUCCESSORS + (slice % SLICE_IDS) as u32, serial as i32)
 }
 
 /// The chunk_id of the first of some slices, and how many of them have the ids that follow.

@@ -49,6 +49,8 @@ impl Segments {
 struct Known {
     file: u32,
     allocator: pg_sys::ItemPointerData,
+    /// The buffer in which the allocator was last found.
+    buffer: pg_sys::Buffer,
     state: Allocator,
     segments: Option<Rc<Segments>>,
     /// The transaction that last found the segments not settled.
@@ -83,10 +85,19 @@ fn holds(main: pg_sys::Relation, toast: &Toast) -> bool {
     let file = compat::file_number(toast.rel);
     let known = KNOWN.with_borrow(|known| {
         let known = known.get(&relid).filter(|known| known.file == file)?;
-        Some((known.allocator, known.state))
+        Some((known.allocator, known.state, known.buffer))
     });
-    if let Some((at, state)) = known {
-        if directory::allocator_at(toast, at) == Some(state) {
+    if let Some((at, state, buffer)) = known {
+        let mut found = buffer;
+        let now = directory::allocator_at(toast, at, &mut found);
+        if found != buffer {
+            KNOWN.with_borrow_mut(|known| {
+                if let Some(known) = known.get_mut(&relid) {
+                    known.buffer = found;
+                }
+            });
+        }
+        if now == Some(state) {
             return true;
         }
     }
@@ -97,6 +108,7 @@ fn holds(main: pg_sys::Relation, toast: &Toast) -> bool {
     let fresh = Known {
         file,
         allocator,
+        buffer: 0,
         state,
         segments: None,
         unsettled: pg_sys::InvalidTransactionId,

@@ -2,7 +2,8 @@
 //! A table's column store inside its TOAST relation: see docs/decisions/0001.
 //!
 //! Modules in the order data travels: keys and payloads, the directory of segments, chunks of column data,
-//! anchors of deleted and locked rows, rows deleted in bulk, where rows moved, the gate for marking rows, opened segments.
+//! anchors of deleted and locked rows, rows deleted or updated in bulk, where rows went, the gate for marking rows, opened
+//! segments.
 
 pub mod anchors;
 pub mod chunks;
@@ -17,4 +18,6 @@ pub mod keys;
 pub mod known;
 pub mod moves;
 pub mod segment;
+pub mod successors;
 pub mod tid;
+pub mod window;

@@ -2,6 +2,7 @@
 //! Opened segments: footers and dictionaries are immutable, so each backend keeps those it has read.
 use super::chunks;
 use super::entry::Entry;
+use super::window;
 use crate::pg::toast::Toast;
 use crate::pg::{self, compat};
 use doris_storage::bloom;
@@ -352,21 +353,39 @@ impl Segment {
         out
     }
 
-    /// One value of a column, as a vector of one row.
-    pub fn value(
+    /// Calls `visit` with one value of a column: a vector, and where in it the value is.
+    pub fn value<T>(
         &self,
         main: pg_sys::Relation,
         toast: &Toast,
         column: usize,
         position: u32,
-    ) -> Vector {
+        visit: impl FnOnce(&Vector, usize) -> T,
+    ) -> T {
+        let key = identity(toast, &self.entry);
+        if let Some((vector, start)) = window::find(&key, column, position) {
+            return visit(&vector, (position - start) as usize);
+        }
         let block_rows = self.footer.block_rows;
         let block = self.cached_block(main, toast, column, position / block_rows);
         let mut out = Vector::empty(self.footer.columns[column].spec.physical);
+        let (first, at) = (position - position % block_rows, position % block_rows);
+        let wanted = window::wanted(&key, position, first..first + block.rows() as u32);
+        let ahead = wanted.filter(|_| window::affords(&block));
+        let Some(rows) = ahead else {
+            block
+                .gather(&[at], &mut out)
+                .unwrap_or_else(|e| self.corrupt(main, column, e));
+            return visit(&out, 0);
+        };
         block
-            .gather(&[position % block_rows], &mut out)
+            .decode(
+                (rows.start - first) as usize..(rows.end - first) as usize,
+                &mut out,
+            )
             .unwrap_or_else(|e| self.corrupt(main, column, e));
-        out
+        let vector = window::keep(&key, column, &rows, out);
+        visit(&vector, (position - rows.start) as usize)
     }
 
     /// A row block that stays open for the next look-ups.
