@@ -486,7 +486,10 @@ fn different_values(segment: &Segment, column: usize, reader: &ColumnReader) -> 
     let rows = codes.len();
     let dict = dict.clone();
     let values = Values::Dict { codes, dict };
-    Some(Batch::new(vec![Arc::new(Vector { values, validity })], rows))
+    Some(Batch::new(
+        vec![Arc::new(Vector { values, validity })],
+        rows,
+    ))
 }
 
 impl MorselSource for TableSource {
