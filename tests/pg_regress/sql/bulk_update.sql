@@ -122,6 +122,7 @@ SELECT in_bulk('UPDATE l SET v = v + 1 WHERE id > 2000');
 SELECT * FROM log ORDER BY what;
 
 -- Foreign keys, and partitions of several tables, one of them a heap.
+RESET enable_indexscan;
 CREATE TABLE child (id int REFERENCES t ON UPDATE CASCADE);
 INSERT INTO child SELECT id FROM t WHERE id % 100 = 1;
 INSERT INTO t SELECT g, 0, '' FROM generate_series(30001, 32000) g;
