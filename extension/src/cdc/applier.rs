@@ -69,6 +69,8 @@ pub(super) struct Applier {
     pub(super) met: HashSet<(u32, u32)>,
     /// The table that the message before has described.
     pub(super) described: Option<u32>,
+    /// Tables that were described, each behind a mirror's source: its members, unless a TRUNCATE of both follows.
+    pub(super) followers: Vec<(u32, u32)>,
     /// Since when, and how many rows have been applied since.
     pub(super) recent: (Instant, i64),
     /// Positions committed and the ends of their local commit records, not known to be on disk yet.
@@ -105,6 +107,7 @@ impl Applier {
             leaving: Leaving::default(),
             met: HashSet::new(),
             described: None,
+            followers: Vec::new(),
             recent: (Instant::now(), 0),
             unflushed: VecDeque::new(),
         }
@@ -154,6 +157,11 @@ impl Applier {
     pub(super) fn message(&mut self, message: Message<'_>) {
         if !matches!(message, Message::Relation(_) | Message::Type { .. }) {
             self.described = None;
+            let followers = std::mem::take(&mut self.followers);
+            // The tables of a TRUNCATE are described one behind the other, and none of them is a member.
+            if !matches!(message, Message::Truncate { .. }) {
+                followers.into_iter().for_each(|(r, m)| self.meet(r, m));
+            }
         }
         match message {
             Message::Begin(begin) => {
@@ -184,7 +192,9 @@ impl Applier {
     fn describe(&mut self, relation: Relation) {
         let id = relation.id;
         match self.described.replace(id) {
-            Some(root) if !self.mirrors.contains_key(&id) => self.meet(root, id),
+            Some(root) if self.mirrors.contains_key(&root) && !self.mirrors.contains_key(&id) => {
+                self.followers.push((root, id));
+            }
             _ => {}
         }
         let before = self.relations.insert(id, relation.clone());

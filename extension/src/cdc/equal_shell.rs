@@ -28,7 +28,7 @@ struct Wanted {
     nulls: Vec<bool>,
     /// How many of it.
     left: u64,
-    /// Rows that are equal and do not look the same, as many as may be needed.
+    /// Rows that are equal and do not look the same, as many as all that are equal may take.
     similar: Vec<pg_sys::ItemPointerData>,
 }
 
@@ -81,36 +81,59 @@ impl Opened {
                 std::ptr::null_mut(),
             );
             let forward = pg_sys::ScanDirection::ForwardScanDirection;
+            // What the types' functions leave behind.
+            let scratch = pg_sys::AllocSetContextCreateInternal(
+                pg_sys::CurrentMemoryContext,
+                c"doris rows compared".as_ptr(),
+                pg_sys::ALLOCSET_SMALL_MINSIZE as usize,
+                pg_sys::ALLOCSET_SMALL_INITSIZE as usize,
+                pg_sys::ALLOCSET_DEFAULT_MAXSIZE as usize,
+            );
+            let mut equal = Vec::new();
             let mut seen = 0;
             while open > 0 && pg_sys::table_scan_getnextslot(scan, forward, self.old) {
                 seen += 1;
                 if seen % ROWS_AT_ONCE == 0 {
                     super::session::check_interrupts();
                 }
+                // Nothing to do where no function left anything; values may be large.
+                pg_sys::MemoryContextReset(scratch);
                 pg_sys::slot_getallattrs(self.old);
                 let (values, nulls) = values_of(self.old, columns.len());
-                let Some(list) = places.get(&hash(columns, values, nulls)) else {
-                    continue;
-                };
-                let tid = (*self.old).tts_tid;
+                let before = pg_sys::MemoryContextSwitchTo(scratch);
+                let list = places.get(&hash(columns, values, nulls));
                 let mut take = None;
-                for at in list {
-                    let w = &mut wanted[*at];
+                equal.clear();
+                for at in list.into_iter().flatten() {
+                    let w = &wanted[*at];
                     match alike(columns, (values, nulls), (&w.values, &w.nulls)) {
                         Alike::Same if w.left > 0 => {
                             take = Some(*at);
                             break;
                         }
-                        Alike::Equal if (w.similar.len() as u64) < w.left => w.similar.push(tid),
+                        Alike::Equal if w.left > 0 => equal.push(*at),
                         _ => {}
                     }
                 }
+                pg_sys::MemoryContextSwitchTo(before);
+                let tid = (*self.old).tts_tid;
                 if let Some(at) = take {
                     wanted[at].left -= 1;
                     open -= 1;
                     found.push(tid);
+                } else if !equal.is_empty() {
+                    // Another row that is wanted may take it.
+                    let all = list.into_iter().flatten();
+                    let enough: u64 = all.map(|at| wanted[*at].left).sum();
+                    for at in &equal {
+                        let similar = &mut wanted[*at].similar;
+                        if (similar.len() as u64) < enough {
+                            similar.push(tid);
+                        }
+                    }
                 }
             }
+            pg_sys::MemoryContextDelete(scratch);
             pg_sys::table_endscan(scan);
             pg_sys::ExecClearTuple(self.old);
         }

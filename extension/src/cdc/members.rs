@@ -8,17 +8,23 @@
 //! - Of one that goes, the rows are known by the condition that all of them meet, which was written down when it was
 //!   last seen. They are deleted once all that was written before it went is applied, if no other member can hold such
 //!   rows by then (PostgreSQL's planner says so): those that came later are not told from them.
+//! - Such a condition is text that is run with the rights of the sync's owner. It is used only if it names columns,
+//!   constants and what PostgreSQL brings along: never a function of a user's.
 //! - One that came and went between two looks is known from the stream, which describes each member before its first
 //!   change; that is written down with the change, and noticed at the next look.
 use super::applier::Applier;
 use super::board;
 use super::catalogue::{self, columns_from_json, columns_to_json};
+use super::condition_shell::is_plain;
 use super::follow;
-use super::session::{abort, as_role, begin, caught, execute, transaction, with_snapshot};
+use super::session::{
+    abort, as_role, begin, caught, execute, transaction, with_own_names, with_snapshot,
+};
 use super::source::{Look, Source};
 use super::watch;
 use doris_cdc::files::Files;
 use doris_cdc::shape::Known;
+use doris_cdc::snapshot::CopySnapshot;
 use doris_cdc::Lsn;
 use pgrx::prelude::*;
 use pgrx::JsonB;
@@ -87,9 +93,10 @@ fn is_empty(source: &mut Source, member: u32) -> bool {
         if !can_be_read(source, member) {
             return None;
         }
-        source.value(&format!(
-            "SELECT EXISTS (SELECT FROM ONLY {name})::pg_catalog.text"
-        ))
+        source.owners_value(
+            member,
+            &format!("SELECT EXISTS (SELECT FROM ONLY {name})::pg_catalog.text"),
+        )
     });
     empty.flatten().as_deref() == Some("false")
 }
@@ -149,7 +156,7 @@ impl Applier {
         }
         let local = source.is_local();
         let of = asked(|| {
-            if local || source.bounds_can_travel(table) {
+            if source.bounds_are_plain(table) && (local || source.bounds_can_travel(table)) {
                 source.bounds(table)
             } else {
                 Vec::new()
@@ -172,17 +179,36 @@ impl Applier {
         known.bounds = Some(bounds);
     }
 
-    /// Deletes the rows of members that left. No transaction is open, and nothing is pending.
-    pub(super) fn take_leave(&mut self, now: &Look, left: &[u32], source: &mut Source) -> Leave {
+    /// Deletes the rows of members that left; `before` was taken before the look. No transaction is open, and nothing is
+    /// pending.
+    pub(super) fn take_leave(
+        &mut self,
+        now: &Look,
+        left: &[u32],
+        before: &CopySnapshot,
+        source: &mut Source,
+    ) -> Leave {
         let Some(conditions) = self.conditions(now.table, left) else {
             return Leave::Refill;
         };
+        let local = source.is_local();
+        let plain = || conditions.iter().all(|c| is_plain(c, local));
+        if asked(plain) != Some(true) {
+            return Leave::Refill;
+        }
         let end = match self.leaving.get(&now.table) {
-            Some((files, end)) if *files == now.files.files => *end,
+            Some(leave) if leave.files == now.files.files => leave.end,
             _ => {
                 let end = transaction(|| source.written());
-                let noticed = (now.files.files.clone(), end);
-                self.leaving.insert(now.table, noticed);
+                let mut seen = before.clone();
+                seen.lsn = end;
+                let leave = Pending {
+                    files: now.files.files.clone(),
+                    left: left.to_vec(),
+                    seen,
+                    end,
+                };
+                self.leaving.insert(now.table, leave);
                 end
             }
         };
@@ -194,7 +220,11 @@ impl Applier {
                 return None;
             }
             let name = source.relation_name(now.table).ok()?;
-            Some(conditions.iter().all(|c| source.excludes(&name, c)))
+            Some(
+                conditions
+                    .iter()
+                    .all(|c| source.excludes(now.table, &name, c)),
+            )
         });
         match excluded {
             Some(None) => return Leave::Later,
@@ -208,7 +238,7 @@ impl Applier {
         let deleted = asked(|| {
             let name = follow::relation_name(target).unwrap_or_else(|e| error!("{e}"));
             let sql = format!("DELETE FROM ONLY {name} WHERE {}", conditions.join(" OR "));
-            as_role(owner, || execute(&sql, &[]));
+            with_own_names(|| as_role(owner, || execute(&sql, &[])));
             catalogue::set_look(id, now);
         });
         match deleted {
@@ -239,7 +269,17 @@ impl Applier {
             return;
         };
         let files = &mirror.table.files;
-        if !files.partitioned || files.has_member(member) {
+        if !files.partitioned {
+            return;
+        }
+        // One that left and is described by a transaction after that has come again, maybe with another condition.
+        let leave = self.leaving.get(&root);
+        let again = leave.is_some_and(|l| {
+            l.left.contains(&member) && !l.seen.holds(self.begin.xid, self.begin.commit_lsn)
+        });
+        if again {
+            self.leaving.remove(&root);
+        } else if files.has_member(member) {
             return;
         }
         match mirror.table.state.as_str() {
@@ -284,5 +324,16 @@ impl Applier {
     }
 }
 
-/// Members that left a table: what it was made of then, and a position behind that.
-pub(super) type Leaving = std::collections::HashMap<u32, (Option<String>, Lsn)>;
+/// Members that left a table, whose rows are not deleted yet.
+pub(super) struct Pending {
+    /// What the table was made of without them.
+    files: Option<String>,
+    left: Vec<u32>,
+    /// What the look that showed it saw at least.
+    seen: CopySnapshot,
+    /// A position behind that.
+    end: Lsn,
+}
+
+/// By the table that they left.
+pub(super) type Leaving = std::collections::HashMap<u32, Pending>;

@@ -103,6 +103,11 @@ pub(crate) fn as_role<R>(role: pg_sys::Oid, f: impl FnOnce() -> R) -> R {
 /// Runs `f` with the catalogue's rights. Only for statements of this extension that name every object in full.
 /// Operators have no such names: those of the session's search path are not the ones meant.
 pub(crate) fn elevated<R>(f: impl FnOnce() -> R) -> R {
+    with_own_names(|| as_role(pg_sys::Oid::from(SUPERUSER), f))
+}
+
+/// Runs `f` with a search path on which nothing but PostgreSQL's own is found.
+pub(crate) fn with_own_names<R>(f: impl FnOnce() -> R) -> R {
     // SAFETY: an error undoes the setting with the transaction; otherwise it is undone below.
     let settings = unsafe { pg_sys::NewGUCNestLevel() };
     // SAFETY: constants with a terminating zero.
@@ -118,7 +123,7 @@ pub(crate) fn elevated<R>(f: impl FnOnce() -> R) -> R {
             false,
         );
     }
-    let result = as_role(pg_sys::Oid::from(SUPERUSER), f);
+    let result = f();
     // SAFETY: ends the level begun above.
     unsafe { pg_sys::AtEOXact_GUC(true, settings) };
     result

@@ -3,7 +3,9 @@
 //! either way, which name every object in full and answer in text.
 use super::catalogue::Sync;
 use super::remote_shell::Connection;
-use super::session::{changed_value, column, elevated, execute, refuse, rows};
+use super::session::{
+    as_role, changed_value, column, elevated, execute, refuse, rows, with_own_names,
+};
 use doris_cdc::files::Files;
 use doris_cdc::shape::Known;
 use doris_cdc::snapshot::CopySnapshot;
@@ -359,6 +361,15 @@ impl Source {
             .collect()
     }
 
+    /// The first column of a question to a table of a user's. Here it is asked with its owner's rights: the planner may
+    /// call functions that the owner chose.
+    pub(crate) fn owners_value(&mut self, table: u32, sql: &str) -> Option<String> {
+        match self {
+            Source::Local => as_owner(table, || changed_value::<String>(sql, &[])),
+            Source::Remote(_) => self.value(sql),
+        }
+    }
+
     /// Whether a table is partitioned.
     pub(crate) fn is_partitioned(&mut self, table: u32) -> bool {
         let sql =
@@ -406,6 +417,23 @@ impl Source {
             .collect()
     }
 
+    /// Whether conditions on the members of a partitioned table call no function of a user's: their keys are columns, of
+    /// types and with operators of PostgreSQL's own, from the topmost table down.
+    pub(crate) fn bounds_are_plain(&mut self, table: u32) -> bool {
+        const OWN: &str = "'pg_catalog'::pg_catalog.regnamespace::pg_catalog.oid";
+        let sql = format!(
+            "SELECT pg_catalog.bool_and(NOT EXISTS (SELECT FROM pg_catalog.unnest(k.partattrs) n(number) \
+             LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = k.partrelid AND a.attnum = n.number AND n.number <> 0 \
+             LEFT JOIN pg_catalog.pg_type t ON t.oid = a.atttypid WHERE t.typnamespace IS DISTINCT FROM {OWN}) \
+             AND NOT EXISTS (SELECT FROM pg_catalog.unnest(k.partclass) n(class) \
+             LEFT JOIN pg_catalog.pg_opclass o ON o.oid = n.class WHERE o.opcnamespace IS DISTINCT FROM {OWN} \
+             ))::pg_catalog.text FROM pg_catalog.pg_partitioned_table k WHERE k.partrelid = {table} \
+             OR k.partrelid IN (SELECT p.relid FROM pg_catalog.pg_partition_tree({table}) p) \
+             OR k.partrelid IN (SELECT p.relid FROM pg_catalog.pg_partition_ancestors({table}) p(relid))"
+        );
+        self.value(&sql).as_deref() == Some("true")
+    }
+
     /// Whether conditions on the members of a partitioned table mean the same on another server: no order of texts, no
     /// hash.
     pub(crate) fn bounds_can_travel(&mut self, table: u32) -> bool {
@@ -418,14 +446,16 @@ impl Source {
     }
 
     /// Whether the table can hold no row of which `condition` is true, by what its members are.
-    pub(crate) fn excludes(&mut self, name: &str, condition: &str) -> bool {
+    pub(crate) fn excludes(&mut self, table: u32, name: &str, condition: &str) -> bool {
         let sql = format!("EXPLAIN (COSTS OFF, FORMAT JSON) SELECT FROM {name} WHERE {condition}");
         let plan: Option<serde_json::Value> = match self {
             Source::Remote(connection) => connection
                 .query(&sql, 1)
                 .first()
                 .and_then(|row| serde_json::from_str(row[0].as_ref()?).ok()),
-            Source::Local => elevated(|| changed_value::<pgrx::Json>(&sql, &[])).map(|j| j.0),
+            Source::Local => {
+                as_owner(table, || changed_value::<pgrx::Json>(&sql, &[])).map(|j| j.0)
+            }
         };
         let plan = plan.unwrap_or_default();
         let top = &plan[0]["Plan"];
@@ -484,4 +514,11 @@ impl Source {
         }
         system
     }
+}
+
+/// Runs `f` with the rights of a table's owner, and PostgreSQL's own names.
+fn as_owner<R>(table: u32, f: impl FnOnce() -> Option<R>) -> Option<R> {
+    let sql = format!("SELECT relowner FROM pg_catalog.pg_class WHERE oid = {table}");
+    let owner = elevated(|| changed_value::<pg_sys::Oid>(&sql, &[]))?;
+    with_own_names(|| as_role(owner, f))
 }

@@ -13,6 +13,7 @@ use super::members::{self, Leave};
 use super::session::transaction;
 use super::source::{Look, Source};
 use doris_cdc::files::Verdict;
+use doris_cdc::snapshot::CopySnapshot;
 use pgrx::prelude::*;
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
@@ -61,6 +62,7 @@ impl Applier {
             .map(|t| t.source)
             .collect();
         let publication = self.sync.publication();
+        let before = transaction(|| source.running());
         let mut found = transaction(|| source.look(&publication, &tables));
         if found.iter().any(|now| now.files.published.is_none()) {
             // One that was dropped a moment ago may be seen still, but not in its publication.
@@ -74,13 +76,13 @@ impl Applier {
             }
         }
         for now in found {
-            self.judge(&now, source);
+            self.judge(&now, &before, source);
         }
         self.watch();
     }
 
     /// Does what has become of a source asks for.
-    fn judge(&mut self, now: &Look, source: &mut Source) {
+    fn judge(&mut self, now: &Look, before: &CopySnapshot, source: &mut Source) {
         let (id, table) = (self.sync.id, now.table);
         let Some(mirror) = self.mirrors.get_mut(&table) else {
             return;
@@ -103,7 +105,7 @@ impl Applier {
             return;
         }
         if let Verdict::Left(left) = &verdict {
-            match self.take_leave(now, left, source) {
+            match self.take_leave(now, left, before, source) {
                 Leave::Later => return touch(),
                 Leave::Done => verdict = Verdict::Told,
                 Leave::Refill => verdict = Verdict::Untold,
