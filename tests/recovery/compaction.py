@@ -214,6 +214,7 @@ def loads_of_a_table_with_too_many_segments_wait_and_then_fail(options, director
         session.query(load)
         cluster.query("ALTER SYSTEM SET doris.compaction = on")
         cluster.query("SELECT pg_reload_conf()")
+        until(lambda: session.value("SHOW doris.compaction") == "on", "the session's new settings")
         for _ in range(12):
             session.query(load)
         check(session.value("SELECT count(*) FROM t") == "17000", "rows are missing")
