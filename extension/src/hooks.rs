@@ -76,6 +76,7 @@ fn forget() {
     merge::forget();
     keys::index_shell::forget();
     keys::heap::forget();
+    run_hook::forget();
 }
 
 #[pg_guard]

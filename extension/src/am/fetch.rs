@@ -513,10 +513,13 @@ unsafe fn later_tid(
         let mover = heapam::deleter_of(rel, tid)?;
         return moves::of_heap_row(rel, toast, tid, mover).map(RowNumber::to_tid);
     };
+    let found = directory::owner(rel, toast, row.0, snapshot)?;
+    if found.visible && anchors::alive(rel, toast, row, snapshot) {
+        return None;
+    }
     if let Some(next) = anchors::next_version(rel, toast, row) {
         return Some(next);
     }
-    let found = directory::owner(rel, toast, row.0, snapshot)?;
     if found.visible {
         return None;
     }

@@ -205,7 +205,6 @@ unsafe extern "C-unwind" fn tuple_delete(
             }
         };
         let toast = toast_for_write(rel);
-        raw::conflict_in(rel, Some(*tid));
         if let Some(result) = forbidden(rel, &toast, row, cid) {
             return result;
         }
@@ -219,13 +218,14 @@ unsafe extern "C-unwind" fn tuple_delete(
         }
         followed::note(rel, &toast, &*tid, row);
         // Triggers fetch the row by this once more.
-        *tid = row.to_tid();
+        let read_as = std::mem::replace(&mut *tid, row.to_tid());
         let how = if changing_part {
             Anchor::MovedPartition
         } else {
             Anchor::Deleted
         };
         anchors::bury(rel, &toast, row, claim, how, cid);
+        meet_readers(rel, read_as, row);
         if !changing_part {
             burial::segment_rows(rel, &[row.0], cid);
         }
@@ -344,7 +344,6 @@ unsafe fn update_segment_row(
     tmfd: &mut pg_sys::TM_FailureData,
 ) -> TM_Result::Type {
     let toast = toast_for_write(rel);
-    raw::conflict_in(rel, Some(*tid));
     *mode = pg_sys::LockTupleMode::LockTupleExclusive;
     if let Some(result) = forbidden(rel, &toast, row, cid) {
         return result;
@@ -363,7 +362,7 @@ unsafe fn update_segment_row(
         return refuse(rel, row, claim, tmfd);
     }
     followed::note(rel, &toast, tid, row);
-    *tid = row.to_tid();
+    let read_as = std::mem::replace(tid, row.to_tid());
     // SAFETY: passed on to the caller.
     let next = unsafe { insert_next(rel, slot, cid) };
     let how = match key_kept {
@@ -371,7 +370,17 @@ unsafe fn update_segment_row(
         false => Anchor::Updated(block_of(&next), next.ip_posid),
     };
     anchors::bury(rel, &toast, row, claim, how, cid);
+    meet_readers(rel, read_as, row);
     TM_Ok
+}
+
+/// Looks for serializable transactions that have read a row which is marked now. They note what they read before they look
+/// whether it is marked: one of both sides always sees the other.
+fn meet_readers(rel: pg_sys::Relation, read_as: pg_sys::ItemPointerData, row: RowNumber) {
+    raw::conflict_in(rel, Some(read_as));
+    if RowNumber::from_tid(&read_as) != Some(row) {
+        raw::conflict_in(rel, Some(row.to_tid()));
+    }
 }
 
 /// Puts the next version of a segment row into the heap; returns where it is.

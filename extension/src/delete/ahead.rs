@@ -246,16 +246,16 @@ fn bury(
 ) -> (Vec<u64>, usize) {
     let toast = modify::toast_for_write(rel);
     let slice = |row: u64| row / u64::from(SLICE_ROWS);
-    let dense: Vec<(u64, usize)> = rows
+    let dense: usize = rows
         .chunk_by(|a, b| slice(a.0) == slice(b.0))
-        .filter(|rows| rows.len() >= SLICE_MIN.min(least))
-        .flatten()
-        .copied()
-        .collect();
-    if dense.is_empty() {
+        .map(<[_]>::len)
+        .filter(|rows| *rows >= SLICE_MIN.min(least))
+        .sum();
+    // All or none: a row that is left out would be waited for while those behind it are marked.
+    if dense * 2 < rows.len().max(1) {
         return (Vec::new(), run);
     }
-    let numbers: Vec<u64> = dense.iter().map(|row| row.0).collect();
+    let numbers: Vec<u64> = rows.iter().map(|row| row.0).collect();
     let gate = Gate::take(&toast, Mode::Bulk);
     let refused = deletes::refused(rel, &toast, &numbers);
     // What this statement has deleted or updated already is nobody's but ModifyTable's to say.
@@ -263,27 +263,27 @@ fn bury(
         .iter()
         .filter(|refused| !matches!(refused.why, Why::Own(_)));
     let place = |row: u64| {
-        dense
-            .binary_search_by_key(&row, |row| row.0)
-            .map(|at| dense[at].1)
+        rows.binary_search_by_key(&row, |row| row.0)
+            .map(|at| rows[at].1)
     };
     let reached = others
         .filter_map(|refused| place(refused.row.0).ok())
         .min()
         .unwrap_or(run);
-    let free: Vec<u64> = dense
+    let free: Vec<u64> = rows
         .iter()
         .filter(|row| row.1 < reached)
         .filter(|row| refused.binary_search_by_key(&row.0, |r| r.row.0).is_err())
         .map(|row| row.0)
         .collect();
+    deletes::register_all(&gate, rel, &toast, &free, what, cid);
+    drop(gate);
+    // After the marks: a reader notes what it reads before it looks for marks.
     if raw::serializable() {
         for row in &free {
             raw::conflict_in(rel, Some(RowNumber(*row).to_tid()));
         }
     }
-    deletes::register_all(&gate, rel, &toast, &free, what, cid);
-    drop(gate);
     if what == What::Deleted {
         burial::segment_rows(rel, &free, cid);
     }

@@ -124,7 +124,11 @@ unsafe fn start(node: *mut pg_sys::CustomScanState) -> Option<Run> {
         let targets = PgList::<i32>::from_pg((*modify).resultRelations);
         let several = targets.len() > 1;
         let columns = PgList::<pg_sys::List>::from_pg((*modify).updateColnosLists);
-        let rels = targets.iter_int().zip(0..).map(|(rti, at)| {
+        let opened = targets
+            .iter_int()
+            .zip(0..)
+            .filter(|(rti, _)| !compat::is_left_out(estate, *rti as u32));
+        let rels = opened.map(|(rti, at)| {
             let rel = compat::result_relation(estate, rti as pg_sys::Index);
             let list = columns.get_ptr(at).unwrap_or(std::ptr::null_mut());
             let numbers = PgList::<i32>::from_pg(list);

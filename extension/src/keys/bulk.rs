@@ -401,16 +401,17 @@ pub fn bury_some(
     rows: &[u64],
     cid: pg_sys::CommandId,
 ) -> Vec<Refused> {
-    // SAFETY: plain variable of this backend.
-    if unsafe { pg_sys::XactIsoLevel } == pg_sys::XACT_SERIALIZABLE as i32 {
+    for row in rows {
+        followed::note(rel, toast, &RowNumber(*row).to_tid(), RowNumber(*row));
+    }
+    let refused = deletes::bury_many(gate, rel, toast, rows, cid);
+    // After the marks: a reader notes what it reads before it looks for marks.
+    if raw::serializable() {
         for row in rows {
             raw::conflict_in(rel, Some(RowNumber(*row).to_tid()));
         }
     }
-    for row in rows {
-        followed::note(rel, toast, &RowNumber(*row).to_tid(), RowNumber(*row));
-    }
-    deletes::bury_many(gate, rel, toast, rows, cid)
+    refused
 }
 
 /// Whom to wait for because of a row that could not be marked.

@@ -27,6 +27,7 @@ use super::probe::{self, Candidates};
 use super::single;
 use super::stored::{self, Columns, Reader};
 use crate::compact::pause;
+use crate::pg::raw;
 use crate::pg::toast::Toast;
 use crate::read::attrs::{self, Attr};
 use crate::read::datum::Arena;
@@ -110,7 +111,8 @@ pub fn publish<S>(
     let attrs = attrs::of(load.rel);
     let mut candidates = Candidates::default();
     let mut tries = match batch.len() {
-        AHEAD_ROWS.. => AHEAD_TRIES,
+        // Looking ahead takes a snapshot of its own, which a statement with parallel workers must not.
+        AHEAD_ROWS.. if !raw::in_parallel_mode() => AHEAD_TRIES,
         _ => 0,
     };
     let wait = |busy| bulk::wait(load.rel, load.toast, load.cid, busy);

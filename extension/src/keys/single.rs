@@ -571,7 +571,6 @@ unsafe fn replace_segment_row(
         Err(TM_WouldBlock | TM_BeingModified) => return Attempt::WaitForSegmentRow(row),
         Err(_) => return Attempt::Again,
     };
-    raw::conflict_in(rel, Some(row.to_tid()));
     followed::note(rel, toast, &known, row);
     // SAFETY: passed on to the caller. Nobody else can write a row of this key while the claim is held.
     unsafe {
@@ -587,6 +586,7 @@ unsafe fn replace_segment_row(
             }
             Decision::Delete => {
                 anchors::bury(rel, toast, row, claim, Anchor::Deleted, insert.cid);
+                raw::conflict_in(rel, Some(row.to_tid()));
                 pg_sys::pgstat_count_heap_delete(rel);
                 if let Some(merging) = merging {
                     let _gate = Gate::take(toast, Mode::Single);
@@ -603,6 +603,8 @@ unsafe fn replace_segment_row(
         index_shell::entered(rel, next, false);
         let how = Anchor::Updated(block_of(&next), next.ip_posid);
         anchors::bury(rel, toast, row, claim, how, insert.cid);
+        // After the mark: a reader notes what it reads before it looks for marks.
+        raw::conflict_in(rel, Some(row.to_tid()));
         // The heap has counted an insert.
         pg_sys::pgstat_count_heap_insert(rel, -1);
         compat::count_update(rel);

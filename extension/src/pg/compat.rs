@@ -320,6 +320,49 @@ pub unsafe fn range_table_relation(estate: *mut pg_sys::EState, rti: u32) -> pg_
     }
 }
 
+/// What EXPLAIN shows of an expression in any plan node: 18 prints calls of window functions in WindowAgg nodes only, and
+/// reports an error elsewhere, so that they become plain calls, without their windows.
+///
+/// # Safety
+/// An expression that may be changed, or null.
+pub unsafe fn shown_anywhere(node: *mut pg_sys::Node) -> *mut pg_sys::Node {
+    #[cfg(not(feature = "pg18"))]
+    return node;
+    #[cfg(feature = "pg18")]
+    // SAFETY: passed on to the caller; the tag tells the type.
+    unsafe {
+        if node.is_null() || (*node).type_ != pg_sys::NodeTag::T_WindowFunc {
+            return node;
+        }
+        let function = node as *mut pg_sys::WindowFunc;
+        pg_sys::makeFuncExpr(
+            (*function).winfnoid,
+            (*function).wintype,
+            (*function).args,
+            (*function).wincollid,
+            (*function).inputcollid,
+            pg_sys::CoercionForm::COERCE_EXPLICIT_CALL,
+        )
+        .cast()
+    }
+}
+
+/// Whether a running query has left out an entry of the range table: 18 neither locks nor opens partitions that pruning at
+/// its start excludes.
+///
+/// # Safety
+/// A running query's state.
+pub unsafe fn is_left_out(estate: *mut pg_sys::EState, rti: u32) -> bool {
+    #[cfg(feature = "pg18")]
+    // SAFETY: passed on to the caller.
+    return unsafe { !pg_sys::bms_is_member(rti as i32, (*estate).es_unpruned_relids) };
+    #[cfg(not(feature = "pg18"))]
+    {
+        let _ = (estate, rti);
+        false
+    }
+}
+
 /// The open relation behind an entry of the range table that the query changes.
 ///
 /// # Safety

@@ -212,14 +212,27 @@ pub unsafe fn same_bytes(
     guarded(|| unsafe { datumIsEqual(one, other, by_value, i32::from(length)) })
 }
 
+/// Whether a statement runs with parallel workers, or may.
+pub fn in_parallel_mode() -> bool {
+    // SAFETY: plain call.
+    unsafe { pg_sys::IsInParallelMode() }
+}
+
 /// A snapshot of what is committed now. As long as it lives, no row is pruned that somebody deletes from now on.
 pub struct Registered(pg_sys::Snapshot);
 
 impl Registered {
-    /// Takes one.
+    /// Takes one; beside parallel workers, which allow no new one, that of the statement or of the transaction.
     pub fn latest() -> Self {
-        // SAFETY: plain calls; given up in Drop, or with the resource owner on error.
-        Self(unsafe { pg_sys::RegisterSnapshot(pg_sys::GetLatestSnapshot()) })
+        // SAFETY: plain calls; given up in Drop, or with the resource owner on error. A statement with workers has an
+        // active snapshot.
+        Self(unsafe {
+            let snapshot = match in_parallel_mode() {
+                true => pg_sys::GetActiveSnapshot(),
+                false => pg_sys::GetLatestSnapshot(),
+            };
+            pg_sys::RegisterSnapshot(snapshot)
+        })
     }
 
     /// The snapshot, valid as long as this lives.
@@ -308,6 +321,8 @@ extern "C-unwind" {
     ) -> *mut pg_sys::Node;
     #[cfg(not(feature = "pg18"))]
     fn lc_collate_is_c(collation: pg_sys::Oid) -> bool;
+    #[cfg(not(feature = "pg18"))]
+    fn lc_ctype_is_c(collation: pg_sys::Oid) -> bool;
     fn pg_newlocale_from_collation(collation: pg_sys::Oid) -> *const Locale;
 }
 
@@ -320,8 +335,10 @@ struct Locale {
     _collate_is_c: bool,
     #[cfg(feature = "pg18")]
     collate_is_c: bool,
-    #[cfg(any(feature = "pg17", feature = "pg18"))]
+    #[cfg(feature = "pg17")]
     _ctype_is_c: bool,
+    #[cfg(feature = "pg18")]
+    ctype_is_c: bool,
     #[cfg(feature = "pg18")]
     _is_default: bool,
     #[cfg(feature = "pg18")]
@@ -364,5 +381,16 @@ pub fn collation_is_c(collation: pg_sys::Oid) -> bool {
         return lc_collate_is_c(collation);
         #[cfg(feature = "pg18")]
         (*pg_newlocale_from_collation(collation)).collate_is_c
+    })
+}
+
+/// Whether only ASCII letters have case under a collation; its order may be another locale's.
+pub fn case_is_c(collation: pg_sys::Oid) -> bool {
+    // SAFETY: a collation of a planned expression exists.
+    guarded(|| unsafe {
+        #[cfg(not(feature = "pg18"))]
+        return lc_ctype_is_c(collation);
+        #[cfg(feature = "pg18")]
+        (*pg_newlocale_from_collation(collation)).ctype_is_c
     })
 }

@@ -3,13 +3,14 @@
 //! statement that writes: `SPI_execute` with a limit ends an UPDATE ... RETURNING after so many rows.
 use super::raw;
 use pgrx::{pg_guard, pg_sys};
-use std::cell::Cell;
+use std::cell::RefCell;
 
 static mut PREVIOUS: pg_sys::ExecutorRun_hook_type = None;
 
 thread_local! {
-    /// The statement that was last asked for a few rows: an address that is only compared.
-    static LIMITED: Cell<usize> = const { Cell::new(0) };
+    /// The statements that run and were asked for a few rows, the innermost last: addresses that are only compared. Those
+    /// that an error ended stay until the transaction ends or their address is used again.
+    static LIMITED: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Installs the hook.
@@ -24,18 +25,24 @@ pub fn install() {
 /// Whether the executor stops before the end of a statement that runs. It may say so of one that does not; never the
 /// other way round.
 pub fn is_limited(estate: *mut pg_sys::EState) -> bool {
-    LIMITED.get() == estate as usize
+    LIMITED.with_borrow(|limited| limited.contains(&(estate as usize)))
+}
+
+/// Forgets all statements, at the end of a transaction.
+pub fn forget() {
+    LIMITED.with_borrow_mut(Vec::clear);
 }
 
 #[pg_guard]
 unsafe extern "C-unwind" fn note(query: *mut pg_sys::QueryDesc, count: u64) {
     // SAFETY: a query that was started.
     let estate = unsafe { (*query).estate } as usize;
-    if count != 0 {
-        LIMITED.set(estate);
-    } else if LIMITED.get() == estate {
-        LIMITED.set(0);
-    }
+    LIMITED.with_borrow_mut(|limited| {
+        limited.retain(|known| *known != estate);
+        if count != 0 {
+            limited.push(estate);
+        }
+    });
 }
 
 // Not guarded: errors pass through unchanged. The frame holds nothing that needs dropping.
@@ -51,6 +58,7 @@ unsafe extern "C-unwind" fn run(
     unsafe {
         note(query, count);
         PREVIOUS.unwrap_or(raw::standard_ExecutorRun)(query, direction, count, once);
+        note(query, 0);
     }
 }
 
@@ -64,5 +72,6 @@ unsafe extern "C-unwind" fn run(
     unsafe {
         note(query, count);
         PREVIOUS.unwrap_or(raw::standard_ExecutorRun)(query, direction, count);
+        note(query, 0);
     }
 }

@@ -893,7 +893,7 @@ pub fn dead_rows(
     dead
 }
 
-/// The next version of a row that a snapshot sees as updated, for following `ctid` chains.
+/// The next version of a row that is updated, committed or not, for following `ctid` chains.
 pub fn next_version(
     main: pg_sys::Relation,
     toast: &Toast,

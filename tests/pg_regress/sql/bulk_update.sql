@@ -170,7 +170,22 @@ COMMIT;
 
 -- Where only some rows are asked for, the statement stops after them.
 CREATE FUNCTION run(text, bigint) RETURNS bigint LANGUAGE c STRICT VOLATILE AS 'pg_doris', 'test_run_wrapper';
+CREATE TABLE few (id int, v int);
+INSERT INTO few SELECT g, 0 FROM generate_series(1, 5000) g;
+-- A trigger's own query, of which the first row is asked for, changes nothing in that.
+CREATE FUNCTION look() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE n int;
+BEGIN
+  SELECT id INTO n FROM few;
+  RETURN NULL;
+END $$;
+CREATE TRIGGER look BEFORE UPDATE OR DELETE ON few FOR EACH STATEMENT EXECUTE FUNCTION look();
+SELECT in_bulk('UPDATE few SET v = 1 WHERE id <= 2000');
 BEGIN;
-SELECT run('UPDATE t SET v = 77 WHERE id > 100 RETURNING id', 5);
-SELECT count(*) FROM t WHERE v = 77;
+SELECT run('UPDATE few SET v = 77 WHERE id > 2000 RETURNING id', 5);
+SELECT count(*) FILTER (WHERE v = 77), count(*) FROM few;
+SELECT run('DELETE FROM few WHERE id > 2000 RETURNING id', 7);
+SELECT count(*) FILTER (WHERE v = 77), count(*) FROM few;
 ROLLBACK;
+SELECT in_bulk('UPDATE few SET v = 78 WHERE id > 2000');
+SELECT * FROM doris.verify('few');
