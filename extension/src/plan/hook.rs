@@ -9,6 +9,7 @@ use super::scope::Scope;
 use super::{Converted, Reason};
 use crate::delete;
 use crate::options::settings;
+use crate::pg::compat;
 use crate::pg::raw;
 use pgrx::pg_sys::{self, NodeTag};
 use pgrx::{pg_guard, PgList};
@@ -578,7 +579,11 @@ unsafe extern "C-unwind" fn replace(
             }
             return pg_sys::copyObjectImpl(wanted.scope.items[at].shown.cast()).cast();
         }
-        raw::tree_mutator(node, replace, context)
+        let changed = raw::tree_mutator(node, replace, context);
+        match wanted.by_index {
+            true => changed,
+            false => compat::shown_anywhere(changed),
+        }
     }
 }
 
