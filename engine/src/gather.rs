@@ -359,7 +359,7 @@ fn concat_bytes(rows: usize, parts: &[Arc<Vector>]) -> Option<Values> {
     Some(Values::Bytes(BytesColumn { offsets, data }))
 }
 
-/// Bytes of memory that a vector holds; a shared dictionary is not counted.
+/// Bytes of memory that a vector holds; a dictionary counts where nothing else has it.
 pub fn memory_bytes(vector: &Vector) -> usize {
     let values = match &vector.values {
         Values::Bool(v) => v.len(),
@@ -370,7 +370,10 @@ pub fn memory_bytes(vector: &Vector) -> usize {
         Values::F32(v) => v.len() * 4,
         Values::F64(v) => v.len() * 8,
         Values::Fixed { data, .. } => data.len(),
-        Values::Bytes(v) => v.offsets.len() * 4 + v.data.len(),
+        Values::Bytes(v) => column_bytes(v),
+        Values::Dict { codes, dict } if Arc::strong_count(dict) == 1 => {
+            codes.len() * 4 + column_bytes(dict)
+        }
         Values::Dict { codes, .. } => codes.len() * 4,
     };
     values
@@ -380,9 +383,22 @@ pub fn memory_bytes(vector: &Vector) -> usize {
             .map_or(0, |bits| bits.words().len() * 8)
 }
 
+fn column_bytes(column: &BytesColumn) -> usize {
+    column.offsets.len() * 4 + column.data.len()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_dictionary_counts_unless_it_is_shared() {
+        let alone = coded(&["abcd", "efgh"], vec![0, 1, 0], None);
+        assert_eq!(memory_bytes(&alone), 3 * 4 + 3 * 4 + 8);
+        let other = slice(&alone, 0, 2);
+        assert_eq!(memory_bytes(&alone), 3 * 4);
+        assert_eq!(memory_bytes(&other), 2 * 4);
+    }
 
     fn coded(words: &[&str], codes: Vec<u32>, validity: Option<Bitmap>) -> Arc<Vector> {
         let mut dict = BytesColumn::default();

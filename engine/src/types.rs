@@ -23,9 +23,9 @@ pub const NUMERIC_DIGITS_MAX: u8 = 38;
 /// How text compares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Collation {
-    /// Byte order: `C`, `POSIX`, `ucs_basic`.
+    /// Byte order, and only ASCII letters have case: `C`, `POSIX`, `ucs_basic`.
     C,
-    /// Byte order too, but letter case is the locale's: `C.UTF-8`.
+    /// Byte order too, but letter case is a locale's: `C.UTF-8`, LC_COLLATE `C` with another LC_CTYPE.
     Bytes,
     /// Equal exactly when the bytes are; in an order of the operating system's or ICU's.
     Ordered(LocaleOrder),

@@ -206,8 +206,6 @@ pub enum Func {
     },
     /// `reverse`.
     Reverse,
-    /// `repeat(s, n)`.
-    Repeat,
     /// `translate(s, from, to)`.
     Translate,
     /// `ascii`: the number of the first character.

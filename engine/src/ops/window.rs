@@ -79,12 +79,13 @@ fn result_bytes(window: &Window) -> usize {
     calls.map(|_| 16).sum()
 }
 
-/// The results of one section.
+/// The results of one section; `memory` grows by those whose size only their values tell.
 fn compute(
     worker: &Worker<'_>,
     pieces: &[Piece],
     slices: &[Slice],
     window: &Window,
+    memory: &mut Reservation,
 ) -> Result<Vec<Arc<Vector>>> {
     let section = Section::new(pieces, slices, window.range.as_deref())?;
     let mut out = Vec::new();
@@ -101,6 +102,7 @@ fn compute(
                     &inputs,
                     call,
                     worker.query,
+                    memory,
                 )?]
             }
             WindowFunction::Aggregate(function) => aggregate::compute(

@@ -139,14 +139,25 @@ fn of_text(name: &str, args: Args) -> Converted<Expr> {
         ("replace", Some(from), Some(to), 3) => Expr::replace(first, from, to),
         ("translate", Some(from), Some(to), 3) => Expr::translate(first, from, to),
         ("split_part", Some(delimiter), Some(n), 3) => Expr::split_part(first, delimiter, n),
-        ("lpad", Some(length), fill, 2 | 3) => Expr::pad(first, length, fill, true),
-        ("rpad", Some(length), fill, 2 | 3) => Expr::pad(first, length, fill, false),
-        ("repeat", Some(n), None, 2) => Expr::repeat(first, n),
+        // Not repeat: its results grow without bound, which a batch of them would hold all at once.
+        ("lpad" | "rpad", Some(length), fill, 2 | 3) if is_short(&length) => {
+            Expr::pad(first, length, fill, name == "lpad")
+        }
         ("reverse", None, None, 1) => Expr::reverse(first),
         ("ascii", None, None, 1) => Expr::ascii(first),
         _ => return no(format!("function {name}")),
     };
     Ok(expr?)
+}
+
+/// Most characters that text is padded to here.
+const PADDED_MAX: i128 = 10_000;
+
+/// Whether a length to pad to is a constant that keeps a batch of results small.
+fn is_short(length: &Expr) -> bool {
+    let value = length.as_const().and_then(Option::as_ref);
+    let value = value.and_then(Scalar::as_i128);
+    value.is_some_and(|length| length <= PADDED_MAX)
 }
 
 /// `concat` and `concat_ws`: arguments as their output functions write them.

@@ -149,7 +149,10 @@ pub fn collate(collation: pg_sys::Oid) -> Collation {
     // SAFETY: catalogue look-ups.
     unsafe {
         if crate::pg::raw::collation_is_c(collation) {
-            Collation::C
+            match crate::pg::raw::case_is_c(collation) {
+                true => Collation::C,
+                false => Collation::Bytes,
+            }
         } else if collation == pg_sys::DEFAULT_COLLATION_OID && default_sorts_bytes() {
             Collation::Bytes
         } else if collation == pg_sys::DEFAULT_COLLATION_OID

@@ -6,6 +6,7 @@ SELECT count(*) > 0 AS icu FROM pg_collation WHERE collname = 'de-x-icu' \gset
 \quit
 \endif
 CREATE COLLATION col_bytes (provider = libc, locale = 'C.UTF-8');
+CREATE COLLATION col_case (provider = libc, lc_collate = 'C', lc_ctype = 'C.UTF-8');
 CREATE COLLATION col_upper (provider = icu, locale = 'en-u-kf-upper');
 CREATE COLLATION col_loose (provider = icu, locale = 'und-u-ks-level1', deterministic = false);
 CREATE TABLE col_heap (id int, k int, s text COLLATE "de-x-icu", v varchar(20) COLLATE "en-x-icu", p char(8) COLLATE "sv-x-icu",
@@ -61,6 +62,8 @@ SELECT col_differ('SELECT s FROM %1$s UNION SELECT v COLLATE "de-x-icu" FROM %1$
 SELECT col_differ('SELECT a.s, b.id FROM %1$s a JOIN %1$s b ON a.s = b.c COLLATE "de-x-icu" AND a.s > b.s WHERE a.id < 200 AND b.id < 400 ORDER BY a.s, b.id, a.id');
 SELECT col_differ('SELECT l, count(*) FROM %s GROUP BY l ORDER BY lower(min(c COLLATE "C")), l');
 SELECT col_differ('SELECT count(*) FROM %s WHERE l = ''APFEL'' OR l > ''z''');
+-- The order is C's, letter case is not.
+SELECT col_differ('SELECT id, upper(c COLLATE col_case), initcap(c COLLATE col_case), c COLLATE col_case ILIKE ''Ä%%'' FROM %s ORDER BY id');
 -- Beyond memory, and in small batches.
 SET doris.work_mem = '64kB';
 -- One column by several collations.

@@ -85,11 +85,6 @@ impl Expr {
         over_text(Func::ConcatWith, args, texts)
     }
 
-    /// `repeat(arg, n)`.
-    pub fn repeat(arg: Expr, n: Expr) -> Result<Expr> {
-        over_text(Func::Repeat, vec![arg, n], 1)
-    }
-
     /// `translate(arg, from, to)`.
     pub fn translate(arg: Expr, from: Expr, to: Expr) -> Result<Expr> {
         over_text(Func::Translate, vec![arg, from, to], 3)

@@ -110,20 +110,12 @@ fn in_range(result: f64, may_be_infinite: bool, may_be_zero: bool) -> Result<f64
     }
 }
 
-/// A result of finite operands, of which the C library may say by its error number that digits got lost.
-fn of_library(result: f64, may_be_zero: bool) -> Result<f64> {
-    match result.is_subnormal() {
-        true => Err(Error::not_native("a float that is nearly too small")),
-        false => in_range(result, false, may_be_zero),
-    }
-}
-
 fn exp(x: f64) -> Result<f64> {
     match x {
         x if x.is_nan() => Ok(x),
         f64::INFINITY => Ok(x),
         f64::NEG_INFINITY => Ok(0.0),
-        x => of_library(x.exp(), false),
+        x => in_range(x.exp(), false, false),
     }
 }
 
@@ -158,7 +150,7 @@ pub(in crate::expr) fn power(base: f64, exponent: f64) -> Result<f64> {
         };
         return Ok(if base < 0.0 && odd { -size } else { size });
     }
-    of_library(base.powf(exponent), base == 0.0)
+    in_range(base.powf(exponent), false, base == 0.0)
 }
 
 /// A vector of what `f` gives for each row that is not NULL.

@@ -15,6 +15,8 @@ use crate::types::DataType;
 
 /// PostgreSQL's largest allocation, which bounds `lpad` and `rpad` before they start.
 const ALLOCATION_BYTES_MAX: i64 = 0x3fff_ffff;
+/// Most bytes of the results of one batch: what functions make of their arguments is not reserved before.
+const RESULT_BYTES_MAX: usize = 256 << 20;
 /// Bytes of the longest UTF-8 character.
 const CHAR_BYTES_MAX: i64 = 4;
 
@@ -22,6 +24,19 @@ const CHAR_BYTES_MAX: i64 = 4;
 pub(in crate::expr) fn push(column: &mut BytesColumn, value: &[u8]) -> Result<()> {
     column.data.extend_from_slice(value);
     end_value(column)
+}
+
+/// Ends a value that a function made.
+fn end_result(column: &mut BytesColumn) -> Result<()> {
+    check_size(&column.data)?;
+    end_value(column)
+}
+
+fn check_size(results: &[u8]) -> Result<()> {
+    match results.len() > RESULT_BYTES_MAX {
+        true => Err(Error::OutOfMemory),
+        false => Ok(()),
+    }
 }
 
 fn end_value(column: &mut BytesColumn) -> Result<()> {
@@ -121,7 +136,7 @@ fn texts(func: Func, operands: &[Operand], rows: usize) -> Result<Vector> {
         if validity.as_ref().is_none_or(|bits| bits.get(row)) {
             text_of_row(func, operands, row, &mut out.data)?;
         }
-        end_value(&mut out)?;
+        end_result(&mut out)?;
     }
     Ok(Vector {
         values: Values::Bytes(out),
@@ -153,10 +168,9 @@ fn text_of_row(func: Func, operands: &[Operand], row: usize, out: &mut Vec<u8>) 
         Func::Append => {
             (0..operands.len()).for_each(|argument| out.extend_from_slice(bytes(argument)))
         }
-        Func::Replace => replace(value, bytes(1), bytes(2), out),
+        Func::Replace => replace(value, bytes(1), bytes(2), out)?,
         Func::SplitPart => out.extend_from_slice(split_part(value, bytes(1), integer(2)?)?),
         Func::Pad { left } => pad(value, integer(1)?, bytes(2), left, out)?,
-        Func::Repeat => repeat(value, integer(1)?, out)?,
         Func::Translate => translate(value, bytes(1), bytes(2), out)?,
         Func::InitCap => init_cap(value, out),
         Func::Reverse => {
@@ -178,7 +192,7 @@ fn concat(operands: &[Operand], rows: usize) -> Result<Vector> {
         for operand in operands.iter().filter(|operand| !operand.is_null(row)) {
             out.data.extend_from_slice(operand.bytes(row));
         }
-        end_value(&mut out)?;
+        end_result(&mut out)?;
     }
     Ok(Vector {
         values: Values::Bytes(out),
@@ -202,7 +216,7 @@ fn concat_with(operands: &[Operand], rows: usize) -> Result<Vector> {
                 out.data.extend_from_slice(operand.bytes(row));
             }
         }
-        end_value(&mut out)?;
+        end_result(&mut out)?;
     }
     Ok(Vector {
         values: Values::Bytes(out),
@@ -224,16 +238,6 @@ fn code_point(value: &[u8]) -> i32 {
     let rest = &value[1..first_char(value)];
     rest.iter()
         .fold(i32::from(lead), |n, byte| n << 6 | i32::from(byte & 0x3f))
-}
-
-fn repeat(value: &[u8], count: i32, out: &mut Vec<u8>) -> Result<()> {
-    let count = count.max(0) as usize;
-    // With a header of four bytes.
-    if (count * value.len() + 4) as i64 > ALLOCATION_BYTES_MAX {
-        return Err(Error::LengthTooLarge);
-    }
-    (0..count).for_each(|_| out.extend_from_slice(value));
-    Ok(())
 }
 
 /// Characters of `from` become those of `to` at the same place, or go.
@@ -383,17 +387,20 @@ fn trim<'v>(mut value: &'v [u8], set: &[u8], left: bool, right: bool) -> &'v [u8
     value
 }
 
-fn replace(value: &[u8], from: &[u8], to: &[u8], out: &mut Vec<u8>) {
+fn replace(value: &[u8], from: &[u8], to: &[u8], out: &mut Vec<u8>) -> Result<()> {
     if from.is_empty() {
-        return out.extend_from_slice(value);
+        out.extend_from_slice(value);
+        return Ok(());
     }
     let mut copied = 0;
     for found in memmem::find_iter(value, from) {
         out.extend_from_slice(&value[copied..found]);
         out.extend_from_slice(to);
         copied = found + from.len();
+        check_size(out)?;
     }
     out.extend_from_slice(&value[copied..]);
+    Ok(())
 }
 
 fn position(value: &[u8], part: &[u8]) -> i32 {

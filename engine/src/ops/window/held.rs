@@ -42,6 +42,8 @@ struct Computed {
     pieces: Vec<Piece>,
     sections: Vec<Vec<Slice>>,
     results: Vec<Vec<Arc<Vector>>>,
+    /// What results take beyond their rows' fixed widths.
+    memory: Vec<Reservation>,
     /// The rows of the last partition, where it may go on.
     rest: Vec<Slice>,
 }
@@ -99,10 +101,13 @@ impl<'d> Held<'d> {
         let rows_min = driver.query.batch_rows * SECTION_BATCHES;
         let (sections, rest) = section::cut(&pieces, rows_min, all);
         let mut results: Vec<Vec<Arc<Vector>>> = vec![Vec::new(); sections.len()];
-        let work = sections.iter().zip(&mut results).collect();
-        driver.for_all(work, &|worker, (slices, results)| {
+        let memory = sections.iter();
+        let memory = memory.map(|_| Reservation::new(&driver.query.budget));
+        let mut memory: Vec<Reservation> = memory.collect();
+        let work = sections.iter().zip(results.iter_mut().zip(&mut memory));
+        driver.for_all(work.collect(), &|worker, (slices, (results, memory))| {
             let counters = worker.query.node(id);
-            *results = counters.timed(|| compute(worker, &pieces, slices, window))?;
+            *results = counters.timed(|| compute(worker, &pieces, slices, window, memory))?;
             Ok(())
         })?;
         let rows = sections.iter().flatten().map(|slice| slice.rows.len());
@@ -111,6 +116,7 @@ impl<'d> Held<'d> {
             pieces,
             sections,
             results,
+            memory,
             rest,
         })
     }
@@ -163,12 +169,15 @@ impl<'d> Held<'d> {
             pieces,
             sections,
             results,
+            memory,
             ..
         } = self.compute(true)?;
         let batches: Vec<Batch> = pieces.into_iter().map(|piece| piece.batch).collect();
         let columns = batches.iter().flat_map(|batch| &batch.columns);
         let held = columns.chain(results.iter().flatten());
         let bytes = held.map(|vector| memory_bytes(vector)).sum();
+        // What the results took is among these bytes, which the rows hold until they went out.
+        drop(memory);
         self.memory.settle(bytes, usize::MAX)?;
         let shared = Arc::new(Finished {
             batches,

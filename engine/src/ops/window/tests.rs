@@ -593,6 +593,50 @@ fn too_little_memory_is_said_before_the_first_row() {
 }
 
 #[test]
+fn what_frames_collect_counts_until_it_went_out() {
+    let table = table(4, 4_000, 40);
+    let fields = vec![column(TEXT), Expr::text("+", DataType::TEXT_C)];
+    let collect = AggregateFunction::Collect {
+        result: Collected::Text(DataType::TEXT_C),
+        distinct: false,
+    };
+    let item = Some(Expr::item(vec![], fields).unwrap());
+    let collected = WindowCall::new(WindowFunction::Aggregate(collect), item);
+    let plan = plan(Frame::DEFAULT, vec![collected]);
+    let (mut refused, mut passed) = (0, 0);
+    for step in 1..40 {
+        let budget = MemoryBudget::new(step << 19);
+        let options = Options {
+            budget: Arc::clone(&budget),
+            ..Options::default()
+        };
+        let source = Box::new(MemorySource::new(table.clone()));
+        let mut executor = Executor::new(plan.clone(), vec![source], options);
+        let mut bytes = 0;
+        let mut next = executor.next_batch();
+        if let Err(error) = next {
+            assert_eq!(error, Error::OutOfMemory);
+            refused += 1;
+            continue;
+        }
+        while let Some(batch) = next.unwrap() {
+            let result = &batch.columns[TYPES.len()];
+            bytes += (0..batch.rows)
+                .filter_map(|row| result.bytes(row))
+                .map(<[u8]>::len)
+                .sum::<usize>();
+            next = executor.next_batch();
+        }
+        assert!(bytes > 1 << 20 && bytes <= step << 19, "{bytes} of {step}");
+        passed += 1;
+    }
+    assert!(
+        refused > 3 && passed > 3,
+        "{refused} refused, {passed} passed"
+    );
+}
+
+#[test]
 fn what_is_not_computed_here_is_said() {
     let refused = [
         aggregate(AggregateFunction::VarPop, TEXT),

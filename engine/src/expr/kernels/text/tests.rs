@@ -84,3 +84,36 @@ fn lengths_of_columns_are_those_of_their_values() {
         assert_eq!(bytes, expected(octets));
     }
 }
+
+#[test]
+fn results_of_a_batch_that_grow_too_large_are_refused() {
+    let long = "a".repeat(20_000);
+    let batch = batch(&[texts(&[Some("b"), Some(&long)])]);
+    let column = || Expr::column(0, DataType::TEXT_C);
+    let grown = Expr::replace(
+        column(),
+        Expr::text("a", DataType::TEXT_C),
+        Expr::text(&long, DataType::TEXT_C),
+    );
+    let result = values_of(&grown.unwrap(), &batch);
+    assert_eq!(result.unwrap_err(), Error::OutOfMemory);
+    let many = || std::iter::repeat_with(column).take(14_000).collect();
+    for grown in [Expr::append(many()), Expr::concat(many())] {
+        let result = values_of(&grown.unwrap(), &batch);
+        assert_eq!(result.unwrap_err(), Error::OutOfMemory);
+    }
+}
+
+#[test]
+fn letters_have_case_under_c_alone() {
+    let text = |collation| Expr::column(0, DataType::Text { collation });
+    assert!(Expr::upper(text(Collation::C)).is_ok());
+    for collation in [Collation::Bytes, Collation::Deterministic] {
+        for changed in [Expr::upper, Expr::lower, Expr::init_cap] {
+            assert!(changed(text(collation)).unwrap_err().needs_postgres());
+        }
+        let pattern = Expr::text("a%", DataType::Text { collation });
+        let like = Expr::like(text(collation), pattern, true, false);
+        assert!(like.unwrap_err().needs_postgres());
+    }
+}

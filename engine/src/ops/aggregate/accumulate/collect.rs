@@ -114,17 +114,30 @@ impl Assembly {
 
     /// The value of some items in their order; false if it is NULL.
     pub(crate) fn put_together(&self, items: &[Item<'_>], out: &mut Vec<u8>) -> Result<bool> {
-        if items.is_empty() {
-            return Ok(false);
+        self.extend(items, 0, false, out)
+    }
+
+    /// Makes of the value of the first `from` items, in `out` and not NULL if `any`, that of all; false if it is NULL.
+    pub(crate) fn extend(
+        &self,
+        items: &[Item<'_>],
+        from: usize,
+        any: bool,
+        out: &mut Vec<u8>,
+    ) -> Result<bool> {
+        if from == items.len() {
+            return Ok(any);
         }
         match self.result {
-            Collected::Text(_) => self.text(items, out),
-            Collected::Array(element) => self.array(items, element, out).map(|()| true),
+            Collected::Text(_) => self.text(&items[from..], any, out),
+            Collected::Array(element) => {
+                out.clear();
+                self.array(items, element, out).map(|()| true)
+            }
         }
     }
 
-    fn text(&self, items: &[Item<'_>], out: &mut Vec<u8>) -> Result<bool> {
-        let mut any = false;
+    fn text(&self, items: &[Item<'_>], mut any: bool, out: &mut Vec<u8>) -> Result<bool> {
         for item in items {
             let mut rest = item.fields;
             let [value, delimiter] = &*self.fields else {
