@@ -3,6 +3,7 @@
 //!
 //! The text comes from a table's owner or from another server, and is run with the rights of the sync's owner. So it has
 //! to be one expression of columns, constants, and operators and types that are looked for among PostgreSQL's own.
+use crate::pg::compat;
 use pgrx::pg_sys::NodeTag;
 use pgrx::prelude::*;
 use pgrx::{is_a, PgList};
@@ -28,7 +29,7 @@ pub(super) fn is_plain(condition: &str, local: bool) -> bool {
         }
         let delete = (*only).stmt.cast::<pg_sys::DeleteStmt>();
         (*delete).usingClause.is_null()
-            && (*delete).returningList.is_null()
+            && !compat::returns_rows(delete)
             && (*delete).withClause.is_null()
             && !(*delete).whereClause.is_null()
             && plain((*delete).whereClause, local)

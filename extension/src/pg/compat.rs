@@ -347,6 +347,20 @@ pub unsafe fn shown_anywhere(node: *mut pg_sys::Node) -> *mut pg_sys::Node {
     }
 }
 
+/// Whether a parsed DELETE has a RETURNING.
+///
+/// # Safety
+/// A parsed statement.
+pub unsafe fn returns_rows(delete: *const pg_sys::DeleteStmt) -> bool {
+    // SAFETY: passed on to the caller.
+    unsafe {
+        #[cfg(feature = "pg18")]
+        return !(*delete).returningClause.is_null();
+        #[cfg(not(feature = "pg18"))]
+        !(*delete).returningList.is_null()
+    }
+}
+
 /// Whether a running query has left out an entry of the range table: 18 neither locks nor opens partitions that pruning at
 /// its start excludes.
 ///
