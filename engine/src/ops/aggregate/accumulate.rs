@@ -25,7 +25,7 @@ mod span;
 mod sum;
 mod union;
 
-use doris_storage::vector::{Bitmap, Physical, Vector};
+use doris_storage::vector::{Bitmap, BytesColumn, Physical, Values, Vector};
 
 use crate::error::{Error, Result};
 use crate::plan::{AggregateCall, AggregateFunction, Sketch};
@@ -152,6 +152,21 @@ pub trait Accumulator: Send {
     fn clear(&mut self);
     /// Bytes of memory in use, roughly.
     fn memory_bytes(&self) -> usize;
+}
+
+/// The states of some groups as one column of bytes. `push` appends a group's.
+fn byte_states(groups: &[u32], push: impl Fn(usize, &mut Vec<u8>)) -> Vec<Vector> {
+    let mut column = BytesColumn::default();
+    let mut state = Vec::new();
+    for &group in groups {
+        state.clear();
+        push(group as usize, &mut state);
+        column.push(&state);
+    }
+    vec![Vector {
+        values: Values::Bytes(column),
+        validity: None,
+    }]
 }
 
 /// Makes the accumulator of a call.

@@ -9,7 +9,9 @@ use std::cmp::Ordering;
 
 use doris_storage::vector::{BytesColumn, Values, Vector};
 
-use super::{pick, required, seen_bits, try_each_valid, wrong_layout, Accumulator, Groups};
+use super::{
+    byte_states, pick, required, seen_bits, try_each_valid, wrong_layout, Accumulator, Groups,
+};
 use crate::decimal::{Number, View};
 use crate::error::{Error, Result};
 
@@ -175,17 +177,7 @@ impl Accumulator for SumDecimal {
     }
 
     fn export(&self, groups: &[u32]) -> Vec<Vector> {
-        let mut column = BytesColumn::default();
-        let mut state = Vec::new();
-        for &group in groups {
-            state.clear();
-            self.sums[group as usize].push_state(&mut state);
-            column.push(&state);
-        }
-        vec![Vector {
-            values: Values::Bytes(column),
-            validity: None,
-        }]
+        byte_states(groups, |group, out| self.sums[group].push_state(out))
     }
 
     fn finish(&self, from: usize, to: usize) -> Result<Vec<Vector>> {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Variances and standard deviations of integers and numerics, exactly.
 
-use doris_storage::vector::{Bitmap, BytesColumn, Values, Vector};
+use doris_storage::vector::{Bitmap, Values, Vector};
 
 use super::decimal::stored;
-use super::{required, try_each_valid, wrong_layout, Accumulator, Groups};
+use super::{byte_states, required, try_each_valid, wrong_layout, Accumulator, Groups};
 use crate::decimal::tally::Tally;
 use crate::decimal::{Number, View};
 use crate::error::Result;
@@ -97,17 +97,7 @@ impl Accumulator for Deviation {
     }
 
     fn export(&self, groups: &[u32]) -> Vec<Vector> {
-        let mut column = BytesColumn::default();
-        let mut state = Vec::new();
-        for &group in groups {
-            state.clear();
-            self.groups[group as usize].push_state(&mut state);
-            column.push(&state);
-        }
-        vec![Vector {
-            values: Values::Bytes(column),
-            validity: None,
-        }]
+        byte_states(groups, |group, out| self.groups[group].push_state(out))
     }
 
     fn finish(&self, from: usize, to: usize) -> Result<Vec<Vector>> {

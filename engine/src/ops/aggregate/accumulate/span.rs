@@ -5,9 +5,9 @@
 //! on the order of the rows: it is asked as soon as that is possible in some order. So it is for the infinite intervals of its
 //! later versions. Of equal intervals that look different, any may be the least.
 
-use doris_storage::vector::{BytesColumn, Values, Vector};
+use doris_storage::vector::{Values, Vector};
 
-use super::{required, seen_bits, try_each_valid, wrong_layout, Accumulator, Groups};
+use super::{byte_states, required, seen_bits, try_each_valid, wrong_layout, Accumulator, Groups};
 use crate::error::{Error, Result};
 use crate::expr::Interval;
 
@@ -173,17 +173,7 @@ impl Accumulator for SumSpan {
     }
 
     fn export(&self, groups: &[u32]) -> Vec<Vector> {
-        let mut column = BytesColumn::default();
-        let mut state = Vec::with_capacity(STATE_BYTES);
-        for &group in groups {
-            state.clear();
-            self.totals[group as usize].push(&mut state);
-            column.push(&state);
-        }
-        vec![Vector {
-            values: Values::Bytes(column),
-            validity: None,
-        }]
+        byte_states(groups, |group, out| self.totals[group].push(out))
     }
 
     fn finish(&self, from: usize, to: usize) -> Result<Vec<Vector>> {
