@@ -17,7 +17,10 @@ use crate::store::directory::Found;
 use crate::store::entry::{Anchor, State};
 use crate::store::gate::{Gate, Mode};
 use crate::store::tid::RowNumber;
-use crate::store::{deletes, directory};
+use crate::store::{
+    deletes::{self, slice_of},
+    directory,
+};
 use doris_storage::slice::SLICE_ROWS;
 use pgrx::{pg_guard, pg_sys};
 use std::collections::HashMap;
@@ -47,13 +50,13 @@ impl Dead {
             return true;
         }
         let position = (row % u64::from(SLICE_ROWS)) as usize;
-        let slice = self.slices.get(&(row / u64::from(SLICE_ROWS)));
+        let slice = self.slices.get(&slice_of(row));
         slice.is_some_and(|bits| bits[position / 64] >> (position % 64) & 1 == 1)
     }
 
     fn add(&mut self, row: u64) {
         let position = (row % u64::from(SLICE_ROWS)) as usize;
-        let slice = self.slices.entry(row / u64::from(SLICE_ROWS));
+        let slice = self.slices.entry(slice_of(row));
         let bits = slice.or_insert_with(|| Box::new([0; SLICE_WORDS]));
         bits[position / 64] |= 1 << (position % 64);
     }

@@ -383,6 +383,15 @@ fn meet_readers(rel: pg_sys::Relation, read_as: pg_sys::ItemPointerData, row: Ro
     }
 }
 
+/// The same for rows that were marked together, by where they are.
+pub fn meet_readers_of_all(rel: pg_sys::Relation, rows: &[u64]) {
+    if raw::serializable() {
+        for row in rows {
+            raw::conflict_in(rel, Some(RowNumber(*row).to_tid()));
+        }
+    }
+}
+
 /// Puts the next version of a segment row into the heap; returns where it is.
 ///
 /// # Safety

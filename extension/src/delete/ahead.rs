@@ -7,8 +7,8 @@ use super::watch;
 use crate::am::{is_doris, modify};
 use crate::keys::burial;
 use crate::options::settings;
-use crate::pg::{self, raw};
-use crate::store::deletes::{self, What, Why, SLICE_ROWS};
+use crate::pg;
+use crate::store::deletes::{self, slice_of, What, Why};
 use crate::store::gate::{Gate, Mode};
 use crate::store::successors::{self, Pending};
 use crate::store::tid::{block_of, RowNumber};
@@ -245,9 +245,8 @@ fn bury(
     (what, cid): (What, pg_sys::CommandId),
 ) -> (Vec<u64>, usize) {
     let toast = modify::toast_for_write(rel);
-    let slice = |row: u64| row / u64::from(SLICE_ROWS);
     let dense: usize = rows
-        .chunk_by(|a, b| slice(a.0) == slice(b.0))
+        .chunk_by(|a, b| slice_of(a.0) == slice_of(b.0))
         .map(<[_]>::len)
         .filter(|rows| *rows >= SLICE_MIN.min(least))
         .sum();
@@ -278,12 +277,7 @@ fn bury(
         .collect();
     deletes::register_all(&gate, rel, &toast, &free, what, cid);
     drop(gate);
-    // After the marks: a reader notes what it reads before it looks for marks.
-    if raw::serializable() {
-        for row in &free {
-            raw::conflict_in(rel, Some(RowNumber(*row).to_tid()));
-        }
-    }
+    modify::meet_readers_of_all(rel, &free);
     if what == What::Deleted {
         burial::segment_rows(rel, &free, cid);
     }

@@ -14,7 +14,7 @@ use super::merge::{Groups, Part, Rule};
 use super::model::Model;
 use super::probe::{self, Candidates};
 use super::single;
-use crate::pg::raw;
+use crate::am::modify;
 use crate::pg::toast::Toast;
 use crate::read::datum::{datum, Arena};
 use crate::store::deletes::{self, Refused, Why};
@@ -405,12 +405,7 @@ pub fn bury_some(
         followed::note(rel, toast, &RowNumber(*row).to_tid(), RowNumber(*row));
     }
     let refused = deletes::bury_many(gate, rel, toast, rows, cid);
-    // After the marks: a reader notes what it reads before it looks for marks.
-    if raw::serializable() {
-        for row in rows {
-            raw::conflict_in(rel, Some(RowNumber(*row).to_tid()));
-        }
-    }
+    modify::meet_readers_of_all(rel, rows);
     refused
 }
 

@@ -21,7 +21,7 @@
 //! both, the anchor for the case that it rolls back. Where such an update is made in bulk, the next version is not known
 //! at first ([`Anchor::Updating`]): a FOR KEY SHARE lock that comes meanwhile is on the anchor alone, and the updater
 //! takes it along ([`super::successors`]).
-use super::deletes::{self, Deleter, What, SLICE_ROWS};
+use super::deletes::{self, Deleter, What};
 use super::entry::Anchor;
 use super::gate::{Gate, Mode};
 use super::tid::RowNumber;
@@ -828,8 +828,7 @@ pub fn buried_until(
             |xid: &pg_sys::TransactionId| unsafe { pg_sys::TransactionIdFollows(*xid, until) };
         until = deleter.filter(later).unwrap_or(until);
     };
-    let slice = |row: &RowNumber| row.0 / u64::from(SLICE_ROWS);
-    for near in rows.chunk_by(|a, b| slice(a) == slice(b)) {
+    for near in rows.chunk_by(|a, b| deletes::slice_of(a.0) == deletes::slice_of(b.0)) {
         let (first, last) = (near[0].0, near[near.len() - 1].0);
         let (chunk_id, low) = keys::anchor(first);
         toast.scan(chunk_id, low, keys::anchor(last).1, false, |version| {

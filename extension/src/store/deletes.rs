@@ -76,7 +76,8 @@ fn decode<'a>(main: pg_sys::Relation, version: &'a Version) -> Slice<'a> {
     Slice::decode(version.payload()).unwrap_or_else(|e| pg::report_corrupt(main, e))
 }
 
-fn slice_of(row: u64) -> u64 {
+/// The number of the slice that a row is in.
+pub fn slice_of(row: u64) -> u64 {
     row / u64::from(SLICE_ROWS)
 }
 

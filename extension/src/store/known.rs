@@ -10,6 +10,7 @@
 //! taken. So where the allocator is as it was, a segment that had settled before the snapshot is there for it, and a row
 //! that nobody had deleted in bulk is not deleted for it.
 use super::deletes;
+use super::deletes::slice_of;
 use super::directory::{self, Found};
 use super::entry::{Allocator, State};
 use super::gate::{Gate, Mode};
@@ -261,7 +262,7 @@ pub fn buried(_gate: &Gate, main: pg_sys::Relation, toast: &Toast, row: RowNumbe
         return known;
     }
     let relid = pg::relation_id(main);
-    let slice = row.0 / u64::from(SLICE_ROWS);
+    let slice = slice_of(row.0);
     let dead = read(main, toast, slice)?;
     let answer = is_dead(&dead, row);
     let dropped = KNOWN.with_borrow_mut(|known| {
@@ -287,7 +288,7 @@ fn held_slice(main: pg_sys::Relation, toast: &Toast, row: RowNumber) -> Option<b
         return None;
     }
     let relid = pg::relation_id(main);
-    let slice = row.0 / u64::from(SLICE_ROWS);
+    let slice = slice_of(row.0);
     KNOWN.with_borrow(|known| {
         let dead = known.get(&relid)?.slices.get(&slice)?;
         Some(is_dead(dead, row))

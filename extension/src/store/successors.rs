@@ -7,7 +7,7 @@
 //! FOR KEY SHARE does not wait: such an update leaves the key alone. Before a row's successor is filed, the lock is
 //! taken on the row's anchor, and goes along when the successor is filed; from then on, the locker does both itself
 //! (`anchors`). The gate sets the two apart.
-use super::deletes::SLICE_ROWS;
+use super::deletes::{slice_of, SLICE_ROWS};
 use super::directory;
 use super::entry::Anchor;
 use super::gate::{Gate, Mode};
@@ -21,10 +21,6 @@ use pgrx::pg_sys;
 
 /// Updated rows whose next versions are written, but not filed: (row, block, offset).
 pub type Pending = Vec<(u64, u32, u16)>;
-
-fn slice_of(row: u64) -> u64 {
-    row / u64::from(SLICE_ROWS)
-}
 
 /// Files where the next versions of rows are which command `cid` of this transaction has updated in bulk. Each row comes
 /// once.
