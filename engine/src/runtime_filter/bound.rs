@@ -46,6 +46,17 @@ impl SortBound {
         }
     }
 
+    /// How near to the front of the sort rows may be that have values from the least to the greatest of `range` (`None`:
+    /// not known) and NULLs or not: less is nearer.
+    pub fn rank(&self, range: Option<(i64, i64)>, has_nulls: bool) -> i128 {
+        match range {
+            _ if has_nulls && self.nulls_first => i128::MIN,
+            None => i128::MIN,
+            Some((_, max)) if self.descending => -i128::from(max),
+            Some((min, _)) => i128::from(min),
+        }
+    }
+
     /// Whether NULLs pass.
     pub fn passes_nulls(&self) -> bool {
         self.nulls_first || !self.is_set()
@@ -70,5 +81,15 @@ mod tests {
         bound.close_in(5);
         assert_eq!(bound.range(), (7, i64::MAX));
         assert!(bound.passes_nulls());
+    }
+
+    #[test]
+    fn what_may_come_first_has_the_least_rank() {
+        let up = SortBound::new(false, false);
+        assert!(up.rank(Some((1, 9)), true) < up.rank(Some((2, 3)), false));
+        assert!(up.rank(None, false) < up.rank(Some((i64::MIN, 3)), false));
+        let down = SortBound::new(true, true);
+        assert!(down.rank(Some((1, 9)), false) < down.rank(Some((2, 3)), false));
+        assert!(down.rank(Some((i64::MIN, 3)), true) < down.rank(Some((1, i64::MAX)), false));
     }
 }

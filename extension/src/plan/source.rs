@@ -37,6 +37,7 @@ use std::sync::Arc;
 
 mod block;
 mod counters;
+mod foremost;
 mod heap;
 
 pub(super) use self::block::corrupt;
@@ -55,10 +56,10 @@ struct Open {
     /// The segment's columns, by source column; `None`: the attribute is younger than the segment.
     columns: Vec<Option<usize>>,
     dead: Vec<u32>,
-    /// Whether each block is to be read, and whether all its rows pass the filters.
-    wanted: Vec<bool>,
+    /// Whether all rows of each block pass the filters.
     pass: Vec<bool>,
-    block: usize,
+    /// The blocks still to be read.
+    blocks: std::vec::IntoIter<usize>,
 }
 
 /// The source.
@@ -80,6 +81,8 @@ pub struct TableSource {
     toast: Option<Toast>,
     pending: VecDeque<Pending>,
     open: Option<Open>,
+    /// The segments are in the order in which they are read.
+    arranged: bool,
     filters: Vec<(usize, Arc<RuntimeFilter>)>,
     glance: Glance,
     counters: Rc<Counters>,
@@ -125,6 +128,7 @@ impl TableSource {
             toast,
             pending,
             open: None,
+            arranged: false,
             filters: Vec::new(),
             glance: Glance::new(&source.filters, source.attributes.len()),
             counters,
@@ -201,6 +205,22 @@ impl TableSource {
         MemorySource::new([gathered::batch(&self.attrs, columns, rows)?]).next()
     }
 
+    /// Where a sort wants its first rows, the segments that may hold them come first.
+    fn arrange(&mut self) -> Result<()> {
+        let (Some(toast), true) = (&self.toast, foremost::matter(&self.filters)) else {
+            return Ok(());
+        };
+        let mut ranked = Vec::with_capacity(self.pending.len());
+        for pending in self.pending.drain(..) {
+            let entry = &pending.found.entry;
+            let rank = foremost::rank(self.rel, toast, entry, &self.attrs, &self.filters)?;
+            ranked.push((rank, pending));
+        }
+        ranked.sort_by_key(|(rank, _)| *rank);
+        self.pending = ranked.into_iter().map(|(_, pending)| pending).collect();
+        Ok(())
+    }
+
     /// Opens the next segment that may hold rows of interest.
     fn open_next(&mut self) -> Result<Option<Box<dyn Morsel>>> {
         let (Some(toast), Some(pending)) = (&self.toast, self.pending.pop_front()) else {
@@ -209,6 +229,11 @@ impl TableSource {
         let entry = pending.found.entry;
         if entry.state == State::Building {
             return self.memory_morsel(entry.first_row);
+        }
+        if foremost::is_beyond(self.rel, toast, &entry, &self.attrs, &self.filters)? {
+            let blocks = entry.rows.div_ceil(ROW_BLOCK_ROWS);
+            add(&self.counters.blocks_filtered, u64::from(blocks));
+            return Ok(None);
         }
         let dead = anchors::dead_rows(self.rel, toast, entry.first_row, entry.rows, self.snapshot);
         add(&self.counters.deleted_rows, u64::from(dead.len()));
@@ -236,16 +261,18 @@ impl TableSource {
             segment.footer.check_blocks(&self.predicate, &blooms)
         };
         self.counters.pruned(&checks);
-        let wanted: Vec<bool> = checks.iter().map(|c| c.verdict != Verdict::None).collect();
+        let mut blocks: Vec<usize> = (0..checks.len())
+            .filter(|block| checks[*block].verdict != Verdict::None)
+            .collect();
+        foremost::sort_blocks(&mut blocks, &segment, &columns, &self.filters);
         let passes = |verdict| self.says_all && verdict == Verdict::All;
         let pass = checks.iter().map(|c| passes(c.verdict)).collect();
         self.open = Some(Open {
             segment,
             columns,
             dead,
-            wanted,
             pass,
-            block: 0,
+            blocks: blocks.into_iter(),
         });
         Ok(None)
     }
@@ -285,13 +312,8 @@ impl TableSource {
         let (Some(open), Some(toast)) = (&mut self.open, &self.toast) else {
             return Ok(None);
         };
-        while open.block < open.wanted.len() {
-            let block = open.block;
-            open.block += 1;
-            if !open.wanted[block] {
-                continue;
-            }
-            if excluded(open, block, &self.filters) {
+        while let Some(block) = open.blocks.next() {
+            if excluded(&open.segment, &open.columns, block, &self.filters) {
                 add(&self.counters.blocks_filtered, 1);
                 continue;
             }
@@ -327,7 +349,8 @@ impl TableSource {
             };
             let mut seen = Vec::new();
             let bytes = |at: usize| stored_bytes(open, at, block);
-            let looks = self.glance.columns(|at| zone_range(open, at, block), bytes);
+            let range = |at| zone_range(&open.segment, &open.columns, at, block);
+            let looks = self.glance.columns(range, bytes);
             let mut found = true;
             for at in looks {
                 if let Some(column) = open.columns[at] {
@@ -403,9 +426,14 @@ fn stored_columns(segment: &Segment, attrs: &[Attr]) -> Result<Vec<Option<usize>
 }
 
 /// The least and greatest value of a block's column of integers.
-fn zone_range(open: &Open, at: usize, block: usize) -> Option<(i128, i128)> {
-    let column = open.columns.get(at).copied().flatten()?;
-    let zone = &open.segment.footer.columns[column].blocks[block].zone;
+fn zone_range(
+    segment: &Segment,
+    columns: &[Option<usize>],
+    at: usize,
+    block: usize,
+) -> Option<(i128, i128)> {
+    let column = columns.get(at).copied().flatten()?;
+    let zone = &segment.footer.columns[column].blocks[block].zone;
     match (&zone.min, &zone.max) {
         (Some(Bound::Int(min)), Some(Bound::Int(max))) => Some((*min, *max)),
         _ => None,
@@ -421,16 +449,21 @@ fn stored_bytes(open: &Open, at: usize, block: usize) -> u64 {
 }
 
 /// Whether a runtime filter leaves no row of a block.
-fn excluded(open: &Open, block: usize, filters: &[(usize, Arc<RuntimeFilter>)]) -> bool {
+fn excluded(
+    segment: &Segment,
+    columns: &[Option<usize>],
+    block: usize,
+    filters: &[(usize, Arc<RuntimeFilter>)],
+) -> bool {
     filters.iter().any(|(at, filter)| {
-        let Some(column) = open.columns.get(*at).copied().flatten() else {
+        let Some(column) = columns.get(*at).copied().flatten() else {
             return false;
         };
-        let zone = &open.segment.footer.columns[column].blocks[block].zone;
+        let zone = &segment.footer.columns[column].blocks[block].zone;
         if zone.null_count > 0 && filter.passes_nulls() {
             return false;
         }
-        let Some((min, max)) = zone_range(open, *at, block) else {
+        let Some((min, max)) = zone_range(segment, columns, *at, block) else {
             return false;
         };
         match (i64::try_from(min), i64::try_from(max)) {
@@ -445,7 +478,7 @@ fn summaries(open: &Open, block: usize, rows: usize, needs: &[Need]) -> Option<V
     let of = |need: &Need| {
         let column = open.columns[need.column]?;
         let zone = &open.segment.footer.columns[column].blocks[block].zone;
-        let extremes = zone_range(open, need.column, block);
+        let extremes = zone_range(&open.segment, &open.columns, need.column, block);
         let summary = ColumnSummary {
             values: (rows as u64).checked_sub(u64::from(zone.null_count))?,
             extremes,
@@ -511,6 +544,8 @@ impl MorselSource for TableSource {
                 }
             } else if self.pending.is_empty() {
                 return Ok(None);
+            } else if !std::mem::replace(&mut self.arranged, true) {
+                self.arrange()?;
             } else if let Some(morsel) = self.open_next()? {
                 return Ok(Some(morsel));
             }

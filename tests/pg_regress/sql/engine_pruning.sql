@@ -102,6 +102,28 @@ SELECT p.* FROM pruned('id IN (' || (SELECT string_agg((g * 3)::text, ', ') FROM
 PREPARE point(int) AS SELECT id, word FROM d WHERE id = $1;
 SET plan_cache_mode = force_generic_plan;
 EXECUTE point(5); EXECUTE point(150000); EXECUTE point(NULL); EXECUTE point(0);
+-- First rows: what may hold them is read first, and their bound leaves out the rest, whichever end they are at.
+CREATE TABLE latest (at int, v int) USING doris;
+CREATE TABLE latest_h (at int, v int);
+INSERT INTO latest_h SELECT CASE WHEN g % 50000 > 10 THEN g END, g FROM generate_series(1, 200000) g;
+INSERT INTO latest SELECT * FROM latest_h WHERE v <= 70000 ORDER BY v;
+INSERT INTO latest SELECT * FROM latest_h WHERE v BETWEEN 70001 AND 140000 ORDER BY v;
+INSERT INTO latest SELECT * FROM latest_h WHERE v > 140000 ORDER BY v;
+CREATE FUNCTION first_rows(orders text, OUT few boolean, OUT answer boolean) LANGUAGE plpgsql AS $$
+DECLARE
+  plan json;
+  one text;
+  two text;
+  query text := 'SELECT at, v FROM %s WHERE v > 5 ORDER BY ' || orders || ' LIMIT 20';
+BEGIN
+  EXECUTE 'EXPLAIN (ANALYZE, FORMAT JSON) ' || replace(query, '%s', 'latest') INTO plan;
+  few := substring(plan::text, '"Row Blocks Read": (\d+)')::int <= 10;
+  EXECUTE 'SELECT string_agg(q::text, '' '') FROM (' || replace(query, '%s', 'latest') || ') q' INTO one;
+  EXECUTE 'SELECT string_agg(q::text, '' '') FROM (' || replace(query, '%s', 'latest_h') || ') q' INTO two;
+  answer := one = two;
+END $$;
+SELECT o, f.* FROM (VALUES ('at, v'), ('at DESC, v'), ('at NULLS FIRST, v DESC'), ('at DESC NULLS LAST, v'), ('v'), ('v DESC')) o(o),
+  first_rows(o) f;
 SELECT * FROM doris.verify('d');
 \set VERBOSITY terse
 SET client_min_messages = warning;
