@@ -395,19 +395,23 @@ def run(queries, prefix, settings):
         if line.startswith("==="):
             current = answers.setdefault(int(line[3:]), [])
         elif current is not None and "WARNING" not in line:
-            current.append(line.split("ERROR:")[-1].strip() if "ERROR:" in line else line)
+            current.append("ERROR " + line.split("ERROR:")[-1].strip() if "ERROR:" in line else line)
     return {i: lines if queries[i].startswith("/*ordered*/") else sorted(lines) for i, lines in answers.items()}
 
 
 def is_error(line):
-    return len(line) == 5 and line.isalnum() and line[:1].isdigit()
+    return line.startswith("ERROR ")
 
 
 def same(want, have):
-    """Equal answers; where several rows fail, which of them is met first is open."""
+    """Equal answers; where several rows have values that fail, which of them is met first is open."""
     if want == have:
         return True
-    return want is not None and have is not None and len(want) == len(have) == 1 and is_error(want[0]) and is_error(have[0])
+    return want is not None and have is not None and len(want) == len(have) == 1 and is_data_error(want[0]) and is_data_error(have[0])
+
+
+def is_data_error(line):
+    return line.startswith("ERROR 22")
 
 
 def reasons(queries, prefix):
