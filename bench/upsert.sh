@@ -19,9 +19,11 @@ note() {
 now() { date +%s%N; }
 # rate <rows> <start> <end>: rows a second
 rate() { awk -v n="$1" -v a="$2" -v b="$3" 'BEGIN { printf "%.0f", n / ((b - a) / 1e9) }'; }
-# milliseconds <statement>: the third run of a statement
+# milliseconds <statement>: the median of nine runs of a statement in one session, after two others
 milliseconds() {
-  sql -At -c '\o /dev/null' -c '\timing on' -c "$1" -c "$1" -c "$1" | sed -nE 's/^Time: ([0-9.]+) ms.*/\1/p' | tail -1
+  local runs=()
+  for _ in $(seq 11); do runs+=(-c "$1"); done
+  sql -At -c '\o /dev/null' -c '\timing on' "${runs[@]}" | sed -nE 's/^Time: ([0-9.]+) ms.*/\1/p' | tail -9 | sort -n | sed -n 5p
 }
 
 data=$("$REPO/bench/data.sh" "$SCALE")
