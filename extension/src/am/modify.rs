@@ -7,6 +7,7 @@ use crate::compact::board as compaction;
 use crate::delete::ahead;
 use crate::heap_call;
 use crate::keys::{self, burial, index_shell};
+use crate::options::published::{self, Change};
 use crate::pg::toast::Toast;
 use crate::pg::{self, compat, heapam, raw};
 use crate::store::anchors::{self, Request};
@@ -219,6 +220,7 @@ unsafe extern "C-unwind" fn tuple_delete(
         followed::note(rel, &toast, &*tid, row);
         // Triggers fetch the row by this once more.
         let read_as = std::mem::replace(&mut *tid, row.to_tid());
+        published::check(rel, Change::Delete);
         let how = if changing_part {
             Anchor::MovedPartition
         } else {
@@ -363,6 +365,7 @@ unsafe fn update_segment_row(
     }
     followed::note(rel, &toast, tid, row);
     let read_as = std::mem::replace(tid, row.to_tid());
+    published::check(rel, Change::Update);
     // SAFETY: passed on to the caller.
     let next = unsafe { insert_next(rel, slot, cid) };
     let how = match key_kept {

@@ -59,6 +59,11 @@ mod worker;
 
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
 
+/// Whether this process is applying changes to a mirror.
+pub fn is_applying() -> bool {
+    applier::WORKING_ON.get() != 0
+}
+
 /// Changed rows after which a batch is committed at the end of the source's transaction.
 pub(crate) static BATCH_ROWS: GucSetting<i32> = GucSetting::<i32>::new(50_000);
 /// Kilobytes of changes held in memory before they are written out, inside or at the end of a transaction.

@@ -6,6 +6,7 @@
 use super::watch;
 use crate::am::{is_doris, modify};
 use crate::keys::burial;
+use crate::options::published::{self, Change};
 use crate::options::settings;
 use crate::pg;
 use crate::store::deletes::{self, slice_of, What, Why};
@@ -253,6 +254,17 @@ fn bury(
     // All or none: a row that is left out would be waited for while those behind it are marked.
     if dense * 2 < rows.len().max(1) {
         return (Vec::new(), run);
+    }
+    if !rows.is_empty() {
+        let deleted = what == What::Deleted;
+        published::check(
+            rel,
+            if deleted {
+                Change::Delete
+            } else {
+                Change::Update
+            },
+        );
     }
     let numbers: Vec<u64> = rows.iter().map(|row| row.0).collect();
     let gate = Gate::take(&toast, Mode::Bulk);

@@ -15,6 +15,7 @@ use super::probe::{self, One};
 use super::stored::{self, Reader};
 use crate::compact::board as compaction;
 use crate::heap_call;
+use crate::options::published::{self, Change};
 use crate::pg::toast::{Fate, Toast};
 use crate::pg::{self, compat, raw};
 use crate::store::anchors::{self, Claim, Request, Sight};
@@ -585,6 +586,7 @@ unsafe fn replace_segment_row(
                 return Attempt::Done;
             }
             Decision::Delete => {
+                published::check(rel, Change::Delete);
                 anchors::bury(rel, toast, row, claim, Anchor::Deleted, insert.cid);
                 raw::conflict_in(rel, Some(row.to_tid()));
                 pg_sys::pgstat_count_heap_delete(rel);
@@ -595,6 +597,7 @@ unsafe fn replace_segment_row(
                 return Attempt::Done;
             }
         }
+        published::check(rel, Change::Update);
         let null = std::ptr::null_mut();
         heap_call!(tuple_insert(rel, slot, insert.cid, 0, null));
         compaction::heap_rows(rel, 1);

@@ -8,6 +8,7 @@ pub mod check_model;
 pub mod ddl;
 pub mod model;
 pub mod policy;
+pub mod published;
 pub mod settings;
 pub mod table;
 

@@ -304,19 +304,6 @@ pub fn keeps_heap(rel: pg_sys::Relation) -> bool {
                 return true;
             }
         }
-        published(rel)
-    }
-}
-
-/// Whether a publication covers a relation.
-unsafe fn published(rel: pg_sys::Relation) -> bool {
-    // SAFETY: an open relation; the publication description is cached or made anew.
-    unsafe {
-        if pg_sys::wal_level < pg_sys::WalLevel::WAL_LEVEL_LOGICAL as i32 {
-            return false;
-        }
-        let mut desc = std::mem::zeroed::<pg_sys::PublicationDesc>();
-        pg_sys::RelationBuildPublicationDesc(rel, &mut desc);
-        desc.pubactions.pubinsert || desc.pubactions.pubupdate || desc.pubactions.pubdelete
+        super::published::is_published(rel)
     }
 }
