@@ -51,8 +51,6 @@ pub enum DatetimeKind {
     Timestamp,
     /// A subtraction of infinite dates.
     InfiniteDateSubtraction,
-    /// A subtraction of infinite timestamps.
-    InfiniteTimestampSubtraction,
 }
 
 /// An argument that a function is not defined for.
@@ -254,7 +252,6 @@ impl fmt::Display for Error {
                 DatetimeKind::DateForTimestamp => "date out of range for timestamp",
                 DatetimeKind::Timestamp => "timestamp out of range",
                 DatetimeKind::InfiniteDateSubtraction => "cannot subtract infinite dates",
-                DatetimeKind::InfiniteTimestampSubtraction => "cannot subtract infinite timestamps",
             }),
             Error::InvalidText { type_name, value } => {
                 write!(f, "invalid input syntax for type {type_name}: \"{value}\"")

@@ -15,7 +15,7 @@ use hashbrown::HashMap;
 use super::driver::Driver;
 use super::query::{NodeCounters, Options, Query};
 use super::stream::{LimitSource, Stream, Tasks};
-use crate::batch::Batch;
+use crate::batch::{Batch, Selection};
 use crate::error::{Error, Result};
 use crate::expr::{Expr, ExprKind};
 use crate::ops::aggregate;
@@ -161,6 +161,7 @@ impl Opening<'_> {
         let driver = self.driver;
         match &node.op {
             Op::Scan(scan) => self.open_scan(node, scan, wanted, Asked::Rows),
+            Op::Filter { predicate, .. } if self.is_shut(predicate)? => Ok(Stream::empty()),
             Op::Filter { input, predicate } => {
                 let stage = Filter {
                     id: node.id,
@@ -190,6 +191,8 @@ impl Opening<'_> {
                 let rows = self.open_values(input, wanted)?;
                 aggregate::open_distinct_rows(driver, node.id, rows, &node.types)
             }
+            // Nobody asks their input for anything.
+            Op::Limit { limit: Some(0), .. } | Op::TopN { limit: 0, .. } => Ok(Stream::empty()),
             Op::Limit {
                 input,
                 limit,
@@ -235,6 +238,18 @@ impl Opening<'_> {
                 setop::open(driver, node.id, (*kind, *all), left, right, &node.types)
             }
         }
+    }
+
+    /// Whether a condition that hangs on no column lets no row through: what it guards is not even opened then, as many
+    /// operators do all of their work when they are.
+    fn is_shut(&self, predicate: &Expr) -> Result<bool> {
+        if !predicate.columns().is_empty() {
+            return Ok(false);
+        }
+        let row = Batch::new(Vec::new(), 1);
+        let worker = self.driver.worker();
+        let kept = predicate.filter(&worker.eval, &row, Selection::All(1))?;
+        Ok(kept.is_empty())
     }
 
     fn open_top(

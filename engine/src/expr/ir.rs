@@ -8,7 +8,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 
-use super::kernels::datetime::{DateUnit, ExtractUnit};
+use super::kernels::datetime::{DateUnit, ExtractUnit, Interval};
 use super::kernels::in_list::ValueSet;
 use super::kernels::like::LikePattern;
 use super::kernels::math::{BitOp, Math};
@@ -543,6 +543,34 @@ impl Expr {
             _ => false,
         };
         here || self.children().iter().any(|child| child.can_raise())
+    }
+
+    /// Whether its own function may meet values that it leaves to PostgreSQL
+    /// ([`Error::needs_postgres`](crate::error::Error::needs_postgres)). Where rows are handed out before all are computed
+    /// that would come too late.
+    pub fn may_give_up(&self) -> bool {
+        match &self.kind {
+            ExprKind::LikeExpr { .. } => true,
+            ExprKind::Cast { arg, .. } => arg.data_type.is_float() && self.data_type.is_numeric(),
+            ExprKind::Call { func, args } => match func {
+                Func::TimestampDiff => true,
+                Func::TimestampAddInterval { .. } => !args[1].is_finite_interval(),
+                Func::Extract(unit) => unit.grows() || args[0].data_type == DataType::Interval,
+                Func::DatePart(_) => args[0].data_type == DataType::Interval,
+                _ => false,
+            },
+            _ => false,
+        }
+    }
+
+    fn is_finite_interval(&self) -> bool {
+        match self.as_const() {
+            Some(Some(Scalar::Bytes(bytes))) => {
+                Interval::from_bytes(bytes).is_some_and(|interval| !interval.is_infinite())
+            }
+            Some(None) => true,
+            _ => false,
+        }
     }
 
     /// The constant it is, if it is one: `Some(None)` is NULL.

@@ -248,6 +248,8 @@ impl<'a> Converter<'a> {
                 externals: (self.pace != Pace::Asked).then_some(&mut self.externals),
                 numerics: self.pace == Pace::Whole,
                 tested: Vec::new(),
+                guarded: false,
+                stmt: self.stmt,
             }
             .expr(node)
         }
@@ -262,6 +264,8 @@ impl<'a> Converter<'a> {
                 externals: (self.pace != Pace::Asked).then_some(&mut self.externals),
                 numerics: self.pace == Pace::Whole,
                 tested: Vec::new(),
+                guarded: false,
+                stmt: self.stmt,
             }
             .carried(node)
         }
@@ -371,7 +375,7 @@ impl<'a> Converter<'a> {
                 }
                 NodeTag::T_Unique => self.unique(plan.cast(), ordered),
                 NodeTag::T_MergeAppend => self.eagerly(|own| own.merge_append(plan.cast())),
-                NodeTag::T_Limit => self.limit(plan.cast(), ordered),
+                NodeTag::T_Limit => self.limit(plan.cast()),
                 _ => {
                     let core = self.core(plan, ordered)?;
                     let (core, rest) = self.filter(core, (*plan).qual)?;

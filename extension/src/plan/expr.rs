@@ -5,7 +5,7 @@
 //! types; the engine's constructors check types and refuse what they cannot do exactly.
 use super::external::External;
 use super::functions;
-use super::params::Params;
+use super::params::{self, Params};
 use super::scope::{Column, Scope};
 use super::types;
 use super::{no, Converted};
@@ -31,6 +31,10 @@ pub struct Translator<'a> {
     pub numerics: bool,
     /// The operands of the simple CASEs in whose conditions it is.
     pub tested: Vec<Expr>,
+    /// Whether it is where only some rows get to, by way of a CASE or COALESCE.
+    pub guarded: bool,
+    /// The statement.
+    pub stmt: *mut pg_sys::PlannedStmt,
 }
 
 impl Translator<'_> {
@@ -45,6 +49,9 @@ impl Translator<'_> {
                 return no("an empty expression");
             }
             let expr = self.by_tag(node)?;
+            if !self.numerics && expr.may_give_up() {
+                return no("a value that the engine may not have, among rows that are handed out as they come");
+            }
             // Results that stand for each other may differ in collation: PostgreSQL knows which one counts.
             let collation = pg_sys::exprCollation(node);
             if !expr.data_type().is_text() || collation == pg_sys::InvalidOid {
@@ -72,6 +79,10 @@ impl Translator<'_> {
             }
             match (*node).type_ {
                 NodeTag::T_Const => self.constant(node.cast()),
+                // Its subquery runs when a row asks for it: it may fail, or be volatile.
+                NodeTag::T_Param if self.guarded && params::is_subquery(node.cast(), self.stmt) => {
+                    no("a subquery that not every row asks for")
+                }
                 NodeTag::T_Param => self.params.value(node.cast()),
                 NodeTag::T_RelabelType => self.relabel(node.cast()),
                 NodeTag::T_OpExpr => self.operator(node.cast()),
@@ -95,7 +106,11 @@ impl Translator<'_> {
                 NodeTag::T_CoerceViaIO => self.written(node.cast()),
                 NodeTag::T_CaseExpr => one_width(node, self.case(node.cast())?),
                 NodeTag::T_CoalesceExpr => {
-                    let args = self.args((*(node as *mut pg_sys::CoalesceExpr)).args)?;
+                    let list = (*(node as *mut pg_sys::CoalesceExpr)).args;
+                    let mut args = Vec::new();
+                    for (at, arg) in PgList::<pg_sys::Node>::from_pg(list).iter_ptr().enumerate() {
+                        args.push(self.guarded(at > 0, |own| own.expr(arg))?);
+                    }
                     one_width(node, Expr::coalesce(args)?)
                 }
                 NodeTag::T_MinMaxExpr => {
@@ -175,8 +190,8 @@ impl Translator<'_> {
             );
             match (arg.data_type(), to) {
                 // The caller gives it the collation.
-                (DataType::Text { .. }, pg_sys::TEXTOID | pg_sys::VARCHAROID)
-                | (DataType::Bpchar { .. }, pg_sys::BPCHAROID) => Ok(arg),
+                (DataType::Text { .. }, pg_sys::TEXTOID | pg_sys::VARCHAROID) => Ok(arg),
+                (DataType::Bpchar { .. }, pg_sys::BPCHAROID) => one_width(relabel.cast(), arg),
                 (DataType::Numeric { .. } | DataType::Decimal, pg_sys::NUMERICOID) => Ok(arg),
                 // A domain's value as its base type's.
                 (from, to) if types::data_type(to, mod_, collation).is_ok_and(|to| to == from) => {
@@ -246,6 +261,15 @@ impl Translator<'_> {
         }
     }
 
+    /// Translates what only some rows may get to.
+    fn guarded<T>(&mut self, guards: bool, translate: impl FnOnce(&mut Self) -> T) -> T {
+        let before = self.guarded;
+        self.guarded |= guards;
+        let translated = translate(self);
+        self.guarded = before;
+        translated
+    }
+
     unsafe fn case(&mut self, case: *mut pg_sys::CaseExpr) -> Converted<Expr> {
         // SAFETY: a CaseExpr; the conditions of a simple CASE compare a CaseTestExpr.
         unsafe {
@@ -257,13 +281,18 @@ impl Translator<'_> {
             for when in PgList::<pg_sys::CaseWhen>::from_pg((*case).args).iter_ptr() {
                 let outer = self.tested.len();
                 self.tested.extend(operand.clone());
-                let condition = self.expr((*when).expr.cast());
+                let later = !branches.is_empty();
+                let condition = self.guarded(later, |own| own.expr((*when).expr.cast()));
                 self.tested.truncate(outer);
-                branches.push((condition?, self.expr((*when).result.cast())?));
+                let result = self.guarded(true, |own| own.expr((*when).result.cast()))?;
+                branches.push((condition?, result));
             }
             let otherwise = match (*case).defresult.is_null() {
                 true => None,
-                false => Some(self.expr((*case).defresult.cast())?),
+                false => {
+                    let last = (*case).defresult.cast();
+                    Some(self.guarded(true, |own| own.expr(last))?)
+                }
             };
             Ok(Expr::case(branches, otherwise)?)
         }

@@ -179,10 +179,13 @@ fn concat(name: &str, args: Vec<Expr>) -> Converted<Expr> {
     })
 }
 
-/// Whether a pattern of LIKE means the same byte by byte: it has no wildcard for one character.
+/// Whether a pattern of LIKE means the same byte by byte: it has no wildcard for one character, and none of its bytes is
+/// part of a longer character, as such may be found across two of them in encodings other than UTF-8.
 pub fn matches_bytes(pattern: &Expr) -> bool {
+    // SAFETY: reads the database's encoding.
+    let single = unsafe { pg_sys::pg_database_encoding_max_length() } == 1;
     match pattern.as_const() {
-        Some(Some(Scalar::Bytes(bytes))) => !bytes.contains(&b'_'),
+        Some(Some(Scalar::Bytes(bytes))) => !bytes.contains(&b'_') && (single || bytes.is_ascii()),
         _ => false,
     }
 }

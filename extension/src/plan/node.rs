@@ -661,8 +661,30 @@ unsafe fn run_original(state: *mut State) {
         let scan = (*state).css.ss.ps.plan as *mut pg_sys::CustomScan;
         let context = (*estate).es_query_cxt;
         let previous = pg_sys::MemoryContextSwitchTo(context);
+        let known = known_params(scan, estate);
         let original = pg_sys::ExecInitNode(original(scan), estate, 0);
+        for param in known {
+            (*(*estate).es_param_exec_vals.add(param)).execPlan = std::ptr::null_mut();
+        }
         pg_sys::CurrentMemoryContext = previous;
         (*state).original = original;
+    }
+}
+
+/// The parameters of a node's InitPlans that are known. The original plan has the same InitPlans, with the same states:
+/// when it starts, it marks their parameters as still to be computed, by plans that have run to their ends.
+unsafe fn known_params(scan: *mut pg_sys::CustomScan, estate: *mut pg_sys::EState) -> Vec<usize> {
+    // SAFETY: a node of a running query; parameters have their places in its array.
+    unsafe {
+        let plans = PgList::<pg_sys::SubPlan>::from_pg((*scan).scan.plan.initPlan);
+        let mut known = Vec::new();
+        for plan in plans.iter_ptr() {
+            let params = PgList::<i32>::from_pg((*plan).setParam);
+            let places = params.iter_int().map(|param| param as usize);
+            known.extend(
+                places.filter(|at| (*(*estate).es_param_exec_vals.add(*at)).execPlan.is_null()),
+            );
+        }
+        known
     }
 }

@@ -124,6 +124,44 @@ pub unsafe fn evaluated(
     }
 }
 
+/// Whether a parameter is what an uncorrelated subquery of the statement gives, once it is asked for.
+///
+/// # Safety
+/// A parameter of the finished statement.
+pub unsafe fn is_subquery(param: *mut pg_sys::Param, stmt: *mut pg_sys::PlannedStmt) -> bool {
+    // SAFETY: passed on to the caller.
+    unsafe {
+        (*param).paramkind == pg_sys::ParamKind::PARAM_EXEC
+            && (sets((*stmt).planTree, (*param).paramid)
+                || PgList::<pg_sys::Plan>::from_pg((*stmt).subplans)
+                    .iter_ptr()
+                    .any(|plan| sets(plan, (*param).paramid)))
+    }
+}
+
+/// Whether an InitPlan of a subtree sets a parameter.
+unsafe fn sets(plan: *mut pg_sys::Plan, id: i32) -> bool {
+    // SAFETY: a finished plan or null; tags are checked before casts.
+    unsafe {
+        if plan.is_null() {
+            return false;
+        }
+        let initial = PgList::<pg_sys::SubPlan>::from_pg((*plan).initPlan);
+        let mut set = initial.iter_ptr().map(|init| (*init).setParam);
+        if set.any(|params| pg_sys::list_member_int(params, id)) {
+            return true;
+        }
+        let inner = match (*plan).type_ {
+            NodeTag::T_SubqueryScan => (*(plan as *mut pg_sys::SubqueryScan)).subplan,
+            _ => std::ptr::null_mut(),
+        };
+        [(*plan).lefttree, (*plan).righttree, inner]
+            .into_iter()
+            .chain(super::hook::appended(plan).iter_ptr())
+            .any(|child| sets(child, id))
+    }
+}
+
 /// Whether an expression is a date or timestamp computed from `now()` and its like by additions of constants: one
 /// value in a statement, and nothing that could raise an error which no row would.
 ///

@@ -114,7 +114,7 @@ impl ExtractUnit {
     }
 
     /// Whether an infinite date has an infinite part of this kind; the others are NULL.
-    fn grows(self) -> bool {
+    pub fn grows(self) -> bool {
         use ExtractUnit::*;
         matches!(self, Year | IsoYear | Decade | Century | Millennium | Epoch)
     }
@@ -422,13 +422,16 @@ pub(in crate::expr) fn add_interval(
             continue;
         }
         let micros = timestamps.get(i);
+        let by = constant.unwrap_or_else(|| interval(i));
+        // A long one before PostgreSQL 17, an infinite one since. (What cannot be negated is the least.)
+        if by.is_none_or(Interval::is_infinite) {
+            return Err(Error::not_native("an infinite interval"));
+        }
         if is_infinite(micros) {
             values.push(micros);
             continue;
         }
-        let sum = constant
-            .unwrap_or_else(|| interval(i))
-            .and_then(|interval| moved(micros, interval));
+        let sum = by.and_then(|interval| moved(micros, interval));
         values.push(sum.ok_or(out_of_range(DatetimeKind::Timestamp))?);
     }
     Ok(Vector {
@@ -471,7 +474,8 @@ pub(in crate::expr) fn timestamp_difference(operands: &[Operand], rows: usize) -
         let (a, b) = (a.get(i), b.get(i));
         let valid = validity.as_ref().is_none_or(|bits| bits.get(i));
         if valid && (is_infinite(a) || is_infinite(b)) {
-            return Err(out_of_range(DatetimeKind::InfiniteTimestampSubtraction));
+            // An error before PostgreSQL 17, an infinite interval since.
+            return Err(Error::not_native("a difference of infinite timestamps"));
         }
         let difference = match a.checked_sub(b) {
             Some(difference) => difference,

@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
-use doris_storage::vector::{Physical, Vector};
+use doris_storage::vector::{Physical, Values, Vector};
 
 use super::rows::Takes;
 use crate::batch::Selection;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::exec::query::{Chunk, Worker};
 use crate::expr::{Expr, ExprKind};
 use crate::plan::{AggregateCall, AggregateFunction, GroupKey};
@@ -213,10 +213,14 @@ impl Slots {
                 true => of_text(key),
                 false => worker.eval(key, dense),
             })
-            .collect::<Result<_>>()?;
+            .collect::<Result<Vec<_>>>()?;
+        if keys.iter().any(|key| has_negative_zero(key)) {
+            // A group is shown by what stands for all of its keys, which is 0 for -0.
+            return Err(Error::not_native("a negative zero to group by"));
+        }
         let mut filtered = Vec::with_capacity(self.filters.len());
         for filter in &self.filters {
-            let selection = filter.filter(&worker.eval, &dense.batch, dense.selection.clone())?;
+            let selection = passing(worker, filter, dense)?;
             filtered.push(Chunk {
                 batch: dense.batch.clone(),
                 selection,
@@ -249,6 +253,32 @@ impl Slots {
             calls: self.calls.clone(),
         })
     }
+}
+
+fn has_negative_zero(key: &Vector) -> bool {
+    let is_there = |negative: &dyn Fn(usize) -> bool, rows: usize| {
+        (0..rows).any(|row| negative(row) && !key.is_null(row))
+    };
+    match &key.values {
+        Values::F32(v) => is_there(&|row| v[row].to_bits() == (-0f32).to_bits(), v.len()),
+        Values::F64(v) => is_there(&|row| v[row].to_bits() == (-0f64).to_bits(), v.len()),
+        _ => false,
+    }
+}
+
+/// The rows of a chunk that an aggregate's filter lets through. Unlike WHERE, it goes on behind a NULL of an AND.
+fn passing(worker: &Worker<'_>, filter: &Expr, chunk: &Chunk) -> Result<Selection> {
+    if !filter.can_raise() {
+        return filter.filter(&worker.eval, &chunk.batch, chunk.selection.clone());
+    }
+    let values = worker.eval(filter, chunk)?;
+    let rows = chunk.selection.indices();
+    let is_true = |at: &usize| {
+        !values.is_null(*at) && matches!(&values.values, Values::Bool(v) if v[*at] != 0)
+    };
+    Ok(Selection::Indices(
+        (0..rows.len()).filter(is_true).map(|at| rows[at]).collect(),
+    ))
 }
 
 /// The positions within `outer` of the rows of `inner`, which are some of them.

@@ -27,11 +27,7 @@ impl Converter<'_> {
         }
     }
 
-    pub(super) unsafe fn limit(
-        &mut self,
-        limit: *mut pg_sys::Limit,
-        ordered: bool,
-    ) -> Converted<Output> {
+    pub(super) unsafe fn limit(&mut self, limit: *mut pg_sys::Limit) -> Converted<Output> {
         // SAFETY: as for `top`.
         unsafe {
             if (*limit).limitOption != pg_sys::LimitOption::LIMIT_OPTION_COUNT {
@@ -56,7 +52,8 @@ impl Converter<'_> {
                     )?
                 }
                 _ => {
-                    let input = self.at_pace(Pace::Asked, |own| own.output(child, ordered))?;
+                    // Which rows are the first ones hangs on the order, whoever asks for them.
+                    let input = self.at_pace(Pace::Asked, |own| own.output(child, true))?;
                     let node = match (count, input.node.op) {
                         (Some(count), Op::Sort { input, keys }) => {
                             Node::top_n(id, *input, keys, count, offset)

@@ -352,6 +352,9 @@ impl Converter<'_> {
             };
             let default = match (args.get(2), kind) {
                 (Some(default), WindowFunction::Offset(_)) => {
+                    if !same_width(args[0], *default) {
+                        return no("a default of another width of character(n)");
+                    }
                     Some(self.one_scale(input, *default)?)
                 }
                 _ => None,
@@ -413,6 +416,15 @@ impl Converter<'_> {
     unsafe fn one_scale(&mut self, scope: &Scope, node: *mut pg_sys::Node) -> Converted<Expr> {
         // SAFETY: as for `top`.
         unsafe { as_shown(self.translate(scope, node)?) }
+    }
+}
+
+/// Whether blank-padded values have one width, so that equal ones are the same bytes; values of other types do.
+unsafe fn same_width(value: *mut pg_sys::Node, other: *mut pg_sys::Node) -> bool {
+    // SAFETY: expressions of a finished plan.
+    unsafe {
+        pg_sys::exprType(value) != pg_sys::BPCHAROID
+            || pg_sys::exprTypmod(value) == pg_sys::exprTypmod(other)
     }
 }
 
