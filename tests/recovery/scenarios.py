@@ -507,6 +507,7 @@ def damaged_page_is_an_error_and_no_crash(options, directory):
 import compaction  # noqa: E402, F401
 import mirrors  # noqa: E402, F401
 import mirror_faults  # noqa: E402, F401
+import observers  # noqa: E402, F401
 import sessions  # noqa: E402, F401
 
 # --- the runner -------------------------------------------------------------------------------------------

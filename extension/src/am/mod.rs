@@ -65,11 +65,10 @@ COMMENT ON ACCESS METHOD doris IS 'columnar tables with a row store for small wr
 ")]
 fn doris_am_handler(_fcinfo: pg_sys::FunctionCallInfo) -> pgrx::Internal {
     if !crate::preloaded() {
-        ereport!(
-            ERROR,
+        crate::pg::refuse(
             PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             "pg_doris must be loaded when the server starts",
-            "Add pg_doris to shared_preload_libraries in postgresql.conf and restart the server."
+            "Add pg_doris to shared_preload_libraries in postgresql.conf and restart the server.",
         );
     }
     let pointer = routine() as *const pg_sys::TableAmRoutine as *mut pg_sys::TableAmRoutine;
