@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck disable=SC2034 # the variables are for the scripts that source this
 # What the scripts share: which PostgreSQL, where its private copy lives, and as whom servers run.
-# Sourced, never run. PG picks the major version (default 15), NAME the cluster (default dev).
+# Sourced, never run. PG picks the major version (default 15), NAME the cluster (default dev); PG_PREFIX names a server
+# of that version to use in place.
 set -euo pipefail
 
 REPO=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -34,7 +35,11 @@ fi
 ROOT=$STATE/pg$PG
 PORT=${PGPORT:-5432}
 SYSTEM_PREFIX=/usr/lib/postgresql/$PG
-if [ -x "$SYSTEM_PREFIX/bin/pg_config" ]; then
+if [ -n "${PG_PREFIX:-}" ]; then
+  # A server that somebody built, used in place; what is installed and made for it is kept apart.
+  SERVER_FROM=prefix BIN=$PG_PREFIX/bin
+  ROOT=$STATE/pg$PG-$(basename "$PG_PREFIX")
+elif [ -x "$SYSTEM_PREFIX/bin/pg_config" ]; then
   SERVER_FROM=debian
   BIN=$ROOT/lib/postgresql/$PG/bin
 else

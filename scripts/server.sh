@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # A private PostgreSQL under target/: a relocated copy of the installed server with the extension in it,
-# and a cluster on a socket of its own. Nothing outside target/ is written.
+# and a cluster on a socket of its own. Nothing outside target/ is written, but where PG_PREFIX names a server.
 #   scripts/server.sh prefix              make the private server, without the extension
 #   scripts/server.sh install [--debug]   build the extension and install it into the private server
 #   scripts/server.sh start | stop [mode] | restart | destroy | status
 #   scripts/server.sh psql [args] | env   connect; print what a shell needs to connect
 #   scripts/server.sh bin                 print where the private server's programs are
 # PG picks the major version (15; 16 and 18 come from a wheel, 17 from Debian 13); NAME picks the cluster (dev).
+# PG_PREFIX=<prefix> is a server of that version that was built from source: the extension is installed into it.
 # New clusters take PGPORT, SHARED_BUFFERS, CONF (a file of settings) and INITDB_ARGS.
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -15,9 +16,10 @@ DATA=$ROOT/$NAME/data
 RUN=$(socket_dir "$ROOT/$NAME/run")
 
 prefix() {
-  [ -x "$BIN/postgres" ] && return
   mkdir -p "$ROOT"
+  [ -x "$BIN/postgres" ] && return
   case $SERVER_FROM in
+    prefix) die "there is no server in $PG_PREFIX" ;;
     debian) prefix_from_debian ;;
     wheel) prefix_from_wheel ;;
     debian13) prefix_from_debian13 ;;
@@ -149,5 +151,5 @@ case ${1:-} in
   psql) shift; exec "$BIN/psql" -h "$RUN" -p "$PORT" -U postgres "$@" ;;
   bin) echo "$BIN" ;;
   env) echo "export PATH=$BIN:\$PATH PGHOST=$RUN PGPORT=$PORT PGUSER=postgres" ;;
-  *) sed -n '3,11p' "$0"; exit 2 ;;
+  *) sed -n '3,12p' "$0"; exit 2 ;;
 esac

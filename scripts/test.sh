@@ -70,7 +70,7 @@ one() {
     twin) need_build twin && { run twin count_tap "$REPO/tests/twin/run.sh" || true; } ;;
     models) need_build models && { run models count_tap "$REPO/tests/models/run.sh" || true; } ;;
     recovery) need_build recovery && { run recovery count_tap "$REPO/tests/recovery/run.sh" || true; } ;;
-    newest) TEST_TABLE=$TABLE PG=18 "$0" build regress isolation || true ;;
+    newest) TEST_TABLE=$TABLE PG_PREFIX="" PG=18 "$0" build regress isolation || true ;;
     *) die "no suite '$1'" ;;
   esac
 }

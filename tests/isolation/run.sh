@@ -4,12 +4,12 @@
 #   tests/isolation/run.sh [spec ...]
 # AM=heap checks a spec with ordinary tables: the database's default access method is AM (default doris), so
 # the expected output of a plain-table spec is what a heap gives.
-# Results and differences go to target/test/isolation-<version>/.
+# Results and differences go to target/test/isolation-<server>/, such as isolation-15.
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/../../scripts/lib.sh"
 export NAME=${NAME:-test} AM=${AM:-doris}
 HERE=$REPO/tests/isolation
-OUT=$TARGET/test/isolation-$PG
+OUT=$TARGET/test/isolation-${ROOT##*/pg}
 mkdir -p "$OUT"
 
 "$REPO/scripts/server.sh" start

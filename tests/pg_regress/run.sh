@@ -2,12 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 # The SQL suite: runs sql/*.sql in the order of the schedule against a private server, compares with expected/.
 #   tests/pg_regress/run.sh [test ...]
-# Results and differences go to target/test/pg_regress-<version>/.
+# Results and differences go to target/test/pg_regress-<server>/, such as pg_regress-15.
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/../../scripts/lib.sh"
 export NAME=${NAME:-test}
 HERE=$REPO/tests/pg_regress
-OUT=$TARGET/test/pg_regress-$PG
+OUT=$TARGET/test/pg_regress-${ROOT##*/pg}
 mkdir -p "$OUT"
 
 "$REPO/scripts/server.sh" start

@@ -10,7 +10,7 @@
 mkdir -p "$STATE/recovery"
 [ "$(id -u)" = 0 ] && chown postgres "$STATE/recovery"
 # The newer server of the upgrade scenario, if it has been made and holds the extension.
-newer=$(PG=18 "$REPO/scripts/server.sh" bin)
+newer=$(PG_PREFIX="" PG=18 "$REPO/scripts/server.sh" bin)
 [ "$PG" != 18 ] && [ -x "$newer/postgres" ] || newer=
 PG_DORIS_BIN=$BIN PG_DORIS_NEWER_BIN=$newer PG_DORIS_RECOVERY=$STATE/recovery PYTHONDONTWRITEBYTECODE=1 \
   exec python3 "$REPO/tests/recovery/scenarios.py" --am "${AM:-doris}" "$@"

@@ -64,11 +64,14 @@ pub fn ensure_first_block(rel: pg_sys::Relation) {
                 pg_sys::ReadBufferMode::RBM_ZERO_AND_LOCK,
                 std::ptr::null_mut(),
             );
+            // A critical section: a page that is changed and not logged must not outlive an error.
+            pg_sys::CritSectionCount += 1;
             pg_sys::PageInit(pg_sys::BufferGetPage(buffer), pg_sys::BLCKSZ as usize, 0);
             pg_sys::MarkBufferDirty(buffer);
             if compat::needs_wal(rel) {
                 pg_sys::log_newpage_buffer(buffer, true);
             }
+            pg_sys::CritSectionCount -= 1;
             pg_sys::UnlockReleaseBuffer(buffer);
         }
         pg_sys::UnlockRelationForExtension(rel, pg_sys::ExclusiveLock as i32);

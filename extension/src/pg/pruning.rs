@@ -6,7 +6,7 @@ use pgrx::PgList;
 
 /// The fixed part of `PartitionPruneState`, the same in 15, 16 and 17.
 #[repr(C)]
-pub struct State {
+struct State {
     execparamids: *mut pg_sys::Bitmapset,
     other_subplans: *mut pg_sys::Bitmapset,
     prune_context: pg_sys::MemoryContext,
@@ -46,44 +46,62 @@ pub unsafe fn info(append: *mut pg_sys::Plan) -> (*mut pg_sys::PartitionPruneInf
     }
 }
 
-/// Begins the pruning of an Append in the place of its own state; with the inputs that are left at first.
+/// The pruning of an Append in a query that runs or is explained.
+pub struct Begun {
+    state: *mut State,
+    planstate: *mut pg_sys::PlanState,
+    /// The pruning's own.
+    context: *mut pg_sys::ExprContext,
+    /// The inputs that are left by what is known from the start.
+    pub first: Vec<usize>,
+}
+
+/// Begins the pruning of an Append in the place of its own state.
 ///
 /// # Safety
-/// A begun state with an expression context; an Append with something to prune by.
-pub unsafe fn begin(
-    planstate: *mut pg_sys::PlanState,
-    append: *mut pg_sys::Plan,
-) -> (*mut State, Vec<usize>) {
+/// A begun state with an expression context, which lives as long as what is returned; an Append with something to prune by.
+pub unsafe fn begin(planstate: *mut pg_sys::PlanState, append: *mut pg_sys::Plan) -> Begun {
     // SAFETY: passed on to the caller. The pruning makes an expression context of its own, in the place of the state's,
     // which other expressions of the state were made for.
     unsafe {
         let (info, inputs) = info(append);
-        let context = (*planstate).ps_ExprContext;
+        let others = (*planstate).ps_ExprContext;
         let mut valid = std::ptr::null_mut();
         let before = pg_sys::MemoryContextSwitchTo((*(*planstate).state).es_query_cxt);
         let state =
             raw::guarded(|| ExecInitPartitionPruning(planstate, inputs as i32, info, &mut valid));
         pg_sys::MemoryContextSwitchTo(before);
-        (*planstate).ps_ExprContext = context;
-        (state, members(valid))
+        let context = std::mem::replace(&mut (*planstate).ps_ExprContext, others);
+        Begun {
+            state,
+            planstate,
+            context,
+            first: members(valid),
+        }
     }
 }
 
-/// The inputs that are left with the values of all parameters, of those that were left at first.
-///
-/// # Safety
-/// A state of [`begin`], in a query that runs.
-pub unsafe fn find(state: *mut State, first: &[usize]) -> Vec<usize> {
-    // SAFETY: passed on to the caller. The state numbers what was left at first.
-    unsafe {
-        if !(*state).do_exec_prune {
-            return first.to_vec();
+impl Begun {
+    /// The inputs that are left with the values of all parameters, of those that were left at first.
+    ///
+    /// # Safety
+    /// A query that runs.
+    pub unsafe fn find(&self) -> Vec<usize> {
+        // SAFETY: passed on to the caller. The pruning looks for its context where it has put it.
+        unsafe {
+            if !(*self.state).do_exec_prune {
+                return self.first.clone();
+            }
+            let place = &raw mut (*self.planstate).ps_ExprContext;
+            let others = std::mem::replace(&mut *place, self.context);
+            let valid = raw::guarded(|| ExecFindMatchingSubPlans(self.state, false));
+            *place = others;
+            // The state numbers what was left at first.
+            let left = members(valid).into_iter().map(|number| self.first[number]);
+            let left = left.collect();
+            pg_sys::bms_free(valid);
+            left
         }
-        let valid = raw::guarded(|| ExecFindMatchingSubPlans(state, false));
-        let left = members(valid).into_iter().map(|number| first[number]);
-        let left = left.collect();
-        pg_sys::bms_free(valid);
-        left
     }
 }
 

@@ -36,9 +36,7 @@ pub struct Partitions {
 #[cfg(not(feature = "pg18"))]
 struct Pruned {
     append: *mut pg_sys::Plan,
-    state: *mut pruning::State,
-    /// The inputs that are left by what is known from the start.
-    first: Vec<usize>,
+    begun: pruning::Begun,
 }
 
 /// How much of the pruning is done.
@@ -101,18 +99,14 @@ impl Partitions {
         // SAFETY: passed on to the caller; the state lives in the query's memory.
         unsafe {
             let number = known.unwrap_or_else(|| {
-                let (state, first) = pruning::begin(planstate, append);
-                self.known.push(Pruned {
-                    append,
-                    state,
-                    first,
-                });
+                let begun = pruning::begin(planstate, append);
+                self.known.push(Pruned { append, begun });
                 self.known.len() - 1
             });
-            let pruned = &self.known[number];
+            let begun = &self.known[number].begun;
             match when {
-                When::Running => pruning::find(pruned.state, &pruned.first),
-                When::Begun => pruned.first.clone(),
+                When::Running => begun.find(),
+                When::Begun => begun.first.clone(),
             }
         }
     }
