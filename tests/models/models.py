@@ -121,10 +121,6 @@ class Script:
         self.rule = rule or RULES[seed % len(RULES)]
         self.columns = COLUMNS[self.rule]
         self.keys = self.rng.choice([5, 60, 3000])
-        # A key that a partial update without a sequence brings back keeps its grave; a statement that deletes it and brings it
-        # back then depends on the path that its rows take (docs/status.md). So a script has one or the other.
-        self.loose = self.rng.random() < 0.4
-        self.signs = True
         self.lines = []
         self.model = Model(self.rule)
         self.setup()
@@ -161,7 +157,7 @@ class Script:
     def value(self, name, kind):
         r = self.rng
         if name == "gone":
-            return self.signs and r.random() < 0.25
+            return r.random() < 0.25
         if r.random() < 0.15:
             return None
         if name == "u":
@@ -203,12 +199,8 @@ class Script:
         if self.rule != "aggregate" and r.random() < 0.35:
             names = [name for name, _ in self.columns]
             named = r.sample(names, r.randint(1, len(names) - 1))
-            if self.rule == "sign" and not self.loose and "seq" not in named:
-                named.append("seq")
         count = r.choice([1, 1, 2, 10, 200, 3000])
-        self.signs = not self.loose or count == 1
         rows = [self.row(named) for _ in range(count)]
-        self.signs = True
         kinds = [("k", "int"), ("t", "text")] + [c for c in self.columns if named is None or c[0] in named]
         names = ", ".join(name for name, _ in kinds)
         self.add(f"SET doris.partial_update = {'off' if named is None else 'on'};")
@@ -243,11 +235,7 @@ class Script:
         for _ in range(r.choice([1, 3, 40, 1500])):
             names = [name for name, _ in self.columns]
             named = r.sample(names, r.randint(0, len(names)))
-            if self.rule == "sign" and not self.loose and "seq" not in named:
-                named.append("seq")
-            self.signs = not self.loose
             row = self.row(named)
-            self.signs = True
             members = {"k": row["k"], "t": row["t"]}
             for name, kind in self.columns:
                 if name in named:

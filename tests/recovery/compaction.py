@@ -212,6 +212,11 @@ def loads_of_a_table_with_too_many_segments_wait_and_then_fail(options, director
             check(error.state == "53400" and "[E-235]" in str(error), f"another error: {error}")
         session.query("CALL doris.compact('t')")
         session.query(load)
+        # Segments that nothing is merged with do not count.
+        session.query("CREATE TABLE large (id int, v int) USING doris")
+        for _ in range(6):
+            session.query("INSERT INTO large SELECT g, 1 FROM generate_series(1, 600000) g")
+        check(session.value("SELECT count(*) FROM doris.segments_of('large')") == "6", "large segments were merged")
         cluster.query("ALTER SYSTEM SET doris.compaction = on")
         cluster.query("SELECT pg_reload_conf()")
         until(lambda: session.value("SHOW doris.compaction") == "on", "the session's new settings")
@@ -223,6 +228,32 @@ def loads_of_a_table_with_too_many_segments_wait_and_then_fail(options, director
         for part in range(12):
             session.query(f"INSERT INTO sums SELECT g, 1 FROM generate_series({part} * 500, {part} * 500 + 999) g")
         check(session.value("SELECT sum(v) FROM sums") == "12000", "sums are wrong")
+
+
+@scenario
+def a_worker_keeps_to_its_rate(options, directory):
+    cluster = start(directory, options, "doris.compaction_rate = 1\ndoris.compaction = off\ndoris.compaction_workers = 1\n"
+                    "doris.compaction_naptime = 1\ndoris.compaction_min_segments = 3\nmax_worker_processes = 12")
+    with cluster.session() as session:
+        session.query("SET doris.rows_to_heap = 0")
+        for table in ("a", "b"):
+            session.query(f"CREATE TABLE {table} (id uuid) USING doris")
+            for _ in range(6):
+                session.query(f"INSERT INTO {table} SELECT gen_random_uuid() FROM generate_series(1, 60000)")
+
+        def left():
+            return [table for table in ("a", "b")
+                    if session.value(f"SELECT count(*) FROM doris.segments_of('{table}')") != "1"]
+        cluster.query("ALTER SYSTEM SET doris.compaction = on")
+        cluster.query("SELECT pg_reload_conf()")
+        until(lambda: len(left()) < 2, "the compaction of one table")
+        first, rest = time.monotonic(), left()
+        check(len(rest) == 1, "two tables were compacted at once")
+        # It has written more than 5 MB.
+        until(lambda: not left(), "the compaction of the other table")
+        waited = time.monotonic() - first
+        check(waited > 4, f"the worker went on after {waited:.1f} s")
+        check(session.value("SELECT count(*) FROM (SELECT * FROM a UNION SELECT * FROM b) u") == "720000", "rows are missing")
 
 
 @scenario

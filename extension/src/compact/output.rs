@@ -38,7 +38,7 @@ impl Rows {
 
     /// Whether a segment should be made of them now.
     pub fn is_full(&self) -> bool {
-        self.count >= builder::SEGMENT_ROWS || self.bytes >= options::load_memory_bytes() / 2
+        self.count >= builder::SEGMENT_ROWS || self.bytes >= options::segment_bytes_max()
     }
 
     /// Adds a row.

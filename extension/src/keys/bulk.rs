@@ -451,6 +451,7 @@ pub fn to_heap(
                 options: 0,
                 bistate: std::ptr::null_mut(),
                 part: batch.part(row as u32),
+                row_security: false,
             };
             single::insert(rel, model, index, &[slot], rule, insert);
         }

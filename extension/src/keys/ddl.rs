@@ -5,7 +5,7 @@
 //! one made here. pg_dump writes the latter out as any index, so CREATE INDEX of the same shape is the same
 //! index; and ALTER TABLE ADD PRIMARY KEY, as pg_dump writes it, takes its place.
 use super::model::is_key_shaped;
-use crate::options::table;
+use crate::options::{ddl, table};
 use crate::pg::{self, compat};
 use pgrx::{pg_sys, PgList, PgSqlErrorCode};
 
@@ -128,13 +128,11 @@ pub unsafe fn is_present(statement: *mut pg_sys::IndexStmt) -> bool {
             return false;
         }
         let mode = pg_sys::ShareUpdateExclusiveLock as i32;
-        let rel = pg_sys::relation_openrv_extended((*statement).relation, mode, true);
-        if rel.is_null() {
+        let Some(relid) = ddl::lock_owned((*statement).relation, mode) else {
             return false;
-        }
-        let present = crate::am::is_doris(rel)
-            && compat::owns_relation(pg::relation_id(rel))
-            && matches_key(rel, statement);
+        };
+        let rel = pg_sys::relation_open(relid, pg_sys::NoLock as i32);
+        let present = crate::am::is_doris(rel) && matches_key(rel, statement);
         pg_sys::relation_close(rel, pg_sys::NoLock as i32);
         present
     }
@@ -190,7 +188,10 @@ pub unsafe fn check_drop(statement: *mut pg_sys::DropStmt) {
                 None,
                 std::ptr::null_mut(),
             );
-            if index == pg_sys::InvalidOid {
+            // PostgreSQL refuses others, before it locks anything.
+            if index == pg_sys::InvalidOid
+                || !compat::owns_relation(index) && !compat::owns_schema_of(index)
+            {
                 continue;
             }
             let table = pg_sys::IndexGetRelation(index, true);

@@ -9,13 +9,13 @@
 //!
 //! PostgreSQL copies an index access method's functions into each relation cache entry and does not renew the
 //! copy while the index is open. Every way into the table's access method puts the stand-ins there.
+use super::behind::Behind;
 use super::heap::Open;
 use super::model::{self, Model};
 use super::probe::{self, One};
 use crate::am::is_doris;
 use crate::pg::toast::Toast;
 use crate::pg::{self, raw};
-use crate::store::directory;
 use crate::store::gate::{Gate, Mode};
 use crate::store::tid::RowNumber;
 use crate::write::builder;
@@ -43,22 +43,10 @@ struct Entered {
     anywhere: bool,
 }
 
-/// The segment rows of a running index scan.
-#[derive(Default)]
-struct Rows {
-    rows: Option<Vec<RowNumber>>,
-    /// The current one; -1 before the first.
-    at: i64,
-    /// The scan is among them, not in the heap.
-    within: bool,
-    recheck: bool,
-    started: bool,
-}
-
 thread_local! {
     static ORIGINALS: RefCell<HashMap<pg_sys::Oid, Originals>> = RefCell::default();
     static ENTERED: RefCell<Vec<Entered>> = const { RefCell::new(Vec::new()) };
-    static SCANS: RefCell<HashMap<usize, Rows>> = RefCell::default();
+    static SCANS: RefCell<HashMap<usize, Behind>> = RefCell::default();
     static HEAP_ONLY: Cell<u32> = const { Cell::new(0) };
 }
 
@@ -363,228 +351,17 @@ unsafe extern "C-unwind" fn gettuple(
         }
         let id = scan as usize;
         let backward = direction == pg_sys::ScanDirection::BackwardScanDirection;
-        let mut rows = SCANS
+        let mut behind = SCANS
             .with_borrow_mut(|scans| scans.remove(&id))
-            .unwrap_or_default();
-        if !rows.started {
-            rows.started = true;
-            rows.within = backward;
-            rows.at = if backward { i64::MAX } else { -1 };
-        }
-        if rows.within {
+            .unwrap_or_else(|| Behind::new(backward));
+        if behind.is_within() {
             // What was said of a segment row must not be taken for the index's current entry.
             (*scan).kill_prior_tuple = false;
         }
-        let found = advance(scan, &mut rows, backward, || {
+        let found = behind.advance(scan, backward, || {
             raw::guarded(|| original(scan, direction))
         });
-        SCANS.with_borrow_mut(|scans| scans.insert(id, rows));
+        SCANS.with_borrow_mut(|scans| scans.insert(id, behind));
         found
     }
-}
-
-/// Moves a scan over the heap's rows, then the segments', or the other way round.
-unsafe fn advance(
-    scan: pg_sys::IndexScanDesc,
-    rows: &mut Rows,
-    backward: bool,
-    heap: impl Fn() -> bool,
-) -> bool {
-    if !rows.within {
-        if heap() {
-            return true;
-        }
-        if backward {
-            return false;
-        }
-        rows.within = true;
-        rows.at = -1;
-    }
-    if rows.rows.is_none() {
-        // SAFETY: a running scan.
-        let (found, recheck) = unsafe { segment_rows(scan) };
-        rows.rows = Some(found);
-        rows.recheck = recheck;
-    }
-    let all = rows.rows.as_deref().unwrap_or_default();
-    let count = all.len() as i64;
-    rows.at = if backward {
-        rows.at.min(count) - 1
-    } else {
-        (rows.at + 1).min(count)
-    };
-    if rows.at < 0 {
-        rows.within = false;
-        return heap();
-    }
-    let Some(row) = all.get(rows.at as usize) else {
-        return false;
-    };
-    // SAFETY: a running scan.
-    unsafe {
-        (*scan).xs_heaptid = row.to_tid();
-        (*scan).xs_recheck = rows.recheck;
-        (*scan).xs_heap_continue = false;
-    }
-    true
-}
-
-/// The segment rows that may satisfy a scan's keys, and whether they must be checked again.
-unsafe fn segment_rows(scan: pg_sys::IndexScanDesc) -> (Vec<RowNumber>, bool) {
-    // SAFETY: a running scan over an open table.
-    unsafe {
-        let rel = (*scan).heapRelation;
-        builder::publish_pending(rel);
-        let (Some(model), Some(toast)) = (
-            model::of(rel),
-            Toast::open(rel, pg_sys::AccessShareLock as i32),
-        ) else {
-            return (Vec::new(), false);
-        };
-        // A scan of the whole index has no keys, and nowhere to keep them.
-        let keys = match (*scan).numberOfKeys {
-            0 => &[],
-            count => std::slice::from_raw_parts((*scan).keyData, count as usize),
-        };
-        match keys_of(&model, (*scan).indexRelation, keys) {
-            Some(keys) => {
-                let one = |values: &Vec<_>| One::of_row(&model, values);
-                let sought: Vec<One> = keys.iter().map(one).collect();
-                (probe::rows_of_keys(rel, &toast, &model, &sought), false)
-            }
-            None => {
-                let mut all = directory::all(rel, &toast, (*scan).xs_snapshot);
-                all.retain(|f| f.visible);
-                let rows = all.iter().flat_map(|f| {
-                    let first = f.entry.first_row;
-                    (first..first + u64::from(f.entry.rows)).map(RowNumber)
-                });
-                (rows.collect(), true)
-            }
-        }
-    }
-}
-
-/// A value of a key column, and whether it is NULL.
-type Value = (pg_sys::Datum, bool);
-
-/// Most keys that lists of several columns may make together.
-const KEYS_MAX: usize = 1 << 16;
-
-/// The whole keys that the keys of a scan ask for; `None` when they ask for something else.
-unsafe fn keys_of(
-    model: &Model,
-    index: pg_sys::Relation,
-    keys: &[pg_sys::ScanKeyData],
-) -> Option<Vec<Vec<Value>>> {
-    let mut columns: Vec<Option<Vec<Value>>> = vec![None; model.columns.len()];
-    for key in keys {
-        let column = columns.get_mut((key.sk_attno as usize).checked_sub(1)?)?;
-        if column.is_some() {
-            return None;
-        }
-        // SAFETY: passed on to the caller.
-        *column = Some(unsafe { values_of(index, key) }?);
-    }
-    let columns: Vec<Vec<Value>> = columns.into_iter().collect::<Option<_>>()?;
-    let mut count: usize = 1;
-    for column in &columns {
-        count = count.checked_mul(column.len()).filter(|n| *n <= KEYS_MAX)?;
-    }
-    let mut all = vec![Vec::new()];
-    for column in &columns {
-        let longer = |start: &Vec<Value>| {
-            let start = start.clone();
-            column.iter().map(move |value| {
-                let mut key = start.clone();
-                key.push(*value);
-                key
-            })
-        };
-        all = all.iter().flat_map(longer).collect();
-    }
-    Some(all)
-}
-
-/// The values of its column that a scan key asks for; `None` when it asks for something else.
-unsafe fn values_of(index: pg_sys::Relation, key: &pg_sys::ScanKeyData) -> Option<Vec<Value>> {
-    let flags = key.sk_flags as u32;
-    if flags == pg_sys::SK_ISNULL | pg_sys::SK_SEARCHNULL {
-        return Some(vec![(pg_sys::Datum::from(0), true)]);
-    }
-    if flags & pg_sys::SK_ISNULL != 0 && flags & !(pg_sys::SK_ISNULL | pg_sys::SK_SEARCHARRAY) == 0
-    {
-        // Equal to nothing.
-        return Some(Vec::new());
-    }
-    if u32::from(key.sk_strategy) != pg_sys::BTEqualStrategyNumber {
-        return None;
-    }
-    // SAFETY: an open index with this column.
-    let of = unsafe { *(*index).rd_opcintype.add(key.sk_attno as usize - 1) };
-    let given = match flags {
-        0 => vec![key.sk_argument],
-        // SAFETY: the argument is an array.
-        pg_sys::SK_SEARCHARRAY => unsafe { elements(key.sk_argument) },
-        _ => return None,
-    };
-    let mut values = Vec::with_capacity(given.len());
-    for value in given {
-        let value = converted(value, key.sk_subtype, of).ok()?;
-        values.extend(value.map(|value| (value, false)));
-    }
-    Some(values)
-}
-
-/// The elements of an array that are not NULL.
-unsafe fn elements(array: pg_sys::Datum) -> Vec<pg_sys::Datum> {
-    // SAFETY: an array; out parameters on our stack, whose arrays have `count` elements.
-    unsafe {
-        let array = pg_sys::pg_detoast_datum(array.cast_mut_ptr()) as *mut pg_sys::ArrayType;
-        let (mut length, mut by_value, mut align) = (0, false, 0);
-        pg_sys::get_typlenbyvalalign((*array).elemtype, &mut length, &mut by_value, &mut align);
-        let (mut values, mut nulls, mut count) = (std::ptr::null_mut(), std::ptr::null_mut(), 0);
-        pg_sys::deconstruct_array(
-            array,
-            (*array).elemtype,
-            i32::from(length),
-            by_value,
-            align,
-            &mut values,
-            &mut nulls,
-            &mut count,
-        );
-        let all = (0..count as usize).filter(|i| !*nulls.add(*i));
-        all.map(|i| *values.add(i)).collect()
-    }
-}
-
-/// Whether a scan can look a value of one type up in a key column of another.
-pub fn convertible(from: pg_sys::Oid, to: pg_sys::Oid) -> bool {
-    let integer = |oid| matches!(oid, pg_sys::INT2OID | pg_sys::INT4OID | pg_sys::INT8OID);
-    from == pg_sys::InvalidOid || from == to || integer(from) && integer(to)
-}
-
-/// A value of one type as one of another; `None` where that has no such value.
-fn converted(
-    value: pg_sys::Datum,
-    from: pg_sys::Oid,
-    to: pg_sys::Oid,
-) -> Result<Option<pg_sys::Datum>, ()> {
-    if !convertible(from, to) {
-        return Err(());
-    }
-    if from == pg_sys::InvalidOid || from == to {
-        return Ok(Some(value));
-    }
-    let number = match from {
-        pg_sys::INT2OID => i64::from(value.value() as i16),
-        pg_sys::INT4OID => i64::from(value.value() as i32),
-        _ => value.value() as i64,
-    };
-    Ok(match to {
-        pg_sys::INT2OID => i16::try_from(number).ok().map(pg_sys::Datum::from),
-        pg_sys::INT4OID => i32::try_from(number).ok().map(pg_sys::Datum::from),
-        _ => Some(pg_sys::Datum::from(number)),
-    })
 }

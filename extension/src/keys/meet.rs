@@ -63,6 +63,15 @@ impl Met {
         known
     }
 
+    /// Where each of `count` keys is among those that have a stored row.
+    fn places(&self, count: usize) -> Vec<Option<usize>> {
+        let mut places = vec![None; count];
+        for (at, key) in self.keys.iter().enumerate() {
+            places[*key as usize] = Some(at);
+        }
+        places
+    }
+
     /// The keys whose stored row stays.
     fn stays(&self) -> Vec<u32> {
         let keys = self.keys.iter().zip(&self.folded.unchanged);
@@ -175,7 +184,7 @@ fn attempt<S>(
         return Err(Busy::Again);
     };
     let sites = sites(load, batch, &met)?;
-    cover(load, attrs, batch, &met, &sites);
+    cover(load, attrs, batch, &mut met, &sites);
     admit(load, attrs, batch, &met);
     let (marked, busy) = mark(gate, load, &stored, &met);
     let columns = std::mem::take(&mut met.folded.columns);
@@ -187,18 +196,29 @@ fn attempt<S>(
         }
         None => {
             batch.put(&met, first, |_| true);
+            check_new(load, attrs, batch, &met);
             remember(load, attrs, batch, &sites);
             Ok(Ready::Rows(batch.remaining(&met.stays())))
         }
     }
 }
 
-/// Rows of new keys that are below a delete of their key are deletes.
-fn cover(load: Load, attrs: &[Attr], batch: &mut Batch, met: &Met, sites: &[Site]) {
-    let known = met.known(batch.len());
-    for site in sites.iter().filter(|site| !known[site.key as usize]) {
-        if batch.with_row(attrs, site.key, |row| site.covers(&load, row)) {
-            batch.set_part(site.key, Part::Deleted);
+/// Rows of keys without a stored row, or whose stored row a delete takes before them, are deletes where they are below
+/// another delete of their key.
+fn cover(load: Load, attrs: &[Attr], batch: &mut Batch, met: &mut Met, sites: &[Site]) {
+    if sites.is_empty() {
+        return;
+    }
+    let places = met.places(batch.len());
+    for site in sites {
+        let place = places[site.key as usize];
+        let decides = place.is_none_or(|at| met.folded.parts[at] == Part::Reborn);
+        if !decides || !batch.with_row(attrs, site.key, |row| site.covers(&load, row)) {
+            continue;
+        }
+        match place {
+            Some(at) => met.folded.parts[at] = Part::Deleted,
+            None => batch.set_part(site.key, Part::Deleted),
         }
     }
 }
@@ -217,6 +237,7 @@ fn sites(load: Load, batch: &Batch, met: &Met) -> Result<Vec<Site>, Busy> {
     for (at, key) in met.keys.iter().enumerate() {
         wants[*key as usize] = match met.folded.parts[at] {
             Part::Deleted => Want::Always,
+            Part::Reborn => Want::IfAny,
             _ => Want::Nothing,
         };
     }
@@ -261,7 +282,7 @@ fn find(
 
 /// Folds stored rows with those of the batch; `None` when a stored row has gone meanwhile.
 fn meet(load: Load, attrs: &[Attr], batch: &Batch, stored: &StoredRows) -> Option<Met> {
-    let mut rows = Columns::new(attrs, &load.rule.needs());
+    let mut rows = Columns::new(attrs, &load.rule.needs()).leaving_room_for(&batch.columns);
     let mut keys: Vec<u32> = Vec::new();
     let mut reader = Reader::new(load.rel);
     for (key, live) in &stored.heap {
@@ -302,6 +323,25 @@ fn admit(load: Load, attrs: &[Attr], batch: &Batch, met: &Met) {
             let row = batch.place(key);
             load.rule.admit_row(load.rel, attrs, &batch.columns, row);
         }
+    }
+}
+
+/// Computes generated columns of the rows of new keys, and checks constraints, where nobody has yet.
+fn check_new(load: Load, attrs: &[Attr], batch: &mut Batch, met: &Met) {
+    if !load.rule.checks_new_rows() {
+        return;
+    }
+    let known = met.known(batch.len());
+    let new = |key: &u32| {
+        !known[*key as usize] && matches!(batch.part(*key), Part::Loaded | Part::Reborn)
+    };
+    let keys: Vec<u32> = (0..batch.len() as u32).filter(new).collect();
+    let rows = load
+        .rule
+        .check_new_rows(load.rel, attrs, batch.rows_of(&keys));
+    let first = batch.join(load.rel, attrs, rows);
+    for (at, key) in keys.iter().enumerate() {
+        batch.move_to(*key, first + at as u32);
     }
 }
 

@@ -302,22 +302,44 @@ impl Rule {
             if self.is_buried(rel, new) {
                 return Outcome::Keep;
             }
-            if matches!(part, Part::Loaded | Part::Reborn) {
-                self.admit(rel, new);
-            }
-            return Outcome::Take;
+            return match part {
+                Part::Loaded | Part::Reborn => self.take_new(rel, new),
+                _ => Outcome::Take,
+            };
         };
         let merged = match &self.kind {
             Kind::Replace => return Outcome::Take,
             Kind::Partial(_) if part == Part::Whole => return Outcome::Take,
             Kind::Partial(_) if part == Part::Reborn && !self.outlives_delete(rel, stored, new) => {
-                self.admit(rel, new);
-                return Outcome::Take;
+                return self.take_new(rel, new);
             }
             Kind::Partial(partial) => partial.combine(stored, new),
             Kind::Aggregate(folds) => combine(folds, stored, new),
         };
         Outcome::Write(self.rechecked(rel, merged))
+    }
+
+    /// A row of a new key is stored.
+    fn take_new(&self, rel: pg_sys::Relation, new: Row) -> Outcome {
+        self.admit(rel, new);
+        match self.checks_new_rows() {
+            true => Outcome::Write(self.rechecked(rel, Merged::of(new))),
+            false => Outcome::Take,
+        }
+    }
+
+    /// Whether rows of new keys are to be checked: those of a partial update, of which nobody else has looked at the row
+    /// that will be stored, if they are admitted at all.
+    pub fn checks_new_rows(&self) -> bool {
+        let admits = |partial: &Partial| partial.required.is_empty() && !partial.no_new_keys;
+        self.recheck && matches!(&self.kind, Kind::Partial(partial) if admits(partial))
+    }
+
+    /// Whether loaded rows that follow a delete of their key find that it has taken the stored row.
+    pub fn is_reborn(&self, rel: pg_sys::Relation, stored: Row, new: Row, part: Part) -> bool {
+        part == Part::Reborn
+            && !self.is_older(stored, new)
+            && !self.outlives_delete(rel, stored, new)
     }
 
     /// Raises the error for a row whose key is not in the table, where the rule does not admit it.
@@ -389,7 +411,7 @@ impl Rule {
 
     fn rechecked(&self, rel: pg_sys::Relation, mut merged: Merged) -> Merged {
         if self.recheck {
-            recheck::row(rel, &mut merged);
+            recheck::Checker::new(rel).row(&mut merged);
         }
         merged
     }

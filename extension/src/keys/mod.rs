@@ -5,10 +5,12 @@
 //! `merge` decides what becomes of two rows of one key. `model` says what the key of a table is and which index
 //! holds its heap rows; `code` turns keys into words or bytes that compare; `probe` finds keys in segments; `heap`
 //! finds and replaces rows in the heap; `single` writes one row, `bulk` a segment, `meet` one whose rows are merged
-//! with stored ones, which `stored` reads; `index_shell` stands in for functions of the key index; `follow` finds
+//! with stored ones, which `stored` reads; `index_shell` stands in for functions of the key index, `behind` has the
+//! segment rows of its scans; `follow` finds
 //! what replaced a row; `deleted` remembers deleted keys, `burial` those that statements delete; `plan` tells the planner
 //! what that index can do; `ddl` makes it; `json` is `doris.upsert_json`.
 
+mod behind;
 pub mod bulk;
 pub mod burial;
 pub mod code;
@@ -56,11 +58,14 @@ pub unsafe fn insert(
         true => None,
         false => merge::Rule::of(rel, cid).filter(|rule| !rule.replaces()),
     };
+    let watch = statement::watch(rel, cid);
+    // Then it is seen for each row whether it meets a stored one, and what it becomes.
+    let watched = watch.row_security || watch.check_option && rule.is_some();
     let loader = !bistate.is_null();
     let quiet = loader || builder::is_quiet(cid);
     // Under such a rule rows of a segment may become others when it is published.
     let free = rule.is_none() || quiet && builder::unobserved(rel, &model);
-    if free && builder::takes_keyed(rel, &model, slots.len(), cid, loader) {
+    if free && !watched && builder::takes_keyed(rel, &model, slots.len(), cid, loader) {
         index_shell::begin_rows(rel);
         // SAFETY: passed on to the caller.
         unsafe { builder::append(rel, slots, cid, quiet) };
@@ -77,6 +82,7 @@ pub unsafe fn insert(
         options,
         bistate,
         part: merge::Part::Loaded,
+        row_security: watch.row_security,
     };
     // SAFETY: passed on to the caller.
     unsafe { single::insert(rel, &model, index, slots, rule.as_deref(), insert) };

@@ -2,7 +2,7 @@
 //! What the planner may do with a key index, which holds heap rows only: look whole keys up, one or a list of them
 //! (its `amgettuple` then adds the segment rows), and prove uniqueness. Scans of ranges, index-only and bitmap scans are made too
 //! dear or impossible.
-use super::index_shell::convertible;
+use super::behind::convertible;
 use super::model;
 use crate::am::is_doris;
 use crate::pg::raw;

@@ -43,6 +43,8 @@ pub struct Insert {
     pub bistate: *mut pg_sys::BulkInsertStateData,
     /// What the rows are.
     pub part: Part,
+    /// Stored rows may be hidden from the user: none is replaced, nor merged with.
+    pub row_security: bool,
 }
 
 /// A row under a rule that looks at more than its key.
@@ -53,6 +55,8 @@ struct Merging<'a> {
     reader: Reader,
     /// The row as it came: the slot gets the merged one, and each attempt begins anew.
     given: Merged,
+    /// The row is below a delete of its key, which matters where the statement has deleted the stored one before.
+    covered: bool,
     /// What is made for a row.
     memory: PgMemoryContexts,
 }
@@ -124,6 +128,7 @@ impl<'a> Merging<'a> {
             part,
             reader: Reader::new(rel),
             given: Merged::default(),
+            covered: false,
             memory: PgMemoryContexts::new("doris merge"),
         }
     }
@@ -151,7 +156,12 @@ impl<'a> Merging<'a> {
         // SAFETY: passed on to the caller. Scans must not allocate in the context, which is reset for each row.
         let decision = unsafe {
             let before = pg_sys::MemoryContextSwitchTo(self.memory.value());
-            let outcome = self.rule.merge(self.rel, row, self.given.row(), self.part);
+            let new = self.given.row();
+            let gone = |stored| self.rule.is_reborn(self.rel, stored, new, self.part);
+            let outcome = match row {
+                Some(stored) if self.covered && gone(stored) => Outcome::Delete,
+                _ => self.rule.merge(self.rel, row, new, self.part),
+            };
             let decision = settle(self.rel, slot, outcome, &mut self.given, stored);
             pg_sys::MemoryContextSwitchTo(before);
             decision
@@ -211,6 +221,17 @@ impl<'a> Merging<'a> {
             rule: self.rule,
             cid,
         }
+    }
+
+    /// Looks, in the gate, for deletes of its key that the row is below, where they may matter beside a stored row; or
+    /// tells whom to wait for.
+    fn look_for_graves(&mut self, load: &Load, key: &One) -> Result<(), Open> {
+        self.covered = false;
+        if self.part == Part::Reborn && self.rule.remembers() {
+            let graves = deleted::of_key(load, key.bytes())?;
+            self.covered = deleted::covers(load, &graves, self.given.row());
+        }
+        Ok(())
     }
 
     /// Remembers, in the gate, that the row has deleted the stored row of its key.
@@ -380,10 +401,17 @@ unsafe fn attempt(
         match search.find(values) {
             Holder::Open(open) => return Attempt::Wait(open),
             Holder::Row(live) => {
+                check_unhidden(rel, insert);
                 check_replaceable(rel, model, live.seen);
                 let decision = match &mut merging {
                     None => Some(Decision::Write),
-                    Some(merging) => merging.with_heap_row(slot, live.tid),
+                    Some(merging) => {
+                        let load = merging.load(toast, model, insert.cid);
+                        if let Err(open) = merging.look_for_graves(&load, key) {
+                            return Attempt::Wait(open);
+                        }
+                        merging.with_heap_row(slot, live.tid)
+                    }
                 };
                 let result = match decision {
                     None => return Attempt::Again,
@@ -414,6 +442,7 @@ unsafe fn attempt(
             Seen::Open(xid) => Attempt::Wait(Open { xid, token: 0 }),
             Seen::Row(found, row, free) => {
                 let rows = std::iter::once(row);
+                check_unhidden(rel, insert);
                 check_replaceable(rel, model, is_seen(rel, toast, &found, rows));
                 // Without a claim, one is made outside the gate.
                 let claim = free.then(|| Claim::Free(gate));
@@ -515,6 +544,22 @@ pub fn check_replaceable(rel: pg_sys::Relation, model: &Model, seen: bool) {
     }
 }
 
+/// Raises an error for a row that meets a stored one which row security may hide from the user, or let them read but not
+/// change: no policy was asked about it.
+fn check_unhidden(rel: pg_sys::Relation, insert: Insert) {
+    if !insert.row_security {
+        return;
+    }
+    pg::refuse(
+        PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+        format!(
+            "cannot replace a row of table \"{}\" by INSERT under row security",
+            pg::relation_name(rel)
+        ),
+        "Use UPDATE, or INSERT ... ON CONFLICT, which ask the policies about the stored row.",
+    );
+}
+
 /// Raises an error when what is stored of a key came after the transaction's snapshot.
 pub fn check_seen(seen: bool) {
     if !seen {
@@ -573,6 +618,17 @@ unsafe fn replace_segment_row(
         Err(_) => return Attempt::Again,
     };
     followed::note(rel, toast, &known, row);
+    if let Some(merging) = merging.as_mut().filter(|m| m.part == Part::Reborn) {
+        let gated = matches!(claim, Claim::Free(_));
+        let gate = (!gated).then(|| Gate::take(toast, Mode::Single));
+        let load = merging.load(toast, model, insert.cid);
+        let looked = merging.look_for_graves(&load, key);
+        drop(gate);
+        if let Err(open) = looked {
+            anchors::release(rel, row, claim);
+            return Attempt::Wait(open);
+        }
+    }
     // SAFETY: passed on to the caller. Nobody else can write a row of this key while the claim is held.
     unsafe {
         let decision = merging.as_mut().map_or(Decision::Write, |merging| {

@@ -12,7 +12,7 @@ use crate::plan::hook::is_doris_table;
 use pgrx::pg_sys::{self, NodeTag};
 use pgrx::{PgList, PgSqlErrorCode};
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 
 /// The columns that a command names.
@@ -38,8 +38,21 @@ pub struct Named {
     pub partial: bool,
 }
 
+/// What PostgreSQL holds against the rows of a command.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Watch {
+    /// Row security is on for the user in whose name the rows are inserted: stored rows may be hidden from them.
+    pub row_security: bool,
+    /// Conditions are checked on the row in the slot once it is stored: the WITH CHECK OPTION of a view.
+    pub check_option: bool,
+}
+
+/// By table and command: the transaction nesting level that it runs at, and what is noted of it.
+type Watched = HashMap<(pg_sys::Oid, pg_sys::CommandId), (i32, Watch)>;
+
 thread_local! {
     static NOTED: RefCell<Vec<Noted>> = const { RefCell::new(Vec::new()) };
+    static WATCHED: RefCell<Watched> = RefCell::default();
 }
 
 fn note(relid: pg_sys::Oid, cid: pg_sys::CommandId, columns: Columns) {
@@ -73,6 +86,7 @@ pub fn forget(subtransaction: bool) {
     let level = unsafe { pg_sys::GetCurrentTransactionNestLevel() };
     // A rolled-back command's id may be used again.
     NOTED.with_borrow_mut(|noted| noted.retain(|n| subtransaction && n.level < level));
+    WATCHED.with_borrow_mut(|watched| watched.retain(|_, w| subtransaction && w.0 < level));
 }
 
 /// What a command names of a table; `None` when it gives whole rows.
@@ -96,21 +110,52 @@ pub fn leaves_out_columns(rel: pg_sys::Relation, cid: pg_sys::CommandId) -> bool
     noted(pg::relation_id(rel), cid).is_some()
 }
 
-fn noted(mut relid: pg_sys::Oid, cid: pg_sys::CommandId) -> Option<Rc<Columns>> {
+fn noted(relid: pg_sys::Oid, cid: pg_sys::CommandId) -> Option<Rc<Columns>> {
     if NOTED.with_borrow(Vec::is_empty) {
         return None;
     }
-    loop {
-        let found = NOTED.with_borrow(|noted| {
+    of_parents(relid, |relid| {
+        NOTED.with_borrow(|noted| {
             let found = noted.iter().find(|n| n.relid == relid && n.cid == cid);
             found.map(|n| Rc::clone(&n.columns))
-        });
+        })
+    })
+}
+
+/// What is found for a table, or else for the partitioned tables that it is a partition of.
+fn of_parents<T>(mut relid: pg_sys::Oid, find: impl Fn(pg_sys::Oid) -> Option<T>) -> Option<T> {
+    loop {
+        let found = find(relid);
         // SAFETY: a catalogue look-up.
         if found.is_some() || unsafe { !pg_sys::get_rel_relispartition(relid) } {
             return found;
         }
         relid = raw::partition_parent(relid);
     }
+}
+
+/// What PostgreSQL holds against the rows that a command inserts into a table.
+pub fn watch(rel: pg_sys::Relation, cid: pg_sys::CommandId) -> Watch {
+    if WATCHED.with_borrow(HashMap::is_empty) {
+        return Watch::default();
+    }
+    let found = of_parents(pg::relation_id(rel), |relid| {
+        WATCHED.with_borrow(|watched| watched.get(&(relid, cid)).map(|w| w.1))
+    });
+    found.unwrap_or_default()
+}
+
+fn note_watch(relid: pg_sys::Oid, cid: pg_sys::CommandId, watch: Watch) {
+    // SAFETY: plain call.
+    let level = unsafe { pg_sys::GetCurrentTransactionNestLevel() };
+    WATCHED.with_borrow_mut(|watched| {
+        let (_, known) = watched
+            .entry((relid, cid))
+            .or_insert((level, Watch::default()));
+        // Parts of one statement may insert in the names of several users.
+        known.row_security |= watch.row_security;
+        known.check_option |= watch.check_option;
+    });
 }
 
 /// Whether a partial update of a table is running.
@@ -136,7 +181,7 @@ pub fn name_of(attribute: &pg_sys::FormData_pg_attribute) -> String {
         .into_owned()
 }
 
-/// Notes the columns of the INSERTs of a query that was started.
+/// Notes the columns of the INSERTs of a query that was started, and what is held against their rows.
 ///
 /// # Safety
 /// A query descriptor that was started.
@@ -144,7 +189,10 @@ pub unsafe fn started(query: *mut pg_sys::QueryDesc) {
     // SAFETY: passed on to the caller.
     unsafe {
         let stmt = (*query).plannedstmt;
-        let inserts = (*stmt).commandType == pg_sys::CmdType::CMD_INSERT || (*stmt).hasModifyingCTE;
+        let command = (*stmt).commandType;
+        let inserts = command == pg_sys::CmdType::CMD_INSERT
+            || command == pg_sys::CmdType::CMD_MERGE
+            || (*stmt).hasModifyingCTE;
         if !inserts || (*query).estate.is_null() {
             return;
         }
@@ -152,6 +200,11 @@ pub unsafe fn started(query: *mut pg_sys::QueryDesc) {
         plan(stmt, (*stmt).planTree, cid);
         for subplan in PgList::<pg_sys::Plan>::from_pg((*stmt).subplans).iter_ptr() {
             plan(stmt, subplan, cid);
+        }
+        target((*query).planstate, cid);
+        let estate = (*query).estate;
+        for node in PgList::<pg_sys::PlanState>::from_pg((*estate).es_auxmodifytables).iter_ptr() {
+            target(node, cid);
         }
     }
 }
@@ -163,15 +216,57 @@ unsafe fn plan(stmt: *mut pg_sys::PlannedStmt, plan: *mut pg_sys::Plan, cid: pg_
             return;
         }
         let modify = plan as *mut pg_sys::ModifyTable;
-        if (*modify).operation != pg_sys::CmdType::CMD_INSERT {
+        let operation = (*modify).operation;
+        let merges = operation == pg_sys::CmdType::CMD_MERGE;
+        if operation != pg_sys::CmdType::CMD_INSERT && !merges {
             return;
         }
         let rte = pg_sys::rt_fetch((*modify).nominalRelation, (*stmt).rtable);
+        if may_be_keyed((*rte).relid) {
+            let user = compat::check_as_user(stmt, rte);
+            let status = pg_sys::check_enable_rls((*rte).relid, user, true);
+            let watch = Watch {
+                row_security: status == pg_sys::CheckEnableRlsResult::RLS_ENABLED as i32,
+                check_option: !(*modify).withCheckOptionLists.is_null(),
+            };
+            if watch != Watch::default() {
+                note_watch((*rte).relid, cid, watch);
+            }
+        }
+        if merges {
+            return;
+        }
         let inserted = compat::inserted_columns(stmt, rte);
-        insertion((*rte).relid, cid, |attribute| {
+        insertion((*rte).relid, cid, (*stmt).hasModifyingCTE, |attribute| {
             let member = i32::from(attribute.attnum) - pg_sys::FirstLowInvalidHeapAttributeNumber;
             pg_sys::bms_is_member(member, inserted)
         });
+    }
+}
+
+/// CHECK constraints of a table hold for the rows that a partial update stores (`keys::merge`), not for those that it gives,
+/// in which a column that is not named has a stand-in: PostgreSQL leaves them to us.
+unsafe fn target(node: *mut pg_sys::PlanState, cid: pg_sys::CommandId) {
+    // SAFETY: a plan state of a query that was just started; node tags say what a node is. Its targets are open.
+    unsafe {
+        if node.is_null() || (*node).type_ != NodeTag::T_ModifyTableState {
+            return;
+        }
+        let modify = node as *mut pg_sys::ModifyTableState;
+        let plan = (*node).plan as *mut pg_sys::ModifyTable;
+        let inserts = (*modify).operation == pg_sys::CmdType::CMD_INSERT
+            && (*plan).onConflictAction == pg_sys::OnConflictAction::ONCONFLICT_NONE;
+        let info = (*modify).resultRelInfo;
+        let rel = (*info).ri_RelationDesc;
+        let relid = pg::relation_id(rel);
+        if !inserts || !is_doris_table(relid) {
+            return;
+        }
+        let partial = noted(relid, cid).is_some_and(|columns| columns.partial);
+        let unique = || model::of(rel).is_some_and(|keyed| keyed.model == model::Model::Unique);
+        if partial && unique() {
+            compat::leave_out_checks(info, (*(*modify).ps.state).es_query_cxt);
+        }
     }
 }
 
@@ -204,7 +299,9 @@ pub unsafe fn utility(statement: *mut pg_sys::Node) {
             .map(|node| compat::string_value(node))
             .collect();
         let cid = pg_sys::GetCurrentCommandId(false);
-        insertion(relid, cid, |attribute| names.contains(&name_of(attribute)));
+        insertion(relid, cid, false, |attribute| {
+            names.contains(&name_of(attribute))
+        });
         if partial_update_runs(relid) {
             refuse_copy_without(relid, &names);
         }
@@ -235,31 +332,38 @@ fn refuse_copy_without(relid: pg_sys::Oid, names: &[String]) {
 }
 
 /// Notes the columns of an insertion into a table, if it leaves out some and the table or its partitions may
-/// have a key model.
+/// have a key model; or in any case, where another part of the statement may insert into the same table.
 unsafe fn insertion(
     relid: pg_sys::Oid,
     cid: pg_sys::CommandId,
+    beside_others: bool,
     is_named: impl Fn(&pg_sys::FormData_pg_attribute) -> bool,
 ) {
+    if !may_be_keyed(relid) {
+        return;
+    }
     // SAFETY: the statement has locked the relation.
     unsafe {
-        let partitioned = pg_sys::get_rel_relkind(relid) as u8 == pg_sys::RELKIND_PARTITIONED_TABLE;
-        let keyed = || is_doris_table(relid) && key_model::is_keyed(relid);
-        if !partitioned && !keyed() {
-            return;
-        }
         let rel = pg_sys::table_open(relid, pg_sys::NoLock as i32);
         let wanted = |a: &&pg_sys::FormData_pg_attribute| a.attgenerated == 0;
         let whole = model::live_attributes(rel).filter(wanted).all(&is_named);
+        let noted = !whole || beside_others && settings::partial_update();
         let mut names = BTreeSet::new();
-        if !whole {
+        if noted {
             let named = model::live_attributes(rel).filter(|attribute| is_named(attribute));
             names.extend(named.map(name_of));
         }
         pg_sys::table_close(rel, pg_sys::NoLock as i32);
-        if !whole {
+        if noted {
             let partial = settings::partial_update();
             note(relid, cid, Columns { names, partial });
         }
     }
+}
+
+/// Whether a table or its partitions may have a key model.
+fn may_be_keyed(relid: pg_sys::Oid) -> bool {
+    // SAFETY: a catalogue look-up.
+    let kind = unsafe { pg_sys::get_rel_relkind(relid) } as u8;
+    kind == pg_sys::RELKIND_PARTITIONED_TABLE || is_doris_table(relid) && key_model::is_keyed(relid)
 }

@@ -14,8 +14,9 @@ use crate::store::segment;
 use crate::store::tid::RowNumber;
 use crate::write::column::Column;
 use crate::write::kind::Kind;
-use doris_storage::vector::Vector;
+use doris_storage::vector::{Values, Vector};
 use pgrx::pg_sys;
+use pgrx::PgSqlErrorCode;
 
 /// A row of the table whose values are wanted; it lives until the next is read.
 pub struct Reader {
@@ -138,7 +139,12 @@ pub struct Columns {
     attrs: Vec<Attr>,
     /// Which of them are read; the others hold NULLs.
     needed: Vec<bool>,
+    /// The bytes that each may still take.
+    room: Vec<usize>,
 }
+
+/// The bytes of values that a vector can hold, but for one value.
+const VECTOR_BYTES_MAX: usize = u32::MAX as usize - (1 << 30);
 
 impl Columns {
     /// No rows yet, of some attributes; `needed` lists the places of those whose values are wanted.
@@ -147,19 +153,43 @@ impl Columns {
             columns: attrs.iter().map(|a| Column::new(a.kind)).collect(),
             attrs: attrs.to_vec(),
             needed: (0..attrs.len()).map(|i| needed.contains(&i)).collect(),
+            room: vec![VECTOR_BYTES_MAX; attrs.len()],
+        }
+    }
+
+    /// Leaves room for the rows of a batch, which are joined with what is made of these and of themselves.
+    pub fn leaving_room_for(mut self, batch: &[(Kind, Vector)]) -> Self {
+        for (room, (_, vector)) in self.room.iter_mut().zip(batch) {
+            if let Values::Bytes(values) = &vector.values {
+                *room = room.saturating_sub(2 * values.data.len());
+            }
+        }
+        self
+    }
+
+    /// Adds a value to a column.
+    fn push(&mut self, rel: pg_sys::Relation, column: usize, value: Option<pg_sys::Datum>) {
+        // SAFETY: a value of the column's attribute.
+        let bytes = unsafe {
+            let none = pg_sys::Datum::from(0);
+            self.columns[column].push(value.unwrap_or(none), value.is_none())
+        };
+        match self.room[column].checked_sub(bytes) {
+            Some(room) => self.room[column] = room,
+            None => refuse_bytes(rel, &self.attrs[column]),
         }
     }
 
     /// Adds a heap row; false when it is not there any more.
     pub fn push_heap(&mut self, reader: &mut Reader, live: &Live) -> bool {
+        let rel = reader.rel;
         let Some(row) = reader.heap(live.tid) else {
             return false;
         };
-        for (i, column) in self.columns.iter_mut().enumerate() {
+        for i in 0..self.columns.len() {
             let at = usize::from(self.attrs[i].number) - 1;
             let null = row.nulls[at] || !self.needed[i];
-            // SAFETY: a value of the attribute.
-            unsafe { column.push(row.values[at], null) };
+            self.push(rel, i, (!null).then(|| row.values[at]));
         }
         reader.release();
         true
@@ -180,17 +210,17 @@ impl Columns {
             .map(|row| (row.0 - found.entry.first_row) as u32)
             .collect();
         let mut arena = Arena::default();
-        for (i, attr) in self.attrs.iter().enumerate() {
-            let column = &mut self.columns[i];
+        for i in 0..self.attrs.len() {
+            let attr = self.attrs[i];
             let at = segment
                 .column(attr.number)
                 .filter(|_| self.needed[i] && !attr.dropped);
             let Some(at) = at else {
                 let wanted = self.needed[i] && !attr.dropped;
                 // SAFETY: an open relation.
-                let value = wanted.then(|| missing(unsafe { (*rel).rd_att }, attr));
+                let value = wanted.then(|| missing(unsafe { (*rel).rd_att }, &attr));
                 for _ in rows {
-                    push(column, value.flatten());
+                    self.push(rel, i, value.flatten());
                 }
                 continue;
             };
@@ -202,8 +232,8 @@ impl Columns {
                     pg::report_corrupt(rel, error);
                 }
                 for row in 0..vector.len() {
-                    let value = datum(&vector, row, attr, segment.scale(at), &mut arena);
-                    push(column, value);
+                    let value = datum(&vector, row, &attr, segment.scale(at), &mut arena);
+                    self.push(rel, i, value);
                 }
                 arena.reset();
                 pgrx::check_for_interrupts!();
@@ -229,6 +259,23 @@ impl Columns {
             .map(|((stored, new), attr)| joined(rel, attr, stored, new))
             .collect()
     }
+}
+
+fn refuse_bytes(rel: pg_sys::Relation, attr: &Attr) -> ! {
+    // SAFETY: an attribute of an open relation.
+    let column = unsafe {
+        let attribute = pg::compat::attribute((*rel).rd_att, usize::from(attr.number) - 1);
+        std::ffi::CStr::from_ptr(attribute.attname.data.as_ptr())
+    };
+    pg::refuse(
+        PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+        format!(
+            "too many bytes in column \"{}\" of the rows of table \"{}\" that a load is merged with",
+            column.to_string_lossy(),
+            pg::relation_name(rel)
+        ),
+        "Lower doris.load_memory, so that the load is merged in smaller parts, or load fewer rows at once.",
+    )
 }
 
 fn push(column: &mut Column, value: Option<pg_sys::Datum>) {

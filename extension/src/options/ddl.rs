@@ -15,7 +15,7 @@ mod settle;
 
 use super::{check, table};
 use crate::keys;
-use crate::pg::{self, raw};
+use crate::pg::{self, compat, raw};
 use pgrx::{pg_guard, pg_sys, PgSqlErrorCode};
 use std::cell::RefCell;
 
@@ -36,10 +36,30 @@ struct Frame {
     created: Vec<pg_sys::Oid>,
     /// Relations altered since it began.
     altered: Vec<pg_sys::Oid>,
-    /// Columns altered since it began, with the names they had.
-    columns: Vec<(pg_sys::Oid, i16, String)>,
+    /// Columns altered since it began.
+    columns: Vec<Column>,
     /// The table whose options were taken out of pg_class; `options` is what it will have.
     stripped: Option<pg_sys::Oid>,
+}
+
+/// A column, with the name and type that it had.
+struct Column {
+    relid: pg_sys::Oid,
+    number: i16,
+    name: String,
+    type_of: TypeOf,
+}
+
+/// A column's type, type modifier and collation.
+type TypeOf = (pg_sys::Oid, i32, pg_sys::Oid);
+
+fn type_of(relid: pg_sys::Oid, number: i16) -> TypeOf {
+    let mut found = (pg_sys::InvalidOid, 0, pg_sys::InvalidOid);
+    // SAFETY: a column that exists; out parameters on our stack.
+    unsafe {
+        pg_sys::get_atttypetypmodcoll(relid, number, &mut found.0, &mut found.1, &mut found.2);
+    }
+    found
 }
 
 thread_local! {
@@ -175,13 +195,17 @@ unsafe extern "C-unwind" fn after() {
     settle::settle(FRAMES.with_borrow_mut(Vec::pop).unwrap_or_default());
 }
 
-/// Whether a statement creates or alters tables.
+/// Whether a statement creates or alters tables, or drops indexes of them.
 unsafe fn concerns_tables(statement: *mut pg_sys::Node) -> bool {
     use pg_sys::NodeTag::*;
     // SAFETY: a utility statement.
     unsafe {
         match (*statement).type_ {
             T_CreateStmt | T_CreateTableAsStmt | T_AlterTableStmt | T_RenameStmt => true,
+            T_DropStmt => {
+                let drop = statement as *mut pg_sys::DropStmt;
+                (*drop).removeType == pg_sys::ObjectType::OBJECT_INDEX && !(*drop).concurrent
+            }
             T_ExplainStmt => !prepare::explained_table_as(statement).is_null(),
             _ => false,
         }
@@ -226,6 +250,7 @@ unsafe extern "C-unwind" fn object_access(
         }),
         OAT_POST_ALTER => note_alter(object, part as i16),
         OAT_DROP if part > 0 => drop_column(object, part as i16),
+        OAT_DROP => note_drop(object),
         _ => {}
     }
 }
@@ -254,12 +279,33 @@ fn note_alter(relid: pg_sys::Oid, column: i16) {
             })
         };
     }
+    let old = old.map(|name| Column {
+        relid,
+        number: column,
+        name,
+        type_of: type_of(relid, column),
+    });
     note(|frame| {
         frame.altered.push(relid);
-        if let Some(old) = old {
-            frame.columns.push((relid, column, old));
-        }
+        frame.columns.extend(old);
     });
+}
+
+/// An index is dropped: a table that loses the one on its key gets another.
+fn note_drop(relid: pg_sys::Oid) {
+    if FRAMES.with_borrow(Vec::is_empty) {
+        return;
+    }
+    // SAFETY: catalogue look-ups of a relation that still exists.
+    let table = unsafe {
+        match pg_sys::get_rel_relkind(relid) as u8 {
+            pg_sys::RELKIND_INDEX => pg_sys::IndexGetRelation(relid, true),
+            _ => return,
+        }
+    };
+    if table::access_method(table) == method_oid() {
+        note(|frame| frame.altered.push(table));
+    }
 }
 
 /// A column is dropped: a key column cannot be, any other leaves the options.
@@ -302,5 +348,38 @@ fn drop_column(relid: pg_sys::Oid, column: i16) {
     }
     if kept != options {
         table::store(relid, &kept);
+    }
+}
+
+/// Locks a relation of the user's; `None` when there is none, or it is not the user's: PostgreSQL will say so.
+///
+/// # Safety
+/// A range variable of the parser.
+pub unsafe fn lock_owned(
+    relation: *mut pg_sys::RangeVar,
+    mode: pg_sys::LOCKMODE,
+) -> Option<pg_sys::Oid> {
+    // SAFETY: a name that is looked up again under its lock.
+    unsafe {
+        let look = || {
+            pg_sys::RangeVarGetRelidExtended(
+                relation,
+                pg_sys::NoLock as i32,
+                pg_sys::RVROption::RVR_MISSING_OK,
+                None,
+                std::ptr::null_mut(),
+            )
+        };
+        loop {
+            let relid = look();
+            if relid == pg_sys::InvalidOid || !compat::owns_relation(relid) {
+                return None;
+            }
+            pg_sys::LockRelationOid(relid, mode);
+            if look() == relid {
+                return Some(relid);
+            }
+            pg_sys::UnlockRelationOid(relid, mode);
+        }
     }
 }

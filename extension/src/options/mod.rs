@@ -12,5 +12,5 @@ pub mod published;
 pub mod settings;
 pub mod table;
 
-pub use settings::{load_memory_bytes, rows_to_heap};
+pub use settings::{load_memory_bytes, rows_to_heap, segment_bytes_max};
 pub use table::{bloom_columns, bulk_loads_to_heap, keeps_heap, merge_key, sort_key};

@@ -207,6 +207,13 @@ pub fn load_memory_bytes() -> usize {
     LOAD_MEMORY.get() as usize * 1024
 }
 
+/// Bytes of rows from which a segment is cut: half of `doris.load_memory`, the other half being for the one before. No
+/// more than that many of a column, twice, and a value of each have offsets of 32 bits.
+pub fn segment_bytes_max() -> usize {
+    const BYTES_MAX: usize = 1 << 30;
+    (load_memory_bytes() / 2).min(BYTES_MAX)
+}
+
 /// `doris.rows_to_heap`.
 pub fn rows_to_heap() -> u64 {
     ROWS_TO_HEAP.get() as u64

@@ -462,6 +462,68 @@ pub unsafe fn inserted_columns(
     }
 }
 
+/// The user in whose name a statement uses a relation; invalid: the current one.
+///
+/// # Safety
+/// A finished statement and an entry of its range table.
+pub unsafe fn check_as_user(
+    stmt: *mut pg_sys::PlannedStmt,
+    rte: *mut pg_sys::RangeTblEntry,
+) -> pg_sys::Oid {
+    // SAFETY: passed on to the caller.
+    unsafe {
+        #[cfg(feature = "pg15")]
+        {
+            let _ = stmt;
+            (*rte).checkAsUser
+        }
+        #[cfg(not(feature = "pg15"))]
+        {
+            if (*rte).perminfoindex == 0 {
+                return pg_sys::InvalidOid;
+            }
+            (*pg_sys::getRTEPermissionInfo((*stmt).permInfos, rte)).checkAsUser
+        }
+    }
+}
+
+/// Has PostgreSQL check no CHECK constraint of the rows that go to a target: each is taken for an empty one.
+///
+/// # Safety
+/// A target of a running query whose memory context this is, before its first row.
+pub unsafe fn leave_out_checks(target: *mut pg_sys::ResultRelInfo, context: pg_sys::MemoryContext) {
+    // SAFETY: passed on to the caller; the array has an element a constraint.
+    unsafe {
+        let constraints = (*(*(*target).ri_RelationDesc).rd_att).constr;
+        if constraints.is_null() || (*constraints).num_check == 0 {
+            return;
+        }
+        let size =
+            (*constraints).num_check as usize * std::mem::size_of::<*mut pg_sys::ExprState>();
+        let none = pg_sys::MemoryContextAllocZero(context, size).cast();
+        #[cfg(not(feature = "pg18"))]
+        {
+            (*target).ri_ConstraintExprs = none;
+        }
+        #[cfg(feature = "pg18")]
+        {
+            (*target).ri_CheckConstraintExprs = none;
+        }
+    }
+}
+
+/// Whether the current user may drop what is in a relation's schema, whoever owns it.
+pub fn owns_schema_of(relid: pg_sys::Oid) -> bool {
+    // SAFETY: plain catalogue look-ups.
+    unsafe {
+        let schema = pg_sys::get_rel_namespace(relid);
+        #[cfg(feature = "pg15")]
+        return pg_sys::pg_namespace_ownercheck(schema, pg_sys::GetUserId());
+        #[cfg(not(feature = "pg15"))]
+        pg_sys::object_ownercheck(pg_sys::NamespaceRelationId, schema, pg_sys::GetUserId())
+    }
+}
+
 /// The text of a String node.
 ///
 /// # Safety

@@ -85,11 +85,14 @@ pub fn partition_parent(relid: pg_sys::Oid) -> pg_sys::Oid {
 
 /// A table and all that inherit from it, its partitions among them; they are locked for reading.
 pub fn inheritors(relid: pg_sys::Oid) -> Vec<pg_sys::Oid> {
+    inheritors_locked(relid, pg_sys::AccessShareLock as i32)
+}
+
+/// As [`inheritors`], with another lock.
+pub fn inheritors_locked(relid: pg_sys::Oid, mode: pg_sys::LOCKMODE) -> Vec<pg_sys::Oid> {
     // SAFETY: a relation that the caller has locked; a list of OIDs is returned.
     unsafe {
-        let list = guarded(|| {
-            find_all_inheritors(relid, pg_sys::AccessShareLock as i32, std::ptr::null_mut())
-        });
+        let list = guarded(|| find_all_inheritors(relid, mode, std::ptr::null_mut()));
         pgrx::PgList::<pg_sys::Oid>::from_pg(list)
             .iter_oid()
             .collect()

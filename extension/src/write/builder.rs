@@ -320,7 +320,7 @@ impl Builder {
 
     fn is_full(&self) -> bool {
         u64::from(self.rows) >= self.entry.capacity.min(u64::from(SEGMENT_ROWS))
-            || self.bytes >= options::load_memory_bytes() / 2
+            || self.bytes >= options::segment_bytes_max()
     }
 
     unsafe fn push(&mut self, slot: *mut pg_sys::TupleTableSlot) {

@@ -96,6 +96,48 @@ INSERT INTO computed (k, a) VALUES (1, 50);
 INSERT INTO computed (k, b) VALUES (1, 50);
 SELECT * FROM computed;
 
+-- Constraints hold for the row that is stored: a column that is not named has no value before that.
+CREATE TYPE phase AS ENUM ('open', 'done');
+CREATE DOMAIN positive AS int CHECK (VALUE > 0);
+CREATE TABLE bills (id int, status text CHECK (status <> 'lost'), amount numeric NOT NULL CHECK (amount > 0),
+  phase phase NOT NULL CHECK (phase < 'done' OR status = 'paid'), n positive NOT NULL, note text DEFAULT 'none', CHECK (note <> 'none' OR n < 5))
+  WITH (unique_key = 'id');
+SET doris.rows_to_heap = 0;
+INSERT INTO bills SELECT g, 'new', g, 'open', 4, 'none' FROM generate_series(1, 3000) g;
+RESET doris.rows_to_heap;
+INSERT INTO bills VALUES (3001, 'new', 1, 'open', 9, 'some');
+INSERT INTO bills (id, status) VALUES (1, 'paid'), (3001, 'paid') RETURNING *;
+INSERT INTO bills (id, status) VALUES (2, 'lost');
+INSERT INTO bills (id, phase) VALUES (1, 'done');
+INSERT INTO bills (id, phase) VALUES (3, 'done');
+INSERT INTO bills (id, note) VALUES (3001, 'none');
+INSERT INTO bills (id, n) VALUES (4, 0);
+INSERT INTO bills (id, amount) VALUES (4, -1);
+INSERT INTO bills (id, status) VALUES (3002, 'paid');
+INSERT INTO bills (id, amount, n, phase) VALUES (3002, 1, 9, 'open');
+INSERT INTO bills (id, amount, n, phase) VALUES (3002, 1, 1, 'open');
+SET doris.rows_to_heap = 0;
+INSERT INTO bills (id, status) SELECT 1 + g % 3000, 'paid' FROM generate_series(0, 3999) g;
+INSERT INTO bills (id, status) SELECT g, CASE g WHEN 2999 THEN 'lost' END FROM generate_series(1, 3000) g;
+INSERT INTO bills (id, amount, n, phase) SELECT g, 1, 4 + g / 4999, 'open' FROM generate_series(2500, 5000) g;
+INSERT INTO bills (id, amount, n, phase) SELECT g, 1, 4, 'open' FROM generate_series(2500, 5000) g;
+RESET doris.rows_to_heap;
+SELECT status, phase, n, note, count(*), sum(amount) FROM bills GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4;
+-- A new key has defaults in generated columns and constraints, folded or not.
+INSERT INTO computed (k, a) VALUES (2, 99);
+INSERT INTO computed (k, a) VALUES (2, 5), (2, 6);
+SET doris.rows_to_heap = 0;
+INSERT INTO computed (k, b) SELECT 1000 + g % 2000, g / 100 FROM generate_series(0, 3999) g;
+INSERT INTO computed (k, b) SELECT 3000 + g % 2000, CASE g WHEN 3999 THEN 99 ELSE 1 END FROM generate_series(0, 3999) g;
+RESET doris.rows_to_heap;
+SELECT count(*), sum(a), sum(b), sum(s), max(k) FROM computed;
+-- Whole rows beside partial ones in a statement are whole.
+CREATE TABLE beside (k int, v int, w int DEFAULT 7) WITH (unique_key = 'k');
+WITH a AS (INSERT INTO beside VALUES (1, 1, 1)) INSERT INTO beside (k, v) VALUES (2, 2);
+WITH a AS (INSERT INTO beside (k, v) VALUES (1, 1)) INSERT INTO beside VALUES (2, 2, 2);
+WITH a AS (INSERT INTO beside VALUES (1, 1, 1)) INSERT INTO beside VALUES (2, 2, 2);
+SELECT * FROM beside ORDER BY k;
+
 -- Prepared statements follow the setting of the moment.
 PREPARE change(int, int) AS INSERT INTO t (k, v1) VALUES ($1, $2);
 INSERT INTO t VALUES (8, 8, 8);

@@ -265,6 +265,41 @@ DROP TABLE statements;
 REVOKE USAGE ON SCHEMA sequence, doris FROM sequence_writer;
 DROP ROLE sequence_writer;
 
+-- What is remembered of a key outlasts a partial update without the sequence, which brings the key back, and a row that
+-- comes after a delete in one statement meets it on every path.
+CREATE TABLE reborn (k int, v text, seq int, gone bool DEFAULT false)
+  WITH (unique_key = 'k', sequence = 'seq', delete_sign = 'gone');
+CREATE FUNCTION back(first int) RETURNS void LANGUAGE plpgsql AS $$ BEGIN
+  INSERT INTO reborn SELECT g, 'deleted', 10, true FROM generate_series(first, first + 9) g;
+  SET LOCAL doris.partial_update = on;
+  INSERT INTO reborn (k, v) SELECT g, 'back' FROM generate_series(first, first + 9) g;
+  SET LOCAL doris.partial_update = off;
+END $$;
+CREATE FUNCTION load(first int) RETURNS void LANGUAGE sql
+  AS $$ INSERT INTO reborn SELECT g, 'row', CASE WHEN g % 2 = 0 THEN 9 ELSE 10 END, sign
+          FROM generate_series(first, first + 9) g, (VALUES (true), (false)) s (sign) ORDER BY sign DESC, g $$;
+SELECT back(0), load(0);
+SET doris.enable_bulk_load = off;
+SELECT back(10), load(10);
+RESET doris.enable_bulk_load;
+SET doris.rows_to_heap = 0;
+SELECT back(20), load(20);
+-- Stored rows in segments.
+SELECT back(30);
+CALL doris.compact('reborn', 'cumulative');
+SELECT load(30);
+SELECT back(40);
+CALL doris.compact('reborn', 'cumulative');
+SET doris.enable_bulk_load = off;
+SELECT load(40);
+RESET doris.enable_bulk_load;
+RESET doris.rows_to_heap;
+SELECT k / 10 AS path, v, seq, count(*), sum(k % 10) FROM reborn GROUP BY 1, 2, 3 ORDER BY 1, 2, 3;
+INSERT INTO reborn SELECT g, 'late', 9 FROM generate_series(0, 49) g;
+INSERT INTO reborn SELECT g, 'equal', 10 FROM generate_series(0, 49) g;
+SELECT k / 10 AS path, v, seq, count(*) FROM reborn GROUP BY 1, 2, 3 ORDER BY 1, 2, 3;
+DROP FUNCTION load, back;
+
 -- Keys and sequences of other types: equal numerics are one key.
 CREATE TABLE late_types (k numeric, at numeric, gone boolean DEFAULT false)
   WITH (unique_key = 'k', sequence = 'at', delete_sign = 'gone');

@@ -3,7 +3,8 @@
 //! folded with the batch's, and what is to be stored is encoded, while others write. It holds if the search with the gate
 //! for bulk changes finds the same rows, and the same graves: neither ever changes where it is.
 use super::{
-    admit, any, cover, find, mark, meet, remember, sites, Load, Met, Ready, Rows, StoredRows,
+    admit, any, check_new, cover, find, mark, meet, remember, sites, Load, Met, Ready, Rows,
+    StoredRows,
 };
 use crate::keys::bulk::{Batch, Busy, State};
 use crate::keys::deleted::Site;
@@ -46,10 +47,11 @@ impl<S> Ahead<S> {
         };
         let sites = sites(load, batch, &met)?;
         let before = batch.state();
-        cover(load, attrs, batch, &met, &sites);
+        cover(load, attrs, batch, &mut met, &sites);
         let columns = std::mem::take(&mut met.folded.columns);
         let first = batch.join(load.rel, attrs, columns);
         batch.put(&met, first, |_| true);
+        check_new(load, attrs, batch, &met);
         let rows = batch.remaining(&met.stays());
         let encoded = any(&rows).then(|| encode(rows));
         let state = batch.restore(before);

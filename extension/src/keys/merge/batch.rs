@@ -69,7 +69,8 @@ impl<'a> Groups<'a> {
 pub struct Folded {
     /// The rows, in the order of the groups.
     pub columns: Vec<(Kind, Vector)>,
-    /// Per group: what its row is, never stored.
+    /// Per group: what its row is, never stored. [`Part::Reborn`] beside a stored row: the delete took that, so that what
+    /// is remembered of the key decides whether the row comes.
     pub parts: Vec<Part>,
     /// Per group: the row is the group's first as it was. If that is the stored row, nothing is to be done.
     pub unchanged: Vec<bool>,
@@ -129,10 +130,29 @@ impl Rule {
             parts: winners.iter().map(|w| w.part).collect(),
             unchanged: winners.iter().map(|w| w.unchanged).collect(),
         };
-        if self.recheck {
+        // Rows of a partial update are checked once they have met the stored ones, or are known to be new.
+        let alone = groups.parts.is_empty();
+        if self.recheck && !(self.is_partial() && alone) {
             recheck_all(rel, attrs, &mut folded);
         }
         folded
+    }
+
+    /// Computes generated columns of rows of new keys, and checks constraints, where [`Rule::checks_new_rows`].
+    pub fn check_new_rows(
+        &self,
+        rel: pg_sys::Relation,
+        attrs: &[Attr],
+        columns: Vec<(Kind, Vector)>,
+    ) -> Vec<(Kind, Vector)> {
+        let count = columns.first().map_or(0, |column| column.1.len());
+        let mut folded = Folded {
+            columns,
+            parts: vec![Part::Loaded; count],
+            unchanged: vec![false; count],
+        };
+        recheck_all(rel, attrs, &mut folded);
+        folded.columns
     }
 
     fn columns(
@@ -234,7 +254,7 @@ impl Rule {
                             winner.followed(row)
                         } else {
                             self.admit_row(rel, attrs, columns, row);
-                            winner.restarted(row, Part::Whole)
+                            winner.restarted(row, Part::Reborn)
                         }
                     }
                     (_, Part::Loaded) => winner.followed(row),
@@ -292,6 +312,7 @@ pub fn row_of(attrs: &[Attr], columns: &[(Kind, Vector)], row: usize, arena: &mu
 fn recheck_all(rel: pg_sys::Relation, attrs: &[Attr], folded: &mut Folded) {
     let mut columns: Vec<Column> = attrs.iter().map(|a| Column::new(a.kind)).collect();
     let mut arena = Arena::default();
+    let mut checker = recheck::Checker::new(rel);
     let mut memory = PgMemoryContexts::new("doris recheck");
     for group in 0..folded.parts.len() {
         let mut merged = row_of(attrs, &folded.columns, group, &mut arena);
@@ -299,7 +320,7 @@ fn recheck_all(rel: pg_sys::Relation, attrs: &[Attr], folded: &mut Folded) {
         unsafe {
             memory.switch_to(|_| {
                 if folded.parts[group] != Part::Deleted && !folded.unchanged[group] {
-                    recheck::row(rel, &mut merged);
+                    checker.row(&mut merged);
                 }
                 for (i, column) in columns.iter_mut().enumerate() {
                     column.push(merged.values[i], merged.nulls[i]);

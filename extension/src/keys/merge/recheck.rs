@@ -17,34 +17,68 @@ pub fn needed(rel: pg_sys::Relation) -> bool {
     }
 }
 
-/// Computes the generated columns of a row, and raises the error of a constraint that it breaks.
-pub fn row(rel: pg_sys::Relation, merged: &mut Merged) {
-    // SAFETY: an open relation and a row of its type; the state is freed when the row was copied out of it.
-    unsafe {
-        let state = pg_sys::CreateExecutorState();
-        let slot = pg_sys::MakeSingleTupleTableSlot((*rel).rd_att, &pg_sys::TTSOpsVirtual);
-        let columns = merged.values.len();
-        std::ptr::copy_nonoverlapping(merged.values.as_ptr(), (*slot).tts_values, columns);
-        std::ptr::copy_nonoverlapping(merged.nulls.as_ptr(), (*slot).tts_isnull, columns);
-        pg_sys::ExecStoreVirtualTuple(slot);
-        let size = std::mem::size_of::<pg_sys::ResultRelInfo>();
-        let target = pg_sys::palloc0(size) as *mut pg_sys::ResultRelInfo;
-        (*target).type_ = pg_sys::NodeTag::T_ResultRelInfo;
-        pg_sys::InitResultRelInfo(target, rel, 0, std::ptr::null_mut(), 0);
-        let constraints = (*(*rel).rd_att).constr;
-        if (*constraints).has_generated_stored {
-            raw::compute_generated(target, state, slot);
+/// What is needed to check rows of a relation, one after the other.
+pub struct Checker {
+    rel: pg_sys::Relation,
+    state: *mut pg_sys::EState,
+    slot: *mut pg_sys::TupleTableSlot,
+    target: *mut pg_sys::ResultRelInfo,
+}
+
+impl Checker {
+    /// A checker in the current memory context, which outlives it.
+    pub fn new(rel: pg_sys::Relation) -> Self {
+        // SAFETY: an open relation; all is freed in Drop, or with the memory context on error.
+        unsafe {
+            let size = std::mem::size_of::<pg_sys::ResultRelInfo>();
+            let target = pg_sys::palloc0(size) as *mut pg_sys::ResultRelInfo;
+            (*target).type_ = pg_sys::NodeTag::T_ResultRelInfo;
+            pg_sys::InitResultRelInfo(target, rel, 0, std::ptr::null_mut(), 0);
+            Self {
+                rel,
+                state: pg_sys::CreateExecutorState(),
+                slot: pg_sys::MakeSingleTupleTableSlot((*rel).rd_att, &pg_sys::TTSOpsVirtual),
+                target,
+            }
         }
-        pg_sys::ExecConstraints(target, slot, state);
-        // A copy in the caller's memory, into which the row points from now on.
-        let tuple = pg_sys::heap_form_tuple((*rel).rd_att, (*slot).tts_values, (*slot).tts_isnull);
-        pg_sys::heap_deform_tuple(
-            tuple,
-            (*rel).rd_att,
-            merged.values.as_mut_ptr(),
-            merged.nulls.as_mut_ptr(),
-        );
-        pg_sys::ExecDropSingleTupleTableSlot(slot);
-        pg_sys::FreeExecutorState(state);
+    }
+
+    /// Computes the generated columns of a row, and raises the error of a constraint that it breaks. What the row points
+    /// to is in the current memory context from then on.
+    pub fn row(&mut self, merged: &mut Merged) {
+        // SAFETY: an open relation and a row of its type; it is copied out of the state before that is reset.
+        unsafe {
+            let (slot, desc) = (self.slot, (*self.rel).rd_att);
+            let columns = merged.values.len();
+            std::ptr::copy_nonoverlapping(merged.values.as_ptr(), (*slot).tts_values, columns);
+            std::ptr::copy_nonoverlapping(merged.nulls.as_ptr(), (*slot).tts_isnull, columns);
+            pg_sys::ExecStoreVirtualTuple(slot);
+            if (*(*desc).constr).has_generated_stored {
+                raw::compute_generated(self.target, self.state, slot);
+            }
+            pg_sys::ExecConstraints(self.target, slot, self.state);
+            let tuple = pg_sys::heap_form_tuple(desc, (*slot).tts_values, (*slot).tts_isnull);
+            let (values, nulls) = (merged.values.as_mut_ptr(), merged.nulls.as_mut_ptr());
+            pg_sys::heap_deform_tuple(tuple, desc, values, nulls);
+            pg_sys::ExecClearTuple(slot);
+            let context = (*self.state).es_per_tuple_exprcontext;
+            if !context.is_null() {
+                pg_sys::MemoryContextReset((*context).ecxt_per_tuple_memory);
+            }
+        }
+    }
+}
+
+impl Drop for Checker {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        // SAFETY: made in `new`; nothing points into it.
+        unsafe {
+            pg_sys::ExecDropSingleTupleTableSlot(self.slot);
+            pg_sys::FreeExecutorState(self.state);
+            pg_sys::pfree(self.target.cast());
+        }
     }
 }

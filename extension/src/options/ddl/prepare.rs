@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Before a statement: our options are taken out of it, or out of pg_class where they are in the way.
 use super::super::{check_model, table};
-use super::{method_oid, Frame, Options};
-use crate::pg::{self, compat};
+use super::{lock_owned, method_oid, Frame, Options};
+use crate::pg::{self, raw};
 use pgrx::{pg_sys, PgList, PgSqlErrorCode};
 
 /// The CREATE TABLE AS that an EXPLAIN explains, or null.
@@ -237,7 +237,8 @@ fn is_keyed(relid: pg_sys::Oid) -> bool {
     options.iter().any(|(option, _)| is_key(option))
 }
 
-/// Refuses a new type of a column of the key: rows of different keys might come to have the same.
+/// Refuses a new type of a column of the key: rows of different keys might come to have the same. Tables that inherit
+/// the column get it, too.
 unsafe fn check_type_change(
     alter: *mut pg_sys::AlterTableStmt,
     command: *mut pg_sys::AlterTableCmd,
@@ -248,21 +249,35 @@ unsafe fn check_type_change(
             return;
         };
         let column = std::ffi::CStr::from_ptr((*command).name).to_string_lossy();
-        let key = table::stored(relid)
-            .into_iter()
-            .find(|(option, _)| is_key(option));
-        if let Some((option, _)) = key.filter(|(_, key)| {
-            let names = table::column_names(key);
-            names.iter().any(|name| *name == column)
-        }) {
-            let table = name_of((*alter).relation);
-            pg::refuse(
-                PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
-                format!("cannot change the type of column \"{column}\" of table \"{table}\": it is in the table's {option}"),
-                "A table's key is fixed when it is created: create another table and copy the rows.",
-            );
+        let parent = pg_sys::get_rel_relkind(relid) as u8 == pg_sys::RELKIND_PARTITIONED_TABLE
+            || raw::may_have_inheritors(relid);
+        let tables = match parent && (*(*alter).relation).inh {
+            true => raw::inheritors_locked(relid, pg_sys::AlterTableGetLockLevel((*alter).cmds)),
+            false => vec![relid],
+        };
+        for relid in tables {
+            if let Some(option) = key_option_with(&table::stored(relid), &column) {
+                refuse_type_change(relid, &column, &option);
+            }
         }
     }
+}
+
+/// The option that makes a column one of the key.
+pub(super) fn key_option_with(options: &Options, column: &str) -> Option<String> {
+    let mut keys = options.iter().filter(|(option, _)| is_key(option));
+    let found = keys.find(|(_, key)| table::column_names(key).iter().any(|name| name == column));
+    found.map(|(option, _)| option.clone())
+}
+
+pub(super) fn refuse_type_change(relid: pg_sys::Oid, column: &str, option: &str) -> ! {
+    // SAFETY: a catalogue look-up of a table that exists.
+    let table = unsafe { std::ffi::CStr::from_ptr(pg_sys::get_rel_name(relid)) }.to_string_lossy();
+    pg::refuse(
+        PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+        format!("cannot change the type of column \"{column}\" of table \"{table}\": it is in the table's {option}"),
+        "A table's key is fixed when it is created: create another table and copy the rows.",
+    )
 }
 
 unsafe fn name_of(relation: *mut pg_sys::RangeVar) -> String {
@@ -274,32 +289,12 @@ unsafe fn name_of(relation: *mut pg_sys::RangeVar) -> String {
     }
 }
 
-/// Locks the table of an ALTER TABLE as PostgreSQL will; `None` when there is none, or it is not the user's:
-/// PostgreSQL will say so.
+/// Locks the table of an ALTER TABLE as PostgreSQL will.
 unsafe fn lock_altered(alter: *mut pg_sys::AlterTableStmt) -> Option<pg_sys::Oid> {
-    // SAFETY: an ALTER statement; a name that is looked up again under its lock.
+    // SAFETY: an ALTER statement.
     unsafe {
-        let look = || {
-            pg_sys::RangeVarGetRelidExtended(
-                (*alter).relation,
-                pg_sys::NoLock as i32,
-                pg_sys::RVROption::RVR_MISSING_OK,
-                None,
-                std::ptr::null_mut(),
-            )
-        };
-        loop {
-            let relid = look();
-            if relid == pg_sys::InvalidOid || !compat::owns_relation(relid) {
-                return None;
-            }
-            let mode = pg_sys::AlterTableGetLockLevel((*alter).cmds);
-            pg_sys::LockRelationOid(relid, mode);
-            if look() == relid {
-                return Some(relid);
-            }
-            pg_sys::UnlockRelationOid(relid, mode);
-        }
+        let mode = pg_sys::AlterTableGetLockLevel((*alter).cmds);
+        lock_owned((*alter).relation, mode)
     }
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! After a statement: the options of what it made are checked and stored, and follow what it renamed.
 use super::super::{check, table};
-use super::{is_table_named, method_oid, Frame, Options};
+use super::{is_table_named, method_oid, prepare, type_of, Column, Frame, Options};
 use crate::keys;
 use pgrx::pg_sys;
 
@@ -44,10 +44,9 @@ fn settle_one(frame: &Frame, relid: pg_sys::Oid, new: bool) {
         }
         return;
     }
-    for (of, number, old) in &frame.columns {
-        if *of == relid {
-            follow_rename(relid, *number, old, &mut options);
-        }
+    for column in frame.columns.iter().filter(|c| c.relid == relid) {
+        check_type(column, &options);
+        follow_rename(relid, column.number, &column.name, &mut options);
     }
     // SAFETY: the command's lock on the relation lasts until the transaction ends.
     let checked = unsafe {
@@ -86,6 +85,14 @@ fn settle_key(relid: pg_sys::Oid) {
         }
         keys::ddl::settle(rel);
         pg_sys::relation_close(rel, pg_sys::NoLock as i32);
+    }
+}
+
+/// A column of the key keeps its type, in whatever way the statement came to it.
+fn check_type(column: &Column, options: &Options) {
+    let key = prepare::key_option_with(options, &column.name);
+    if let Some(option) = key.filter(|_| type_of(column.relid, column.number) != column.type_of) {
+        prepare::refuse_type_change(column.relid, &column.name, &option);
     }
 }
 

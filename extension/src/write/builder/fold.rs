@@ -48,7 +48,7 @@ pub fn full(rel: pg_sys::Relation, cid: pg_sys::CommandId) -> bool {
     let columns = columns.map(|(kind, vector)| Column::of(kind, vector));
     builder.columns = Columns::Growing(columns.collect());
     let room = u64::from(builder.rows) * 2 <= builder.entry.capacity
-        && builder.bytes <= options::load_memory_bytes() / 4;
+        && builder.bytes <= options::segment_bytes_max() / 2;
     BUILDERS.with_borrow_mut(|builders| {
         let at = at.min(builders.len());
         builders.insert(at, builder);
