@@ -112,6 +112,11 @@ impl Shape {
         self.output.contains(&at) || self.residual_columns.contains(&at)
     }
 
+    /// Whether workers can evaluate the residual; otherwise pairs are made on the driving thread.
+    fn is_native(&self) -> bool {
+        self.residual.as_ref().is_none_or(Expr::is_native)
+    }
+
     /// Whether build rows are marked when met.
     fn marks_build(&self) -> bool {
         use JoinKind::*;
@@ -152,11 +157,6 @@ pub(crate) fn open(
     opening: &mut Opening<'_>,
 ) -> Result<Stream> {
     let shape = Shape::new(id, join)?;
-    if shape.residual.as_ref().is_some_and(|e| !e.is_native()) {
-        return Err(Error::not_native(
-            "a residual condition that only PostgreSQL can evaluate",
-        ));
-    }
     match turn::look(driver, &shape, join, wanted, opening)? {
         None => open_shape(driver, shape, join, wanted, opening, Opened::default()),
         Some(seen) => match seen.turned {
@@ -241,6 +241,11 @@ fn open_with<K: KeyColumn>(
     };
     let (table, mut filters) = match built {
         Built::Memory(table, filters) => (table, filters),
+        Built::Spilled(..) if !shape.is_native() => {
+            return Err(Error::not_native(
+                "a build side larger than memory, with a condition that only PostgreSQL can evaluate",
+            ));
+        }
         Built::Spilled(side, totals) => {
             let for_probe = passed_on(&shape, wanted, JoinSide::Probe);
             let probe = open_probe(&for_probe)?;

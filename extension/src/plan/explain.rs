@@ -373,7 +373,11 @@ fn describe(node: &Node, names: &[String]) -> String {
                 true => "Nested Loop",
                 false => "Hash Join",
             };
-            format!("{how} {:?}", join.kind)
+            let condition = match join.residual.as_ref().is_none_or(Expr::is_native) {
+                true => "",
+                false => ": condition postgres",
+            };
+            format!("{how} {:?}{condition}", join.kind)
         }
         Op::Aggregate(aggregate) => {
             let (keys, calls) = (aggregate.keys.len(), aggregate.calls.len());

@@ -4,7 +4,8 @@
 //! Filters and projections with external expressions run on the main thread; all other operators compute on workers.
 //! What those would have to ask PostgreSQL for is computed by a projection below them, under the guards that they
 //! would apply: an aggregate's argument for the rows that its FILTER lets through only. Conditions of inner joins
-//! move above the join; those of the other kinds decide what a match is, and stay where they are: no plan then.
+//! move above the join; those of the other kinds decide what a match is, and stay where they are: such joins make their pairs
+//! on the main thread.
 use super::{no, Converted};
 use doris_engine::expr::{Expr, ExprKind};
 use doris_engine::plan::{Aggregate, Join, JoinKind, Node, Op, RangeLimit, Window};
@@ -31,6 +32,7 @@ fn collect_node(node: &Node, found: &mut Vec<u32>) {
         Op::Scan(scan) => scan.filters.iter().for_each(|f| collect(f, found)),
         Op::Filter { predicate, .. } => collect(predicate, found),
         Op::Project { exprs, .. } => exprs.iter().for_each(|e| collect(e, found)),
+        Op::Join(join) => join.residual.iter().for_each(|e| collect(e, found)),
         _ => {}
     }
     for input in node.inputs() {
@@ -329,11 +331,8 @@ impl Pass<'_> {
             .for_each(|column| *column = moved(*column));
         residual = residual.map(|condition| condition.renumber(&moved));
         let above = match residual.as_ref().is_none_or(Expr::is_native) {
-            true => None,
-            false if kind != JoinKind::Inner => {
-                return no("a condition of an outer or semi join that only PostgreSQL can evaluate")
-            }
-            false => residual.take(),
+            false if kind == JoinKind::Inner => residual.take(),
+            _ => None,
         };
         let width = output.len();
         if above.is_some() {

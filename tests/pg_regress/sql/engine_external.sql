@@ -106,6 +106,25 @@ SELECT * FROM ext('SELECT count(*), sum(a.id) FROM @ a JOIN @ b ON a.id = b.id A
 SELECT * FROM ext('SELECT count(*), sum(b.id) FROM @ a LEFT JOIN @ b ON a.id = ext_twice(b.id)');
 SELECT * FROM ext('SELECT count(*), sum(b.id) FROM @ a LEFT JOIN @ b ON a.id = b.id AND ext_twice(a.k) > b.k + 3');
 SELECT * FROM ext('SELECT count(*) FROM @ a WHERE EXISTS (SELECT 1 FROM @ b WHERE b.id = ext_twice(a.id) AND b.j ? ''n'')');
+-- Conditions that say what a match is, of outer and semi joins.
+SELECT * FROM ext('SELECT a.id, b.id FROM @ a LEFT JOIN @ b ON a.k = b.small AND a.id <~> b.id - 3 AND a.j <> b.j WHERE a.id < 300');
+SELECT * FROM ext('SELECT b.id, count(a.id), sum(a.id) FROM (SELECT * FROM @ WHERE k < 3) a RIGHT JOIN @ b ON a.id = b.id AND a.arr && b.arr AND a.k <> b.small GROUP BY 1');
+SELECT * FROM ext('SELECT count(*), sum(a.id) FROM @ a WHERE EXISTS (SELECT 1 FROM @ b WHERE b.small = a.small AND b.id <~> a.id + 51 AND b.k < 6)');
+SELECT * FROM ext('SELECT count(*), sum(a.id) FROM @ a WHERE NOT EXISTS (SELECT 1 FROM @ b WHERE b.small = a.small AND b.id <~> a.id + 51 AND b.k < 6)');
+SELECT * FROM ext('SELECT count(*), sum(a.id) FROM @ a WHERE EXISTS (SELECT 1 FROM ext_none b WHERE b.small = a.small AND b.id <~> a.id)');
+SELECT * FROM ext('SELECT a.id, b.j FROM @ a LEFT JOIN @ b ON a.id = b.id AND b.j @> jsonb_build_object(''kind'', ''k'' || a.k)');
+SET doris.threads = 3; SET doris.batch_rows = 7;
+SELECT * FROM ext('SELECT a.id, b.id FROM @ a LEFT JOIN @ b ON a.k = b.small AND a.id <~> b.id - 3 AND a.j <> b.j WHERE a.id < 300');
+SELECT * FROM ext('SELECT count(*), sum(a.id) FROM @ a WHERE NOT EXISTS (SELECT 1 FROM @ b WHERE b.small = a.small AND b.id <~> a.id + 51 AND b.k < 6)');
+RESET doris.threads; RESET doris.batch_rows;
+-- A build side that goes to files is PostgreSQL's then.
+SET doris.work_mem = '64kB';
+SELECT * FROM ext('SELECT count(*), sum(a.id) FROM @ a WHERE NOT EXISTS (SELECT 1 FROM @ b WHERE b.small = a.small AND b.id <~> a.id + 51 AND b.k < 6)');
+RESET doris.work_mem;
+-- An error of a pair is told, unless nobody looks at it: a row that has met its match asks for no other.
+SELECT (ext_error('SELECT count(b.id) FROM @ a LEFT JOIN @ b ON a.id = b.id AND ext_fail(b.id) > a.k WHERE a.id < 200')).*;
+SELECT (ext_error('SELECT count(b.id) FROM @ a LEFT JOIN @ b ON a.id = b.id AND b.id < 90 AND ext_fail(b.id) > a.k')).*;
+SELECT (ext_error('SELECT count(*) FROM @ a WHERE EXISTS (SELECT 1 FROM @ b WHERE a.id = b.id AND ext_fail(b.id) > a.k)')).*;
 SELECT * FROM ext('SELECT a.id, b.id, a.j->''n'', ext_twice(b.k) FROM @ a JOIN @ b ON a.j->>''kind'' = ''k'' || b.k WHERE a.id < 60 AND b.id < 60');
 SELECT * FROM ext('SELECT count(*) FROM @ WHERE ext_twice(k) IN (SELECT small FROM @ WHERE small > 3)');
 -- Sorts, windows, DISTINCT, set operations, subqueries.

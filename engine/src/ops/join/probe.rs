@@ -71,6 +71,10 @@ impl<K: KeyColumn> Stage for Probe<K> {
             _ => self.walk(worker, chunk, heads, &mut emit),
         }
     }
+
+    fn needs_driver(&self) -> bool {
+        !self.shape.is_native()
+    }
 }
 
 impl<K: KeyColumn> Probe<K> {
@@ -236,6 +240,9 @@ impl<K: KeyColumn> Probe<K> {
 
     /// Step 2: the next pairs, and for each its probe row's position within the selection.
     fn next_pairs(&self, walk: &mut Walk, pairs_max: usize) -> (Vec<u32>, Pairs) {
+        if !self.shape.is_native() && matches!(self.shape.kind, JoinKind::Semi | JoinKind::Anti) {
+            return self.first_pairs(walk);
+        }
         let mut positions = Vec::new();
         let mut pairs = Pairs::default();
         // A semi join's row that has met a partner needs no other.
@@ -250,6 +257,22 @@ impl<K: KeyColumn> Probe<K> {
             pairs.probe.push(walk.chunk.selection.row(walk.at) as u32);
             pairs.build.push(build);
             walk.heads[walk.at] = self.table.next(build);
+        }
+        (positions, pairs)
+    }
+
+    /// Step 2 where PostgreSQL evaluates the residual: for each row that has met no partner, its next candidate. The others
+    /// are not shown to a function that may raise an error for them.
+    fn first_pairs(&self, walk: &mut Walk) -> (Vec<u32>, Pairs) {
+        let mut positions = Vec::new();
+        let mut pairs = Pairs::default();
+        for (at, head) in walk.heads.iter_mut().enumerate() {
+            if *head != NO_ROW && !walk.met[at] {
+                positions.push(at as u32);
+                pairs.probe.push(walk.chunk.selection.row(at) as u32);
+                pairs.build.push(*head);
+                *head = self.table.next(*head);
+            }
         }
         (positions, pairs)
     }
