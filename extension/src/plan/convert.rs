@@ -42,6 +42,8 @@ pub struct Source {
     pub filters: Vec<Expr>,
     /// Instead of a table: the subplan whose output columns it reads.
     pub fed: Option<*mut pg_sys::Plan>,
+    /// Whether declared numerics of such a subplan are scaled integers; otherwise they carry their scale.
+    pub exact: bool,
 }
 
 impl Source {
@@ -79,6 +81,8 @@ pub struct Converter<'a> {
     chosen: Vec<Chosen>,
     pace: Pace,
     next_id: u32,
+    /// As in [`Source`].
+    exact: bool,
 }
 
 /// When the rows of a part of a plan are computed, which decides what PostgreSQL may evaluate in it.
@@ -117,6 +121,7 @@ impl<'a> Converter<'a> {
             chosen: Vec::new(),
             pace: Pace::Streamed,
             next_id: 0,
+            exact: true,
         }
     }
 
@@ -130,6 +135,20 @@ impl<'a> Converter<'a> {
     /// # Safety
     /// A finished plan of the statement.
     pub unsafe fn top(self, plan: *mut pg_sys::Plan, wish: &Wish) -> Converted<Top> {
+        let Self { stmt, params, .. } = self;
+        // SAFETY: passed on to the caller.
+        unsafe {
+            let top = Converter::new(stmt, &mut *params).once(plan, wish)?;
+            if !super::feed::streams_decimals(&top) {
+                return Ok(top);
+            }
+            let mut again = Converter::new(stmt, params);
+            again.exact = false;
+            again.once(plan, wish)
+        }
+    }
+
+    unsafe fn once(self, plan: *mut pg_sys::Plan, wish: &Wish) -> Converted<Top> {
         let stmt = self.stmt;
         // SAFETY: passed on to the caller.
         let (mut top, mut next_id) = unsafe { self.whole(plan, wish) }?;
@@ -140,8 +159,6 @@ impl<'a> Converter<'a> {
             top.node = super::isolate::isolate(top.node, &mut next_id)?;
         }
         top.node = super::columns::prune(top.node, &mut top.sources);
-        // SAFETY: as above.
-        unsafe { super::feed::check_streamed(&top) }?;
         Ok(top)
     }
 

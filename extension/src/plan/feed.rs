@@ -7,12 +7,13 @@
 use super::convert::Top;
 use super::gathered;
 use super::source::Counters;
-use super::{no, node, types, Converted};
+use super::{node, types, Converted};
 use crate::read::attrs::Attr;
 use crate::write::column::Column;
 use crate::write::kind::Kind;
 use doris_engine::error::Result;
 use doris_engine::source::{MemorySource, Morsel, MorselSource};
+use doris_engine::types::DataType;
 use pgrx::pg_sys::{self, NodeTag};
 use pgrx::{pg_guard, PgList};
 use std::ffi::c_void;
@@ -47,22 +48,20 @@ pub unsafe fn may_feed(plan: *mut pg_sys::Plan) -> bool {
     fit && unsafe { !reads_work_table(plan) && !is_volatile(plan) }
 }
 
-/// Refuses engine plans that hand out rows of a subplan with decimals as they come: a NaN among them needs PostgreSQL's
+/// Whether an engine plan hands out rows of a subplan with scaled numerics as they come: a NaN among them needs PostgreSQL's
 /// plan, which cannot take over after the first rows.
 ///
 /// # Safety
 /// The subplans of finished plans.
-pub unsafe fn check_streamed(top: &Top) -> Converted<()> {
-    for number in super::columns::streamed(&top.node) {
+pub unsafe fn streams_decimals(top: &Top) -> bool {
+    let streamed = super::columns::streamed(&top.node);
+    streamed.into_iter().any(|number| {
         let source = &top.sources[number];
-        let Some(plan) = source.fed else { continue };
+        let Some(plan) = source.fed else { return false };
         // SAFETY: passed on to the caller.
-        let is_decimal = |number: &u16| unsafe { attribute(plan, *number) }.kind.is_decimal();
-        if source.attributes.iter().any(is_decimal) {
-            return no("numerics of another table that are handed on as they come");
-        }
-    }
-    Ok(())
+        let attr = |number: &u16| unsafe { attribute(plan, *number, source.exact) };
+        source.attributes.iter().any(|n| attr(n).kind.is_decimal())
+    })
 }
 
 /// Whether a subplan calls volatile functions: it is run twice when the engine gives up.
@@ -131,11 +130,24 @@ unsafe fn reads_work_table(plan: *mut pg_sys::Plan) -> bool {
     }
 }
 
-/// The column of a subplan's output with this number, as a source reads it.
+/// The engine's type for a column of a subplan's output. With `exact` off numerics carry their scale, and may be NaN.
+pub fn column_type(
+    type_oid: pg_sys::Oid,
+    typmod: i32,
+    collation: pg_sys::Oid,
+    exact: bool,
+) -> Converted<DataType> {
+    Ok(match types::column_type(type_oid, typmod, collation)? {
+        DataType::Numeric { .. } if !exact => DataType::Decimal,
+        other => other,
+    })
+}
+
+/// The column of a subplan's output with this number, as a source reads it; `exact` as for [`column_type`].
 ///
 /// # Safety
 /// A finished plan.
-pub unsafe fn attribute(plan: *mut pg_sys::Plan, number: u16) -> Attr {
+pub unsafe fn attribute(plan: *mut pg_sys::Plan, number: u16, exact: bool) -> Attr {
     // SAFETY: passed on to the caller.
     unsafe {
         let targets = PgList::<pg_sys::TargetEntry>::from_pg((*plan).targetlist);
@@ -147,7 +159,7 @@ pub unsafe fn attribute(plan: *mut pg_sys::Plan, number: u16) -> Attr {
             typmod = pg_sys::exprTypmod(expr);
             collation = pg_sys::exprCollation(expr);
         }
-        let kind = match types::column_type(type_oid, typmod, collation) {
+        let kind = match column_type(type_oid, typmod, collation, exact) {
             Ok(data_type) => types::kind_of(data_type),
             Err(_) => Kind::Varlena,
         };
@@ -178,7 +190,7 @@ impl PlanSource {
     /// The state outlives the source; `scratch` is nobody else's.
     pub unsafe fn new(
         (state, plan): (*mut pg_sys::PlanState, *mut pg_sys::Plan),
-        attributes: &[u16],
+        (attributes, exact): (&[u16], bool),
         scratch: pg_sys::MemoryContext,
         counters: Rc<Counters>,
     ) -> Self {
@@ -187,7 +199,7 @@ impl PlanSource {
             Self {
                 attrs: attributes
                     .iter()
-                    .map(|number| attribute(plan, *number))
+                    .map(|number| attribute(plan, *number, exact))
                     .collect(),
                 query: (*(*state).state).es_query_cxt,
                 state,

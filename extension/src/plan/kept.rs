@@ -51,6 +51,7 @@ impl Kept {
             attributes: source.attributes.clone(),
             filters: Vec::new(),
             fed: None,
+            exact: true,
         };
         let rows = match scan_of(plan, number) {
             Some(scan) => match self.read(scan, all.attributes.len(), || make(&all)) {

@@ -573,7 +573,7 @@ unsafe fn make_run(state: *mut State, filled: Filled<'_>) -> doris_engine::error
                 let scratch = (*state).scratch;
                 let fed = PlanSource::new(
                     (subplan, plan),
-                    &source.attributes,
+                    (&source.attributes, source.exact),
                     scratch,
                     counter.clone(),
                 );

@@ -47,6 +47,9 @@ UPDATE fed_products SET weight = 'NaN' WHERE id IN (3, 519);
 SELECT * FROM fed('SELECT p.weight, s.id FROM fed_products p LEFT JOIN @ s ON s.product = p.id AND s.id < 300');
 SELECT * FROM fed('SELECT p.weight FROM @ s JOIN fed_products p ON s.product = p.id');
 SELECT * FROM fed('SELECT sum(p.weight), max(p.weight) FROM @ s JOIN fed_products p ON s.product = p.id');
+SELECT * FROM fed('SELECT p.weight * 2 - 1, p.weight::numeric(6,1), round(p.weight), p.weight > 2, s.id FROM fed_products p LEFT JOIN @ s ON s.product = p.id AND s.amount > p.weight');
+SELECT * FROM fed('SELECT p.weight, s.amount FROM @ s JOIN fed_products p ON s.amount = p.weight AND s.product < 20');
+SELECT * FROM fed('SELECT id, amount FROM @ WHERE id < 50 UNION ALL SELECT id, weight FROM fed_products');
 
 -- What is volatile is run once, so PostgreSQL keeps it.
 CREATE SEQUENCE fed_seq;

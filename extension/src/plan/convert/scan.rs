@@ -19,10 +19,11 @@ impl Converter<'_> {
             let mut data_types = Vec::new();
             for target in PgList::<pg_sys::TargetEntry>::from_pg((*plan).targetlist).iter_ptr() {
                 let node = (*target).expr as *mut pg_sys::Node;
-                let data_type = types::column_type(
+                let data_type = feed::column_type(
                     pg_sys::exprType(node),
                     pg_sys::exprTypmod(node),
                     pg_sys::exprCollation(node),
+                    self.exact,
                 );
                 let column = match data_type {
                     Ok(data_type) => Column::Native(attributes.len(), data_type),
@@ -44,6 +45,7 @@ impl Converter<'_> {
                 attributes,
                 filters: Vec::new(),
                 fed: Some(plan),
+                exact: self.exact,
             });
             let node = Node::scan(self.id(), source, columns, data_types, Vec::new());
             Output { node, entries }
@@ -109,6 +111,7 @@ impl Converter<'_> {
                 attributes,
                 filters: Vec::new(),
                 fed: None,
+                exact: true,
             });
             let id = self.id();
             let node = Node::scan(id, source, columns, data_types, Vec::new());
