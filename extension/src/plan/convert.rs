@@ -491,7 +491,7 @@ impl<'a> Converter<'a> {
                 NodeTag::T_NestLoop => {
                     let join = plan as *mut pg_sys::NestLoop;
                     if ordered || !(*join).nestParams.is_null() {
-                        return no("a nested loop with parameters, or whose order is used");
+                        return no("a nested loop that hands values to its inner side, or whose order is used");
                     }
                     self.join(&raw mut (*join).join, std::ptr::null_mut())
                 }
@@ -504,10 +504,37 @@ impl<'a> Converter<'a> {
                 NodeTag::T_Result if !(*plan).lefttree.is_null() => {
                     self.result(plan.cast(), ordered)
                 }
-                tag => no(format!("plan node {tag:?}")),
+                tag => no(format!("{} is PostgreSQL's", described(tag))),
             }
         }
     }
+}
+
+/// A kind of plan node that the engine has not, as EXPLAIN calls it.
+fn described(tag: NodeTag) -> String {
+    let known = match tag {
+        NodeTag::T_IndexScan => "an index scan",
+        NodeTag::T_IndexOnlyScan => "an index-only scan",
+        NodeTag::T_BitmapHeapScan => "a bitmap scan",
+        NodeTag::T_TidScan | NodeTag::T_TidRangeScan => "a scan by ctid",
+        NodeTag::T_SampleScan => "a scan of a sample",
+        NodeTag::T_FunctionScan | NodeTag::T_TableFuncScan => "a scan of a function",
+        NodeTag::T_ValuesScan => "a list of values",
+        NodeTag::T_CteScan => "a scan of a CTE",
+        NodeTag::T_ForeignScan => "a scan of a foreign table",
+        NodeTag::T_CustomScan => "a custom scan",
+        NodeTag::T_NamedTuplestoreScan => "a scan of a transition table",
+        NodeTag::T_WorkTableScan | NodeTag::T_RecursiveUnion => "a recursive query",
+        NodeTag::T_Memoize => "a nested loop that remembers rows",
+        NodeTag::T_ProjectSet => "a function that returns a set, among the columns",
+        NodeTag::T_Result => "a row without a table",
+        NodeTag::T_ModifyTable => "a change of a table",
+        NodeTag::T_LockRows => "rows that are locked",
+        NodeTag::T_Gather | NodeTag::T_GatherMerge => "a plan of parallel processes",
+        NodeTag::T_SetOp => "a set operation",
+        other => return format!("plan node {other:?}"),
+    };
+    known.into()
 }
 
 /// Whether a node's targetlist only repeats its input's.

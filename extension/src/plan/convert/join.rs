@@ -298,6 +298,6 @@ fn join_kind(join_type: pg_sys::JoinType::Type) -> Converted<JoinKind> {
         pg_sys::JoinType::JOIN_RIGHT_ANTI => JoinKind::BuildAnti,
         #[cfg(feature = "pg18")]
         pg_sys::JoinType::JOIN_RIGHT_SEMI => JoinKind::BuildSemi,
-        other => return no(format!("join type {other}")),
+        _ => return no("a kind of join that only PostgreSQL has"),
     })
 }
