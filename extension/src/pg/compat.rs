@@ -377,6 +377,45 @@ pub unsafe fn is_left_out(estate: *mut pg_sys::EState, rti: u32) -> bool {
     }
 }
 
+/// Whether PostgreSQL has pruned a table of a plan when the executor started, so that its scan must not begin: from 18 on.
+/// An Append prunes its inputs by itself.
+///
+/// # Safety
+/// A plan of the query that is starting.
+pub unsafe fn is_pruned(estate: *mut pg_sys::EState, plan: *mut pg_sys::Plan) -> bool {
+    #[cfg(not(feature = "pg18"))]
+    {
+        let _ = (estate, plan);
+        false
+    }
+    #[cfg(feature = "pg18")]
+    // SAFETY: passed on to the caller; tags are checked before casts.
+    unsafe {
+        use pg_sys::NodeTag;
+        if plan.is_null() {
+            return false;
+        }
+        match (*plan).type_ {
+            NodeTag::T_Append | NodeTag::T_MergeAppend => false,
+            NodeTag::T_SubqueryScan => {
+                is_pruned(estate, (*(plan as *mut pg_sys::SubqueryScan)).subplan)
+            }
+            NodeTag::T_SeqScan
+            | NodeTag::T_SampleScan
+            | NodeTag::T_IndexScan
+            | NodeTag::T_IndexOnlyScan
+            | NodeTag::T_BitmapHeapScan
+            | NodeTag::T_TidScan
+            | NodeTag::T_TidRangeScan
+            | NodeTag::T_ForeignScan => {
+                let rti = (*(plan as *mut pg_sys::Scan)).scanrelid as i32;
+                rti > 0 && !pg_sys::bms_is_member(rti, (*estate).es_unpruned_relids)
+            }
+            _ => is_pruned(estate, (*plan).lefttree) || is_pruned(estate, (*plan).righttree),
+        }
+    }
+}
+
 /// The open relation behind an entry of the range table that the query changes.
 ///
 /// # Safety

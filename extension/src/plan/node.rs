@@ -73,6 +73,8 @@ pub struct State {
     original: *mut pg_sys::PlanState,
     /// It has run before.
     again: bool,
+    /// The states of its subplans; null: PostgreSQL has pruned it. In the same context as `run`.
+    fed: *mut Vec<*mut pg_sys::PlanState>,
     /// Memory for what its subplans' rows leave behind.
     scratch: pg_sys::MemoryContext,
     /// Where PostgreSQL evaluates expressions of the engine's plan.
@@ -218,6 +220,7 @@ unsafe extern "C-unwind" fn begin(
         (*state).conversion = memory_context(estate, c"doris conversion");
         let scan = (*node).ss.ps.plan as *mut pg_sys::CustomScan;
         let plans = PgList::<pg_sys::Plan>::from_pg((*scan).custom_plans);
+        (*state).fed = context.leak_and_drop_on_delete(Vec::with_capacity(plans.len()));
         if plans.is_empty() {
             return;
         }
@@ -225,7 +228,14 @@ unsafe extern "C-unwind" fn begin(
         let only_forward = !(pg_sys::EXEC_FLAG_BACKWARD | pg_sys::EXEC_FLAG_MARK) as i32;
         let mut states = PgList::<pg_sys::PlanState>::new();
         for plan in plans.iter_ptr() {
-            states.push(pg_sys::ExecInitNode(plan, estate, eflags & only_forward));
+            let begun = match compat::is_pruned(estate, plan) {
+                true => std::ptr::null_mut(),
+                false => pg_sys::ExecInitNode(plan, estate, eflags & only_forward),
+            };
+            (*(*state).fed).push(begun);
+            if !begun.is_null() {
+                states.push(begun);
+            }
         }
         (*node).custom_ps = states.into_pg();
     }
@@ -548,8 +558,7 @@ unsafe fn make_run(state: *mut State, filled: Filled<'_>) -> doris_engine::error
     // SAFETY: the sources' tables are in the query's range table and locked; subplans live as long as the state.
     unsafe {
         let estate = (*state).css.ss.ps.state;
-        let subplans = subplans(&raw mut (*state).css);
-        let mut subplans = subplans.iter_ptr();
+        let mut subplans = (*(*state).fed).iter();
         let mut counters = Vec::new();
         let mut inputs: Vec<Box<dyn MorselSource>> = Vec::new();
         let mut plan = filled.node;
@@ -562,11 +571,14 @@ unsafe fn make_run(state: *mut State, filled: Filled<'_>) -> doris_engine::error
         let mut all_kept = true;
         for (number, source) in filled.sources.iter().enumerate() {
             if let Some(plan) = source.fed {
-                let subplan = subplans.next().expect("a subplan for each source");
+                let subplan = *subplans.next().expect("a subplan for each source");
                 if !scanned.contains(&number) {
                     inputs.push(nothing());
                     counters.push(None);
                     continue;
+                }
+                if subplan.is_null() {
+                    return Err(Error::internal("a subplan that PostgreSQL has pruned"));
                 }
                 all_kept = false;
                 let counter = Rc::new(Counters::default());

@@ -4,19 +4,14 @@
 //! An Append of which PostgreSQL would prune inputs is converted with all of them. When the node starts, PostgreSQL's own
 //! pruning says which can have rows for the parameters' values (those of the client, of InitPlans, of the outer side of
 //! a nested loop), and the others are taken out of the engine's plan: their tables are not opened.
-#[cfg(not(feature = "pg18"))]
 use crate::pg::pruning;
 use doris_engine::plan::Node;
-#[cfg(not(feature = "pg18"))]
 use doris_engine::{batch::Batch, plan::Op};
-#[cfg(not(feature = "pg18"))]
 use doris_storage::vector::Vector;
 use pgrx::pg_sys;
-#[cfg(not(feature = "pg18"))]
 use std::sync::Arc;
 
 /// An Append or MergeAppend whose inputs are chosen at run time, and the engine's node that stands for it.
-#[cfg_attr(feature = "pg18", allow(dead_code))] // None is made there.
 #[derive(Clone, Copy)]
 pub struct Chosen {
     /// The number of the engine's node.
@@ -28,12 +23,10 @@ pub struct Chosen {
 /// What a node knows of the pruning of its Appends. Lives as long as the query.
 #[derive(Default)]
 pub struct Partitions {
-    #[cfg(not(feature = "pg18"))]
     known: Vec<Pruned>,
 }
 
 /// The pruning of an Append.
-#[cfg(not(feature = "pg18"))]
 struct Pruned {
     append: *mut pg_sys::Plan,
     begun: pruning::Begun,
@@ -53,7 +46,6 @@ impl Partitions {
     ///
     /// # Safety
     /// A begun state of our node, in a query that runs or is explained; `chosen` are Appends of its plan.
-    #[cfg(not(feature = "pg18"))]
     pub unsafe fn choose(
         &mut self,
         planstate: *mut pg_sys::PlanState,
@@ -72,23 +64,7 @@ impl Partitions {
         removed
     }
 
-    /// Here Appends with pruning are PostgreSQL's own.
-    ///
-    /// # Safety
-    /// None is needed.
-    #[cfg(feature = "pg18")]
-    pub unsafe fn choose(
-        &mut self,
-        _planstate: *mut pg_sys::PlanState,
-        _chosen: &[Chosen],
-        _plan: &mut Node,
-        _when: When,
-    ) -> usize {
-        0
-    }
-
     /// The inputs of an Append that are to be read.
-    #[cfg(not(feature = "pg18"))]
     unsafe fn left(
         &mut self,
         planstate: *mut pg_sys::PlanState,
@@ -113,7 +89,6 @@ impl Partitions {
 }
 
 /// The UNION ALL with a number.
-#[cfg(not(feature = "pg18"))]
 fn union(node: &mut Node, id: u32) -> Option<&mut Node> {
     if node.id == id && matches!(node.op, Op::UnionAll { .. }) {
         return Some(node);
@@ -124,7 +99,6 @@ fn union(node: &mut Node, id: u32) -> Option<&mut Node> {
 }
 
 /// Keeps some inputs of a UNION ALL; returns how many are gone.
-#[cfg(not(feature = "pg18"))]
 fn keep_inputs(node: &mut Node, left: &[usize]) -> usize {
     let Op::UnionAll { inputs } = &mut node.op else {
         return 0;

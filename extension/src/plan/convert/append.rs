@@ -6,6 +6,7 @@ use super::super::{no, Converted};
 #[cfg(not(feature = "pg18"))]
 use super::check_grouped;
 use super::{Converter, Core, Output};
+use crate::pg::pruning::{self, Steps};
 use doris_engine::expr::Expr;
 use doris_engine::plan::Node;
 #[cfg(not(feature = "pg18"))]
@@ -18,7 +19,7 @@ impl Converter<'_> {
     pub(super) unsafe fn append(&mut self, append: *mut pg_sys::Append) -> Converted<Core> {
         // SAFETY: as for `top`.
         unsafe {
-            let pruned = is_pruned(append.cast())?;
+            let pruned = self.is_pruned(append.cast())?;
             let plans = PgList::<pg_sys::Plan>::from_pg((*append).appendplans);
             let mut inputs = Vec::new();
             for plan in plans.iter_ptr() {
@@ -33,12 +34,26 @@ impl Converter<'_> {
                 .into_iter()
                 .map(|input| self.as_columns(input, &types))
                 .collect::<Converted<Vec<Node>>>()?;
-            let node = self.union_of(inputs, pruned.then_some(append.cast()));
+            let node = self.union_of(inputs, pruned.map(|_| append.cast()));
             let items = numbered(entries, &types, pg_sys::OUTER_VAR);
             Ok(Core {
                 node,
                 scope: Scope { items },
             })
+        }
+    }
+
+    /// When PostgreSQL prunes inputs of an Append or MergeAppend; `None`: never.
+    pub(super) unsafe fn is_pruned(&self, append: *mut pg_sys::Plan) -> Converted<Option<Steps>> {
+        // SAFETY: as for `top`.
+        let steps = unsafe { pruning::steps(append, self.stmt) };
+        match steps {
+            // From 18 on an Append's one state numbers its inputs anew when it is made ready for the rest. That cannot be done
+            // twice, as it would be when PostgreSQL's plan takes over.
+            Some(steps) if cfg!(feature = "pg18") && steps.at_start && steps.running => {
+                no("partitions chosen when the query starts and again while it runs")
+            }
+            steps => Ok(steps),
         }
     }
 
@@ -127,35 +142,6 @@ impl Converter<'_> {
                 scope: Scope { items },
             })
         }
-    }
-}
-
-/// Whether PostgreSQL prunes inputs of an Append or MergeAppend when it runs.
-///
-/// # Safety
-/// A finished plan.
-#[cfg(not(feature = "pg18"))]
-pub(super) unsafe fn is_pruned(append: *mut pg_sys::Plan) -> Converted<bool> {
-    // SAFETY: passed on to the caller.
-    Ok(unsafe { !crate::pg::pruning::info(append).0.is_null() })
-}
-
-/// From 18 on, pruned partitions are not even locked, and must not be looked at: such an Append stays PostgreSQL's.
-///
-/// # Safety
-/// A finished plan.
-#[cfg(feature = "pg18")]
-pub(super) unsafe fn is_pruned(append: *mut pg_sys::Plan) -> Converted<bool> {
-    // SAFETY: the tag says what the node is.
-    let index = unsafe {
-        match (*append).type_ {
-            pg_sys::NodeTag::T_Append => (*(append as *mut pg_sys::Append)).part_prune_index,
-            _ => (*(append as *mut pg_sys::MergeAppend)).part_prune_index,
-        }
-    };
-    match index >= 0 {
-        true => no("partitions chosen at run time"),
-        false => Ok(false),
     }
 }
 

@@ -2,7 +2,7 @@
 //! Sorted inputs merged: partitions and UNION ALL below ORDER BY.
 use super::super::scope::Column;
 use super::super::{no, Converted};
-use super::append::{common_types, is_pruned, numbered};
+use super::append::{common_types, numbered};
 use super::sort::sort_key;
 use super::{unsorted, Converter, Output};
 use doris_engine::plan::Node;
@@ -17,7 +17,7 @@ impl Converter<'_> {
     ) -> Converted<Output> {
         // SAFETY: as for `top`. A MergeAppend's arrays have numCols elements, as those of a Sort have.
         unsafe {
-            let pruned = is_pruned(merge.cast())?;
+            let pruned = self.is_pruned(merge.cast())?;
             let mut inputs = Vec::new();
             for plan in PgList::<pg_sys::Plan>::from_pg((*merge).mergeplans).iter_ptr() {
                 inputs.push(self.output(unsorted(plan), false)?);
@@ -45,7 +45,7 @@ impl Converter<'_> {
                 };
                 keys.push(sort_key(&raw mut like, i, index, data_type)?);
             }
-            let all = self.union_of(inputs, pruned.then_some(merge.cast()));
+            let all = self.union_of(inputs, pruned.map(|_| merge.cast()));
             let node = Node::sort(self.id(), all, keys);
             self.passed_on(merge.cast(), Output { node, entries })
         }
