@@ -32,6 +32,8 @@ pub mod runtime_filter;
 
 pub mod source;
 
+pub mod lookup;
+
 pub mod summary;
 
 pub mod sketch;

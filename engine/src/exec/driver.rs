@@ -14,6 +14,7 @@ use std::any::Any;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -23,6 +24,7 @@ use rayon::ThreadPool;
 use super::query::{Query, Worker};
 use crate::error::{Error, Result};
 use crate::expr::ExternalEval;
+use crate::ops::join::kept::KeptBuilds;
 
 /// How often a waiting driving thread calls the idle callback.
 const IDLE_INTERVAL: Duration = Duration::from_millis(5);
@@ -39,6 +41,7 @@ pub struct Driver {
     pub(super) pool: Option<Arc<ThreadPool>>,
     pub(super) external: Option<Box<dyn ExternalEval>>,
     pub(super) on_idle: RefCell<Option<Idle>>,
+    pub(super) kept: Option<Rc<KeptBuilds>>,
 }
 
 /// What workers do with an item.
@@ -48,6 +51,11 @@ impl Driver {
     /// A worker on the driving thread; it may evaluate external expressions.
     pub fn worker(&self) -> Worker<'_> {
         Worker::new(&self.query, self.external.as_deref())
+    }
+
+    /// What keeps the table of a join from one execution to the next; `None`: it is made anew.
+    pub fn kept(&self, join: u32) -> Option<&KeptBuilds> {
+        self.kept.as_deref().filter(|kept| kept.keeps(join))
     }
 
     /// Calls the idle callback, then looks for cancellation.

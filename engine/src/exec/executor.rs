@@ -84,6 +84,7 @@ impl Executor {
             pool: options.pool,
             external: options.external,
             on_idle: RefCell::new(options.on_idle),
+            kept: options.kept,
         };
         let sources = sources.into_iter().map(Some).collect();
         Self {

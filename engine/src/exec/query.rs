@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What one execution is given, and what its threads share.
 
+use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::expr::{EvalContext, Expr, ExternalEval};
 use crate::gather::gather;
 use crate::memory::MemoryBudget;
+use crate::ops::join::kept::KeptBuilds;
 use crate::spill::SpillStore;
 use crate::types::Scalar;
 
@@ -41,6 +43,8 @@ pub struct Options {
     pub external: Option<Box<dyn ExternalEval>>,
     /// Called on the driving thread every few milliseconds while it waits; an error stops the query.
     pub on_idle: Option<Idle>,
+    /// Tables of joins that this execution shares with others of the plan.
+    pub kept: Option<Rc<KeptBuilds>>,
 }
 
 impl Default for Options {
@@ -57,6 +61,7 @@ impl Default for Options {
             params: Vec::new(),
             external: None,
             on_idle: None,
+            kept: None,
         }
     }
 }
@@ -78,6 +83,8 @@ pub struct NodeCounters {
     pub spilled_bytes: AtomicU64,
     /// 1 if a join exchanged its sides.
     pub turned: AtomicU64,
+    /// 1 if a join's table is that of an earlier execution.
+    pub kept: AtomicU64,
     /// Rows dropped by runtime filters.
     pub runtime_filtered: AtomicU64,
 }

@@ -13,7 +13,7 @@
 //! Where estimates are not to be trusted the sides may change places: see `turn`.
 //!
 //! Where inner joins follow each other on one key, what the later one's build side knows of it reduces the build side
-//! of the earlier one too: see `early`.
+//! of the earlier one too: see `early`. Plans that run again and again keep tables: see `kept`.
 //!
 //! In the order data travels: `build` collects parts, `table` indexes them, `probe` is the streaming stage,
 //! `tail` is phase 2; `spill` is the detour for build sides larger than memory, by way of files (`side`) and, where one
@@ -24,6 +24,8 @@ mod blocks;
 mod build;
 
 mod early;
+
+pub mod kept;
 
 mod probe;
 
@@ -119,8 +121,7 @@ impl Shape {
 
     /// Whether build rows are marked when met.
     fn marks_build(&self) -> bool {
-        use JoinKind::*;
-        matches!(self.kind, Right | Full | BuildSemi | BuildAnti)
+        marks(self.kind)
     }
 
     /// Rows whose keys can match at all: 1 = no NULL in a key that is not NULL-safe. `None`: all.
@@ -141,6 +142,12 @@ impl Shape {
     }
 }
 
+/// Whether a kind of join marks build rows when they are met.
+fn marks(kind: JoinKind) -> bool {
+    use JoinKind::*;
+    matches!(kind, Right | Full | BuildSemi | BuildAnti)
+}
+
 /// Which input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum JoinSide {
@@ -157,6 +164,9 @@ pub(crate) fn open(
     opening: &mut Opening<'_>,
 ) -> Result<Stream> {
     let shape = Shape::new(id, join)?;
+    if driver.kept(id).is_some() {
+        return open_shape(driver, shape, join, wanted, opening, Opened::default());
+    }
     match turn::look(driver, &shape, join, wanted, opening)? {
         None => open_shape(driver, shape, join, wanted, opening, Opened::default()),
         Some(seen) => match seen.turned {
@@ -227,6 +237,9 @@ fn open_with<K: KeyColumn>(
     let built = match (early::take(opening, shape.id)?, opened.build.take()) {
         (Some(built), _) => built,
         (None, Some(rows)) => build::build::<K>(driver, &shape, rows)?,
+        (None, None) if driver.kept(shape.id).is_some() => {
+            kept::build::<K>(driver, &shape, join, opening)?
+        }
         (None, None) => {
             let mut for_build = passed_on(&shape, wanted, JoinSide::Build);
             if opened.probe.is_none() {
@@ -257,7 +270,6 @@ fn open_with<K: KeyColumn>(
         return Ok(Stream::empty());
     }
     filters.extend(passed_on(&shape, wanted, JoinSide::Probe));
-    let table = Arc::new(table);
     let stage = probe::Probe {
         shape: Arc::clone(&shape),
         table: Arc::clone(&table),

@@ -13,6 +13,16 @@ impl Node {
         Ok(bound)
     }
 
+    /// Whether `test` holds for an expression of the node or of one below it, each taken whole.
+    pub fn any_expr(&self, test: &dyn Fn(&Expr) -> bool) -> bool {
+        fn any(node: &mut Node, test: &dyn Fn(&Expr) -> bool) -> bool {
+            let own = node.exprs_mut().into_iter().any(|expr| test(expr));
+            own || node.inputs_mut().into_iter().any(|input| any(input, test))
+        }
+        // There is one list of a node's expressions, the writable one.
+        any(&mut self.clone(), test)
+    }
+
     /// The node's own expressions, writable; their types must stay as they are.
     fn exprs_mut(&mut self) -> Vec<&mut Expr> {
         match &mut self.op {

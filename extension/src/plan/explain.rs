@@ -107,6 +107,7 @@ struct Did {
     memory_kb: u64,
     spilled_kb: u64,
     turned: bool,
+    kept: bool,
     filtered: u64,
 }
 
@@ -121,6 +122,7 @@ impl Shown<'_> {
             memory_kb: read(&counters.memory_bytes).div_ceil(1024),
             spilled_kb: read(&counters.spilled_bytes).div_ceil(1024),
             turned: read(&counters.turned) > 0,
+            kept: read(&counters.kept) > 0,
             filtered: read(&counters.runtime_filtered),
         })
     }
@@ -187,6 +189,9 @@ impl Shown<'_> {
                 if did.turned {
                     line.push_str(" sides exchanged");
                 }
+                if did.kept {
+                    line.push_str(" table kept");
+                }
                 line.push(')');
             }
             self.out.text("Engine", &line);
@@ -231,6 +236,7 @@ impl Shown<'_> {
             out.number("Rows Removed by Runtime Filter", did.filtered);
             if matches!(node.op, Op::Join(_)) {
                 out.number("Sides Exchanged", u64::from(did.turned));
+                out.number("Table Kept", u64::from(did.kept));
             }
         }
         if let (Op::Scan(scan), Some(run)) = (&node.op, self.run) {

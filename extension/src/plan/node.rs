@@ -37,6 +37,9 @@ use std::sync::Arc;
 /// Output that is kept back until it is known that the engine can finish.
 const AHEAD_BYTES: usize = 16 << 20;
 
+/// Rows that are there already and are no more than these are worked on by one thread.
+const ROWS_FOR_ONE_THREAD: usize = 128 << 10;
+
 /// Name of the node in plans.
 pub const NAME: &std::ffi::CStr = c"DorisVectorized";
 
@@ -511,6 +514,7 @@ unsafe fn start(state: *mut State) {
                             node: top.node.clone(),
                             sources: top.sources.clone(),
                             evaluator,
+                            builds: None,
                         };
                         make_run(state, filled)
                     }
@@ -568,11 +572,15 @@ unsafe fn make_run(state: *mut State, filled: Filled<'_>) -> doris_engine::error
         let plan = Arc::new(plan);
         let scanned = super::columns::scanned(&plan);
         let streamed = super::columns::streamed(&plan);
+        let builds = filled.builds;
+        let spared = builds.as_ref().map(|builds| builds.spared(&plan));
+        let spared = spared.unwrap_or_default();
+        let is_read = |number| scanned.contains(&number) && !spared.contains(&number);
         let mut all_kept = true;
         for (number, source) in filled.sources.iter().enumerate() {
             if let Some(plan) = source.fed {
                 let subplan = *subplans.next().expect("a subplan for each source");
-                if !scanned.contains(&number) {
+                if !is_read(number) {
                     inputs.push(nothing());
                     counters.push(None);
                     continue;
@@ -593,7 +601,7 @@ unsafe fn make_run(state: *mut State, filled: Filled<'_>) -> doris_engine::error
                 counters.push(Some(counter));
                 continue;
             }
-            if !scanned.contains(&number) {
+            if !is_read(number) {
                 inputs.push(nothing());
                 counters.push(None);
                 continue;
@@ -606,9 +614,10 @@ unsafe fn make_run(state: *mut State, filled: Filled<'_>) -> doris_engine::error
                 TableSource::new(rel, (*estate).es_snapshot, source, counter.clone())
             };
             if (*state).again {
-                let kept = (*(*state).kept).source((number, source), &plan, make)?;
-                if let Some(rows) = kept {
-                    inputs.push(Box::new(rows));
+                let kept = &mut *(*state).kept;
+                if let Some(given) = kept.source((number, source), &plan, &counter, make)? {
+                    all_kept &= given.rows <= ROWS_FOR_ONE_THREAD;
+                    inputs.push(Box::new(given.source));
                     continue;
                 }
             }
@@ -627,7 +636,7 @@ unsafe fn make_run(state: *mut State, filled: Filled<'_>) -> doris_engine::error
         let spill = TempFiles::new();
         let external = filled.evaluator.map(|all| Box::new(Shared(all)) as _);
         threads::keep_freed_memory();
-        let budget = MemoryBudget::with_parent(settings::work_mem_bytes(), pool::memory());
+        let budget = (*(*state).kept).budget_of_runs();
         let options = Options {
             threads,
             batch_rows: settings::batch_rows(),
@@ -636,6 +645,7 @@ unsafe fn make_run(state: *mut State, filled: Filled<'_>) -> doris_engine::error
             stop: Some(threads::cancelled),
             spill: Some(Box::new(spill.clone())),
             external,
+            kept: builds,
             on_idle: Some(Box::new(|| match threads::interrupted() {
                 true => Err(Error::Cancelled),
                 false => Ok(()),

@@ -6,13 +6,22 @@
 //! these and puts their values into a copy as constants, so that row blocks are skipped by them as ever. What is constant
 //! in an execution (what the client gave, the time) is a constant of the template.
 //!
+//! Tables of joins in which no such parameter takes part are made once for each template (the engine's `KeptBuilds`). When it
+//! has been used a while, inner joins that hash the side with the parameter are turned round, so that there is more to keep.
+//!
 //! The types of numerics follow from their values: there is a template for each combination of types that comes up.
 //! Where the conversion must know a value, as that of a pattern, there are none, and each start converts anew.
 use super::convert::{Converter, Source, Top};
 use super::evaluate::{self, Evaluator};
+use super::external::External;
 use super::params::{self, Params};
+use super::partitions::Chosen;
 use super::{isolate, no, node, Converted, Reason};
+use crate::am::relation;
+use crate::options::settings;
+use crate::pg::compat;
 use doris_engine::expr::Expr;
+use doris_engine::ops::join::kept::{self, KeptBuilds, Part};
 use doris_engine::plan::Node;
 use doris_engine::types::DataType;
 use pgrx::pg_sys;
@@ -20,6 +29,15 @@ use std::rc::Rc;
 
 /// Templates that a node keeps.
 const TEMPLATES_MAX: usize = 16;
+
+/// From this start on, a table that is read each time is worth being hashed for those that follow.
+const STARTS_TO_EXCHANGE: usize = 16;
+
+/// Tables of joins take up to one part in so many of `doris.work_mem`.
+const KEPT_SHARE: usize = 4;
+
+/// Rows of a page of the row store, if they are small.
+const ROWS_PER_PAGE: u64 = 128;
 
 /// The templates of a node. Lives as long as the query.
 #[derive(Default)]
@@ -43,6 +61,10 @@ struct Template {
     types: Vec<(usize, DataType)>,
     /// Evaluates its external expressions.
     evaluator: Option<Rc<Evaluator>>,
+    /// Tables of its joins.
+    builds: Rc<KeptBuilds>,
+    /// How often it was used.
+    starts: usize,
 }
 
 /// A plan that is ready to run.
@@ -55,6 +77,8 @@ pub struct Filled<'t> {
     pub sources: Vec<Source>,
     /// Evaluates its external expressions.
     pub evaluator: Option<Rc<Evaluator>>,
+    /// Tables of joins that it shares with its other starts.
+    pub builds: Option<Rc<KeptBuilds>>,
 }
 
 impl Templates {
@@ -84,7 +108,13 @@ impl Templates {
             // SAFETY: as above.
             None => unsafe { (self.make(planstate, place)?, self.values(planstate)) },
         };
-        self.made[number].filled(values)
+        let template = &mut self.made[number];
+        template.starts += 1;
+        if template.starts == STARTS_TO_EXCHANGE {
+            // SAFETY: as above.
+            unsafe { template.exchange(planstate) };
+        }
+        template.filled(values)
     }
 
     unsafe fn values(&self, planstate: *mut pg_sys::PlanState) -> Vec<Converted<Expr>> {
@@ -127,10 +157,13 @@ impl Templates {
                         let externals = &top.externals;
                         Rc::new(Evaluator::new(place, planstate, memory, externals, &used))
                     });
+                    let builds = Rc::new(kept_builds(&top));
                     self.made.push(Template {
                         top,
                         types,
                         evaluator,
+                        builds,
+                        starts: 0,
                     });
                     Some(self.made.len() - 1)
                 }
@@ -172,7 +205,64 @@ impl Template {
             node: self.top.node.bound(&constants).ok()?,
             sources,
             evaluator: self.evaluator.clone(),
+            builds: Some(self.builds.clone()),
         })
+    }
+
+    /// Turns joins round whose tables would be the same each time.
+    unsafe fn exchange(&mut self, planstate: *mut pg_sys::PlanState) {
+        let Top {
+            node,
+            sources,
+            chosen,
+            externals,
+            ..
+        } = &mut self.top;
+        let same = |part| is_same(part, sources, externals, chosen);
+        // SAFETY: the sources' tables are in the query's range table and locked.
+        let rows = |source: usize| unsafe { rows_about(planstate, &sources[source]) };
+        // Rows of subplans with decimals must not be handed on as they come.
+        let streams = |source: usize| sources[source].fed.is_none();
+        if kept::exchange(node, kept_bytes(), &same, &rows, &streams) {
+            self.builds = Rc::new(kept_builds(&self.top));
+        }
+    }
+}
+
+fn kept_bytes() -> usize {
+    settings::work_mem_bytes() / KEPT_SHARE
+}
+
+/// What the joins of a plan may keep.
+fn kept_builds(top: &Top) -> KeptBuilds {
+    let same = |part| is_same(part, &top.sources, &top.externals, &top.chosen);
+    KeptBuilds::of(&top.node, kept_bytes(), &same)
+}
+
+/// Whether a part of a plan is the same at each start of its node.
+fn is_same(part: Part, sources: &[Source], externals: &[External], chosen: &[Chosen]) -> bool {
+    match part {
+        Part::External(id) => !externals[id as usize].varies,
+        // SAFETY: a subplan of a finished plan; what depends on no parameter has none in its set.
+        Part::Source(number) => sources[number]
+            .fed
+            .is_none_or(|plan| unsafe { (*plan).extParam.is_null() }),
+        Part::Node(id) => chosen.iter().all(|chosen| chosen.id != id),
+    }
+}
+
+/// How many rows a source has at most; `None` where only PostgreSQL knows.
+unsafe fn rows_about(planstate: *mut pg_sys::PlanState, source: &Source) -> Option<u64> {
+    if source.fed.is_some() {
+        return None;
+    }
+    // SAFETY: passed on to the caller.
+    unsafe {
+        let estate = (*planstate).state;
+        let rel = compat::range_table_relation(estate, source.rti);
+        let (stored, _, _) = relation::segment_totals(rel, (*estate).es_snapshot);
+        let pages = pg_sys::RelationGetNumberOfBlocksInFork(rel, pg_sys::ForkNumber::MAIN_FORKNUM);
+        Some(stored + u64::from(pages) * ROWS_PER_PAGE)
     }
 }
 

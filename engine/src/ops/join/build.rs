@@ -149,7 +149,7 @@ impl<K: KeyColumn> Collected<K> {
 /// The build side, ready to be probed.
 pub enum Built<K> {
     /// In memory, with the filters for the probe side.
-    Memory(JoinTable<K>, Vec<Wanted>),
+    Memory(Arc<JoinTable<K>>, Vec<Wanted>),
     /// In files, by partition.
     Spilled(Side, Totals),
 }
@@ -181,7 +181,7 @@ pub fn build<K: KeyColumn>(driver: &Driver, shape: &Arc<Shape>, input: Stream) -
             } = collected;
             let (columns, filters) = join_parts(driver, shape, &mut parts, true)?;
             let table = indexed(driver, shape, parts, columns, memory, 0)?;
-            return Ok(Built::Memory(table, filters));
+            return Ok(Built::Memory(Arc::new(table), filters));
         }
     }
     collected.spill(&driver.query, shape)?;

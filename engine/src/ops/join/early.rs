@@ -9,7 +9,7 @@
 //! joins on the same column of the rows that stream past both.
 
 use super::build::{self, Built};
-use super::{filterable_column, passed_on, JoinSide, Shape};
+use super::{filterable_column, kept, passed_on, JoinSide, Shape};
 use crate::error::{Error, Result};
 use crate::exec::executor::{through_exprs, Opening, Wanted};
 use crate::expr::{Expr, ExprKind};
@@ -142,8 +142,14 @@ fn build_with<K: KeyColumn>(
 ) -> Result<Vec<Wanted>> {
     let (driver, id) = (opening.driver, shape.id);
     let shape = std::sync::Arc::new(shape);
-    let rows = opening.open(&join.build, &passed_on(&shape, wanted, JoinSide::Build))?;
-    let built = build::build::<K>(driver, &shape, rows)?;
+    let built = match driver.kept(id) {
+        Some(_) => kept::build::<K>(driver, &shape, join, opening)?,
+        None => {
+            let wanted = passed_on(&shape, wanted, JoinSide::Build);
+            let rows = opening.open(&join.build, &wanted)?;
+            build::build::<K>(driver, &shape, rows)?
+        }
+    };
     let filters = match &built {
         Built::Memory(_, filters) => filters.clone(),
         Built::Spilled(..) => Vec::new(),
