@@ -2,43 +2,42 @@
 //! The custom scan node: an engine plan in the place of a plan subtree.
 //!
 //! The original subtree stays in the node's private part. It is converted again when the node first runs,
-//! with the values of the parameters at hand, and once more with places for them when it runs again; should the engine meet something it cannot do exactly before it
-//! has handed out a row, the original runs instead.
-use super::convert::{Converter, Source, Top};
-use super::evaluate::{Evaluator, Place, Shared};
-use super::feed::PlanSource;
-use super::isolate;
+//! with the values of the parameters at hand, and once more with places for them when it runs again; should the engine
+//! meet something it cannot do exactly before it has handed out a row, the original runs instead.
+use self::report::report;
+use self::start::{run_original, start};
+use super::convert::Top;
+use super::evaluate::Place;
 use super::kept::Kept;
-use super::need::Wish;
 use super::output::Output;
-use super::params::Bound;
 use super::partitions::{Partitions, When};
-use super::source::{Counters, TableSource};
+use super::source::Counters;
 use super::spill::TempFiles;
-use super::template::{Filled, Templates};
+use super::template::Templates;
 use super::{pool, threads};
-use crate::options::settings;
+use crate::pg::compat;
 use crate::pg::custom::{self, Callbacks, Methods};
-use crate::pg::{compat, raw};
 use doris_engine::batch::Batch;
 use doris_engine::error::Error;
-use doris_engine::exec::{Executor, Options};
+use doris_engine::exec::Executor;
 use doris_engine::expr::Expr;
 use doris_engine::gather::memory_bytes;
 use doris_engine::memory::MemoryBudget;
 use doris_engine::plan::{Node, Op};
-use doris_engine::source::{MemorySource, MorselSource};
 use doris_engine::types::DataType;
 use pgrx::{pg_guard, pg_sys, PgList, PgMemoryContexts};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 
+mod private;
+mod report;
+mod start;
+
+pub use self::private::{above, is_ours, original, same_shape, wish};
+
 /// Output that is kept back until it is known that the engine can finish.
 const AHEAD_BYTES: usize = 16 << 20;
-
-/// Rows that are there already and are no more than these are worked on by one thread.
-const ROWS_FOR_ONE_THREAD: usize = 128 << 10;
 
 /// Name of the node in plans.
 pub const NAME: &std::ffi::CStr = c"DorisVectorized";
@@ -152,52 +151,6 @@ pub unsafe fn prune_for_explain(node: *mut pg_sys::CustomScanState, top: &mut To
             false => (*partitions).choose(planstate, &top.chosen, &mut top.node, When::Begun),
         }
     }
-}
-
-/// The subtree that a node stands for.
-///
-/// # Safety
-/// A plan node of ours.
-pub unsafe fn original(scan: *mut pg_sys::CustomScan) -> *mut pg_sys::Plan {
-    // SAFETY: custom_private's first element, made by `hook`.
-    unsafe {
-        PgList::<pg_sys::Plan>::from_pg((*scan).custom_private)
-            .get_ptr(0)
-            .unwrap_or(std::ptr::null_mut())
-    }
-}
-
-/// How the parent wanted it converted.
-///
-/// # Safety
-/// A plan node of ours.
-pub unsafe fn wish(scan: *mut pg_sys::CustomScan) -> Wish {
-    // SAFETY: custom_private's second element, made by `hook`.
-    unsafe {
-        let list = PgList::<pg_sys::List>::from_pg((*scan).custom_private).get_ptr(1);
-        Wish::decode(list.unwrap_or(std::ptr::null_mut()))
-    }
-}
-
-/// Why the node above it was not converted, if there is one.
-///
-/// # Safety
-/// A custom scan node of ours.
-pub unsafe fn above(scan: *mut pg_sys::CustomScan) -> Option<String> {
-    // SAFETY: custom_private's third element, made by `hook`.
-    unsafe {
-        let node = PgList::<pg_sys::Node>::from_pg((*scan).custom_private).get_ptr(2)?;
-        Some(super::reasons::decode(node))
-    }
-}
-
-/// Whether a plan node is one of ours.
-///
-/// # Safety
-/// A plan node.
-pub unsafe fn is_ours(plan: *mut pg_sys::Plan) -> bool {
-    // SAFETY: passed on to the caller.
-    unsafe { custom::is_of(plan, &SCAN_METHODS) }
 }
 
 #[pg_guard]
@@ -436,277 +389,4 @@ unsafe extern "C-unwind" fn recheck(
     _slot: *mut pg_sys::TupleTableSlot,
 ) -> bool {
     true
-}
-
-/// Raises an engine's error as PostgreSQL would have.
-fn report(error: Error) -> ! {
-    if matches!(error, Error::Cancelled) {
-        // Raises the reason: a timeout, a request, a conflict with recovery, the end of the session.
-        pgrx::check_for_interrupts!();
-    }
-    let code = match error.sqlstate() {
-        "22003" => pgrx::PgSqlErrorCode::ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE,
-        "22012" => pgrx::PgSqlErrorCode::ERRCODE_DIVISION_BY_ZERO,
-        "2201E" => pgrx::PgSqlErrorCode::ERRCODE_INVALID_ARGUMENT_FOR_LOG,
-        "2201F" => pgrx::PgSqlErrorCode::ERRCODE_INVALID_ARGUMENT_FOR_POWER_FUNCTION,
-        "22008" => pgrx::PgSqlErrorCode::ERRCODE_DATETIME_FIELD_OVERFLOW,
-        "22P02" => pgrx::PgSqlErrorCode::ERRCODE_INVALID_TEXT_REPRESENTATION,
-        "22011" => pgrx::PgSqlErrorCode::ERRCODE_SUBSTRING_ERROR,
-        "22023" => pgrx::PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
-        "22025" => pgrx::PgSqlErrorCode::ERRCODE_INVALID_ESCAPE_SEQUENCE,
-        "54000" => pgrx::PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
-        "21000" => pgrx::PgSqlErrorCode::ERRCODE_CARDINALITY_VIOLATION,
-        "53100" => pgrx::PgSqlErrorCode::ERRCODE_DISK_FULL,
-        "53400" => pgrx::PgSqlErrorCode::ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
-        "58030" => pgrx::PgSqlErrorCode::ERRCODE_IO_ERROR,
-        "53200" => pgrx::PgSqlErrorCode::ERRCODE_OUT_OF_MEMORY,
-        "57014" => pgrx::PgSqlErrorCode::ERRCODE_QUERY_CANCELED,
-        "0A000" => pgrx::PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
-        _ => pgrx::PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
-    };
-    if error.needs_postgres() {
-        pgrx::ereport!(
-            ERROR,
-            pgrx::PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
-            format!("the vectorised engine cannot finish this query: {error}"),
-            "Run it with doris.enable_vectorization = off."
-        );
-    }
-    let detail = error.detail().unwrap_or_default();
-    if detail.is_empty() {
-        pgrx::ereport!(ERROR, code, error.to_string());
-    }
-    pgrx::ereport!(ERROR, code, error.to_string(), detail);
-}
-
-/// Gets the engine ready to run the plan with the parameters' values: from a template when it has run before, or else by
-/// converting the original subtree.
-unsafe fn start(state: *mut State) {
-    // SAFETY: a state of ours, begun, of a node made by `hook`. What a conversion leaves lives until the next one.
-    unsafe {
-        let planstate = &raw mut (*state).css.ss.ps;
-        let known = match (*state).again {
-            true => (*(*state).templates).fill(planstate, &raw mut (*state).external),
-            false => None,
-        };
-        let run = match known {
-            Some(filled) => make_run(state, filled),
-            None => {
-                let scan = (*planstate).plan as *mut pg_sys::CustomScan;
-                let estate = (*planstate).state;
-                let mut params = Bound { planstate };
-                pg_sys::MemoryContextReset((*state).conversion);
-                let before = pg_sys::MemoryContextSwitchTo((*state).conversion);
-                let top = Converter::new((*estate).es_plannedstmt, &mut params)
-                    .top(original(scan), &wish(scan));
-                pg_sys::MemoryContextSwitchTo(before);
-                match top {
-                    Ok(top) if same_shape(scan, &top) => {
-                        let used = isolate::used(&top.node);
-                        let evaluator = (!used.is_empty()).then(|| {
-                            let place = &raw mut (*state).external;
-                            let memory = (*state).conversion;
-                            let externals = &top.externals;
-                            Rc::new(Evaluator::new(place, planstate, memory, externals, &used))
-                        });
-                        let filled = Filled {
-                            top: &top,
-                            node: top.node.clone(),
-                            sources: top.sources.clone(),
-                            evaluator,
-                            builds: None,
-                        };
-                        make_run(state, filled)
-                    }
-                    _ => return run_original(state),
-                }
-            }
-        };
-        match run {
-            Ok(run) => *(*state).run = Some(run),
-            Err(error) if error.needs_postgres() => run_original(state),
-            Err(error) => report(error),
-        }
-    }
-}
-
-/// Whether a conversion puts out what the node was planned to put out.
-///
-/// # Safety
-/// A plan node of ours.
-pub unsafe fn same_shape(scan: *mut pg_sys::CustomScan, top: &Top) -> bool {
-    // SAFETY: a plan node of ours.
-    unsafe {
-        let planned = PgList::<pg_sys::TargetEntry>::from_pg((*scan).custom_scan_tlist);
-        let subplans = PgList::<pg_sys::Plan>::from_pg((*scan).custom_plans);
-        let fed: Vec<_> = top.sources.iter().filter_map(|source| source.fed).collect();
-        let same_subplans = subplans.len() == fed.len()
-            && subplans
-                .iter_ptr()
-                .zip(fed)
-                .all(|(a, b)| (*a).plan_node_id == (*b).plan_node_id);
-        same_subplans
-            && planned.len() == top.scope.items.len()
-            && PgList::<pg_sys::Node>::from_pg((*scan).scan.plan.qual).len() == top.quals.len()
-            && planned
-                .iter_ptr()
-                .zip(&top.scope.items)
-                .all(|(target, item)| {
-                    // Of the same type may also be what is only a part of it.
-                    pg_sys::equal((*target).expr.cast(), item.shown.cast())
-                })
-    }
-}
-
-unsafe fn make_run(state: *mut State, filled: Filled<'_>) -> doris_engine::error::Result<Run> {
-    // SAFETY: the sources' tables are in the query's range table and locked; subplans live as long as the state.
-    unsafe {
-        let estate = (*state).css.ss.ps.state;
-        let mut subplans = (*(*state).fed).iter();
-        let mut counters = Vec::new();
-        let mut inputs: Vec<Box<dyn MorselSource>> = Vec::new();
-        let mut plan = filled.node;
-        let planstate = &raw mut (*state).css.ss.ps;
-        let chosen = &filled.top.chosen;
-        let removed = (*(*state).partitions).choose(planstate, chosen, &mut plan, When::Running);
-        let plan = Arc::new(plan);
-        let scanned = super::columns::scanned(&plan);
-        let streamed = super::columns::streamed(&plan);
-        let builds = filled.builds;
-        let spared = builds.as_ref().map(|builds| builds.spared(&plan));
-        let spared = spared.unwrap_or_default();
-        let is_read = |number| scanned.contains(&number) && !spared.contains(&number);
-        let mut all_kept = true;
-        for (number, source) in filled.sources.iter().enumerate() {
-            if let Some(plan) = source.fed {
-                let subplan = *subplans.next().expect("a subplan for each source");
-                if !is_read(number) {
-                    inputs.push(nothing());
-                    counters.push(None);
-                    continue;
-                }
-                if subplan.is_null() {
-                    return Err(Error::internal("a subplan that PostgreSQL has pruned"));
-                }
-                all_kept = false;
-                let counter = Rc::new(Counters::default());
-                let scratch = (*state).scratch;
-                let fed = PlanSource::new(
-                    (subplan, plan),
-                    (&source.attributes, source.exact),
-                    scratch,
-                    counter.clone(),
-                );
-                inputs.push(Box::new(fed));
-                counters.push(Some(counter));
-                continue;
-            }
-            if !is_read(number) {
-                inputs.push(nothing());
-                counters.push(None);
-                continue;
-            }
-            let rel = compat::range_table_relation(estate, source.rti);
-            raw::predicate_lock_relation(rel, (*estate).es_snapshot);
-            let counter = Rc::new(Counters::default());
-            counters.push(Some(counter.clone()));
-            let make = |source: &Source| {
-                TableSource::new(rel, (*estate).es_snapshot, source, counter.clone())
-            };
-            if (*state).again {
-                let kept = &mut *(*state).kept;
-                if let Some(given) = kept.source((number, source), &plan, &counter, make)? {
-                    all_kept &= given.rows <= ROWS_FOR_ONE_THREAD;
-                    inputs.push(Box::new(given.source));
-                    continue;
-                }
-            }
-            all_kept = false;
-            let mut table = make(source);
-            if streamed.contains(&number) {
-                table.settle()?;
-            }
-            inputs.push(Box::new(table));
-        }
-        // A few rows that are there already are soon worked on: another thread would have to wake up for each start.
-        let threads = match (*state).again && all_kept {
-            true => 1,
-            false => settings::threads(),
-        };
-        let spill = TempFiles::new();
-        let external = filled.evaluator.map(|all| Box::new(Shared(all)) as _);
-        threads::keep_freed_memory();
-        let budget = (*(*state).kept).budget_of_runs();
-        let options = Options {
-            threads,
-            batch_rows: settings::batch_rows(),
-            pool: threads::pool(threads - 1),
-            budget: budget.clone(),
-            stop: Some(threads::cancelled),
-            spill: Some(Box::new(spill.clone())),
-            external,
-            kept: builds,
-            on_idle: Some(Box::new(|| match threads::interrupted() {
-                true => Err(Error::Cancelled),
-                false => Ok(()),
-            })),
-            ..Options::default()
-        };
-        let output = Output::new(&filled.top.scope.items);
-        let executor = Executor::new(plan.clone(), inputs, options);
-        Ok(Run {
-            executor,
-            output,
-            started: false,
-            threads,
-            threads_used: 1,
-            budget,
-            ahead: VecDeque::new(),
-            plan,
-            counters,
-            removed,
-            spill,
-        })
-    }
-}
-
-/// In the place of a source that the plan does not read.
-fn nothing() -> Box<dyn MorselSource> {
-    Box::new(MemorySource::new([]))
-}
-
-/// Starts the plan that PostgreSQL had made.
-unsafe fn run_original(state: *mut State) {
-    // SAFETY: the subtree is a finished plan of this query; its state lives as long as the query.
-    unsafe {
-        let estate = (*state).css.ss.ps.state;
-        let scan = (*state).css.ss.ps.plan as *mut pg_sys::CustomScan;
-        let context = (*estate).es_query_cxt;
-        let previous = pg_sys::MemoryContextSwitchTo(context);
-        let known = known_params(scan, estate);
-        let original = pg_sys::ExecInitNode(original(scan), estate, 0);
-        for param in known {
-            (*(*estate).es_param_exec_vals.add(param)).execPlan = std::ptr::null_mut();
-        }
-        pg_sys::CurrentMemoryContext = previous;
-        (*state).original = original;
-    }
-}
-
-/// The parameters of a node's InitPlans that are known. The original plan has the same InitPlans, with the same states:
-/// when it starts, it marks their parameters as still to be computed, by plans that have run to their ends.
-unsafe fn known_params(scan: *mut pg_sys::CustomScan, estate: *mut pg_sys::EState) -> Vec<usize> {
-    // SAFETY: a node of a running query; parameters have their places in its array.
-    unsafe {
-        let plans = PgList::<pg_sys::SubPlan>::from_pg((*scan).scan.plan.initPlan);
-        let mut known = Vec::new();
-        for plan in plans.iter_ptr() {
-            let params = PgList::<i32>::from_pg((*plan).setParam);
-            let places = params.iter_int().map(|param| param as usize);
-            known.extend(
-                places.filter(|at| (*(*estate).es_param_exec_vals.add(*at)).execPlan.is_null()),
-            );
-        }
-        known
-    }
 }

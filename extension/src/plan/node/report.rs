@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The engine's errors as PostgreSQL's.
+use doris_engine::error::Error;
+
+/// Raises an engine's error as PostgreSQL would have.
+pub(super) fn report(error: Error) -> ! {
+    if matches!(error, Error::Cancelled) {
+        // Raises the reason: a timeout, a request, a conflict with recovery, the end of the session.
+        pgrx::check_for_interrupts!();
+    }
+    let code = match error.sqlstate() {
+        "22003" => pgrx::PgSqlErrorCode::ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE,
+        "22012" => pgrx::PgSqlErrorCode::ERRCODE_DIVISION_BY_ZERO,
+        "2201E" => pgrx::PgSqlErrorCode::ERRCODE_INVALID_ARGUMENT_FOR_LOG,
+        "2201F" => pgrx::PgSqlErrorCode::ERRCODE_INVALID_ARGUMENT_FOR_POWER_FUNCTION,
+        "22008" => pgrx::PgSqlErrorCode::ERRCODE_DATETIME_FIELD_OVERFLOW,
+        "22P02" => pgrx::PgSqlErrorCode::ERRCODE_INVALID_TEXT_REPRESENTATION,
+        "22011" => pgrx::PgSqlErrorCode::ERRCODE_SUBSTRING_ERROR,
+        "22023" => pgrx::PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+        "22025" => pgrx::PgSqlErrorCode::ERRCODE_INVALID_ESCAPE_SEQUENCE,
+        "54000" => pgrx::PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+        "21000" => pgrx::PgSqlErrorCode::ERRCODE_CARDINALITY_VIOLATION,
+        "53100" => pgrx::PgSqlErrorCode::ERRCODE_DISK_FULL,
+        "53400" => pgrx::PgSqlErrorCode::ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
+        "58030" => pgrx::PgSqlErrorCode::ERRCODE_IO_ERROR,
+        "53200" => pgrx::PgSqlErrorCode::ERRCODE_OUT_OF_MEMORY,
+        "57014" => pgrx::PgSqlErrorCode::ERRCODE_QUERY_CANCELED,
+        "0A000" => pgrx::PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+        _ => pgrx::PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
+    };
+    if error.needs_postgres() {
+        pgrx::ereport!(
+            ERROR,
+            pgrx::PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+            format!("the vectorised engine cannot finish this query: {error}"),
+            "Run it with doris.enable_vectorization = off."
+        );
+    }
+    let detail = error.detail().unwrap_or_default();
+    if detail.is_empty() {
+        pgrx::ereport!(ERROR, code, error.to_string());
+    }
+    pgrx::ereport!(ERROR, code, error.to_string(), detail);
+}
