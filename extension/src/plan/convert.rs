@@ -6,17 +6,20 @@
 //! that none moves ahead of another) and targetlist expressions are then evaluated over the engine's rows. Below
 //! it, what only PostgreSQL can evaluate becomes an external expression, evaluated over batches; not so where a LIMIT
 //! may stop before a row that raises an error.
+use self::pieces::{
+    as_shown, check_groupable, check_grouped, check_sortable, described, renamed, table_name,
+    unsorted, var_of,
+};
 use super::expr::Translator;
 use super::external::External;
 use super::need::Wish;
 use super::params::Params;
 use super::partitions::Chosen;
-use super::scope::{Column, Item, Scope};
-use super::{no, Converted, Reason};
+use super::scope::{Item, Scope};
+use super::{no, Converted};
 use doris_engine::expr::Expr;
 use doris_engine::plan::Node;
 use pgrx::pg_sys::{self, NodeTag};
-use pgrx::PgList;
 
 mod aggregate;
 mod append;
@@ -27,6 +30,8 @@ mod join;
 mod merge;
 mod ordered;
 mod own;
+mod pieces;
+mod rows;
 mod scan;
 mod sort;
 mod window;
@@ -201,61 +206,6 @@ impl<'a> Converter<'a> {
         (top, self.next_id)
     }
 
-    unsafe fn finish(
-        mut self,
-        plan: *mut pg_sys::Plan,
-        core: Core,
-        wish: &Wish,
-    ) -> Converted<(Top, u32)> {
-        // SAFETY: as for `top`.
-        unsafe {
-            self.pace = Pace::Asked;
-            let (core, quals) = self.filter(core, (*plan).qual)?;
-            let mut items: Vec<Item> = Vec::new();
-            let mut exprs: Vec<Expr> = Vec::new();
-            let targets = PgList::<pg_sys::TargetEntry>::from_pg((*plan).targetlist);
-            for target in targets.iter_ptr() {
-                if !wish.uses((*target).resno) {
-                    continue;
-                }
-                let node = (*target).expr as *mut pg_sys::Node;
-                let native = self.translate(&core.scope, node).and_then(as_shown);
-                match native {
-                    // Before PostgreSQL's quals, it might fail for rows that they drop.
-                    Ok(expr) if !quals.is_empty() && expr.can_raise() => {
-                        take_pieces(&core.scope, &mut items, &mut exprs, node)?
-                    }
-                    Ok(expr) => push_native(&core.scope, &mut items, &mut exprs, node, expr),
-                    Err(_) => take_pieces(&core.scope, &mut items, &mut exprs, node)?,
-                }
-            }
-            for qual in &quals {
-                take_pieces(&core.scope, &mut items, &mut exprs, *qual)?;
-            }
-            let node = self.project(core.node, &mut items, exprs);
-            Ok(self.made(node, Scope { items }, quals))
-        }
-    }
-
-    /// Projects to the items' columns.
-    fn project(&mut self, input: Node, items: &mut [Item], exprs: Vec<Expr>) -> Node {
-        let mut columns = Vec::new();
-        let mut exprs = exprs.into_iter();
-        for item in items {
-            match &mut item.column {
-                Column::Native(index, data_type) => {
-                    let expr = exprs.next().expect("an expression for each native item");
-                    *data_type = expr.data_type();
-                    *index = columns.len();
-                    columns.push(expr);
-                }
-                Column::Missing => {}
-            }
-        }
-        let id = self.id();
-        Node::project(id, input, columns)
-    }
-
     unsafe fn translate(&mut self, scope: &Scope, node: *mut pg_sys::Node) -> Converted<Expr> {
         // SAFETY: as for `top`.
         unsafe {
@@ -298,58 +248,6 @@ impl<'a> Converter<'a> {
         let result = convert(self);
         self.pace = before;
         result
-    }
-
-    /// Applies the longest native prefix of a qual list; returns the rest.
-    unsafe fn filter(
-        &mut self,
-        mut core: Core,
-        quals: *mut pg_sys::List,
-    ) -> Converted<(Core, Vec<*mut pg_sys::Node>)> {
-        // SAFETY: as for `top`.
-        unsafe {
-            let list: Vec<_> = PgList::<pg_sys::Node>::from_pg(quals).iter_ptr().collect();
-            let mut native = Vec::new();
-            let mut rest = Vec::new();
-            for (i, qual) in list.iter().enumerate() {
-                if let Ok(expr) = self.translate(&core.scope, *qual) {
-                    native.push(expr);
-                    continue;
-                }
-                let sources = self.sources.len();
-                match self.hashed_subplan(&core.scope, *qual) {
-                    Ok(join) => {
-                        core = self.keep(core, std::mem::take(&mut native))?;
-                        core.node = self.semi_join(core.node, join);
-                    }
-                    Err(_) => {
-                        self.sources.truncate(sources);
-                        rest = list[i..].to_vec();
-                        break;
-                    }
-                }
-            }
-            Ok((self.keep(core, native)?, rest))
-        }
-    }
-
-    /// Keeps the rows for which all of `filters` are true.
-    fn keep(&mut self, mut core: Core, mut filters: Vec<Expr>) -> Converted<Core> {
-        if filters.is_empty() {
-            return Ok(core);
-        }
-        if let doris_engine::plan::Op::Scan(scan) = &mut core.node.op {
-            self.sources[scan.source].filters = filters.clone();
-            scan.filters = filters;
-            return Ok(core);
-        }
-        let predicate = match filters.len() {
-            1 => filters.remove(0),
-            _ => Expr::and(filters)?,
-        };
-        let id = self.id();
-        core.node = Node::filter(id, core.node, predicate);
-        Ok(core)
     }
 
     /// Converts a subtree whole, or takes its rows from PostgreSQL.
@@ -405,72 +303,6 @@ impl<'a> Converter<'a> {
         }
     }
 
-    /// The targetlist of a node whose expressions are all native.
-    unsafe fn targets(&mut self, plan: *mut pg_sys::Plan, core: Core) -> Converted<Output> {
-        // SAFETY: as for `top`.
-        unsafe {
-            let mut entries = Vec::new();
-            let mut exprs = Vec::new();
-            for target in PgList::<pg_sys::TargetEntry>::from_pg((*plan).targetlist).iter_ptr() {
-                let node = (*target).expr as *mut pg_sys::Node;
-                if let Some(at) = core.scope.find(node) {
-                    let item = core.scope.items[at].clone();
-                    if let Column::Native(index, data_type) = item.column {
-                        exprs.push(Expr::column(index, data_type));
-                    }
-                    entries.push(item);
-                    continue;
-                }
-                let shown = super::hook::flatten(node, &core.scope);
-                let column = match self.translate(&core.scope, node).and_then(as_shown) {
-                    Ok(expr) => {
-                        let data_type = expr.data_type();
-                        exprs.push(expr);
-                        Column::Native(0, data_type)
-                    }
-                    Err(Reason(why)) => {
-                        pgrx::debug2!("not vectorised, unless nobody asks for it: {why}");
-                        Column::Missing
-                    }
-                };
-                entries.push(Item {
-                    shown,
-                    ..Item::new(node, column)
-                });
-            }
-            let node = self.project(core.node, &mut entries, exprs);
-            Ok(Output { node, entries })
-        }
-    }
-
-    /// Nodes whose targetlist only repeats their input's.
-    unsafe fn passed_on(&mut self, plan: *mut pg_sys::Plan, input: Output) -> Converted<Output> {
-        // SAFETY: as for `top`.
-        unsafe {
-            let mut entries = Vec::new();
-            for target in PgList::<pg_sys::TargetEntry>::from_pg((*plan).targetlist).iter_ptr() {
-                let node = (*target).expr as *mut pg_sys::Node;
-                let at = match (*node).type_ {
-                    NodeTag::T_Var => (*(node as *mut pg_sys::Var)).varattno as usize,
-                    // Such nodes compute nothing: the input's column is that constant.
-                    NodeTag::T_Const => (*target).resno as usize,
-                    _ => return no("an expression where a column was expected"),
-                };
-                match at.checked_sub(1).and_then(|at| input.entries.get(at)) {
-                    Some(item) => entries.push(Item {
-                        node,
-                        ..item.clone()
-                    }),
-                    None => return no("a column beyond the input's"),
-                }
-            }
-            Ok(Output {
-                node: input.node,
-                entries,
-            })
-        }
-    }
-
     unsafe fn core(&mut self, plan: *mut pg_sys::Plan, ordered: bool) -> Converted<Core> {
         // SAFETY: node tags say what a node is.
         unsafe {
@@ -510,33 +342,6 @@ impl<'a> Converter<'a> {
     }
 }
 
-/// A kind of plan node that the engine has not, as EXPLAIN calls it.
-fn described(tag: NodeTag) -> String {
-    let known = match tag {
-        NodeTag::T_IndexScan => "an index scan",
-        NodeTag::T_IndexOnlyScan => "an index-only scan",
-        NodeTag::T_BitmapHeapScan => "a bitmap scan",
-        NodeTag::T_TidScan | NodeTag::T_TidRangeScan => "a scan by ctid",
-        NodeTag::T_SampleScan => "a scan of a sample",
-        NodeTag::T_FunctionScan | NodeTag::T_TableFuncScan => "a scan of a function",
-        NodeTag::T_ValuesScan => "a list of values",
-        NodeTag::T_CteScan => "a scan of a CTE",
-        NodeTag::T_ForeignScan => "a scan of a foreign table",
-        NodeTag::T_CustomScan => "a custom scan",
-        NodeTag::T_NamedTuplestoreScan => "a scan of a transition table",
-        NodeTag::T_WorkTableScan | NodeTag::T_RecursiveUnion => "a recursive query",
-        NodeTag::T_Memoize => "a nested loop that remembers rows",
-        NodeTag::T_ProjectSet => "a function that returns a set, among the columns",
-        NodeTag::T_Result => "a row without a table",
-        NodeTag::T_ModifyTable => "a change of a table",
-        NodeTag::T_LockRows => "rows that are locked",
-        NodeTag::T_Gather | NodeTag::T_GatherMerge => "a plan of parallel processes",
-        NodeTag::T_SetOp => "a set operation",
-        other => return format!("plan node {other:?}"),
-    };
-    known.into()
-}
-
 /// Whether a node's targetlist only repeats its input's.
 pub unsafe fn repeats_input(plan: *mut pg_sys::Plan) -> bool {
     // SAFETY: a plan node.
@@ -549,153 +354,4 @@ pub unsafe fn repeats_input(plan: *mut pg_sys::Plan) -> bool {
             | NodeTag::T_Limit
             | NodeTag::T_Unique
     )
-}
-
-/// A Sort below a node that does not need its input sorted is left out.
-unsafe fn unsorted(plan: *mut pg_sys::Plan) -> *mut pg_sys::Plan {
-    // SAFETY: a plan node or null. A Sort's targetlist is its input's.
-    unsafe {
-        if !plan.is_null() && matches!((*plan).type_, NodeTag::T_Sort | NodeTag::T_IncrementalSort)
-        {
-            return (*plan).lefttree;
-        }
-        plan
-    }
-}
-
-/// The Var by which a plan node refers to the output column at `at` of its input `varno`.
-fn var_of(item: &Item, varno: i32, at: usize) -> *mut pg_sys::Node {
-    // SAFETY: item nodes are expressions of a finished plan; makeVar palloc's a node.
-    let var = unsafe {
-        pg_sys::makeVar(
-            varno as _,
-            at as i16 + 1,
-            pg_sys::exprType(item.node),
-            pg_sys::exprTypmod(item.node),
-            pg_sys::exprCollation(item.node),
-            0,
-        )
-    };
-    var.cast()
-}
-
-/// A child's output under the Vars by which its parent refers to it.
-fn renamed(input: Output, varno: i32) -> Core {
-    let items = input
-        .entries
-        .into_iter()
-        .enumerate()
-        .map(|(i, item)| Item {
-            node: var_of(&item, varno, i),
-            ..item
-        })
-        .collect();
-    Core {
-        node: input.node,
-        scope: Scope { items },
-    }
-}
-
-/// An expression whose values show the scale that PostgreSQL gives them.
-fn as_shown(expr: Expr) -> Converted<Expr> {
-    Ok(expr.shown()?)
-}
-
-fn push_native(
-    scope: &Scope,
-    items: &mut Vec<Item>,
-    exprs: &mut Vec<Expr>,
-    node: *mut pg_sys::Node,
-    expr: Expr,
-) {
-    if (Scope {
-        items: items.clone(),
-    })
-    .find(node)
-    .is_some()
-    {
-        return;
-    }
-    let shown = super::hook::flatten(node, scope);
-    let column = Column::Native(0, expr.data_type());
-    items.push(Item {
-        shown,
-        ..Item::new(node, column)
-    });
-    exprs.push(expr);
-}
-
-/// Adds what an expression that PostgreSQL evaluates refers to.
-unsafe fn take_pieces(
-    scope: &Scope,
-    items: &mut Vec<Item>,
-    exprs: &mut Vec<Expr>,
-    node: *mut pg_sys::Node,
-) -> Converted<()> {
-    // SAFETY: an expression of a finished plan.
-    unsafe {
-        let flags = pg_sys::PVC_INCLUDE_AGGREGATES
-            | pg_sys::PVC_INCLUDE_WINDOWFUNCS
-            | pg_sys::PVC_INCLUDE_PLACEHOLDERS;
-        let found = pg_sys::pull_var_clause(node, flags as i32);
-        for piece in PgList::<pg_sys::Node>::from_pg(found).iter_ptr() {
-            let Some(at) = scope.find(piece) else {
-                return no("a reference to nothing known");
-            };
-            let item = &scope.items[at];
-            match item.column {
-                Column::Native(index, data_type) => {
-                    push_native(scope, items, exprs, piece, Expr::column(index, data_type));
-                }
-                Column::Missing => return no("a value that the engine cannot compute"),
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Whether rows group by values of a type.
-fn check_grouped(data_type: doris_engine::types::DataType) -> Converted<()> {
-    match data_type {
-        // Grouped by their length; one of the equal ones is shown.
-        doris_engine::types::DataType::Interval => Ok(()),
-        other => check_sortable(other),
-    }
-}
-
-/// Whether values sort here, and equal ones are told apart from others.
-fn check_sortable(data_type: doris_engine::types::DataType) -> Converted<()> {
-    match data_type {
-        doris_engine::types::DataType::Decimal => Ok(()),
-        other => check_groupable(other),
-    }
-}
-
-fn check_groupable(data_type: doris_engine::types::DataType) -> Converted<()> {
-    use doris_engine::types::{Collation, DataType};
-    match data_type {
-        DataType::Text {
-            collation: Collation::Other,
-        }
-        | DataType::Bpchar {
-            collation: Collation::Other,
-        } => no("a nondeterministic collation"),
-        DataType::Interval | DataType::Decimal | DataType::Opaque { .. } => {
-            no(format!("grouping by {data_type}"))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn table_name(oid: pg_sys::Oid) -> String {
-    // SAFETY: a catalogue look-up that returns a palloc'd string or null.
-    unsafe {
-        let name = pg_sys::get_rel_name(oid);
-        if name.is_null() {
-            return oid.to_u32().to_string();
-        }
-        std::ffi::CStr::from_ptr(name)
-            .to_string_lossy()
-            .into_owned()
-    }
 }
