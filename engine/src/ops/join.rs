@@ -119,6 +119,11 @@ impl Shape {
         self.residual.as_ref().is_none_or(Expr::is_native)
     }
 
+    /// Whether the residual may raise an error, so that a row which has met its partner must not be shown another.
+    fn residual_raises(&self) -> bool {
+        self.residual.as_ref().is_some_and(Expr::can_raise)
+    }
+
     /// Whether build rows are marked when met.
     fn marks_build(&self) -> bool {
         marks(self.kind)

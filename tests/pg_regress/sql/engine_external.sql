@@ -112,7 +112,7 @@ SELECT * FROM ext('SELECT b.id, count(a.id), sum(a.id) FROM (SELECT * FROM @ WHE
 SELECT * FROM ext('SELECT count(*), sum(a.id) FROM @ a WHERE EXISTS (SELECT 1 FROM @ b WHERE b.small = a.small AND b.id <~> a.id + 51 AND b.k < 6)');
 SELECT * FROM ext('SELECT count(*), sum(a.id) FROM @ a WHERE NOT EXISTS (SELECT 1 FROM @ b WHERE b.small = a.small AND b.id <~> a.id + 51 AND b.k < 6)');
 SELECT * FROM ext('SELECT count(*), sum(a.id) FROM @ a WHERE EXISTS (SELECT 1 FROM ext_none b WHERE b.small = a.small AND b.id <~> a.id)');
-SELECT * FROM ext('SELECT a.id, b.j FROM @ a LEFT JOIN @ b ON a.id = b.id AND b.j @> jsonb_build_object(''kind'', ''k'' || a.k)');
+SELECT * FROM ext('SELECT a.id, b.j FROM @ a LEFT JOIN @ b ON a.id = b.id AND jsonb_contains(b.j, jsonb_build_object(''kind'', ''k'' || a.k))');
 SET doris.threads = 3; SET doris.batch_rows = 7;
 SELECT * FROM ext('SELECT a.id, b.id FROM @ a LEFT JOIN @ b ON a.k = b.small AND a.id <~> b.id - 3 AND a.j <> b.j WHERE a.id < 300');
 SELECT * FROM ext('SELECT count(*), sum(a.id) FROM @ a WHERE NOT EXISTS (SELECT 1 FROM @ b WHERE b.small = a.small AND b.id <~> a.id + 51 AND b.k < 6)');

@@ -45,6 +45,8 @@ struct Walk {
     at: usize,
     /// For each selected row: whether it has met a partner. Empty when nobody asks.
     met: Vec<bool>,
+    /// The selected rows that still look for a partner, where each is shown one candidate at a time.
+    looking: Vec<u32>,
 }
 
 impl<K: KeyColumn> Stage for Probe<K> {
@@ -182,11 +184,16 @@ impl<K: KeyColumn> Probe<K> {
         let kind = self.shape.kind;
         let notes_probe = kind.keeps_probe() || kind == JoinKind::Semi;
         let met = vec![false; if notes_probe { heads.len() } else { 0 }];
+        let looking = match kind {
+            JoinKind::Semi | JoinKind::Anti => (0..heads.len() as u32).collect(),
+            _ => Vec::new(),
+        };
         let mut walk = Walk {
             chunk,
             heads,
             at: 0,
             met,
+            looking,
         };
         loop {
             worker.query.check()?;
@@ -240,9 +247,17 @@ impl<K: KeyColumn> Probe<K> {
 
     /// Step 2: the next pairs, and for each its probe row's position within the selection.
     fn next_pairs(&self, walk: &mut Walk, pairs_max: usize) -> (Vec<u32>, Pairs) {
-        if !self.shape.is_native() && matches!(self.shape.kind, JoinKind::Semi | JoinKind::Anti) {
-            return self.first_pairs(walk);
+        use JoinKind::*;
+        match self.shape.kind {
+            Semi | Anti if self.shape.residual_raises() => self.first_pairs(walk),
+            BuildSemi | BuildAnti if self.shape.residual_raises() => {
+                self.pairs_of_one(walk, pairs_max)
+            }
+            _ => self.all_pairs(walk, pairs_max),
         }
+    }
+
+    fn all_pairs(&self, walk: &mut Walk, pairs_max: usize) -> (Vec<u32>, Pairs) {
         let mut positions = Vec::new();
         let mut pairs = Pairs::default();
         // A semi join's row that has met a partner needs no other.
@@ -261,18 +276,46 @@ impl<K: KeyColumn> Probe<K> {
         (positions, pairs)
     }
 
-    /// Step 2 where PostgreSQL evaluates the residual: for each row that has met no partner, its next candidate. The others
-    /// are not shown to a function that may raise an error for them.
+    /// Step 2 where the residual may raise an error: for each row that has met no partner, its next candidate. The others are
+    /// not looked at.
     fn first_pairs(&self, walk: &mut Walk) -> (Vec<u32>, Pairs) {
+        let Walk {
+            chunk,
+            heads,
+            met,
+            looking,
+            ..
+        } = walk;
+        looking.retain(|&at| heads[at as usize] != NO_ROW && !met[at as usize]);
+        let mut pairs = Pairs::default();
+        for &at in looking.iter() {
+            let head = &mut heads[at as usize];
+            pairs.probe.push(chunk.selection.row(at as usize) as u32);
+            pairs.build.push(*head);
+            *head = self.table.next(*head);
+        }
+        (looking.clone(), pairs)
+    }
+
+    /// The same where build rows look for partners: the pairs of a single row with those that have met none.
+    fn pairs_of_one(&self, walk: &mut Walk, pairs_max: usize) -> (Vec<u32>, Pairs) {
         let mut positions = Vec::new();
         let mut pairs = Pairs::default();
-        for (at, head) in walk.heads.iter_mut().enumerate() {
-            if *head != NO_ROW && !walk.met[at] {
-                positions.push(at as u32);
-                pairs.probe.push(walk.chunk.selection.row(at) as u32);
-                pairs.build.push(*head);
-                *head = self.table.next(*head);
+        while walk.at < walk.heads.len() && positions.len() < pairs_max {
+            let build = walk.heads[walk.at];
+            if build == NO_ROW {
+                walk.at += 1;
+                if positions.is_empty() {
+                    continue;
+                }
+                break;
             }
+            if !self.table.is_met(build) {
+                positions.push(walk.at as u32);
+                pairs.probe.push(walk.chunk.selection.row(walk.at) as u32);
+                pairs.build.push(build);
+            }
+            walk.heads[walk.at] = self.table.next(build);
         }
         (positions, pairs)
     }

@@ -2,7 +2,7 @@
 use super::*;
 use crate::batch::Batch;
 use crate::expr::CompareOp;
-use crate::plan::{JoinKey, Node};
+use crate::plan::{JoinKey, Node, Op};
 use crate::testing::{check, random_batches, rows_of, ColumnSpec, Rng, Row};
 use crate::types::Scalar;
 
@@ -422,4 +422,56 @@ fn a_build_side_is_read_through_the_filter_of_an_earlier_one() {
     while executor.next_batch().unwrap().is_some() {}
     let dropped = &executor.counters(2).runtime_filtered;
     assert!(dropped.load(std::sync::atomic::Ordering::Relaxed) > 400);
+}
+
+#[test]
+fn a_row_that_has_met_its_partner_is_shown_no_other() {
+    use crate::expr::ArithOp;
+    use crate::testing::run;
+    use doris_storage::vector::Values;
+    let batch = |rows: &[(i32, i32)]| {
+        let column = |values: Vec<i32>| {
+            let values = Values::I32(values);
+            Arc::new(Vector {
+                values,
+                validity: None,
+            })
+        };
+        let (keys, values) = rows.iter().copied().unzip();
+        vec![Batch::new(vec![column(keys), column(values)], rows.len())]
+    };
+    // Its partners, the first of which matches; the others cannot be divided by.
+    let one = batch(&[(1, 5), (2, 7)]);
+    let many = batch(&[(1, 1), (1, 0), (2, 1), (1, 0), (1, 0)]);
+    let specs = [(DataType::Int4, 0, false); 2];
+    for (kind, rows) in [
+        (JoinKind::Semi, 2),
+        (JoinKind::Anti, 0),
+        (JoinKind::BuildSemi, 2),
+        (JoinKind::BuildAnti, 0),
+    ] {
+        let of_probe = kind.has_probe_columns();
+        let tables = match of_probe {
+            true => [one.clone(), many.clone()],
+            false => [many.clone(), one.clone()],
+        };
+        let Op::Join(mut join) = plan(kind, &specs, &[0], false, false).op else {
+            panic!("a join");
+        };
+        let (from_one, from_many) = if of_probe { (1, 3) } else { (3, 1) };
+        let (dividend, divisor) = (
+            Expr::column(from_one, DataType::Int4),
+            Expr::column(from_many, DataType::Int4),
+        );
+        let quotient = Expr::arith(ArithOp::Div, dividend.clone(), divisor).unwrap();
+        join.residual = Some(Expr::compare(CompareOp::Eq, quotient, dividend).unwrap());
+        for batch_rows in [1, 2, 100] {
+            let options = crate::exec::Options {
+                batch_rows,
+                ..Default::default()
+            };
+            let found = run(&Node::join(9, join.clone()), &tables, options).unwrap();
+            assert_eq!(rows_of(&found).len(), rows, "{kind:?}");
+        }
+    }
 }
