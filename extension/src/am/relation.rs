@@ -94,6 +94,12 @@ pub fn segment_totals(rel: pg_sys::Relation, snapshot: pg_sys::Snapshot) -> (u64
     })
 }
 
+/// Whether a snapshot sees any segment.
+pub fn has_segments(rel: pg_sys::Relation, snapshot: pg_sys::Snapshot) -> bool {
+    let toast = Toast::open(rel, pg_sys::AccessShareLock as i32);
+    toast.is_some_and(|toast| directory::any(&toast, snapshot))
+}
+
 /// Rows of the segments that are not deleted.
 pub fn live_segment_rows(rel: pg_sys::Relation, snapshot: pg_sys::Snapshot) -> u64 {
     let Some(toast) = Toast::open(rel, pg_sys::AccessShareLock as i32) else {

@@ -240,9 +240,9 @@ pub unsafe fn has_segments(relid: pg_sys::Oid) -> bool {
     unsafe {
         let rel = pg_sys::table_open(relid, pg_sys::NoLock as i32);
         let snapshot = &raw mut pg_sys::SnapshotSelfData;
-        let (_, _, segments) = crate::am::relation::segment_totals(rel, snapshot);
+        let found = crate::am::relation::has_segments(rel, snapshot);
         pg_sys::table_close(rel, pg_sys::NoLock as i32);
-        segments > 0
+        found
     }
 }
 
