@@ -8,6 +8,7 @@ use super::isolate;
 use super::node::{self, Run};
 use super::params::Unbound;
 use super::source::Counters;
+use crate::options;
 use doris_engine::expr::{Expr, ExprKind};
 use doris_engine::plan::{Node, Op};
 use pgrx::{pg_guard, pg_sys, PgList};
@@ -42,6 +43,7 @@ pub unsafe extern "C-unwind" fn explain(
         };
         let shown = Shown {
             names: names((*stmt).rtable, &top),
+            folded: folded((*stmt).rtable, &top),
             run: run.filter(|_| (*es).analyze),
             out,
         };
@@ -78,12 +80,25 @@ unsafe fn names(rtable: *mut pg_sys::List, top: &Top) -> Vec<String> {
     top.sources.iter().map(name).collect()
 }
 
+/// Which sources are tables of the aggregate model.
+unsafe fn folded(rtable: *mut pg_sys::List, top: &Top) -> Vec<bool> {
+    let is_folded = |source: &super::convert::Source| {
+        // SAFETY: a range table index of the query.
+        let rte = unsafe { entry(rtable, source.rti) };
+        // SAFETY: an entry of the query's range table.
+        let options = rte.map(|rte| options::table::of(unsafe { (*rte).relid }));
+        options.is_some_and(|all| all.iter().any(|(name, _)| name == "aggregate_key"))
+    };
+    top.sources.iter().map(is_folded).collect()
+}
+
 /// The name by which a query knows a table.
 unsafe fn table(rtable: *mut pg_sys::List, rti: u32) -> String {
     // SAFETY: passed on to the caller; an alias is a C string.
     unsafe {
-        let rte = PgList::<pg_sys::RangeTblEntry>::from_pg(rtable).get_ptr(rti as usize - 1);
-        let Some(rte) = rte else { return String::new() };
+        let Some(rte) = entry(rtable, rti) else {
+            return String::new();
+        };
         let alias = (*rte).eref;
         CStr::from_ptr((*alias).aliasname)
             .to_string_lossy()
@@ -91,9 +106,18 @@ unsafe fn table(rtable: *mut pg_sys::List, rti: u32) -> String {
     }
 }
 
+/// A range table entry; `None` for what has none, as subplans.
+unsafe fn entry(rtable: *mut pg_sys::List, rti: u32) -> Option<*mut pg_sys::RangeTblEntry> {
+    let at = (rti as usize).checked_sub(1)?;
+    // SAFETY: passed on to the caller.
+    unsafe { PgList::<pg_sys::RangeTblEntry>::from_pg(rtable).get_ptr(at) }
+}
+
 /// What is shown of a node.
 struct Shown<'r> {
     names: Vec<String>,
+    /// For each source, whether it has the aggregate model.
+    folded: Vec<bool>,
     /// With ANALYZE, if it ran.
     run: Option<&'r Run>,
     out: Out,
@@ -196,6 +220,10 @@ impl Shown<'_> {
             }
             self.out.text("Engine", &line);
             if self.out.verbose() {
+                if self.skips_fold(node) {
+                    let text = format!("{indent}  Fold: skipped, as rows are folded when written");
+                    self.out.text("Engine", &text);
+                }
                 for (role, expr) in expressions(node) {
                     let text = format!("{indent}  {role}: {expr} [{}]", mark(expr));
                     self.out.text("Engine", &text);
@@ -205,6 +233,14 @@ impl Shown<'_> {
         let deeper = depth + usize::from(!hidden);
         for child in node.inputs() {
             self.line(child, deeper);
+        }
+    }
+
+    /// Whether a node reads a table that has one row of each key already, where Doris would fold what it reads.
+    fn skips_fold(&self, node: &Node) -> bool {
+        match &node.op {
+            Op::Scan(scan) => self.folded.get(scan.source) == Some(&true),
+            _ => false,
         }
     }
 
@@ -245,6 +281,9 @@ impl Shown<'_> {
             }
         }
         if out.verbose() {
+            if self.skips_fold(node) {
+                out.text("Fold", "skipped, as rows are folded when written");
+            }
             let list: Vec<String> = expressions(node)
                 .iter()
                 .map(|(role, expr)| format!("{role}: {expr} [{}]", mark(expr)))

@@ -56,6 +56,9 @@ SELECT load(15001, 15001);
 RESET doris.rows_to_heap;
 SELECT load(15002, 20000);
 SELECT count(*) FROM ways;
+-- No query folds, as EXPLAIN says.
+EXPLAIN (VERBOSE, COSTS OFF) SELECT k, sum(s) FROM ways WHERE at > '2024-01-01' GROUP BY k;
+EXPLAIN (VERBOSE, COSTS OFF) SELECT count(*) FROM ways;
 (TABLE expected EXCEPT TABLE found) UNION ALL (TABLE found EXCEPT TABLE expected);
 SELECT abs(hll_cardinality(hll_union(h)) - 997) < 50 AS hll, quantile_percent(quantile_union(q), 0.5) BETWEEN 45 AND 55 AS q FROM ways;
 
