@@ -12,7 +12,6 @@ pub mod custom;
 pub mod heapam;
 pub mod key_share;
 pub mod large_pages;
-#[cfg(not(feature = "pg18"))]
 pub mod pruning;
 pub mod raw;
 pub mod run_hook;
