@@ -224,9 +224,8 @@ impl Begun {
             #[cfg(not(feature = "pg18"))]
             let valid = raw::guarded(|| ExecFindMatchingSubPlans(self.state, false));
             #[cfg(feature = "pg18")]
-            let valid = raw::guarded(|| {
-                ExecFindMatchingSubPlans(self.state, false, std::ptr::null_mut())
-            });
+            let valid =
+                raw::guarded(|| ExecFindMatchingSubPlans(self.state, false, std::ptr::null_mut()));
             *place = others;
             // The state numbers what was left at first.
             let left = members(valid).into_iter().map(|number| self.first[number]);
