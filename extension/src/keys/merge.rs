@@ -244,13 +244,20 @@ impl Rule {
             }),
         };
         let merges = !matches!(kind, Kind::Replace);
+        let summed = |kind: &Kind| match kind {
+            Kind::Aggregate(folds) => {
+                let sums = (0..folds.len()).filter(|i| matches!(folds[*i], Some(Fold::Sum(_))));
+                recheck::decide_partition(rel, sums)
+            }
+            _ => false,
+        };
         Rule {
             keys: keyed.keys.iter().map(|number| at(*number)).collect(),
+            recheck: merges && (recheck::needed(rel) || summed(&kind)),
             kind,
             sequence,
             delete_sign,
             graves: Graves::default(),
-            recheck: merges && recheck::needed(rel),
         }
     }
 

@@ -259,12 +259,11 @@ unsafe fn target(node: *mut pg_sys::PlanState, cid: pg_sys::CommandId) {
         let info = (*modify).resultRelInfo;
         let rel = (*info).ri_RelationDesc;
         let relid = pg::relation_id(rel);
-        if !inserts || !is_doris_table(relid) {
+        let partial = || noted(relid, cid).is_some_and(|columns| columns.partial);
+        if !inserts || !partial() || !is_doris_table(relid) {
             return;
         }
-        let partial = noted(relid, cid).is_some_and(|columns| columns.partial);
-        let unique = || model::of(rel).is_some_and(|keyed| keyed.model == model::Model::Unique);
-        if partial && unique() {
+        if model::of(rel).is_some_and(|keyed| keyed.model == model::Model::Unique) {
             compat::leave_out_checks(info, (*(*modify).ps.state).es_query_cxt);
         }
     }

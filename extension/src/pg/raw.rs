@@ -41,6 +41,13 @@ extern "C-unwind" {
     ) -> *mut pg_sys::List;
     fn has_subclass(relid: pg_sys::Oid) -> bool;
     fn get_partition_parent(relid: pg_sys::Oid, even_if_detached: bool) -> pg_sys::Oid;
+    fn RelationGetPartitionQual(rel: pg_sys::Relation) -> *mut pg_sys::List;
+}
+
+/// What holds for all rows of a partition; null for other tables.
+pub fn partition_qual(rel: pg_sys::Relation) -> *mut pg_sys::List {
+    // SAFETY: an open relation.
+    guarded(|| unsafe { RelationGetPartitionQual(rel) })
 }
 
 extern "C-unwind" {

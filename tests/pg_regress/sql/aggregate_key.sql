@@ -174,3 +174,17 @@ SELECT load(1, 0);
 INSERT INTO ways (k, at, s) VALUES (0, '2024-01-01', 1000000);
 SELECT w.s - e.s AS added FROM ways w JOIN expected e USING (k, at) WHERE w.s <> e.s;
 SELECT count(*) FROM doris.verify('ways');
+
+-- A sum that leaves its partition is an error, in every path.
+CREATE TABLE by_sum (k int, v bigint) PARTITION BY RANGE (v);
+CREATE TABLE by_sum_1 PARTITION OF by_sum FOR VALUES FROM (0) TO (100) WITH (aggregate_key = 'k', sum = 'v');
+INSERT INTO by_sum VALUES (1, 60), (2, 10);
+INSERT INTO by_sum VALUES (1, 30);
+INSERT INTO by_sum VALUES (1, 60);
+SET doris.rows_to_heap = 0;
+INSERT INTO by_sum SELECT g, 50 FROM generate_series(2, 3000) g;
+INSERT INTO by_sum SELECT g, 50 FROM generate_series(2, 3000) g;
+INSERT INTO by_sum SELECT g / 2, 50 FROM generate_series(8000, 12000) g;
+RESET doris.rows_to_heap;
+SELECT count(*), sum(v), max(v) FROM by_sum;
+SELECT count(*) FROM by_sum WHERE v >= 100;

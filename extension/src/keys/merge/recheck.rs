@@ -17,6 +17,23 @@ pub fn needed(rel: pg_sys::Relation) -> bool {
     }
 }
 
+/// Whether some columns, from 0, say which partition a row belongs to: a merged row may not belong to its partition then.
+pub fn decide_partition(rel: pg_sys::Relation, mut columns: impl Iterator<Item = usize>) -> bool {
+    let qual = raw::partition_qual(rel);
+    if qual.is_null() {
+        return false;
+    }
+    // SAFETY: a condition on the columns of the relation, which is its first variable number.
+    unsafe {
+        let mut found = std::ptr::null_mut();
+        pg_sys::pull_varattnos(qual.cast(), 1, &mut found);
+        columns.any(|column| {
+            let member = column as i32 + 1 - pg_sys::FirstLowInvalidHeapAttributeNumber;
+            pg_sys::bms_is_member(member, found)
+        })
+    }
+}
+
 /// What is needed to check rows of a relation, one after the other.
 pub struct Checker {
     rel: pg_sys::Relation,
@@ -53,10 +70,16 @@ impl Checker {
             std::ptr::copy_nonoverlapping(merged.values.as_ptr(), (*slot).tts_values, columns);
             std::ptr::copy_nonoverlapping(merged.nulls.as_ptr(), (*slot).tts_isnull, columns);
             pg_sys::ExecStoreVirtualTuple(slot);
-            if (*(*desc).constr).has_generated_stored {
-                raw::compute_generated(self.target, self.state, slot);
+            let constraints = (*desc).constr;
+            if !constraints.is_null() {
+                if (*constraints).has_generated_stored {
+                    raw::compute_generated(self.target, self.state, slot);
+                }
+                pg_sys::ExecConstraints(self.target, slot, self.state);
             }
-            pg_sys::ExecConstraints(self.target, slot, self.state);
+            if (*(*self.rel).rd_rel).relispartition {
+                pg_sys::ExecPartitionCheck(self.target, slot, self.state, true);
+            }
             let tuple = pg_sys::heap_form_tuple(desc, (*slot).tts_values, (*slot).tts_isnull);
             let (values, nulls) = (merged.values.as_mut_ptr(), merged.nulls.as_mut_ptr());
             pg_sys::heap_deform_tuple(tuple, desc, values, nulls);
