@@ -24,7 +24,6 @@ DELETE FROM loaded;
 TABLE loaded;
 SELECT doris.upsert_json('loaded', '[{"k": 1, "a": "json"}]');
 SELECT doris.upsert_json('loaded', '[{"k": 1, "__DORIS_DELETE_SIGN__": 1}]');
-CALL doris.compact('loaded');
 RESET ROLE;
 TABLE loaded;
 -- Of some columns: the others are kept by a partial update, and defaults without it.
