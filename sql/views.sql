@@ -3,7 +3,7 @@ CREATE VIEW doris.segments AS
 SELECT c.oid::regclass AS "table", s.*
   FROM pg_catalog.pg_class c
   JOIN pg_catalog.pg_am a ON a.oid = c.relam AND a.amname = 'doris'
- CROSS JOIN LATERAL doris.segments_of(c.oid) s
+ CROSS JOIN LATERAL doris.segments_if_free(c.oid) s
  WHERE pg_catalog.has_table_privilege(c.oid, 'SELECT') AND NOT pg_catalog.pg_is_other_temp_schema(c.relnamespace);
 COMMENT ON VIEW doris.segments IS 'segments of the columnar tables that you may read';
 
@@ -13,22 +13,17 @@ SELECT c.oid::regclass AS "table", t.attname AS "column", t.atttypid::regtype AS
        pg_catalog.round(s.raw_bytes::numeric / nullif(s.bytes, 0), 2) AS ratio
   FROM pg_catalog.pg_class c
   JOIN pg_catalog.pg_am a ON a.oid = c.relam AND a.amname = 'doris'
- CROSS JOIN LATERAL doris.columns_of(c.oid) s
+ CROSS JOIN LATERAL doris.columns_if_free(c.oid) s
   JOIN pg_catalog.pg_attribute t ON t.attrelid = c.oid AND t.attnum = s.attnum
  WHERE pg_catalog.has_table_privilege(c.oid, 'SELECT') AND NOT pg_catalog.pg_is_other_temp_schema(c.relnamespace);
 COMMENT ON VIEW doris.columns IS 'how the columns of the columnar tables that you may read are stored';
 
 CREATE VIEW doris.tables AS
-SELECT c.oid::regclass AS "table", s.segments, s.segment_rows, s.deleted_rows, s.segment_bytes,
-       pg_catalog.pg_relation_size(c.oid) AS heap_bytes, pg_catalog.pg_total_relation_size(c.oid) AS total_bytes,
+SELECT c.oid::regclass AS "table", s.segments, s.segment_rows, s.deleted_rows, s.segment_bytes, s.heap_bytes, s.total_bytes,
        (SELECT pg_catalog.array_agg(o) FROM pg_catalog.unnest(c.reloptions) o) AS options
   FROM pg_catalog.pg_class c
   JOIN pg_catalog.pg_am a ON a.oid = c.relam AND a.amname = 'doris'
- CROSS JOIN LATERAL (
-       SELECT pg_catalog.count(*) AS segments, coalesce(pg_catalog.sum(rows), 0)::bigint AS segment_rows,
-              coalesce(pg_catalog.sum(deleted_rows), 0)::bigint AS deleted_rows,
-              coalesce(pg_catalog.sum(bytes), 0)::bigint AS segment_bytes
-         FROM doris.segments_of(c.oid)) s
+ CROSS JOIN LATERAL doris.sizes_if_free(c.oid) s
  WHERE pg_catalog.has_table_privilege(c.oid, 'SELECT') AND NOT pg_catalog.pg_is_other_temp_schema(c.relnamespace);
 COMMENT ON VIEW doris.tables IS 'the columnar tables that you may read';
 

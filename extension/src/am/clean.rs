@@ -11,6 +11,7 @@
 //! Standbys are told before: their snapshots may be older than all of the primary's.
 use super::progress::Vacuum;
 use crate::pg::toast::{Fate, Toast, Version};
+use crate::pg::vacuum::full;
 use crate::pg::{self, compat};
 use crate::store::cleaned::{self, Cleaned};
 use crate::store::directory::Found;
@@ -88,14 +89,6 @@ impl Dead {
             self.newest = xid;
         }
     }
-}
-
-/// A transaction id with its epoch. It is one of the last two billion.
-fn full(xid: pg_sys::TransactionId) -> u64 {
-    // SAFETY: plain call.
-    let next = unsafe { pg_sys::ReadNextFullTransactionId() }.value;
-    let back = (next as u32).wrapping_sub(xid.into_inner());
-    next.saturating_sub(u64::from(back))
 }
 
 /// Removes index entries of dead segment rows.

@@ -489,7 +489,7 @@ unsafe extern "C-unwind" fn tuple_get_latest_tid(
         };
         while let Some(next) = later_tid(rel, &toast, &*tid, (*scan).rs_snapshot) {
             *tid = next;
-            if RowNumber::from_tid(&next).is_none() {
+            if RowNumber::from_tid(&next).is_none() && heapam::has_block(rel, &next) {
                 heap_call!(tuple_get_latest_tid(scan, tid));
             }
         }

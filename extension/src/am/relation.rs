@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Whole relations: truncation, CLUSTER and VACUUM FULL, VACUUM, sizes and ANALYZE.
+use crate::compact::cleanup;
 use crate::heap_call;
 use crate::options::settings;
 use crate::pg::heapam::HeapView;
@@ -209,15 +210,23 @@ unsafe extern "C-unwind" fn relation_vacuum(
         let mut params = *params;
         let (_, _, segments) = segment_totals(rel, &raw mut pg_sys::SnapshotSelfData);
         if segments > 0 {
-            // ANALYZE goes by the main relation's blocks: keep one.
-            params.truncate = pg_sys::VacOptValue::VACOPTVALUE_DISABLED;
+            let fork = pg_sys::ForkNumber::MAIN_FORKNUM;
+            if pg_sys::RelationGetNumberOfBlocksInFork(rel, fork) <= 1 {
+                // It would be made anew each time, see below.
+                params.truncate = pg_sys::VacOptValue::VACOPTVALUE_DISABLED;
+            }
             leave_heap_rows(rel);
         }
         heap_call!(relation_vacuum(rel, &mut params, bstrategy));
+        if segments > 0 {
+            // Emptied pages at its end are cut off, maybe all of them.
+            ensure_first_block(rel);
+        }
         super::clean::indexes(rel, &params, bstrategy);
         if segments > 0 {
             add_segment_rows(rel);
         }
+        cleanup::in_vacuum(rel);
     }
 }
 
@@ -259,7 +268,7 @@ unsafe fn add_segment_rows(rel: pg_sys::Relation) {
         let total = f64::from(heap_rows) + rows as f64;
         compat::update_reltuples(
             rel,
-            (*form).relpages as u32,
+            ((*form).relpages as u32).max(1),
             total,
             (*form).relallvisible as u32,
             (*form).relhasindex,

@@ -39,6 +39,33 @@ pub struct Written {
     pub since_us: i64,
 }
 
+/// What compaction has left of a table, to be given back once no snapshot needs it.
+#[derive(Clone, Copy, Default)]
+pub struct Rest {
+    /// When it was left; 0: there is nothing.
+    pub since_us: i64,
+    /// When it is looked at next.
+    pub due_us: i64,
+    /// The last transaction that has left something, with its epoch.
+    pub xid: u64,
+    /// Whether it has emptied the row store.
+    pub heap: bool,
+    /// How many tuples of the column store it has deleted.
+    pub deleted: u64,
+}
+
+impl Rest {
+    /// Something is left from now on, which may be looked at at once.
+    pub fn begin() -> Self {
+        let now = now_us();
+        Self {
+            since_us: now,
+            due_us: now,
+            ..Self::default()
+        }
+    }
+}
+
 /// A table that was written to.
 #[derive(Clone, Copy, Default)]
 struct Table {
@@ -49,11 +76,24 @@ struct Table {
     looks: u32,
     /// With so many segments it is worth a look before its time; 0 where it does not wait for one.
     early_segments: u64,
+    rest: Rest,
 }
 
 impl Table {
+    /// Makes room once nothing is known of it.
+    fn forget_if_done(&mut self) {
+        let written = &self.written;
+        let any = written.heap_rows + written.segments + written.marks > 0;
+        if !any && self.rest.since_us == 0 {
+            *self = Table::default();
+        }
+    }
+
     fn is_due(&self) -> bool {
-        self.relid != 0 && self.not_before_us <= now_us() && settings::is_worth_it(&self.written)
+        let now = now_us();
+        let rest = self.rest.since_us != 0 && self.rest.due_us <= now;
+        let due = rest || settings::is_worth_it(&self.written);
+        self.relid != 0 && self.not_before_us <= now && due
     }
 }
 
@@ -320,14 +360,15 @@ pub fn forget_databases(alive: &[u32]) {
     }
 }
 
-/// A table of this database that is due, and what was written to it. It is not due again for some time.
-pub fn take(pause_us: i64) -> Option<(pg_sys::Oid, Written)> {
+/// A table of this database that is due, what was written to it and what was left of it. It is not due again for some
+/// time.
+pub fn take(pause_us: i64) -> Option<(pg_sys::Oid, Written, Rest)> {
     let db = database();
     let mut board = BOARD.exclusive();
     let table = board.tables.iter_mut().find(|t| t.db == db && t.is_due())?;
     table.not_before_us = now_us() + pause_us;
     table.looks += 1;
-    let taken = (pg_sys::Oid::from(table.relid), table.written);
+    let taken = (pg_sys::Oid::from(table.relid), table.written, table.rest);
     if table.looks >= LOOKS_MAX {
         *table = Table::default();
     }
@@ -346,9 +387,31 @@ pub fn settle(relid: pg_sys::Oid, done: &Written) {
         written.marks = written.marks.saturating_sub(done.marks);
         written.since_us = now_us();
         table.looks = 0;
-        if written.heap_rows + written.segments + written.marks == 0 {
-            *table = Table::default();
-        }
+        table.forget_if_done();
+    }
+}
+
+/// Notes what is left of a table of this database, or that nothing is (`since_us` 0). Without room for it, it waits for
+/// the next look at all tables.
+pub fn rest(relid: pg_sys::Oid, rest: Rest) {
+    let db = database();
+    let mut board = BOARD.exclusive();
+    let known = |t: &Table| t.db == db && t.relid == relid.to_u32();
+    let at = match board.tables.iter().position(known) {
+        None if rest.since_us != 0 => board.tables.iter().position(|t| t.relid == 0),
+        known => known,
+    };
+    let Some(at) = at else { return };
+    let table = &mut board.tables[at];
+    if table.relid == 0 {
+        (table.db, table.relid) = (db, relid.to_u32());
+        table.written.since_us = now_us();
+    }
+    table.rest = rest;
+    if rest.since_us != 0 {
+        table.looks = 0;
+    } else {
+        table.forget_if_done();
     }
 }
 

@@ -1,45 +1,110 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Deletes the chunks and marks of retired segments once no snapshot can see the segments: VACUUM of the TOAST relation
-//! then frees their space.
+//! then frees their space. Compaction does it, when it comes back if need be, and VACUUM of the table. So it is with
+//! anchors that carry no lock any more.
 //!
 //! They are not deleted with the directory entry, because index builds read a retired segment for the sake of older
 //! snapshots without having one themselves, and VACUUM might take its chunks from under them. This lock keeps index
 //! builds away.
 use super::job::Job;
 use super::merge::each_anchor;
-use crate::pg;
-use crate::pg::toast::{Fate, Version};
+use super::pause;
+use crate::inspect::isolated;
+use crate::pg::toast::{Fate, Toast, Version};
+use crate::pg::{self, vacuum};
 use crate::store::entry::Entry;
 use crate::store::gate::{Gate, Mode};
-use crate::store::{chunks, deletes, directory, graves, keys, successors};
+use crate::store::{chunks, deletes, directory, graves, idle, keys, successors};
 use pgrx::pg_sys;
 
-/// Deletes what can be deleted; returns how many segments were buried.
-pub fn retired(job: &Job) -> usize {
-    let mut gone = Vec::new();
-    job.toast
-        .scan(keys::RETIRED, 0, i32::MAX, false, |version| {
-            // SAFETY: an open relation.
-            let removable =
-                || unsafe { pg_sys::GlobalVisCheckRemovableXid(job.rel, version.raw_xmin()) };
-            if deletable(version) && removable() {
-                let entry = Entry::decode(version.payload())
-                    .unwrap_or_else(|e| pg::report_corrupt(job.rel, e));
-                gone.push((version.tid(), entry));
+/// A retired segment, and where that is noted.
+type Retired = (pg_sys::ItemPointerData, Entry);
+
+/// Retired segments.
+#[derive(Default)]
+pub struct Waiting {
+    /// Those that no snapshot can see any more.
+    gone: Vec<Retired>,
+    /// How many there are of which that is not so.
+    pub needed: usize,
+}
+
+impl Waiting {
+    /// Whether there are any.
+    pub fn any(&self) -> bool {
+        self.any_gone() || self.needed > 0
+    }
+
+    /// Whether some can be deleted.
+    pub fn any_gone(&self) -> bool {
+        !self.gone.is_empty()
+    }
+}
+
+/// The retired segments of a table. The caller's lock keeps compaction, VACUUM and index builds away.
+pub fn waiting(rel: pg_sys::Relation, toast: &Toast) -> Waiting {
+    let mut waiting = Waiting::default();
+    if toast.blocks() == 0 {
+        return waiting;
+    }
+    toast.scan(keys::RETIRED, 0, i32::MAX, false, |version| {
+        // SAFETY: an open relation.
+        let removable = || unsafe { pg_sys::GlobalVisCheckRemovableXid(rel, version.raw_xmin()) };
+        match deletable(version) {
+            true if version.frozen() || removable() => {
+                let entry =
+                    Entry::decode(version.payload()).unwrap_or_else(|e| pg::report_corrupt(rel, e));
+                waiting.gone.push((version.tid(), entry));
             }
-            true
-        });
-    for (_, entry) in &gone {
-        chunks_and_anchors(job, entry);
+            true => waiting.needed += 1,
+            false => {}
+        }
+        true
+    });
+    waiting
+}
+
+/// Deletes what can be deleted; returns how many tuples that were.
+pub fn retired(job: &Job) -> usize {
+    delete_gone(job.rel, &job.toast, &waiting(job.rel, &job.toast))
+}
+
+/// Deletes what is left of retired segments; returns how many tuples that were.
+pub fn delete_gone(rel: pg_sys::Relation, toast: &Toast, waiting: &Waiting) -> usize {
+    let gone = &waiting.gone;
+    let mut deleted = 0;
+    for (_, entry) in gone {
+        deleted += chunks_and_anchors(toast, entry);
     }
     if !gone.is_empty() {
-        slices(job, &gone);
+        deleted += slices(rel, toast, gone);
     }
-    let cid = job.cid();
-    for (at, _) in &gone {
-        job.toast.delete(*at, cid);
+    deleted + delete_all(toast, gone.iter().map(|(at, _)| *at))
+}
+
+/// Deletes anchors that carry no lock any more; returns how many there were.
+pub fn idle_anchors(job: &Job) -> usize {
+    delete_all(&job.toast, idle::find(job.rel, &job.toast))
+}
+
+/// What VACUUM of a table does for it, as the last thing in its transaction, which commits right after.
+///
+/// # Safety
+/// Called by VACUUM, with its lock on the open relation.
+pub unsafe fn in_vacuum(rel: pg_sys::Relation) {
+    let Some(toast) = Toast::open(rel, pg_sys::RowExclusiveLock as i32) else {
+        return;
+    };
+    let waiting = waiting(rel, &toast);
+    let idle = idle::find(rel, &toast);
+    if waiting.any_gone() || !idle.is_empty() {
+        vacuum::become_ordinary();
+        isolated::subtransaction(|| {
+            delete_gone(rel, &toast, &waiting);
+            delete_all(&toast, idle);
+        });
+        pause::at("vacuum_deleted");
     }
-    gone.len()
 }
 
 /// Graves that are filled in one transaction, at most.
@@ -52,7 +117,7 @@ pub fn deleted_keys(job: &Job, before_us: i64) -> usize {
     if count > 0 {
         let _gate = Gate::take(&job.toast, Mode::Bulk);
         // One that was filled meanwhile stays so.
-        delete_all(job, found);
+        delete_all(&job.toast, found);
     }
     count
 }
@@ -65,20 +130,23 @@ fn deletable(version: &Version) -> bool {
             .is_none_or(|(_, fate)| fate == Fate::Aborted)
 }
 
-fn delete_all(job: &Job, found: Vec<pg_sys::ItemPointerData>) {
-    let cid = job.cid();
+fn delete_all(toast: &Toast, found: impl IntoIterator<Item = pg_sys::ItemPointerData>) -> usize {
+    // SAFETY: plain call.
+    let cid = unsafe { pg_sys::GetCurrentCommandId(true) };
+    let mut deleted = 0;
     for at in found {
         // An anchor that somebody holds stays; it is of a row that nobody can reach.
-        job.toast.delete(at, cid);
+        deleted += usize::from(toast.delete(at, cid));
         pgrx::check_for_interrupts!();
     }
+    deleted
 }
 
-fn chunks_and_anchors(job: &Job, entry: &Entry) {
+fn chunks_and_anchors(toast: &Toast, entry: &Entry) -> usize {
     let mut found = Vec::new();
     for number in 0..chunks::count(entry.stream_bytes) {
         let (id, seq) = keys::chunk(entry.first_chunk + number);
-        job.toast.scan(id, seq, seq, false, |version| {
+        toast.scan(id, seq, seq, false, |version| {
             if deletable(version) {
                 found.push(version.tid());
             }
@@ -86,29 +154,29 @@ fn chunks_and_anchors(job: &Job, entry: &Entry) {
         });
     }
     let end = entry.first_row + entry.capacity;
-    each_anchor(&job.toast, entry.first_row, end, |_, version| {
+    each_anchor(toast, entry.first_row, end, |_, version| {
         if deletable(version) {
             found.push(version.tid());
         }
         true
     });
-    delete_all(job, found);
+    delete_all(toast, found)
 }
 
 /// Deletes bulk deletes and updates that concern no row of a segment that is left.
-fn slices(job: &Job, gone: &[(pg_sys::ItemPointerData, Entry)]) {
+fn slices(rel: pg_sys::Relation, toast: &Toast, gone: &[Retired]) -> usize {
     let any = &raw mut pg_sys::SnapshotAnyData;
-    let mut left = directory::all(job.rel, &job.toast, any);
-    left.retain(|found| !found.is_gone(job.rel));
+    let mut left = directory::all(rel, toast, any);
+    left.retain(|found| !found.is_gone(rel));
     let is_left = |row: u64| left.iter().any(|f| f.entry.covers(row));
     let mut found = Vec::new();
     for (_, entry) in gone {
         let end = entry.first_row + entry.capacity;
         let slice_rows = u64::from(deletes::SLICE_ROWS);
         for slice in entry.first_row / slice_rows..end.div_ceil(slice_rows) {
-            successors::each(job.rel, &job.toast, slice, |version| {
+            successors::each(rel, toast, slice, |version| {
                 let mut needed = false;
-                successors::rows(job.rel, version, |row| {
+                successors::rows(rel, version, |row| {
                     needed = is_left(row);
                     needed
                 });
@@ -118,20 +186,14 @@ fn slices(job: &Job, gone: &[(pg_sys::ItemPointerData, Entry)]) {
                 true
             });
         }
-        deletes::each(
-            job.rel,
-            &job.toast,
-            entry.first_row,
-            end,
-            |version, slice| {
-                let mut needed = false;
-                slice.each(|row| needed |= is_left(row));
-                if deletable(version) && !needed {
-                    found.push(version.tid());
-                }
-                true
-            },
-        );
+        deletes::each(rel, toast, entry.first_row, end, |version, slice| {
+            let mut needed = false;
+            slice.each(|row| needed |= is_left(row));
+            if deletable(version) && !needed {
+                found.push(version.tid());
+            }
+            true
+        });
     }
-    delete_all(job, found);
+    delete_all(toast, found)
 }

@@ -20,9 +20,17 @@ use pgrx::pg_sys;
 /// Rows moved in one transaction: those who want to change one wait for all of them to be retired.
 pub const ROWS_MAX: u32 = 1 << 18;
 
-/// Moves heap rows. `None`, with the transaction to be rolled back, when there were none to move.
-pub fn heap_rows(job: &Job) -> Option<Done> {
-    let (rows, sources) = read(job);
+/// How far through the heap a run of steps is: blocks before are not read again.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Place {
+    block: u32,
+    /// All of it was read.
+    pub at_end: bool,
+}
+
+/// Moves heap rows from a place on. `None`, with the transaction to be rolled back, when there were none to move.
+pub fn heap_rows(job: &Job, place: &mut Place) -> Option<Done> {
+    let (rows, sources) = read(job, place);
     if rows.count == 0 {
         return None;
     }
@@ -61,8 +69,9 @@ pub fn heap_rows(job: &Job) -> Option<Done> {
     })
 }
 
-/// Reads rows that nobody holds, and where they are; in the order of the heap.
-fn read(job: &Job) -> (Rows, Vec<pg_sys::ItemPointerData>) {
+/// Reads rows that nobody holds, and where they are; in the order of the heap, from a place on, which becomes that of the
+/// next step. Its first block is read again.
+fn read(job: &Job, place: &mut Place) -> (Rows, Vec<pg_sys::ItemPointerData>) {
     let mut rows = Rows::new(job);
     let mut sources = Vec::new();
     let flags = pg_sys::ScanOptions::SO_TYPE_SEQSCAN
@@ -79,13 +88,19 @@ fn read(job: &Job) -> (Rows, Vec<pg_sys::ItemPointerData>) {
             std::ptr::null_mut(),
             flags
         ));
+        let blocks = (*(scan as *mut pg_sys::HeapScanDescData)).rs_nblocks;
+        // VACUUM may have cut off blocks since the last step.
+        let from = place.block.min(blocks.saturating_sub(1));
+        pg_sys::heap_setscanlimits(scan, from, blocks - from);
         let ops = &raw const pg_sys::TTSOpsBufferHeapTuple;
         let slot = pg_sys::MakeSingleTupleTableSlot((*job.rel).rd_att, ops);
         let forward = pg_sys::ScanDirection::ForwardScanDirection;
-        while rows.count < ROWS_MAX
-            && !rows.is_full()
-            && heap_call!(scan_getnextslot(scan, forward, slot))
-        {
+        while rows.count < ROWS_MAX && !rows.is_full() {
+            if !heap_call!(scan_getnextslot(scan, forward, slot)) {
+                place.at_end = true;
+                break;
+            }
+            place.block = block_of(&(*slot).tts_tid);
             if Version::of(slot).locked() {
                 continue;
             }

@@ -89,10 +89,13 @@ fn check(table: pg_sys::Oid) {
 /// Runs steps until nothing is left to do. Called, and left, with a transaction that has done nothing.
 unsafe fn run(table: pg_sys::Oid, kind: Kind) {
     if kind != Kind::Base {
-        while step(table, 0, |job| {
-            (!job.keeps_heap()).then(|| flush::heap_rows(job)).flatten()
-        })
-        .is_some()
+        let mut place = flush::Place::default();
+        while !place.at_end
+            && step(table, 0, |job| {
+                let moves = !job.keeps_heap();
+                moves.then(|| flush::heap_rows(job, &mut place)).flatten()
+            })
+            .is_some()
         {}
     }
     let number = match kind {
@@ -122,7 +125,8 @@ unsafe fn run(table: pg_sys::Oid, kind: Kind) {
         }
     }
     step(table, number, |job| {
-        (cleanup::retired(job) > 0).then(Done::default)
+        let deleted = cleanup::retired(job) + cleanup::idle_anchors(job);
+        (deleted > 0).then(Done::default)
     });
     if kind != Kind::Cumulative {
         while step(table, number, |job| {

@@ -3,13 +3,13 @@
 //! (docs/compaction.md, docs/decisions/0004).
 //!
 //! Each step is a transaction of its own: `job` opens the table with its owner's rights; `flush` moves heap rows,
-//! `merge` segments, both by way of `output`; `cleanup` deletes what retired segments have left; `pick` says what is
+//! `merge` segments, both by way of `output`; `cleanup` deletes what retired segments have left, `tidy` has it vacuumed; `pick` says what is
 //! worth doing; `manual` is `doris.compact`, `worker` does it in the background. `board` is the shared memory between
 //! writers, workers and the view of `view`; `pressure` makes loads wait for compaction. `pause` stops a step where a
 //! test wants it.
 
 pub mod board;
-mod cleanup;
+pub mod cleanup;
 mod flush;
 mod job;
 mod manual;
@@ -19,6 +19,7 @@ pub mod pause;
 mod pick;
 pub mod pressure;
 mod settings;
+mod tidy;
 mod view;
 mod worker;
 

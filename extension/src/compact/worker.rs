@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Background compaction: the launcher (that of mirrors, which is connected to no database) starts a worker for a
 //! database in which tables were written to; the worker compacts what is due and ends.
-use super::board::{self, Shown, Written};
+use super::board::{self, Rest, Shown, Written};
 use super::job::{Done, Job};
 use super::pick::{self, Kind};
-use super::{cleanup, flush, merge, settings};
+use super::{cleanup, flush, merge, settings, tidy};
 use crate::cdc::board::now_us;
 use crate::cdc::session::{
     abort, begin, caught, column, commit, rows, set_worker_parameters, start_worker, transaction,
@@ -12,6 +12,7 @@ use crate::cdc::session::{
 };
 use crate::options::policy;
 use crate::pg::toast::Toast;
+use crate::pg::vacuum;
 use crate::store::directory;
 use pgrx::prelude::*;
 use std::collections::HashMap;
@@ -94,8 +95,8 @@ pub extern "C-unwind" fn doris_compaction_worker_main(_argument: pg_sys::Datum) 
             warning!("looking for tables to compact failed: {message}");
         }
     }
-    while let Some((table, written)) = board::take(settings::naptime_us()) {
-        compact(table, &written);
+    while let Some((table, written, rest)) = board::take(settings::naptime_us()) {
+        compact(table, &written, rest);
         wait(1);
     }
 }
@@ -115,22 +116,25 @@ fn look_at_all() {
     // SAFETY: reads the database this process is connected to.
     let db = unsafe { pg_sys::MyDatabaseId.to_u32() };
     for table in tables.into_iter().flatten() {
-        let written = look_at(table);
+        let (written, retired) = look_at(table);
         if settings::is_worth_it(&written) {
             board::say(db, table.to_u32(), &written);
+        }
+        if retired {
+            board::rest(table, Rest::begin());
         }
     }
 }
 
-/// What a table may have had written to it, by its looks.
-fn look_at(table: pg_sys::Oid) -> Written {
+/// What a table may have had written to it, by its looks, and whether it has retired segments.
+fn look_at(table: pg_sys::Oid) -> (Written, bool) {
     let mode = pg_sys::AccessShareLock as i32;
     // SAFETY: the table is closed again if it is there.
     unsafe {
         let rel = pg_sys::try_table_open(table, mode);
-        let mut written = Written::default();
+        let (mut written, mut retired) = (Written::default(), false);
         if rel.is_null() {
-            return written;
+            return (written, retired);
         }
         if crate::am::is_doris(rel) {
             let fork = pg_sys::ForkNumber::MAIN_FORKNUM;
@@ -144,41 +148,49 @@ fn look_at(table: pg_sys::Oid) -> Written {
                     .iter()
                     .filter(|f| f.visible && f.entry.level < 2)
                     .count() as u64;
+                retired = cleanup::waiting(rel, &toast).any();
             }
         }
         pg_sys::table_close(rel, mode);
-        written
+        (written, retired)
     }
 }
 
 /// What became of a step.
-enum Outcome {
+pub enum Outcome {
+    /// It has done this.
     Done(Done),
+    /// There was nothing to do, or somebody is at work on the table.
     Nothing,
+    /// It has failed, and was rolled back.
     Failed,
 }
 
 /// Compacts a table, step by step.
-fn compact(table: pg_sys::Oid, written: &Written) {
+fn compact(table: pg_sys::Oid, written: &Written, rest: Rest) {
     if let Ok(false) = caught(|| transaction(|| policy::is_automatic(table))) {
+        board::rest(table, Rest::default());
         board::settle(table, written);
         return;
     }
+    let mut steps = Steps::of(table);
     let mut useful = false;
     let waited_us = now_us() - written.since_us;
+    let mut place = flush::Place::default();
     if written.heap_rows >= settings::heap_rows() {
-        while let Outcome::Done(done) = step(table, 0, |job| {
-            (!job.keeps_heap()).then(|| flush::heap_rows(job)).flatten()
+        while let Outcome::Done(done) = steps.step(0, |job| {
+            let moves = !job.keeps_heap();
+            moves.then(|| flush::heap_rows(job, &mut place)).flatten()
         }) {
             useful = true;
-            if done.output_rows < u64::from(flush::ROWS_MAX) {
+            if place.at_end || done.output_rows < u64::from(flush::ROWS_MAX) {
                 break;
             }
         }
     }
     for (kind, number) in [(Kind::Cumulative, 1), (Kind::Base, 2)] {
         loop {
-            let outcome = step(table, number, |job| {
+            let outcome = steps.step(number, |job| {
                 let all = 0..u64::MAX;
                 let (inputs, level) = pick::next(job, kind, &all, waited_us)?;
                 merge::segments(job, &inputs, level)
@@ -189,10 +201,9 @@ fn compact(table: pg_sys::Oid, written: &Written) {
             }
         }
     }
-    step(table, 2, |job| {
-        (cleanup::retired(job) > 0).then(Done::default)
-    });
-    while let Outcome::Done(_) = step(table, 2, |job| {
+    let marked = board::many_marks(written);
+    useful |= tidy::table(&mut steps, rest, place.at_end, marked);
+    while let Outcome::Done(_) = steps.step(2, |job| {
         let before_us = now_us() - settings::delete_sign_age_us();
         (cleanup::deleted_keys(job, before_us) > 0).then(Done::default)
     }) {}
@@ -205,39 +216,60 @@ fn compact(table: pg_sys::Oid, written: &Written) {
     }
 }
 
-/// Runs a step in a transaction of its own, unless somebody else is at work on the table.
-fn step(table: pg_sys::Oid, kind: u8, work: impl FnOnce(&Job) -> Option<Done>) -> Outcome {
-    let mut shown = None;
-    let result = caught(|| {
-        begin();
-        let done = Job::open(table, false).and_then(|mut job| {
-            job.show(Shown::begin(table, kind), true);
-            let done = work(&job);
-            shown = job.shown.take();
+/// The steps of a compaction, each a transaction.
+pub struct Steps {
+    /// The table.
+    pub table: pg_sys::Oid,
+    /// The last of their transactions that has changed something, with its epoch; 0: none has.
+    pub last: u64,
+}
+
+impl Steps {
+    fn of(table: pg_sys::Oid) -> Self {
+        Self { table, last: 0 }
+    }
+
+    /// Runs a step in a transaction of its own, unless somebody else is at work on the table.
+    pub fn step(&mut self, kind: u8, work: impl FnOnce(&Job) -> Option<Done>) -> Outcome {
+        let mut shown = None;
+        let table = self.table;
+        let last = &mut self.last;
+        let result = caught(|| {
+            begin();
+            let done = Job::open(table, false).and_then(|mut job| {
+                job.show(Shown::begin(table, kind), true);
+                let done = work(&job);
+                shown = job.shown.take();
+                done
+            });
+            if done.is_some() {
+                // SAFETY: in a transaction.
+                let xid = unsafe { pg_sys::GetTopTransactionIdIfAny() };
+                commit();
+                if xid != pg_sys::InvalidTransactionId {
+                    *last = vacuum::full(xid);
+                }
+            }
             done
         });
-        if done.is_some() {
-            commit();
-        }
-        done
-    });
-    match result {
-        Ok(Some(done)) => {
-            if let Some(shown) = shown {
-                shown.end(Ok((done != Done::default()).then_some(done)));
+        match result {
+            Ok(Some(done)) => {
+                if let Some(shown) = shown {
+                    shown.end(Ok((done != Done::default()).then_some(done)));
+                }
+                slow_down(&done);
+                Outcome::Done(done)
             }
-            slow_down(&done);
-            Outcome::Done(done)
-        }
-        Ok(None) => {
-            abort();
-            Outcome::Nothing
-        }
-        Err((message, _)) => {
-            abort();
-            Shown::begin(table, kind).end(Err(&message));
-            log!("compaction of table {} failed: {message}", table.to_u32());
-            Outcome::Failed
+            Ok(None) => {
+                abort();
+                Outcome::Nothing
+            }
+            Err((message, _)) => {
+                abort();
+                Shown::begin(table, kind).end(Err(&message));
+                log!("compaction of table {} failed: {message}", table.to_u32());
+                Outcome::Failed
+            }
         }
     }
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Running something that may find corruption, without ending the statement.
+//! Running something in a subtransaction of its own: what may find corruption, without ending the statement.
 use pgrx::pg_sys::panic::CaughtError;
 use pgrx::{pg_sys, PgSqlErrorCode, PgTryBuilder};
 use std::panic::{AssertUnwindSafe, RefUnwindSafe, UnwindSafe};
@@ -7,6 +7,19 @@ use std::panic::{AssertUnwindSafe, RefUnwindSafe, UnwindSafe};
 /// Runs `f` in a subtransaction of its own: an error in it, PostgreSQL's too, becomes its message. Pins and
 /// locks that it left behind are released with the subtransaction. A cancelled query stays cancelled.
 pub fn run<T>(f: impl FnOnce() -> T) -> Result<T, String> {
+    attempt(f).map_err(|caught| match classify(*caught) {
+        Failure::Message(message) => message,
+        Failure::Other(caught) => (*caught).rethrow(),
+    })
+}
+
+/// Runs `f` in a subtransaction of its own, whose transaction id is newer than all there are. Errors are passed on.
+pub fn subtransaction<T>(f: impl FnOnce() -> T) -> T {
+    attempt(f).unwrap_or_else(|caught| (*caught).rethrow())
+}
+
+/// Runs `f` in a subtransaction, which is ended.
+fn attempt<T>(f: impl FnOnce() -> T) -> Result<T, Box<CaughtError>> {
     // SAFETY: the subtransaction is ended on both ways out; the memory context and resource owner are those
     // of before, as PL/pgSQL does for its exception blocks.
     unsafe {
@@ -14,17 +27,14 @@ pub fn run<T>(f: impl FnOnce() -> T) -> Result<T, String> {
         let owner = pg_sys::CurrentResourceOwner;
         pg_sys::BeginInternalSubTransaction(std::ptr::null());
         pg_sys::CurrentMemoryContext = context;
-        let outcome = attempt(AssertUnwindSafe(f));
+        let outcome = catch(AssertUnwindSafe(f));
         match outcome {
             Ok(_) => pg_sys::ReleaseCurrentSubTransaction(),
             Err(_) => pg_sys::RollbackAndReleaseCurrentSubTransaction(),
         }
         pg_sys::CurrentMemoryContext = context;
         pg_sys::CurrentResourceOwner = owner;
-        outcome.map_err(|error| match error {
-            Failure::Message(message) => message,
-            Failure::Other(caught) => (*caught).rethrow(),
-        })
+        outcome
     }
 }
 
@@ -33,7 +43,7 @@ enum Failure {
     Other(Box<CaughtError>),
 }
 
-fn attempt<T>(f: AssertUnwindSafe<impl FnOnce() -> T>) -> Result<T, Failure> {
+fn catch<T>(f: AssertUnwindSafe<impl FnOnce() -> T>) -> Result<T, Box<CaughtError>> {
     let mut result = None;
     let place = AssertUnwindSafe(&mut result);
     let caught = PgTryBuilder::new(AssertUnwindSafe(move || {
@@ -45,7 +55,7 @@ fn attempt<T>(f: AssertUnwindSafe<impl FnOnce() -> T>) -> Result<T, Failure> {
     .execute();
     match (caught, result) {
         (None, Some(value)) => Ok(value),
-        (Some(Caught(caught)), _) => Err(classify(caught)),
+        (Some(Caught(caught)), _) => Err(Box::new(caught)),
         (None, None) => unreachable!("neither a result nor an error"),
     }
 }

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Looking at tables: `verify` checks one, `sizes` lists its segments and columns (behind the views
-//! `doris.tables`, `doris.segments` and `doris.columns`).
+//! Looking at tables: `verify` checks one, `sizes` lists its segments and columns, `glance` does so for the views
+//! `doris.tables`, `doris.segments` and `doris.columns`.
 //!
 //! Who may SELECT from a table may look at it. No value of a column is shown: row security and column
 //! privileges protect those.
 
-mod isolated;
+mod glance;
+pub mod isolated;
 mod sizes;
 mod testing;
 mod verify;
@@ -23,13 +24,7 @@ fn checked(table: &PgRelation) -> pg_sys::Relation {
             "",
         );
     }
-    // SAFETY: catalogue look-ups of an open relation.
-    let allowed = unsafe {
-        let right = pg_sys::ACL_SELECT as pg_sys::AclMode;
-        let result = pg_sys::pg_class_aclcheck(table.oid(), pg_sys::GetUserId(), right);
-        result == pg_sys::AclResult::ACLCHECK_OK
-    };
-    if !allowed {
+    if !may_read(table.oid()) {
         pg::refuse(
             PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
             format!("permission denied for table {}", pg::relation_name(rel)),
@@ -37,4 +32,14 @@ fn checked(table: &PgRelation) -> pg_sys::Relation {
         );
     }
     rel
+}
+
+/// Whether the user may SELECT from a table.
+fn may_read(table: pg_sys::Oid) -> bool {
+    // SAFETY: catalogue look-ups of a table that is open.
+    unsafe {
+        let right = pg_sys::ACL_SELECT as pg_sys::AclMode;
+        let result = pg_sys::pg_class_aclcheck(table, pg_sys::GetUserId(), right);
+        result == pg_sys::AclResult::ACLCHECK_OK
+    }
 }

@@ -22,6 +22,33 @@ fn snapshot() -> pg_sys::Snapshot {
     unsafe { pg_sys::GetActiveSnapshot() }
 }
 
+/// First row, rows, deleted rows, bytes, level and state of a segment.
+pub type SegmentRow = (i64, i64, i64, i64, i32, &'static str);
+
+/// The segments of a table that the statement's snapshot sees.
+pub fn segment_rows(rel: pg_sys::Relation) -> Vec<SegmentRow> {
+    let Some((toast, segments)) = visible_segments(rel) else {
+        return Vec::new();
+    };
+    let row = |found: Found| {
+        let entry = &found.entry;
+        let dead = anchors::dead_positions(rel, &toast, entry.first_row, entry.rows, snapshot());
+        let state = match entry.state {
+            State::Building => "building",
+            State::Sealed => "sealed",
+        };
+        (
+            entry.first_row as i64,
+            i64::from(entry.rows),
+            dead.len() as i64,
+            entry.stream_bytes as i64,
+            i32::from(entry.level),
+            state,
+        )
+    };
+    segments.into_iter().map(row).collect()
+}
+
 /// The segments of a columnar table that the statement's snapshot sees.
 #[pg_extern(stable, parallel_restricted)]
 #[allow(clippy::type_complexity)]
@@ -38,28 +65,64 @@ fn segments_of(
         name!(state, &'static str),
     ),
 > {
-    let rel = checked(&table);
-    let mut out = Vec::new();
-    if let Some((toast, segments)) = visible_segments(rel) {
-        for found in segments {
-            let entry = &found.entry;
-            let dead =
-                anchors::dead_positions(rel, &toast, entry.first_row, entry.rows, snapshot());
-            let state = match entry.state {
-                State::Building => "building",
-                State::Sealed => "sealed",
-            };
-            out.push((
-                entry.first_row as i64,
-                i64::from(entry.rows),
-                dead.len() as i64,
-                entry.stream_bytes as i64,
-                i32::from(entry.level),
-                state,
-            ));
+    TableIterator::new(segment_rows(checked(&table)))
+}
+
+/// Encodings, bytes and raw bytes of a column.
+type ColumnSize = (Vec<String>, i64, i64);
+
+/// What the columns of a table take: `row` gets the number of each, and what finds out.
+pub fn column_rows<R>(
+    rel: pg_sys::Relation,
+    mut row: impl FnMut(i16, &dyn Fn() -> ColumnSize) -> R,
+) -> Vec<R> {
+    let Some((toast, segments)) = visible_segments(rel) else {
+        return Vec::new();
+    };
+    let attrs = crate::read::attrs::of(rel);
+    let there = attrs.iter().filter(|a| !a.dropped);
+    there
+        .map(|a| {
+            row(a.number as i16, &|| {
+                column_size(rel, &toast, &segments, a.number)
+            })
+        })
+        .collect()
+}
+
+fn column_size(
+    rel: pg_sys::Relation,
+    toast: &Toast,
+    segments: &[Found],
+    attribute: u16,
+) -> ColumnSize {
+    let mut names = BTreeSet::new();
+    let (mut bytes, mut raw) = (0u64, 0f64);
+    for found in segments.iter().filter(|f| f.entry.state == State::Sealed) {
+        let segment = segment::open(rel, toast, &found.entry);
+        let Some(column) = segment.column(attribute) else {
+            continue;
+        };
+        let meta = &segment.footer.columns[column];
+        names.extend(meta.blocks.iter().map(|block| block.encoding.name()));
+        bytes += meta
+            .blocks
+            .iter()
+            .map(|block| u64::from(block.len))
+            .sum::<u64>();
+        bytes += meta
+            .shared
+            .as_ref()
+            .map_or(0, |range| range.end - range.start);
+        if let Some(first) = meta.blocks.first() {
+            let sample = segment.vector(rel, toast, column, 0);
+            let scale = f64::from(found.entry.rows) / f64::from(first.rows.max(1));
+            raw += raw_bytes(&sample) as f64 * scale;
         }
+        pgrx::check_for_interrupts!();
     }
-    TableIterator::new(out)
+    let names = names.into_iter().map(String::from).collect();
+    (names, bytes as i64, raw as i64)
 }
 
 /// What each column takes in the segments of a columnar table. `raw_bytes`, the size of its values before
@@ -77,41 +140,11 @@ fn columns_of(
         name!(raw_bytes, i64),
     ),
 > {
-    let rel = checked(&table);
-    let mut out = Vec::new();
-    let Some((toast, segments)) = visible_segments(rel) else {
-        return TableIterator::new(out);
-    };
-    for attr in crate::read::attrs::of(rel).iter().filter(|a| !a.dropped) {
-        let mut names = BTreeSet::new();
-        let (mut bytes, mut raw) = (0u64, 0f64);
-        for found in segments.iter().filter(|f| f.entry.state == State::Sealed) {
-            let segment = segment::open(rel, &toast, &found.entry);
-            let Some(column) = segment.column(attr.number) else {
-                continue;
-            };
-            let meta = &segment.footer.columns[column];
-            names.extend(meta.blocks.iter().map(|block| block.encoding.name()));
-            bytes += meta
-                .blocks
-                .iter()
-                .map(|block| u64::from(block.len))
-                .sum::<u64>();
-            bytes += meta
-                .shared
-                .as_ref()
-                .map_or(0, |range| range.end - range.start);
-            if let Some(first) = meta.blocks.first() {
-                let sample = segment.vector(rel, &toast, column, 0);
-                let scale = f64::from(found.entry.rows) / f64::from(first.rows.max(1));
-                raw += raw_bytes(&sample) as f64 * scale;
-            }
-            pgrx::check_for_interrupts!();
-        }
-        let names = names.into_iter().map(String::from).collect();
-        out.push((attr.number as i16, names, bytes as i64, raw as i64));
-    }
-    TableIterator::new(out)
+    let rows = column_rows(checked(&table), |attribute, size| {
+        let (names, bytes, raw) = size();
+        (attribute, names, bytes, raw)
+    });
+    TableIterator::new(rows)
 }
 
 /// Bytes of a vector's values as PostgreSQL would pass them.
@@ -129,9 +162,3 @@ fn raw_bytes(vector: &Vector) -> usize {
             .sum(),
     }
 }
-
-pgrx::extension_sql_file!(
-    "../../../sql/views.sql",
-    name = "inspect_views",
-    requires = [segments_of, columns_of]
-);

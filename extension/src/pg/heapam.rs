@@ -58,6 +58,19 @@ pub unsafe fn changer(header: pg_sys::HeapTupleHeader) -> Option<pg_sys::Transac
     }
 }
 
+/// Who has deleted a version of a row, rather than updated or locked it, if anybody has: an open transaction, one that
+/// has ended well or not.
+///
+/// # Safety
+/// A tuple on a page that is pinned.
+pub unsafe fn remover(tuple: &pg_sys::HeapTupleData) -> Option<pg_sys::TransactionId> {
+    // SAFETY: passed on to the caller.
+    unsafe {
+        let itself = same(&(*tuple.t_data).t_ctid, &tuple.t_self);
+        changer(tuple.t_data).filter(|_| itself)
+    }
+}
+
 /// Who deleted a heap row by its physical tuple, if it is there and was deleted rather than updated: where a move
 /// leaves a row. The transaction may be open or rolled back.
 pub fn deleter_of(
@@ -67,9 +80,7 @@ pub fn deleter_of(
     // SAFETY: an open relation; the tuple is read while its page is pinned.
     unsafe {
         with_tuple(rel, tid, &raw mut pg_sys::SnapshotAnyData, |tuple| {
-            let header = (*tuple).t_data;
-            let itself = same(&(*header).t_ctid, tid);
-            changer(header).filter(|_| itself)
+            remover(&*tuple)
         })
         .flatten()
     }
@@ -167,6 +178,18 @@ pub fn sees(
     unsafe { with_tuple(rel, tid, snapshot, |_| ()).is_some() }
 }
 
+/// Whether a TID is of a block of the heap. One that was kept beyond the life of its row may be of a block that VACUUM
+/// has cut off.
+pub fn has_block(rel: pg_sys::Relation, tid: &pg_sys::ItemPointerData) -> bool {
+    block_of(tid) < blocks(rel)
+}
+
+/// Blocks of the heap.
+pub fn blocks(rel: pg_sys::Relation) -> u32 {
+    // SAFETY: an open relation.
+    unsafe { pg_sys::RelationGetNumberOfBlocksInFork(rel, pg_sys::ForkNumber::MAIN_FORKNUM) }
+}
+
 /// Calls `visit` with the heap tuple at a TID if a snapshot sees it.
 unsafe fn with_tuple<T>(
     rel: pg_sys::Relation,
@@ -175,6 +198,9 @@ unsafe fn with_tuple<T>(
     visit: impl FnOnce(pg_sys::HeapTuple) -> T,
 ) -> Option<T> {
     let mut tid = *tid;
+    if !has_block(rel, &tid) {
+        return None;
+    }
     // SAFETY: a slot of the heap's type, dropped below; its tuple is pinned meanwhile.
     unsafe {
         let ops = &raw const pg_sys::TTSOpsBufferHeapTuple;

@@ -4,7 +4,7 @@
 //! `raw` declares what pgrx does not bind; `heapam` hands work to PostgreSQL's own heap access method;
 //! `toast` reads and writes our tuples in a TOAST relation; `custom` holds what our plan nodes share; `compat` what differs
 //! between PostgreSQL's versions; `collation` compares text by locales; `large_pages` is where Rust's memory comes from;
-//! `run_hook` tells who asks for a few rows.
+//! `run_hook` tells who asks for a few rows; `vacuum` runs VACUUM, and lets one write.
 
 pub mod collation;
 pub mod compat;
@@ -16,6 +16,7 @@ pub mod pruning;
 pub mod raw;
 pub mod run_hook;
 pub mod toast;
+pub mod vacuum;
 pub mod wait;
 
 use pgrx::pg_sys;

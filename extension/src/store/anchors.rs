@@ -41,6 +41,8 @@ enum State {
     Free,
     /// It has a live anchor, which may be locked.
     Anchored(pg_sys::ItemPointerData),
+    /// It has a live anchor, which an open transaction is about to remove as nobody has locked it ([`super::idle`]).
+    Leaving(pg_sys::TransactionId),
     /// Somebody deleted or updated it.
     Gone(Deleter, Anchor),
 }
@@ -85,7 +87,12 @@ fn look_at_anchor(main: pg_sys::Relation, toast: &Toast, row: RowNumber) -> Stat
         let anchor =
             Anchor::decode(version.payload()).unwrap_or_else(|e| pg::report_corrupt(main, e));
         if anchor == Anchor::Live {
-            state = State::Anchored(version.tid());
+            match version.deleter() {
+                None | Some((_, Fate::Aborted)) => state = State::Anchored(version.tid()),
+                Some((xid, Fate::InProgress)) => state = State::Leaving(xid),
+                // It has become a tombstone, which is met, too, or was removed.
+                Some((_, Fate::Own | Fate::Committed)) => {}
+            }
             return true;
         }
         match Deleter::of(version) {
@@ -156,6 +163,7 @@ pub fn claim_as(
                     }
                 }
             }
+            State::Leaving(xid) => toast::wait_for(xid, main, row.to_tid(), request.oper),
             State::Free => {
                 tuple_lock(main, *row, true);
                 let gate = Gate::take(toast, Mode::Single);
@@ -215,7 +223,7 @@ pub fn sight(gate: &Gate, main: pg_sys::Relation, toast: &Toast, row: RowNumber)
     }
     let sight = match look_at_anchor(main, toast, row) {
         State::Free => return Sight::Free,
-        State::Anchored(_) => Sight::Held,
+        State::Anchored(_) | State::Leaving(_) => Sight::Held,
         State::Gone(deleter, _) => sight_of(deleter),
     };
     tuple_lock(main, row, false);
@@ -456,12 +464,16 @@ pub fn lock(
                     Err(result) => Some(result),
                 }
             }
+            State::Leaving(xid) => {
+                toast::wait_for(xid, main, row.to_tid(), request.oper);
+                None
+            }
             State::Free => {
                 tuple_lock(main, *row, true);
                 let gate = Gate::take(toast, Mode::Single);
                 if matches!(look(main, toast, *row), State::Free) && !is_retired(main, toast, *row)
                 {
-                    insert_live(toast, *row, request.cid);
+                    insert_live(main, toast, *row, request.cid);
                 }
                 drop(gate);
                 tuple_lock(main, *row, false);
@@ -480,7 +492,14 @@ fn is_gone(main: pg_sys::Relation, toast: &Toast, row: RowNumber) -> bool {
     matches!(look(main, toast, row), State::Gone(..))
 }
 
-fn insert_live(toast: &Toast, row: RowNumber, cid: pg_sys::CommandId) -> pg_sys::ItemPointerData {
+fn insert_live(
+    main: pg_sys::Relation,
+    toast: &Toast,
+    row: RowNumber,
+    cid: pg_sys::CommandId,
+) -> pg_sys::ItemPointerData {
+    // Somebody has to remove it one day.
+    crate::compact::board::marks(main, 1);
     let payload = Anchor::Live.encode();
     let null = std::ptr::null_mut();
     toast.insert(keys::anchor(row.0), &payload, cid, INSERT_FROZEN, null)
@@ -533,7 +552,7 @@ fn any_live_anchor(
         tuple_lock(main, row, true);
         let gate = Gate::take(toast, Mode::Single);
         let anchor =
-            live_anchor(toast, row).unwrap_or_else(|| insert_live(toast, row, request.cid));
+            live_anchor(toast, row).unwrap_or_else(|| insert_live(main, toast, row, request.cid));
         drop(gate);
         tuple_lock(main, row, false);
         anchor
@@ -611,7 +630,7 @@ fn lock_anchor(
         request.wait
     };
     // SAFETY: the TOAST relation is open; the tuple and buffer are out parameters, the pin is released.
-    let result = unsafe {
+    let (result, remover) = unsafe {
         let mut tuple = std::mem::zeroed::<pg_sys::HeapTupleData>();
         tuple.t_self = anchor;
         let mut buffer = 0;
@@ -625,11 +644,20 @@ fn lock_anchor(
             &mut buffer,
             tmfd,
         );
+        let remover = match result {
+            TM_WouldBlock => heapam::remover(&tuple),
+            _ => None,
+        };
         if buffer != 0 {
             pg_sys::ReleaseBuffer(buffer);
         }
-        result
+        (result, remover)
     };
+    if let Some(xid) = remover {
+        // Nobody has locked it.
+        toast::wait_for(xid, main, anchor, request.oper);
+        return Ok(false);
+    }
     match result {
         TM_Ok => Ok(true),
         TM_Updated | TM_SelfModified | TM_Deleted => Ok(false),

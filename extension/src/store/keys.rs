@@ -34,6 +34,11 @@ pub fn anchor(row: u64) -> (u32, i32) {
     split(ANCHORS, row)
 }
 
+/// The first and the last chunk_id of anchors.
+pub fn anchors() -> (u32, u32) {
+    (ANCHORS, MOVED - 1)
+}
+
 /// The chunk_id of the move map of heap rows, or that of segment rows.
 pub fn moved_id(from_heap: bool) -> u32 {
     MOVED + u32::from(!from_heap)

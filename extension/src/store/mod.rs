@@ -2,7 +2,7 @@
 //! A table's column store inside its TOAST relation: see docs/decisions/0001.
 //!
 //! Modules in the order data travels: keys and payloads, the directory of segments, chunks of column data,
-//! anchors of deleted and locked rows, rows deleted or updated in bulk, where rows went, the gate for marking rows, opened
+//! anchors of deleted and locked rows and those that are idle, rows deleted or updated in bulk, where rows went, the gate for marking rows, opened
 //! segments.
 
 pub mod anchors;
@@ -14,6 +14,7 @@ pub mod entry;
 pub mod followed;
 pub mod gate;
 pub mod graves;
+pub mod idle;
 pub mod keys;
 pub mod known;
 pub mod moves;

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Live anchors that nobody holds: what foreign keys' checks and row locks leave of segment rows ([`super::anchors`]).
+//!
+//! They are deleted like any tuple, by a transaction that commits right after: who has found one just before and waits
+//! for its lock looks again, and nobody may use its place again as long as a snapshot is older. Who comes for a row lock
+//! meanwhile waits, even if it would not wait for a lock: nobody holds the row.
+use super::entry::Anchor;
+use super::keys;
+use crate::pg;
+use crate::pg::toast::{Fate, Toast};
+use pgrx::pg_sys;
+
+/// All of them, as they are now.
+pub fn find(main: pg_sys::Relation, toast: &Toast) -> Vec<pg_sys::ItemPointerData> {
+    let mut found = Vec::new();
+    if toast.blocks() == 0 {
+        return found;
+    }
+    let (low, high) = keys::anchors();
+    toast.scan_ids(low, high, |version| {
+        let anchor =
+            Anchor::decode(version.payload()).unwrap_or_else(|e| pg::report_corrupt(main, e));
+        let there = || {
+            let deleter = version.deleter();
+            version.writer_fate() == Fate::Committed
+                && deleter.is_none_or(|(_, fate)| fate == Fate::Aborted)
+        };
+        if anchor == Anchor::Live && there() && !version.locked() {
+            found.push(version.tid());
+        }
+        pgrx::check_for_interrupts!();
+        true
+    });
+    found
+}
