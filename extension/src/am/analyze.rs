@@ -3,17 +3,16 @@
 //!
 //! PostgreSQL samples blocks of the main relation and keeps a reservoir of their rows, each row counting the
 //! same. Behind the last block we hand out one of every n segment rows, picked at random and in the order of a scan, so
-//! that a column's correlation is that of the table; the heap's rows are thinned by the same factor, so that neither
-//! half weighs too much. The estimated row count is exact for segments.
+//! that a column's correlation is that of the table; the heap's rows are thinned as much, what blocks are left out
+//! counted in, so that neither half weighs too much. The estimated row count is exact for segments.
 use crate::am::scan::parts;
 use crate::heap_call;
+use crate::pg::{compat, heapam};
 use pgrx::{pg_guard, pg_sys};
 use std::cell::RefCell;
 
-/// Segment rows handed out at most: twice PostgreSQL's sample at the default statistics target.
-const SAMPLE_ROWS: u64 = 60_000;
-/// Blocks PostgreSQL samples at most, at the default statistics target.
-const SAMPLE_BLOCKS: f64 = 30_000.0;
+/// Rows PostgreSQL samples for each step of the statistics target, and blocks at most.
+const ROWS_A_STEP: u64 = 300;
 
 /// Puts this module's callbacks into the routine table.
 pub fn install(table: &mut pg_sys::TableAmRoutine) {
@@ -24,8 +23,14 @@ pub fn install(table: &mut pg_sys::TableAmRoutine) {
 /// The state of the ANALYZE scan that runs.
 struct Sample {
     scan: usize,
+    /// Rows that PostgreSQL wants, and blocks that it looks at at most.
+    wanted: u64,
+    /// Blocks that it has looked at.
+    blocks: u64,
     /// Of so many rows, one is handed out.
     every: u64,
+    /// The same for segment rows, which are not of sampled blocks.
+    every_of_segments: u64,
     seen: u64,
     /// Which of them. A fixed one would see a column with a period only in part.
     pick: u64,
@@ -58,6 +63,7 @@ unsafe extern "C-unwind" fn scan_analyze_next_block(
     unsafe {
         let heap = parts(scan).0.heap;
         next_block(scan, is_last_block());
+        count_block();
         heap_call!(scan_analyze_next_block(heap, block, bstrategy))
     }
 }
@@ -91,6 +97,7 @@ unsafe extern "C-unwind" fn scan_analyze_next_block(
         let heap = parts(scan).0.heap;
         next_block(scan, false);
         if heap_call!(scan_analyze_next_block(heap, stream)) {
+            count_block();
             return true;
         }
         // One block more, which has no heap rows.
@@ -101,6 +108,53 @@ unsafe extern "C-unwind" fn scan_analyze_next_block(
             }
             _ => false,
         })
+    }
+}
+
+/// ANALYZE has looked at another block.
+fn count_block() {
+    SAMPLE.with_borrow_mut(|sample| {
+        if let Some(sample) = sample {
+            sample.blocks += 1;
+        }
+    });
+}
+
+/// How many rows ANALYZE wants of a table: as many as the column with the largest statistics target needs. It may have
+/// been asked for other columns only; then it gets more than it wants.
+fn wanted_rows(rel: pg_sys::Relation) -> u64 {
+    // SAFETY: an open relation; plain variable.
+    let target = unsafe {
+        let default = pg_sys::default_statistics_target;
+        let desc = (*rel).rd_att;
+        (0..(*desc).natts as usize)
+            .map(|i| compat::attribute(desc, i))
+            .filter(|attribute| !attribute.attisdropped)
+            .map(|attribute| compat::statistics_target(rel, attribute.attnum).unwrap_or(default))
+            .max()
+            .unwrap_or(default)
+    };
+    u64::from(target.max(1).unsigned_abs()) * ROWS_A_STEP
+}
+
+/// Of how many heap rows in sampled blocks, and of how many segment rows, one is handed out: as many segment rows as
+/// PostgreSQL wants, or twice as many, of which it keeps a part; and such a part of the heap's rows.
+fn thinning(rel: pg_sys::Relation, segment_rows: u64, wanted: u64) -> (u64, u64) {
+    let blocks = u64::from(heapam::blocks(rel)).max(1);
+    let unseen = blocks.div_ceil(wanted);
+    let segments = segment_rows.div_ceil(2 * wanted).max(unseen);
+    (segments / unseen, segments)
+}
+
+/// How many blocks of the heap ANALYZE looks at.
+fn sampled_blocks(sample: &Sample, blocks: u64) -> u64 {
+    // SAFETY: plain variable.
+    match unsafe { pg_sys::pgstat_track_activities }
+        || cfg!(any(feature = "pg17", feature = "pg18"))
+    {
+        // The last one has been counted.
+        true => sample.blocks,
+        false => blocks.min(sample.wanted),
     }
 }
 
@@ -119,9 +173,14 @@ unsafe fn next_block(scan: pg_sys::TableScanDesc, last: bool) {
                 let rel = unsafe { (*scan).rs_rd };
                 let snapshot = &raw mut pg_sys::SnapshotSelfData;
                 let rows = super::relation::segment_totals(rel, snapshot).0;
+                let wanted = wanted_rows(rel);
+                let (every, every_of_segments) = thinning(rel, rows, wanted);
                 sample.insert(Sample {
                     scan: scan as usize,
-                    every: rows.div_ceil(SAMPLE_ROWS).max(1),
+                    wanted,
+                    blocks: 0,
+                    every,
+                    every_of_segments,
                     seen: 0,
                     pick: 0,
                     random: rows | 1,
@@ -169,6 +228,7 @@ unsafe extern "C-unwind" fn scan_analyze_next_tuple(
             let behind_last = SAMPLE.with_borrow_mut(|s| match s {
                 Some(s) if s.phase == Phase::LastBlock => {
                     s.phase = Phase::Segments;
+                    (s.every, s.seen) = (s.every_of_segments, 0);
                     true
                 }
                 _ => false,
@@ -218,8 +278,12 @@ unsafe fn begin_segments(scan: pg_sys::TableScanDesc, live_rows: *mut f64) {
         let rel = (*scan).rs_rd;
         let rows = super::relation::live_segment_rows(rel, &raw mut pg_sys::SnapshotSelfData);
         let fork = pg_sys::ForkNumber::MAIN_FORKNUM;
-        let blocks = f64::from(pg_sys::RelationGetNumberOfBlocksInFork(rel, fork)).max(1.0);
-        *live_rows += rows as f64 * (SAMPLE_BLOCKS / blocks).min(1.0);
+        let blocks = u64::from(pg_sys::RelationGetNumberOfBlocksInFork(rel, fork)).max(1);
+        let sampled = SAMPLE.with_borrow(|s| {
+            s.as_ref()
+                .map_or(blocks, |sample| sampled_blocks(sample, blocks))
+        });
+        *live_rows += rows as f64 * (sampled as f64 / blocks as f64).min(1.0);
         super::scan::begin_segments(scan, &raw mut pg_sys::SnapshotSelfData);
     }
 }

@@ -201,6 +201,31 @@ pub unsafe fn update_reltuples(
     }
 }
 
+/// The statistics target of a column, if it has one of its own.
+pub fn statistics_target(rel: pg_sys::Relation, attribute: i16) -> Option<i32> {
+    let mut null = false;
+    // SAFETY: a catalogue look-up of an open relation; a tuple that was found is released.
+    let target = unsafe {
+        let tuple = pg_sys::SearchSysCache(
+            pg_sys::SysCacheIdentifier::ATTNUM as i32,
+            pg_sys::Datum::from((*rel).rd_id),
+            pg_sys::Datum::from(attribute),
+            pg_sys::Datum::from(0),
+            pg_sys::Datum::from(0),
+        );
+        if tuple.is_null() {
+            return None;
+        }
+        let number = pg_sys::Anum_pg_attribute_attstattarget as pg_sys::AttrNumber;
+        let cache = pg_sys::SysCacheIdentifier::ATTNUM as i32;
+        let datum = pg_sys::SysCacheGetAttr(cache, tuple, number, &mut null);
+        pg_sys::ReleaseSysCache(tuple);
+        // An int4, from 17 on an int2 or NULL; -1 is the default before that.
+        datum.value() as i16
+    };
+    (!null && target >= 0).then(|| i32::from(target))
+}
+
 /// Tells the statistics collector how many live rows VACUUM left.
 ///
 /// # Safety
