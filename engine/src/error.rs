@@ -155,6 +155,8 @@ pub enum Error {
     Cancelled,
     /// An error that PostgreSQL itself raised in a callback, kept by the caller under this number.
     External(u64),
+    /// Stored data is not what was written (XX001).
+    Damaged(Box<str>),
     /// A bug in the engine (XX000).
     Internal(Box<str>),
 }
@@ -163,6 +165,11 @@ impl Error {
     /// A [`Error::NotNative`] with its reason.
     pub fn not_native(reason: impl Into<Box<str>>) -> Self {
         Error::NotNative(reason.into())
+    }
+
+    /// An [`Error::Damaged`] with its description.
+    pub fn damaged(what: impl Into<Box<str>>) -> Self {
+        Error::Damaged(what.into())
     }
 
     /// An [`Error::Internal`] with its description.
@@ -200,6 +207,7 @@ impl Error {
             Error::Spill { code, .. } => code,
             Error::OutOfMemory => "53200",
             Error::Cancelled => "57014",
+            Error::Damaged(_) => "XX001",
             Error::NumericTooWide | Error::External(_) | Error::Internal(_) => "XX000",
         }
     }
@@ -280,6 +288,7 @@ impl fmt::Display for Error {
             Error::OutOfMemory => f.write_str("out of memory"),
             Error::Cancelled => f.write_str("canceling statement due to user request"),
             Error::External(number) => write!(f, "error {number} raised by PostgreSQL"),
+            Error::Damaged(what) => write!(f, "stored data is damaged: {what}"),
             Error::Internal(what) => write!(f, "internal error in the vectorised engine: {what}"),
         }
     }

@@ -180,9 +180,7 @@ impl Stream {
         }
         // A source's own error comes after the rows it made before.
         match outcome {
-            Err(error @ (Error::Cancelled | Error::OutOfMemory | Error::Internal(_))) => {
-                return Err(error)
-            }
+            Err(error) if !is_of_a_row(&error) => return Err(error),
             Err(error) => self.pending = self.pending.take().or(Some(error)),
             Ok(()) => {}
         }
@@ -218,7 +216,7 @@ fn run_stages(
 fn is_of_a_row(error: &Error) -> bool {
     !matches!(
         error,
-        Error::Cancelled | Error::OutOfMemory | Error::Internal(_)
+        Error::Cancelled | Error::OutOfMemory | Error::Damaged(_) | Error::Internal(_)
     )
 }
 

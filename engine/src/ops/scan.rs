@@ -468,7 +468,7 @@ fn wrong_column() -> Error {
 }
 
 fn stored(error: doris_storage::Error) -> Error {
-    Error::internal(error.to_string())
+    Error::damaged(error.to_string())
 }
 
 /// Emits `chunk` in pieces of about `batch_rows` rows.

@@ -57,7 +57,11 @@ pub fn open(driver: &Driver, id: u32, input: Stream, window: &Window) -> Result<
 /// PostgreSQL might not come to the row of an error: its plan is to say.
 fn left_to_postgres(error: Error) -> Error {
     match error {
-        Error::Cancelled | Error::OutOfMemory | Error::Internal(_) | Error::External(_) => error,
+        Error::Cancelled
+        | Error::OutOfMemory
+        | Error::Damaged(_)
+        | Error::Internal(_)
+        | Error::External(_) => error,
         other if other.needs_postgres() => other,
         other => Error::not_native(format!("a window function's error: {other}")),
     }

@@ -26,6 +26,7 @@ pub(super) fn report(error: Error) -> ! {
         "53200" => pgrx::PgSqlErrorCode::ERRCODE_OUT_OF_MEMORY,
         "57014" => pgrx::PgSqlErrorCode::ERRCODE_QUERY_CANCELED,
         "0A000" => pgrx::PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+        "XX001" => pgrx::PgSqlErrorCode::ERRCODE_DATA_CORRUPTED,
         _ => pgrx::PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
     };
     if error.needs_postgres() {
@@ -36,7 +37,10 @@ pub(super) fn report(error: Error) -> ! {
             "Run it with doris.enable_vectorization = off."
         );
     }
-    let detail = error.detail().unwrap_or_default();
+    let detail = match error {
+        Error::Damaged(_) => "Check the tables with doris.verify() and restore them from a backup.".into(),
+        _ => error.detail().unwrap_or_default(),
+    };
     if detail.is_empty() {
         pgrx::ereport!(ERROR, code, error.to_string());
     }

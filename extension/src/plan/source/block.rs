@@ -86,7 +86,7 @@ impl Stored {
 }
 
 pub(in crate::plan) fn corrupt(error: doris_storage::Error) -> Error {
-    Error::internal(error.to_string())
+    Error::damaged(error.to_string())
 }
 
 /// A row block of a segment, not yet decoded.

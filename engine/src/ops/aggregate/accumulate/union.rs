@@ -75,7 +75,7 @@ impl<U: Union> Member<U> {
         let union = self.union.get_mut();
         union
             .add(stored)
-            .map_err(|e| Error::internal(format!("a stored value is damaged: {e}")))?;
+            .map_err(|e| Error::damaged(e.to_string()))?;
         self.added += stored.len();
         if self.added <= self.measured.max(MEASURED) {
             return Ok(0);
