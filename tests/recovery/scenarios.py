@@ -505,10 +505,13 @@ def damaged_page_is_an_error_and_no_crash(options, directory):
 
 # These register theirs after the ones above.
 import compaction  # noqa: E402, F401
+import damaged  # noqa: E402, F401
+import keyed  # noqa: E402, F401
 import mirrors  # noqa: E402, F401
 import mirror_faults  # noqa: E402, F401
 import observers  # noqa: E402, F401
 import sessions  # noqa: E402, F401
+import space  # noqa: E402, F401
 
 # --- the runner -------------------------------------------------------------------------------------------
 
