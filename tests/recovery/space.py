@@ -162,6 +162,15 @@ def the_background_comes_back_for_space_that_a_snapshot_needed(options, director
         # The column store was vacuumed, too: dead tuples no longer fill it.
         until(lambda: int(cluster.value("SELECT coalesce(max(vacuum_count), 0) FROM pg_stat_all_tables "
                                         f"WHERE relid = '{looked.toast}'::regclass")) > 0, "the VACUUM of the column store", 60)
+        # It does so for a compaction by hand.
+        reader.query("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM held")
+        session.query("CALL doris.compact('t')")
+        session.query("DELETE FROM t WHERE id % 3 = 0")
+        before = looked.digest()
+        session.query("CALL doris.compact('t')")
+        check(looked.tuples(RETIRED) > 0, "a segment that a snapshot needs was freed")
+        reader.query("COMMIT")
+        until(lambda: looked.tuples(RETIRED) == 0, "the space of segments merged by hand is freed", 60)
         check(looked.digest() == before, "the background changed the table")
         looked.sound()
 
@@ -180,7 +189,14 @@ def an_emptied_row_store_is_cut_off(options, directory):
         before = looked.digest()
         full = looked.heap_bytes()
         check(full > 20_000_000, "the row store is small")
+        touched = "SELECT heap_blks_read + heap_blks_hit FROM pg_statio_all_tables WHERE relid = 't'::regclass"
+        session.query("SELECT pg_stat_force_next_flush()")
+        at_first = int(session.value(touched))
         session.query("CALL doris.compact('t')")
+        session.query("SELECT pg_stat_force_next_flush()")
+        # A page for each row that is deleted; and each page once, though rows are moved in several steps.
+        read = int(session.value(touched)) - at_first - 300_000
+        check(0 < read < 1.5 * full / 8192, f"{read} pages were read to move the rows of {full // 8192}")
         session.query("VACUUM t")
         check(looked.heap_bytes() <= 8192, f"{looked.heap_bytes()} bytes of an emptied row store are left")
         check(looked.digest() == before, "VACUUM changed the table")

@@ -391,6 +391,15 @@ pub fn settle(relid: pg_sys::Oid, done: &Written) {
     }
 }
 
+/// Notes that a compaction by hand has left something of a table, if nothing is noted yet.
+pub fn left(rel: pg_sys::Relation) {
+    let (db, relid) = (database(), pg::relation_id(rel));
+    let noted = |t: &Table| t.db == db && t.relid == relid.to_u32() && t.rest.since_us != 0;
+    if is_shared(rel) && !BOARD.share().tables.iter().any(noted) {
+        rest(relid, Rest::begin());
+    }
+}
+
 /// Notes what is left of a table of this database, or that nothing is (`since_us` 0). Without room for it, it waits for
 /// the next look at all tables.
 pub fn rest(relid: pg_sys::Oid, rest: Rest) {

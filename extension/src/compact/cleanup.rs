@@ -64,11 +64,6 @@ pub fn waiting(rel: pg_sys::Relation, toast: &Toast) -> Waiting {
     waiting
 }
 
-/// Deletes what can be deleted; returns how many tuples that were.
-pub fn retired(job: &Job) -> usize {
-    delete_gone(job.rel, &job.toast, &waiting(job.rel, &job.toast))
-}
-
 /// Deletes what is left of retired segments; returns how many tuples that were.
 pub fn delete_gone(rel: pg_sys::Relation, toast: &Toast, waiting: &Waiting) -> usize {
     let gone = &waiting.gone;

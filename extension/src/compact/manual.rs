@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `CALL doris.compact(table, kind)`: compacts a table now, step by step, each in a transaction of its own.
-use super::board::Shown;
+use super::board::{self, Shown};
 use super::job::{Done, Job};
 use super::pick::{self, Kind};
 use super::{cleanup, flush, merge};
@@ -125,8 +125,12 @@ unsafe fn run(table: pg_sys::Oid, kind: Kind) {
         }
     }
     step(table, number, |job| {
-        let deleted = cleanup::retired(job) + cleanup::idle_anchors(job);
-        (deleted > 0).then(Done::default)
+        let waiting = cleanup::waiting(job.rel, &job.toast);
+        if waiting.needed > 0 {
+            board::left(job.rel);
+        }
+        let deleted = cleanup::delete_gone(job.rel, &job.toast, &waiting);
+        (deleted + cleanup::idle_anchors(job) > 0).then(Done::default)
     });
     if kind != Kind::Cumulative {
         while step(table, number, |job| {
