@@ -33,6 +33,8 @@ pub enum Verdict {
     Told,
     /// That, and these members are no longer part of it: their rows went with them.
     Left(Vec<u32>),
+    /// That, and these members came with rows of their own: what was written to them since is in the stream.
+    Came(Vec<u32>),
     /// Its rows may be others than the stream told of.
     Untold,
 }
@@ -73,13 +75,7 @@ impl Files {
         let born = self.born(&known);
         let new =
             members(&self.files).filter(|(oid, _)| !known.contains_key(oid) && !born.contains(oid));
-        new.map(|(oid, rest)| {
-            (
-                oid,
-                rest.split(':').next() == Some(oid.to_string().as_str()),
-            )
-        })
-        .collect()
+        new.map(|(oid, rest)| (oid, is_first(oid, rest))).collect()
     }
 
     /// Whether a member of this oid is known.
@@ -152,8 +148,18 @@ impl Files {
             let without = now.get(oid).is_some_and(|rest| rest.starts_with("0:"));
             !known.contains_key(oid) && !born.contains(oid) && !empty.contains(oid) && !without
         };
-        if changed || passed || now.keys().any(brings) {
+        if changed || passed {
             return Verdict::Untold;
+        }
+        let mut came: Vec<u32> = now.keys().copied().filter(brings).collect();
+        if !came.is_empty() {
+            came.sort_unstable();
+            let stays = known.keys().all(|oid| now.contains_key(oid));
+            let told = came.iter().all(|oid| is_first(*oid, now[oid]));
+            return match stays && told {
+                true => Verdict::Came(came),
+                false => Verdict::Untold,
+            };
         }
         let mut left: Vec<u32> = known
             .into_keys()
@@ -166,6 +172,11 @@ impl Files {
             Verdict::Left(left)
         }
     }
+}
+
+/// Whether a member's file is its first: nothing was thrown away with another.
+fn is_first(oid: u32, rest: &str) -> bool {
+    rest.split(':').next() == Some(oid.to_string().as_str())
 }
 
 /// Members that a look has shown.
@@ -256,13 +267,22 @@ mod tests {
     #[test]
     fn partitions_that_come_with_rows_or_are_written_anew_are_untold() {
         let before = parts("1:1:9 2:2:9", "1");
+        for (files, born, came) in [
+            ("1:1:9 2:2:9 3:3:9", "1", vec![3]),
+            ("1:1:9 2:2:9 3:0:9 4:4:9", "1 3", vec![4]),
+            // With members of its own, which were created as such.
+            ("1:1:9 2:2:9 3:0:9 4:4:9 5:5:9", "1 4", vec![4, 5]),
+        ] {
+            let verdict = parts(files, born).since(&before, &[]);
+            assert_eq!(verdict, Verdict::Came(came), "{files}");
+        }
         for (files, born) in [
-            ("1:1:9 2:2:9 3:3:9", "1"),
-            ("1:1:9 2:2:9 3:0:9 4:4:9", "1 3"),
             ("1:1:9 2:7:9", "1"),
             ("1:7:9 2:2:9", "1"),
-            // With members of its own, which were created as such.
-            ("1:1:9 2:2:9 3:0:9 4:4:9", "1 4"),
+            // Attached after it had been written anew, or while others went or were.
+            ("1:1:9 2:2:9 3:7:9", "1"),
+            ("1:1:9 3:3:9", "1"),
+            ("1:1:9 2:7:9 3:3:9", "1"),
             // Detached and attached again: what was written in between is not in the stream.
             ("1:1:10 2:2:9", "1"),
         ] {
@@ -279,7 +299,7 @@ mod tests {
             now.attached_since(&before),
             [(2, true), (3, false), (4, true)]
         );
-        assert_eq!(now.since(&before, &[2]), Verdict::Untold);
+        assert_eq!(now.since(&before, &[2]), Verdict::Came(vec![4]));
         assert_eq!(now.since(&before, &[2, 4]), Verdict::Told);
         let rewritten = parts("1:1:9 2:7:9", "1");
         assert_eq!(rewritten.attached_since(&before), [(2, false)]);
@@ -307,7 +327,7 @@ mod tests {
         );
         assert_eq!(
             parts("1:1:9 2:2:9", "1").since(&before, &[]),
-            Verdict::Untold
+            Verdict::Came(vec![2])
         );
         assert_eq!(before.seen(), "1:1:9");
         assert!(before.has_noted() && !parts("1:1:9", "1").has_noted());

@@ -39,7 +39,11 @@ CREATE TABLE doris.sync_table (
     snapshot_lsn pg_lsn,
     -- The source's columns the mirror is in step with: [{"number", "name", "type", "typmod"}].
     columns jsonb,
+    -- The number of the newest column that the source had then.
+    columns_made smallint,
     key_columns text[],
+    -- The user has said which columns are the key.
+    key_given boolean NOT NULL DEFAULT false,
     -- The files the source was made of, and what tells whether its rows were computed anew in others: cdc/src/files.rs.
     files text,
     marks text,
@@ -52,6 +56,8 @@ CREATE TABLE doris.sync_table (
     -- Its generated columns when the mirror was made.
     computed text,
     rows_copied bigint,
+    -- About how many there are to copy, if the source's statistics tell.
+    rows_expected bigint,
     copy_started_at timestamptz,
     copy_finished_at timestamptz,
     copies int NOT NULL DEFAULT 0,

@@ -28,6 +28,7 @@ SELECT s.name AS sync, t.source_name AS source, nullif(t.target, 0)::regclass AS
        CASE WHEN t.state = 'init' AND t.copy_started_at IS NOT NULL AND t.copy_finished_at IS NULL THEN 'copying'
             WHEN t.state = 'copied' THEN 'copying' ELSE t.state END AS state,
        CASE WHEN t.state = 'init' AND c.source IS NOT NULL THEN c.rows ELSE t.rows_copied END AS rows_copied,
+       t.rows_expected,
        t.copy_started_at, t.copy_finished_at, t.copies, t.snapshot_lsn, t.key_columns, t.leaves_out,
        t.last_error, t.error_at
 FROM doris.sync_table t JOIN doris.sync s ON s.id = t.sync

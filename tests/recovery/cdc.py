@@ -26,9 +26,45 @@ INSERT INTO accounts SELECT i, 100 FROM generate_series(1, 50) i;
 CREATE TABLE parts (id int, day int, v text, PRIMARY KEY (id, day)) PARTITION BY LIST (day);
 CREATE TABLE parts_0 PARTITION OF parts FOR VALUES IN (0);
 CREATE TABLE parts_1 PARTITION OF parts FOR VALUES IN (1);
+CREATE TABLE shapes (id int PRIMARY KEY, a int, b int, w varchar(5));
+CREATE TABLE bags (id int, a int, b int);
+ALTER TABLE bags REPLICA IDENTITY FULL;
 """
-SOURCES = ["items", "pairs", "nokey", "accounts", "parts", "beat"]
+SOURCES = ["items", "pairs", "nokey", "accounts", "parts", "beat", "shapes", "bags"]
+# Tables that come and go, and join a sync by pattern.
+JOINING = ["more_1", "more_2", "more_3"]
 BIG = "(SELECT string_agg(md5(random()::text || i), '') FROM generate_series(1, 120) i)"
+
+
+def reshape(rng, table):
+    """A change of a table's columns, or of rows by columns that may be there. Half of them fail, which does no harm."""
+    one, other = rng.sample("abcd", 2)
+    value, key = rng.randrange(1000), rng.randrange(100)
+    return rng.choices([
+        f"ALTER TABLE {table} ADD COLUMN {one} int DEFAULT {value}",
+        f"ALTER TABLE {table} ADD COLUMN {one} bigint",
+        f"ALTER TABLE {table} DROP COLUMN {one}",
+        f"ALTER TABLE {table} DROP COLUMN {one}, ADD COLUMN {other} int DEFAULT {value}",
+        f"ALTER TABLE {table} RENAME COLUMN {one} TO {other}",
+        f"ALTER TABLE {table} RENAME COLUMN {one} TO e; ALTER TABLE {table} RENAME COLUMN {other} TO {one};"
+        f" ALTER TABLE {table} RENAME COLUMN e TO {other}",
+        f"ALTER TABLE {table} ALTER COLUMN {one} TYPE bigint",
+        f"UPDATE {table} SET {one} = {value} WHERE id BETWEEN {key} AND {key + 10}",
+        f"INSERT INTO {table} (id, {one}) VALUES ({key}, {value})",
+    ], [2, 1, 1.5, 1, 2, 1, 0.5, 8, 6])[0]
+
+
+def join(rng):
+    """A table that comes, changes or goes."""
+    table, key, text = rng.choice(JOINING), rng.randrange(100), f"'t{rng.randrange(10**6)}'"
+    return rng.choices([
+        f"CREATE TABLE {table} (id int PRIMARY KEY, v text); INSERT INTO {table} SELECT i, {text} FROM generate_series(1, 50) i",
+        f"DROP TABLE {table}",
+        f"DROP TABLE {table}; CREATE TABLE {table} (id int PRIMARY KEY, v text); INSERT INTO {table} VALUES ({key}, {text})",
+        f"UPDATE {table} SET v = {text} WHERE id > {key}",
+        f"DELETE FROM {table} WHERE id < {key}",
+        f"INSERT INTO {table} VALUES ({key}, {text})",
+    ], [2, 0.3, 0.3, 2, 1, 2])[0]
 
 
 def change(rng):
@@ -72,6 +108,13 @@ def change(rng):
 
 
 def transaction(rng):
+    kind = rng.random()
+    if kind < 0.15:
+        # By themselves, as many fail.
+        table = rng.choice(["shapes", "shapes", "bags"])
+        return "BEGIN; " + "; ".join(reshape(rng, table) for _ in range(rng.randrange(1, 4))) + "; COMMIT"
+    if kind < 0.2:
+        return "BEGIN; " + "; ".join(join(rng) for _ in range(rng.randrange(1, 3))) + "; COMMIT"
     statements = []
     for _ in range(rng.randrange(1, 6)):
         statements.append(change(rng))
@@ -79,6 +122,9 @@ def transaction(rng):
             undone = "; ".join(change(rng) for _ in range(rng.randrange(1, 3)))
             statements.append(f"SAVEPOINT s; {undone}; ROLLBACK TO s")
     end = "ROLLBACK" if rng.random() < 0.1 else "COMMIT"
+    if rng.random() < 0.05:
+        name = f"'p{rng.randrange(10**9)}'"
+        end = f"PREPARE TRANSACTION {name}; {end} PREPARED {name}"
     return "BEGIN; " + "; ".join(statements) + "; " + end
 
 
@@ -126,9 +172,16 @@ def stop_worker(cluster, rng):
     cluster.query(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = '{kind}'")
 
 
+def end_prepared(cluster, rng):
+    """Those that a killed server has left."""
+    for [name] in cluster.query("SELECT gid FROM pg_prepared_xacts"):
+        cluster.query(f"{rng.choice(['COMMIT', 'ROLLBACK'])} PREPARED '{name}'")
+
+
 def differences(cluster):
     out = {}
-    for source in SOURCES:
+    joined = cluster.query("SELECT relname FROM pg_class WHERE relkind = 'r' AND relname = ANY ('{%s}')" % ",".join(JOINING))
+    for source in SOURCES + [row[0] for row in joined]:
         columns = cluster.value("SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute "
                                 f"WHERE attrelid = '{source}'::regclass AND attnum > 0 AND NOT attisdropped")
         rows = cluster.query(f"""(SELECT 'missing', s.* FROM (SELECT {columns} FROM {source} EXCEPT ALL SELECT {columns} FROM {source}_mirror) s)
@@ -141,6 +194,7 @@ def differences(cluster):
 def wait_for_mirrors(cluster):
     try:
         cluster.query("SELECT doris.wait_for_sync('main', timeout => '90 s')")
+        cluster.query("SELECT doris.wait_for_sync('joining', timeout => '90 s')")
     except Refused as error:
         state = cluster.query("SELECT state, last_error FROM doris.syncs UNION ALL "
                               "SELECT source || ' ' || state, last_error FROM doris.sync_tables")
@@ -157,6 +211,7 @@ def round_of_faults(directory, port, options, seed):
         writers = [Writer(cluster, write(seed * 100 + w)) for w in range(options.writers)]
         for source in SOURCES:
             cluster.query(f"SELECT doris.sync_table('{source}', options => '{{\"access_method\": \"{options.am}\"}}')")
+        cluster.query("SELECT doris.create_sync('joining', tables => '{more_?}', options => '{\"access_method\": \"%s\"}')" % options.am)
         kills = stops = written = 0
         until = time.monotonic() + options.seconds
         readers = [Writer(cluster, watch), Writer(cluster, read_own)]
@@ -164,6 +219,12 @@ def round_of_faults(directory, port, options, seed):
             time.sleep(rng.uniform(0.2, 1.5))
             if rng.random() < 0.2:
                 cluster.query(f"SELECT doris.resync('main', '{rng.choice(SOURCES)}')")
+                continue
+            if rng.random() < 0.1:
+                # What happens meanwhile is seen late.
+                cluster.query("SELECT doris.pause_sync('main')")
+                time.sleep(rng.uniform(0.1, 1))
+                cluster.query("SELECT doris.resume_sync('main')")
                 continue
             if rng.random() < 0.75:
                 stop_worker(cluster, rng)
@@ -174,17 +235,22 @@ def round_of_faults(directory, port, options, seed):
             finish(writers + readers)
             written += sum(len(w.acknowledged) for w in writers)
             cluster.start()
+            end_prepared(cluster, rng)
             writers = [Writer(cluster, write(rng.randrange(10**9))) for _ in range(options.writers)]
             readers = [Writer(cluster, watch), Writer(cluster, read_own)]
         written += sum(len(w.acknowledged) for w in writers)
         finish(writers + readers)
+        end_prepared(cluster, rng)
         wait_for_mirrors(cluster)
         wrong = differences(cluster)
         if wrong:
             raise AssertionError(f"mirrors differ: {wrong}")
         if cluster.crash_messages() and not kills:
             raise AssertionError(f"crashed: {cluster.crash_messages()[:3]}")
-        applied = cluster.query("SELECT rows_applied, retries FROM doris.syncs")
+        paused = cluster.query("SELECT source, state, last_error FROM doris.sync_tables WHERE state NOT IN ('streaming', 'gone')")
+        if paused:
+            raise AssertionError(f"mirrors do not stream: {paused}")
+        applied = cluster.query("SELECT name, rows_applied, retries FROM doris.syncs ORDER BY name")
         if not ANSWERS["mirrors"]:
             raise AssertionError("mirrors have answered nothing")
         print(f"# answers: {ANSWERS}")

@@ -165,13 +165,21 @@ def bad_rows_and_dropped_targets_stop_their_table_only(options, directory):
     for table in ("bad", "gone", "good"):
         cluster.query(f"SELECT doris.sync_table('{table}', options => '{options_of(options)}')")
     wait_for(cluster, "main")
-    cluster.query("BEGIN; INSERT INTO good VALUES (1); INSERT INTO bad VALUES (1, 1), (2, 1000); COMMIT")
+    # Of many transactions in a batch, the one that is to blame is told.
+    cluster.query("SELECT doris.pause_sync('main')")
+    cluster.query("INSERT INTO bad VALUES (3, 3)")
+    with cluster.session() as session:
+        session.query("BEGIN; INSERT INTO good VALUES (1); INSERT INTO bad VALUES (1, 1), (2, 1000)")
+        wrong = session.value("SELECT txid_current()")
+        session.query("COMMIT")
+    cluster.query("INSERT INTO bad VALUES (4, 4); SELECT doris.resume_sync('main')")
     wait_for(cluster, "main", 60)
     cluster.query("DROP TABLE gone_mirror")
     cluster.query("BEGIN; INSERT INTO good VALUES (2); INSERT INTO gone VALUES (1); COMMIT")
     wait_for(cluster, "main", 60)
     tables = dict((row[0], row[1:]) for row in cluster.query("SELECT replace(source, '\"', ''), state, last_error FROM doris.sync_tables"))
     check(tables["public.bad"][0] == "paused" and "check constraint" in tables["public.bad"][1], f"not told: {tables}")
+    check("contains (2, 1000)" in tables["public.bad"][1] and f"; in transaction {wrong} " in tables["public.bad"][1], f"the change is not told: {tables}")
     check(tables["public.gone"][0] == "paused" and "dropped" in tables["public.gone"][1], f"not told: {tables}")
     check(tables["public.good"][0] == "streaming", f"the good one stopped: {tables}")
     same(cluster, cluster, [("good", "good_mirror")])

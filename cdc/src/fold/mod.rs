@@ -103,6 +103,11 @@ impl Fold {
         }
     }
 
+    /// The columns that identify a row.
+    pub fn key_columns(&self) -> &[usize] {
+        &self.key_columns
+    }
+
     /// Bytes held.
     pub fn bytes(&self) -> usize {
         self.arena.len() + self.entries.len() * std::mem::size_of::<Entry>()

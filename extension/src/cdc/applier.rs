@@ -3,6 +3,7 @@
 use super::apply_shell;
 use super::board;
 use super::catalogue::{self, pause_table, Sync};
+use super::coming::Arriving;
 use super::copier::Copies;
 use super::follow::{self, Followed};
 use super::members::Leaving;
@@ -23,6 +24,8 @@ use std::time::Instant;
 thread_local! {
     /// The source table whose changes are being applied, to name it when that fails.
     pub(super) static WORKING_ON: Cell<u32> = const { Cell::new(0) };
+    /// The newest transaction of the source in the batch, its commit, and how many are before it.
+    pub(super) static NEWEST: Cell<(u32, Lsn, i64)> = const { Cell::new((0, Lsn(0), 0)) };
 }
 
 /// The state of an apply worker.
@@ -65,12 +68,16 @@ pub(super) struct Applier {
     pub(super) missing: HashMap<u32, Lsn>,
     /// Members of partitioned sources that left them.
     pub(super) leaving: Leaving,
+    /// Members that came with rows of their own.
+    pub(super) arriving: Arriving,
     /// Members of partitioned sources that the stream told of while their mirrors were filled.
     pub(super) met: HashSet<(u32, u32)>,
     /// The table that the message before has described.
     pub(super) described: Option<u32>,
     /// Tables that were described, each behind a mirror's source: its members, unless a TRUNCATE of both follows.
     pub(super) followers: Vec<(u32, u32)>,
+    /// Up to here each transaction is a batch of its own, as one of them has failed before.
+    pub(super) careful: Lsn,
     /// Since when, and how many rows have been applied since.
     pub(super) recent: (Instant, i64),
     /// Positions committed and the ends of their local commit records, not known to be on disk yet.
@@ -79,6 +86,7 @@ pub(super) struct Applier {
 
 impl Applier {
     pub(super) fn new(db: u32, sync: Sync, applied: Lsn) -> Self {
+        let id = sync.id;
         Applier {
             db,
             sync,
@@ -105,9 +113,11 @@ impl Applier {
             fresh_us: 0,
             missing: HashMap::new(),
             leaving: Leaving::default(),
+            arriving: Arriving::default(),
             met: HashSet::new(),
             described: None,
             followers: Vec::new(),
+            careful: Lsn(board::get(db, id).map_or(0, |e| e.failing.2)),
             recent: (Instant::now(), 0),
             unflushed: VecDeque::new(),
         }
@@ -167,6 +177,7 @@ impl Applier {
             Message::Begin(begin) => {
                 self.begin = begin;
                 self.in_source_transaction = true;
+                NEWEST.set((begin.xid, begin.commit_lsn, self.transactions));
             }
             Message::Commit(commit) => self.end_of_transaction(commit),
             Message::Relation(relation) => self.describe(relation),
@@ -202,8 +213,11 @@ impl Applier {
             // Something happened to the table that does not show here.
             watch::touch();
         }
-        let known = self.mirrors.get(&id).map(|m| m.relation.as_ref());
-        if known.is_some_and(|known| known != Some(&relation)) {
+        // Where all columns identify a row, those of a key do not show.
+        let full = relation.replica_identity == b'f';
+        let known = self.mirrors.get(&id);
+        let known = known.map(|m| (m.relation.as_ref(), full && m.key_numbers().is_some()));
+        if known.is_some_and(|(known, look)| look || known != Some(&relation)) {
             self.write_out(id);
             if let Some(mirror) = self.mirrors.get_mut(&id) {
                 mirror.relation = Some(relation);
@@ -225,6 +239,7 @@ impl Applier {
     }
 
     fn change(&mut self, relation: u32, change: RowChange<'_>, bytes: usize) {
+        self.let_in(relation);
         if !self.concerns(relation) || !self.in_step(relation) {
             return;
         }
@@ -290,6 +305,7 @@ impl Applier {
     }
 
     pub(super) fn truncate(&mut self, relation: u32) {
+        self.let_in(relation);
         if !self.concerns(relation) {
             return;
         }
@@ -318,7 +334,7 @@ impl Applier {
     }
 
     /// Writes the pending changes of one mirror into the open transaction.
-    fn write_out(&mut self, relation: u32) {
+    pub(super) fn write_out(&mut self, relation: u32) {
         let Some(mirror) = self.mirrors.get_mut(&relation) else {
             return;
         };
@@ -355,7 +371,11 @@ impl Applier {
         self.last = commit;
         self.transactions += 1;
         let old = |b: &Instant| b.elapsed().as_millis() >= BATCH_MS.get() as u128;
-        if self.rows >= BATCH_ROWS.get() as i64 || self.batch_began.as_ref().is_some_and(old) {
+        let careful = commit.commit_lsn <= self.careful;
+        if careful
+            || self.rows >= BATCH_ROWS.get() as i64
+            || self.batch_began.as_ref().is_some_and(old)
+        {
             self.commit_batch();
         }
     }

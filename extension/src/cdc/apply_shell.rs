@@ -8,6 +8,7 @@ use super::load_shell::Load;
 use super::lookup_shell::Lookup;
 use super::opened_shell::Opened;
 use super::target::{Pending, Plan};
+use crate::am::is_doris;
 use crate::keys::bulk::{delete_keys, Batch};
 use crate::write::column::Column;
 use doris_cdc::fold::Net;
@@ -18,7 +19,7 @@ use pgrx::prelude::*;
 pub(super) const ROWS_AT_ONCE: usize = 1000;
 
 /// From here on it pays to look for all keys of a fold at once.
-const DELETES_AT_ONCE: usize = 100;
+const AT_ONCE: usize = 100;
 
 extern "C-unwind" {
     fn ExecComputeStoredGenerated(
@@ -38,20 +39,27 @@ pub(crate) fn write(target: u32, plan: &Plan) -> u64 {
             (Pending::Keyed(fold), Some((index, positions))) => {
                 let upserts = opened.upserts();
                 let mut work = Work::default();
-                fold.net().for_each(|n| work.count(&n, upserts));
-                if upserts && work.deletes >= DELETES_AT_ONCE && !opened.has_triggers() {
+                fold.net().for_each(|n| work.count(&n));
+                let whole = work.deletes + work.whole;
+                let in_bulk = whole >= AT_ONCE && !opened.has_triggers() && is_doris(opened.rel);
+                // Rows that go and come again as a whole, in a table that does not replace them by itself.
+                let again = in_bulk && !upserts;
+                if again {
+                    opened.pass(|o| o.delete_found(fold.net(), *index, positions));
+                } else if upserts && work.deletes >= AT_ONCE && !opened.has_triggers() {
                     opened.pass(|o| o.delete_keys(fold.net(), *index, positions));
                 } else if work.deletes > 0 {
                     opened.pass(|o| o.change_found(fold.net(), *index, positions, true));
                 }
-                if work.updates > 0 {
-                    let updates = fold.net().filter(|n| !is_upsert(n, upserts));
+                let inserted = upserts || again;
+                if work.updates > 0 || work.whole > 0 && !inserted {
+                    let updates = fold.net().filter(|n| !(inserted && is_whole(n)));
                     opened.pass(|o| o.change_found(updates, *index, positions, false));
                 }
-                if work.inserts > 0 {
+                if work.inserts > 0 || work.whole > 0 && inserted {
                     let rows = fold.net().filter_map(|n| match n {
                         Net::Insert(row) => Some(row),
-                        Net::Update { row, .. } if is_upsert(&n, upserts) => Some(row),
+                        Net::Update { row, .. } if inserted && is_whole(&n) => Some(row),
                         _ => None,
                     });
                     opened.pass(|o| o.insert_all(rows));
@@ -77,23 +85,27 @@ pub(crate) fn write(target: u32, plan: &Plan) -> u64 {
 #[derive(Default)]
 struct Work {
     deletes: usize,
+    /// Updates that leave out a value that did not change.
     updates: usize,
+    /// Those that have the whole row.
+    whole: usize,
     inserts: usize,
 }
 
 impl Work {
-    fn count(&mut self, net: &Net<'_>, upserts: bool) {
+    fn count(&mut self, net: &Net<'_>) {
         match net {
             Net::Delete { .. } => self.deletes += 1,
-            Net::Update { .. } if !is_upsert(net, upserts) => self.updates += 1,
-            Net::Update { .. } | Net::Insert(_) => self.inserts += 1,
+            Net::Update { .. } if is_whole(net) => self.whole += 1,
+            Net::Update { .. } => self.updates += 1,
+            Net::Insert(_) => self.inserts += 1,
         }
     }
 }
 
-/// Whether an update is as good as an insert: the mirror replaces rows by key, and the new row is there as a whole.
-fn is_upsert(net: &Net<'_>, upserts: bool) -> bool {
-    upserts && matches!(net, Net::Update { row, .. } if !row.has_unchanged())
+/// Whether an update has the whole row, so that an insert is as good where the row before it goes.
+fn is_whole(net: &Net<'_>) -> bool {
+    matches!(net, Net::Update { row, .. } if !row.has_unchanged())
 }
 
 /// Empties a mirror.
@@ -164,6 +176,40 @@ impl Opened {
             let batch = Batch::fold(&model, columns, true, None);
             let deleted = delete_keys(self.rel, &model, &batch, (*self.estate).es_output_cid);
             self.missing += keys.saturating_sub(deleted) as u64;
+        }
+    }
+
+    /// Deletes the rows of all keys that go, or are there again as a whole, at once.
+    unsafe fn delete_found<'a>(
+        &mut self,
+        net: impl Iterator<Item = Net<'a>>,
+        index: pg_sys::Oid,
+        positions: &[usize],
+    ) {
+        // SAFETY: one index scan under the active snapshot, closed before a row is deleted.
+        unsafe {
+            let mut lookup = Lookup::open(self.rel, index);
+            let mut found = Vec::new();
+            for (at, change) in net.enumerate() {
+                if at % ROWS_AT_ONCE == 0 {
+                    super::session::check_interrupts();
+                    self.reset_values();
+                }
+                let key = match change {
+                    Net::Delete { key } => key,
+                    Net::Update { key, .. } if is_whole(&change) => key,
+                    _ => continue,
+                };
+                self.fill_keys(&mut lookup, key, positions);
+                match lookup.find(self.old) {
+                    true => found.push((*self.old).tts_tid),
+                    false => self.missing += 1,
+                }
+            }
+            pg_sys::ExecClearTuple(self.old);
+            lookup.close();
+            self.reset_values();
+            self.delete_places(found);
         }
     }
 

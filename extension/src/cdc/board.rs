@@ -20,6 +20,8 @@ pub(crate) struct Entry {
     /// Not to be started before this moment of the monotonic clock: setting the time delays nothing.
     pub(crate) not_before_us: i64,
     pub(crate) retries: i32,
+    /// The table whose changes failed last, how often in a row, and the position that had been reached then.
+    pub(crate) failing: (u32, i32, u64),
     /// No background worker was free when it was to be started.
     pub(crate) no_worker: bool,
     /// The sync has been removed; the entry can go.
@@ -162,6 +164,11 @@ impl Board {
         Some(entry)
     }
 
+    /// Whether another sync can be put here.
+    fn has_room(&self) -> bool {
+        self.entries.iter().any(|e| e.sync == 0)
+    }
+
     /// Where the sync's entry is.
     pub(crate) fn position(&self, db: u32, sync: i32) -> Option<usize> {
         self.entries
@@ -178,6 +185,11 @@ pub(crate) fn read<R>(f: impl FnOnce(&Board) -> R) -> R {
 /// Changes the board.
 pub(crate) fn write<R>(f: impl FnOnce(&mut Board) -> R) -> R {
     f(&mut BOARD.exclusive())
+}
+
+/// Whether another sync can be run.
+pub(crate) fn has_room() -> bool {
+    read(Board::has_room)
 }
 
 /// A copy of the sync's entry.

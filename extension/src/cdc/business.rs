@@ -69,7 +69,7 @@ impl Applier {
                 .values()
                 .filter(|m| m.table.files.has_noted())
                 .count() as u32
-            + (self.missing.len() + self.leaving.len()) as u32;
+            + (self.missing.len() + self.leaving.len() + self.arriving.len()) as u32;
         let copied = if self.sync.connection.is_some() {
             0
         } else {
@@ -157,12 +157,18 @@ impl Applier {
 
     /// Does what there is to do beside the stream. False if this worker has nothing more to do.
     pub(super) fn tend(&mut self) -> bool {
+        self.settle_arrivals();
         self.renew() && self.tend_copies()
     }
 
     /// Whether there is something to do beside the stream.
     pub(super) fn has_business(&self) -> bool {
-        self.is_touched() || self.has_news() || self.copies.any_ended() || self.can_copy()
+        let arrivals = !self.arriving.is_empty();
+        arrivals
+            || self.is_touched()
+            || self.has_news()
+            || self.copies.any_ended()
+            || self.can_copy()
     }
 
     /// Whether the sources are to be looked at, and it is not a moment since they were.

@@ -80,6 +80,10 @@ pub(crate) struct SyncTable {
     pub(crate) state: String,
     pub(crate) snapshot: Option<CopySnapshot>,
     pub(crate) columns: Vec<Known>,
+    /// The number of the column that was made last when these were recorded.
+    pub(crate) made: i16,
+    /// The user has said which columns are the key.
+    pub(crate) key_given: bool,
     /// What the source was made of when its mirror was last known to hold what the stream tells.
     pub(crate) files: Files,
     /// Of a partitioned source: what is known of its members' rows.
@@ -152,20 +156,21 @@ pub(crate) fn sync(id: i32) -> Option<Sync> {
 /// The tables of a sync.
 pub(crate) fn tables(sync: i32) -> Vec<SyncTable> {
     let sql = "SELECT source, source_name, target, state, snapshot, (snapshot_lsn - '0/0')::bigint, columns, \
-               files, marks, partitioned, published, bounds FROM doris.sync_table WHERE sync = $1 ORDER BY source";
+               files, marks, partitioned, published, bounds, columns_made, key_given FROM doris.sync_table WHERE sync = $1 ORDER BY source";
     elevated(|| {
         rows(sql, &[sync.into()], |r| {
             let lsn = Lsn(column::<i64>(r, 6).unwrap_or(0) as u64);
             let snapshot = column::<String>(r, 5).map(|s| CopySnapshot::parse(&s, lsn));
+            let columns = column::<JsonB>(r, 7).map(|j| columns_from_json(&j.0));
             SyncTable {
                 source: column::<pg_sys::Oid>(r, 1).map_or(0, u32::from),
                 source_name: column(r, 2).unwrap_or_default(),
                 target: column::<pg_sys::Oid>(r, 3).map_or(0, u32::from),
                 state: column(r, 4).unwrap_or_default(),
                 snapshot: snapshot.transpose().unwrap_or_else(|e| error!("{e}")),
-                columns: column::<JsonB>(r, 7)
-                    .map(|j| columns_from_json(&j.0))
-                    .unwrap_or_default(),
+                columns: columns.unwrap_or_default(),
+                made: column(r, 13).unwrap_or(0),
+                key_given: column(r, 14).unwrap_or(false),
                 files: Files {
                     files: column(r, 8),
                     marks: column(r, 9),
@@ -200,14 +205,17 @@ pub(super) fn columns_to_json(columns: &[Known]) -> serde_json::Value {
     json.collect()
 }
 
-/// Records the columns a mirror is in step with.
-pub(crate) fn set_columns(sync: i32, source: u32, columns: &[Known]) {
-    update_table(
-        sync,
-        source,
-        "columns = $3",
-        JsonB(columns_to_json(columns)),
-    );
+/// Records the columns a mirror is in step with, of a source whose newest column has the number `made`.
+pub(crate) fn set_columns(sync: i32, source: u32, columns: &[Known], made: i16) {
+    let sql = "UPDATE doris.sync_table SET columns = $3, columns_made = $4 WHERE sync = $1 AND source = $2";
+    let columns = JsonB(columns_to_json(columns));
+    let arguments = [
+        sync.into(),
+        pg_sys::Oid::from(source).into(),
+        columns.into(),
+        made.into(),
+    ];
+    elevated(|| execute(sql, &arguments));
 }
 
 /// Records what a look at a source showed.
@@ -285,17 +293,19 @@ pub(crate) struct NewTable<'a> {
     pub(crate) source_name: &'a str,
     pub(crate) target: pg_sys::Oid,
     pub(crate) key: &'a [String],
+    /// The key is the user's choice.
+    pub(crate) key_given: bool,
     /// Why it cannot be, if it cannot.
     pub(crate) refused: Option<&'a str>,
 }
 
 /// Registers a table; one that was refused before is tried again.
 pub(crate) fn insert_table(sync: i32, table: &NewTable<'_>) {
-    let sql = "INSERT INTO doris.sync_table AS t (sync, source, source_name, target, key_columns, state, last_error, error_at) \
-               VALUES ($1, $2, $3, COALESCE($4, 0::pg_catalog.oid), $5, CASE WHEN $6 IS NULL THEN 'init' ELSE 'refused' END, $6, \
+    let sql = "INSERT INTO doris.sync_table AS t (sync, source, source_name, target, key_columns, key_given, state, last_error, error_at) \
+               VALUES ($1, $2, $3, COALESCE($4, 0::pg_catalog.oid), $5, $7, CASE WHEN $6 IS NULL THEN 'init' ELSE 'refused' END, $6, \
                CASE WHEN $6 IS NOT NULL THEN pg_catalog.now() END) \
                ON CONFLICT (sync, source) DO UPDATE SET source_name = excluded.source_name, target = excluded.target, \
-               key_columns = excluded.key_columns, state = excluded.state, last_error = excluded.last_error, \
+               key_columns = excluded.key_columns, key_given = excluded.key_given, state = excluded.state, last_error = excluded.last_error, \
                error_at = excluded.error_at WHERE t.state = 'refused' AND \
                (t.last_error, t.source_name) IS DISTINCT FROM (excluded.last_error, excluded.source_name)";
     let arguments = [
@@ -305,6 +315,7 @@ pub(crate) fn insert_table(sync: i32, table: &NewTable<'_>) {
         table.target.into(),
         table.key.to_vec().into(),
         table.refused.map(str::to_owned).into(),
+        table.key_given.into(),
     ];
     elevated(|| execute(sql, &arguments));
 }

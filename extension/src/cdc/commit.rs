@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The end of a batch: its commit with the position of the source, and what that lets others know.
-use super::applier::Applier;
+use super::applier::{Applier, NEWEST};
 use super::board::{self, Batch};
 use super::session::commit;
 use doris_cdc::Lsn;
@@ -41,6 +41,7 @@ impl Applier {
         );
         let commit_us = self.last.commit_us;
         self.batch_began = None;
+        NEWEST.set((0, Lsn(0), 0));
         self.recent.1 += rows;
         let applied = self.applied.0;
         let fresh_us = self.look_at_clock();
@@ -57,6 +58,7 @@ impl Applier {
             e.commit_us = commit_us;
             e.applied_us = board::now_us();
             e.retries = 0;
+            e.failing = (0, 0, 0);
         });
         self.measure();
         self.report_flushed();

@@ -47,6 +47,8 @@ pub(crate) fn fill(sync: &Sync, source: &mut Source, table: &SyncTable, job: Opt
         "copy_started_at = pg_catalog.clock_timestamp(), copy_finished_at = NULL, last_error = $3";
     let name = transaction(|| {
         catalogue::update_table(sync.id, table.source, mark, None::<String>);
+        let expected = source.estimate(table.source);
+        catalogue::update_table(sync.id, table.source, "rows_expected = $3", expected);
         current_name(sync, source, table)
     });
     wait_for_running(source, &|| {
@@ -125,6 +127,9 @@ fn copy_rows(
     }
     let columns = source.stream_columns(&sync.publication(), table.source);
     let known = follow::known(&columns);
+    if let Err(e) = follow::check_key_of_copy(source, table, &table.columns) {
+        error!("{}: {e}", table.source_name);
+    }
     let steps = doris_cdc::shape::steps(&table.columns, &known);
     as_role(sync.owner, || {
         if value::<bool>(&format!("SELECT EXISTS (SELECT FROM {target})"), &[]).unwrap_or(true) {
@@ -181,7 +186,7 @@ fn quoted_name(name: &str) -> String {
 }
 
 /// The query that reads what is published of the source. Columns whose binary form means nothing here come as text.
-fn selection(
+pub(super) fn selection(
     name: &str,
     columns: &[SourceColumn],
     partitioned: bool,
@@ -217,7 +222,7 @@ fn attributes_of(table: &SyncTable, columns: &[SourceColumn]) -> Vec<i16> {
 }
 
 /// Takes the rows of a COPY from the connection to its end.
-fn receive_rows(connection: &mut Connection, load: &mut Load<'_>, text: &[bool]) {
+pub(super) fn receive_rows(connection: &mut Connection, load: &mut Load<'_>, text: &[bool]) {
     let mut rows = Rows::default();
     loop {
         match connection.receive() {

@@ -6,12 +6,17 @@
 //! values that the stream does not carry: the mirror is filled again. That is found here, and by looking at what the
 //! sources are made of (`doris_cdc::files`), as no change may follow, and the columns may look the same as before.
 use super::catalogue::{self, set_columns, Sync, SyncTable};
+use super::opened_shell;
 use super::session::{as_role, elevated, execute, value};
-use super::source::{literal, quoted, Look, Source, SourceColumn};
+use super::source::{quoted, Look, Source, SourceColumn};
 use super::target::Mirror;
 use doris_cdc::files::{Files, Verdict};
-use doris_cdc::shape::{steps, Known, Step};
+use doris_cdc::shape::{numbered, steps, Catalogue, Known, Step};
 use pgrx::prelude::*;
+
+const NOT_UNIQUE: &str =
+    "nothing on the source keeps two of its rows from having the key of one row of the mirror: \
+                          end the mirror and make it anew";
 
 /// What came of it.
 pub(crate) enum Followed {
@@ -38,9 +43,20 @@ pub(crate) fn follow(
     if mirror.relation.is_none() {
         return Err("the stream has not described the source".into());
     }
-    let columns = source.stream_columns(&sync.publication(), mirror.table.source);
-    let now = mirror.streamed_columns(&known(&columns));
-    let todo = steps(&mirror.table.columns, &now);
+    let layout = source.stream_layout(&sync.publication(), mirror.table.source);
+    let catalogue = Catalogue {
+        columns: &known(&layout.columns),
+        dropped: &layout.dropped,
+    };
+    let (before, made) = (&mirror.table.columns, mirror.table.made);
+    let Some(now) = numbered(before, made, &mirror.streamed_columns(), catalogue) else {
+        log!(
+            "the columns that {} had cannot be told from those that it has: its mirror is filled again",
+            mirror.table.source_name
+        );
+        return Ok(Followed::Refill);
+    };
+    let todo = steps(before, &now);
     if !todo.is_empty() {
         let (id, before) = (mirror.table.source, &mut mirror.table.files);
         if look_at_files(sync, source, id, before) == Verdict::Untold {
@@ -49,11 +65,66 @@ pub(crate) fn follow(
         alter(&mirror.table, sync.owner, source, &todo, &now, false)?;
     }
     if mirror.table.columns != now {
-        set_columns(sync.id, mirror.table.source, &now);
+        let newest = now.iter().map(|c| c.number).max().unwrap_or(0);
+        mirror.table.made = newest.max(mirror.table.made);
+        set_columns(sync.id, mirror.table.source, &now, mirror.table.made);
         mirror.table.columns = now;
     }
+    follow_name(sync, mirror);
     mirror.plan()?;
+    if let Err(why) = check_key(source, mirror) {
+        mirror.plan = None;
+        return Err(why);
+    }
     Ok(Followed::InStep)
+}
+
+/// The source's name, as the stream has it.
+fn follow_name(sync: &Sync, mirror: &mut Mirror) {
+    let Some(relation) = &mirror.relation else {
+        return;
+    };
+    let name = format!("{}.{}", quoted(&relation.schema), quoted(&relation.name));
+    let parts = "SELECT pg_catalog.parse_ident($1) = pg_catalog.parse_ident($2)";
+    let arguments = [mirror.table.source_name.clone().into(), name.clone().into()];
+    if value::<bool>(parts, &arguments) != Some(true) {
+        let set = "source_name = $3";
+        catalogue::update_table(sync.id, mirror.table.source, set, name.clone());
+        mirror.table.source_name = name;
+    }
+}
+
+/// An error if two rows of the source may have the key of one row of its mirror, unless the user has said which columns
+/// are the key.
+fn check_key(source: &mut Source, mirror: &Mirror) -> Result<(), String> {
+    let Some(numbers) = mirror.key_numbers().filter(|_| !mirror.table.key_given) else {
+        return Ok(());
+    };
+    match source.is_unique(mirror.table.source, &numbers) {
+        true => Ok(()),
+        false => Err(NOT_UNIQUE.into()),
+    }
+}
+
+/// As `check_key`, for a mirror that is to be filled.
+pub(crate) fn check_key_of_copy(
+    source: &mut Source,
+    table: &SyncTable,
+    columns: &[Known],
+) -> Result<(), String> {
+    let shape = opened_shell::describe(table.target)?;
+    let Some((_, key)) = shape.key.filter(|_| !table.key_given) else {
+        return Ok(());
+    };
+    let number = |attribute: &i16| {
+        let (name, _) = shape.columns.iter().find(|(_, a)| a == attribute)?;
+        Some(columns.iter().find(|c| c.name == *name)?.number)
+    };
+    let numbers: Option<Vec<i16>> = key.iter().map(number).collect();
+    match numbers.is_some_and(|numbers| source.is_unique(table.source, &numbers)) {
+        true => Ok(()),
+        false => Err(NOT_UNIQUE.into()),
+    }
 }
 
 /// Alters the mirror. `empty` says that it holds no rows.
@@ -78,11 +149,10 @@ pub(crate) fn alter(
             }
             Step::Add(name) => {
                 let type_name = type_of(name);
-                let default = if empty {
-                    None
-                } else {
-                    missing_value(source, table.source, name)
-                };
+                let number = columns.iter().find(|c| c.name == *name);
+                let default = number
+                    .filter(|_| !empty)
+                    .and_then(|c| missing_value(source, table.source, c.number));
                 let default = default.map(|d| format!(" DEFAULT {d}")).unwrap_or_default();
                 format!("ADD COLUMN {} {type_name}{default}", quoted(name))
             }
@@ -122,11 +192,10 @@ fn type_name(source: &mut Source, column: &Known) -> String {
 }
 
 /// The value that rows from before an ADD COLUMN have in the new column, as a literal.
-fn missing_value(source: &mut Source, table: u32, name: &str) -> Option<String> {
+fn missing_value(source: &mut Source, table: u32, number: i16) -> Option<String> {
     source.value(&format!(
         "SELECT pg_catalog.quote_literal((attmissingval::pg_catalog.text::pg_catalog.text[])[1]) \
-         FROM pg_catalog.pg_attribute WHERE attrelid = {table} AND attname = {} AND atthasmissing",
-        literal(name)
+         FROM pg_catalog.pg_attribute WHERE attrelid = {table} AND attnum = {number} AND atthasmissing"
     ))
 }
 
@@ -149,8 +218,9 @@ pub(crate) fn record_source(
     source: &mut Source,
     table: u32,
 ) -> Result<Recorded, String> {
-    let columns = source.stream_columns(&sync.publication(), table);
-    set_columns(sync.id, table, &known(&columns));
+    let layout = source.stream_layout(&sync.publication(), table);
+    let columns = layout.columns;
+    set_columns(sync.id, table, &known(&columns), layout.made);
     let looked = source.look(&sync.publication(), &[table]).pop();
     let looked = looked.ok_or("the source has been dropped")?;
     if let Some(why) = looked.problem() {

@@ -37,6 +37,9 @@ fn take(sync: &Sync, source: &mut Source, table: &SourceTable) {
     let taken = caught(|| {
         transaction(|| {
             table.check();
+            if source.is_local() && sync.publication.is_none() {
+                check_parts(sync.id, table);
+            }
             publish(sync, source, table);
         });
         transaction(|| register(sync, source, table));
@@ -60,6 +63,7 @@ fn take(sync: &Sync, source: &mut Source, table: &SourceTable) {
                 source_name: &table.name(),
                 target: pg_sys::InvalidOid,
                 key: &table.key,
+                key_given: false,
                 refused: Some(&why),
             },
         );
@@ -179,6 +183,7 @@ fn register(sync: &Sync, source: &mut Source, table: &SourceTable) {
         source: source.is_local().then_some(table.oid),
         columns: &columns,
         key: &key,
+        full: table.is_full(),
         access_method: method,
         model: settings["model"]
             .as_str()
@@ -197,11 +202,31 @@ fn register(sync: &Sync, source: &mut Source, table: &SourceTable) {
             source_name: &name,
             target: oid,
             key: &key,
+            key_given: settings["key"].is_array(),
             refused: None,
         },
     );
     if let Err(why) = follow::record_source(sync, source, table.oid) {
         refuse!(ERRCODE_FEATURE_NOT_SUPPORTED, why);
+    }
+}
+
+/// An error if a sync would mirror both a table and a part of it: the part's changes would arrive as those of the whole.
+pub(crate) fn check_parts(sync: i32, table: &SourceTable) {
+    let sql = "SELECT t.source_name FROM doris.sync_table t WHERE t.sync = $1 AND t.source <> $2 \
+               AND t.state NOT IN ('refused', 'gone') \
+               AND (t.source IN (SELECT p.relid FROM pg_catalog.pg_partition_tree($2) p) \
+               OR t.source IN (SELECT a.relid FROM pg_catalog.pg_partition_ancestors($2) a(relid)))";
+    let arguments = [sync.into(), pg_sys::Oid::from(table.oid).into()];
+    if let Some(other) = elevated(|| value::<String>(sql, &arguments)) {
+        refuse!(
+            ERRCODE_FEATURE_NOT_SUPPORTED,
+            format!(
+                "one sync cannot mirror both {} and {other}, as one is a part of the other",
+                table.name()
+            ),
+            "Name another sync with the option \"sync\"."
+        );
     }
 }
 

@@ -69,7 +69,7 @@ impl Bounds {
     }
 }
 
-/// What came of members that left.
+/// What came of members that left, or came.
 pub(super) enum Leave {
     /// Their rows are gone.
     Done,

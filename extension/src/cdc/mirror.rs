@@ -12,6 +12,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) source: Option<u32>,
     pub(crate) columns: &'a [SourceColumn],
     pub(crate) key: &'a [String],
+    /// The stream has whole rows as they were before: rows can be found without a key.
+    pub(crate) full: bool,
     pub(crate) access_method: Option<&'a str>,
     /// `unique_key` or `none`; by default the first where it is possible.
     pub(crate) model: Option<&'a str>,
@@ -167,12 +169,33 @@ fn check(oid: pg_sys::Oid, name: &str, wanted: &Wanted<'_>) {
             )
         );
     }
+    check_key(oid, name, wanted);
     let filled = format!("SELECT EXISTS (SELECT FROM {name})");
     if !wanted.overwrite && value::<bool>(&filled, &[]) == Some(true) {
         refuse!(
             ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             format!("{name} is not empty"),
             "Use the option {\"overwrite\": true} to replace its rows."
+        );
+    }
+}
+
+/// Where the stream has no more than the key of a row that changes, the table's primary key has to be that key.
+fn check_key(oid: pg_sys::Oid, name: &str, wanted: &Wanted<'_>) {
+    let same = "SELECT EXISTS (SELECT FROM pg_catalog.pg_index i WHERE i.indrelid = $1 AND i.indisprimary AND i.indimmediate \
+                AND (SELECT pg_catalog.array_agg(a.attname::pg_catalog.text ORDER BY a.attname::pg_catalog.text COLLATE pg_catalog.\"C\") \
+                FROM pg_catalog.unnest(i.indkey[0:i.indnkeyatts - 1]) k(number) \
+                JOIN pg_catalog.pg_attribute a ON a.attrelid = $1 AND a.attnum = k.number) \
+                = (SELECT pg_catalog.array_agg(k ORDER BY k COLLATE pg_catalog.\"C\") FROM pg_catalog.unnest($2) k))";
+    let arguments = [oid.into(), wanted.key.to_vec().into()];
+    if !wanted.full && value::<bool>(same, &arguments) != Some(true) {
+        refuse!(
+            ERRCODE_INVALID_TABLE_DEFINITION,
+            format!(
+                "{name} needs a primary key of the same columns as {}: {}",
+                wanted.source_name,
+                wanted.key.join(", ")
+            )
         );
     }
 }

@@ -10,7 +10,8 @@
 //! copier     processes that fill mirrors (copy) while the stream goes on
 //! decoder    a process that decodes the WAL of this server with pgoutput and sends parcels of changes
 //! receiver   the same for another server: it reads the stream of a replication connection
-//! members    partitions of sources that come and go; condition: whether the text of their conditions is harmless
+//! members    partitions of sources that come and go (coming: with rows in them); condition: whether the text of their
+//!            conditions is harmless
 //! channel    the queue between the two
 //! worker     folds the changes of whole transactions (doris_cdc), applies them (applier; apply_shell with opened_shell,
 //!            values_shell, lookup_shell, equal_shell, load_shell), follows the source's DDL (follow, watch), has mirrors filled
@@ -27,6 +28,7 @@ pub(crate) mod board;
 mod business;
 mod catalogue;
 mod channel;
+mod coming;
 mod commit;
 mod condition_shell;
 mod copier;

@@ -15,16 +15,19 @@ use pgrx::prelude::*;
 /// The oldest source that publishes partitions as their root and sends binary values.
 const SERVER_VERSION_MIN: i32 = 140_000;
 
-/// The columns that identify a row of `c`, as JSON: the primary key, or the index the table names.
+/// The columns that identify a row of `c`, as JSON: the primary key, or the index the table names. A key that may be
+/// violated until a transaction ends identifies nothing.
 const KEY_COLUMNS: &str =
     "(SELECT pg_catalog.json_agg(a.attname ORDER BY k.at) FROM pg_catalog.pg_index i, \
      pg_catalog.unnest(i.indkey[0:i.indnkeyatts - 1]) WITH ORDINALITY k(number, at) \
      JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.number \
-     WHERE i.indrelid = c.oid AND i.indisvalid AND i.indpred IS NULL AND \
+     WHERE i.indrelid = c.oid AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL AND \
      CASE c.relreplident WHEN 'i' THEN i.indisreplident ELSE i.indisprimary END)";
 
-/// Whether values of the type `t` travel as text between servers: binary forms of user's types may hold oids.
-const BY_TEXT: &str = "(t.oid >= 10000 AND t.typtype <> 'e' OR t.typsend = 0)";
+/// Whether values of the type `t` travel as text between servers: binary forms of user's types may hold oids, and those
+/// of names of objects (regclass and its kin) are nothing else.
+const BY_TEXT: &str =
+    "(t.oid >= 10000 AND t.typtype <> 'e' OR t.typsend = 0 OR t.typname ~ '^_?reg')";
 
 /// The files that the table `s` is made of, all as of one snapshot: see `doris_cdc::files`. What is registered of mirrors
 /// that answer for their originals is compared with the same text.
@@ -117,6 +120,15 @@ pub(crate) struct SourceColumn {
     pub(crate) collation: Option<String>,
 }
 
+/// The columns of a source, all as of one moment.
+pub(crate) struct Layout {
+    pub(crate) columns: Vec<SourceColumn>,
+    /// The number of the column that was made last, whatever became of it.
+    pub(crate) made: i16,
+    /// The numbers of those that were dropped.
+    pub(crate) dropped: Vec<i16>,
+}
+
 /// A table of the source.
 #[derive(Clone, Debug)]
 pub(crate) struct SourceTable {
@@ -132,6 +144,11 @@ pub(crate) struct SourceTable {
 }
 
 impl SourceTable {
+    /// Whether the stream has whole rows as they were before.
+    pub(crate) fn is_full(&self) -> bool {
+        self.identity == "f"
+    }
+
     /// The full name as SQL.
     pub(crate) fn name(&self) -> String {
         format!("{}.{}", quoted(&self.schema), quoted(&self.table))
@@ -155,8 +172,7 @@ impl SourceTable {
                 format!("must be owner of table {name}")
             );
         }
-        let has_key = matches!(self.identity.as_str(), "d" | "i") && !self.key.is_empty();
-        if self.identity != "f" && !has_key {
+        if !self.is_full() && (self.identity == "n" || self.key.is_empty()) {
             refuse!(
                 ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
                 format!("{name} has nothing that identifies its rows in the WAL"),
@@ -273,12 +289,20 @@ impl Source {
     /// The columns of a table that a publication has, generated ones among them; of those that it names, none is computed
     /// on the way.
     pub(crate) fn columns(&mut self, publication: &str, table: u32) -> Vec<SourceColumn> {
+        self.layout(publication, table).columns
+    }
+
+    /// As `columns`, with what tells the numbers of columns apart.
+    fn layout(&mut self, publication: &str, table: u32) -> Layout {
         let sql = format!(
             "SELECT a.attnum::pg_catalog.text, a.attname::pg_catalog.text, a.atttypid::pg_catalog.text, \
              a.atttypmod::pg_catalog.text, pg_catalog.format_type(a.atttypid, a.atttypmod), {BY_TEXT}::pg_catalog.text, \
              CASE WHEN a.attgenerated <> '' AND r.named IS NULL THEN pg_catalog.pg_get_expr(d.adbin, d.adrelid) END, \
-             CASE WHEN a.attcollation <> t.typcollation THEN pg_catalog.format('%I.%I', cn.nspname, co.collname) END \
+             CASE WHEN a.attcollation <> t.typcollation THEN pg_catalog.format('%I.%I', cn.nspname, co.collname) END, \
+             c.relnatts::pg_catalog.text, (SELECT pg_catalog.json_agg(x.attnum) FROM pg_catalog.pg_attribute x \
+             WHERE x.attrelid = c.oid AND x.attnum > 0 AND x.attisdropped)::pg_catalog.text \
              FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid \
+             JOIN pg_catalog.pg_class c ON c.oid = a.attrelid \
              LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum \
              LEFT JOIN pg_catalog.pg_collation co ON co.oid = a.attcollation \
              LEFT JOIN pg_catalog.pg_namespace cn ON cn.oid = co.collnamespace \
@@ -290,8 +314,14 @@ impl Source {
             literal(publication)
         );
         let number = |v: &Option<String>| v.as_ref().and_then(|t| t.parse::<i64>().ok());
-        self.rows(&sql, 8)
-            .into_iter()
+        // What stays in this database is never turned into something else.
+        let far = !self.is_local();
+        let rows = self.rows(&sql, 10);
+        let first = rows.first();
+        let made = first.and_then(|r| number(&r[8])).unwrap_or(0) as i16;
+        let dropped = first.and_then(|r| serde_json::from_str(r[9].as_deref()?).ok());
+        let columns = rows
+            .iter()
             .map(|r| SourceColumn {
                 known: Known {
                     number: number(&r[0]).unwrap_or(0) as i16,
@@ -300,11 +330,16 @@ impl Source {
                     typmod: number(&r[3]).unwrap_or(-1) as i32,
                 },
                 type_name: r[4].clone().unwrap_or_default(),
-                by_text: r[5].as_deref() == Some("true"),
+                by_text: far && r[5].as_deref() == Some("true"),
                 generated: r[6].clone(),
                 collation: r[7].clone(),
             })
-            .collect()
+            .collect();
+        Layout {
+            columns,
+            made,
+            dropped: dropped.unwrap_or_default(),
+        }
     }
 
     /// What a table computes by itself.
@@ -322,9 +357,39 @@ impl Source {
 
     /// The columns as the stream shows them: no generated ones.
     pub(crate) fn stream_columns(&mut self, publication: &str, table: u32) -> Vec<SourceColumn> {
-        let mut columns = self.columns(publication, table);
-        columns.retain(|c| c.generated.is_none());
-        columns
+        self.stream_layout(publication, table).columns
+    }
+
+    /// As `stream_columns`, with what tells the numbers of columns apart.
+    pub(crate) fn stream_layout(&mut self, publication: &str, table: u32) -> Layout {
+        let mut layout = self.layout(publication, table);
+        layout.columns.retain(|c| c.generated.is_none());
+        layout
+    }
+
+    /// Whether an index of the table makes sure that no two rows have the same values in the columns of these numbers.
+    /// True of a table that is gone.
+    pub(crate) fn is_unique(&mut self, table: u32, columns: &[i16]) -> bool {
+        let list: Vec<String> = columns.iter().map(i16::to_string).collect();
+        let sql = format!(
+            "SELECT (NOT EXISTS (SELECT FROM pg_catalog.pg_class WHERE oid = {table}) OR EXISTS (SELECT FROM \
+             pg_catalog.pg_index i WHERE i.indrelid = {table} AND i.indisunique AND i.indisvalid AND i.indimmediate \
+             AND i.indpred IS NULL AND i.indexprs IS NULL AND NOT EXISTS (SELECT FROM \
+             pg_catalog.unnest(i.indkey[0:i.indnkeyatts - 1]) k(number) \
+             WHERE k.number <> ALL (ARRAY[{}]::pg_catalog.int2[]))))::pg_catalog.text",
+            list.join(", ")
+        );
+        self.value(&sql).as_deref() == Some("true")
+    }
+
+    /// About how many rows there are to copy, if that is known.
+    pub(crate) fn estimate(&mut self, table: u32) -> Option<i64> {
+        let sql = format!(
+            "SELECT pg_catalog.sum(c.reltuples::pg_catalog.numeric)::pg_catalog.int8::pg_catalog.text \
+             FROM pg_catalog.pg_class c WHERE (c.oid = {table} OR c.oid IN (SELECT p.relid FROM \
+             pg_catalog.pg_partition_tree({table}) p)) AND c.relkind = 'r' HAVING pg_catalog.min(c.reltuples) >= 0"
+        );
+        self.value(&sql).and_then(|rows| rows.parse().ok())
     }
 
     /// What tables are made of and how they are published, by one look at the catalogue; those that are gone are left out.
@@ -397,6 +462,22 @@ impl Source {
         let sql = "SELECT (pg_catalog.pg_current_wal_insert_lsn() - '0/0')::pg_catalog.text";
         let position = self.value(sql).and_then(|p| p.parse().ok());
         Lsn(position.unwrap_or(0)).before_page_header()
+    }
+
+    /// Whether these members are too large to be read while the stream stands still: larger than what is beside them, or
+    /// than a gigabyte.
+    pub(crate) fn is_most(&mut self, table: u32, members: &[u32]) -> bool {
+        let list: Vec<String> = members.iter().map(u32::to_string).collect();
+        let own = format!(
+            "p.relid = ANY (ARRAY[{}]::pg_catalog.oid[])",
+            list.join(", ")
+        );
+        let size = "pg_catalog.sum(pg_catalog.pg_table_size(p.relid))";
+        let sql = format!(
+            "SELECT ({size} FILTER (WHERE {own}) > LEAST({size} FILTER (WHERE NOT {own}), 1073741824))::pg_catalog.text \
+             FROM pg_catalog.pg_partition_tree({table}) p WHERE p.isleaf"
+        );
+        self.value(&sql).as_deref() != Some("false")
     }
 
     /// What a partitioned table is made of now, as in its `Files`.

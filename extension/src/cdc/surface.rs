@@ -42,6 +42,7 @@ fn sync_table(source: pg_sys::Oid, target: Option<String>, options: Option<JsonB
         source: Some(source.oid),
         columns: &columns,
         key: &source.key,
+        full: source.is_full(),
         access_method: options.access_method.as_deref(),
         model: options.model.as_deref(),
         overwrite: options.overwrite,
@@ -55,6 +56,7 @@ fn sync_table(source: pg_sys::Oid, target: Option<String>, options: Option<JsonB
         source_name: &source.name(),
         target: oid,
         key: &source.key,
+        key_given: false,
         refused: None,
     };
     insert_table(id, &table);
@@ -80,7 +82,7 @@ fn pause_sync(name: &str) {
     announce(id);
 }
 
-/// Goes on after doris.pause_sync(), from where it stopped. Paused tables are filled again.
+/// Goes on after doris.pause_sync(), from where it stopped. Tables that are paused by themselves wait for doris.resync().
 #[pg_extern]
 #[search_path(pg_catalog, pg_temp)]
 fn resume_sync(name: &str) {
@@ -364,6 +366,13 @@ fn find_or_add_sync(options: &Options) -> (i32, String) {
 pub(super) fn add_sync(name: &str, role: pg_sys::Oid) -> i32 {
     // SAFETY: the database this session is connected to.
     let db = unsafe { u32::from(pg_sys::MyDatabaseId) };
+    if !board::has_room() {
+        refuse!(
+            ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
+            format!("a server runs no more than {} syncs", board::SYNCS_MAX),
+            "One sync mirrors any number of tables: name it with the option \"sync\"."
+        );
+    }
     loop {
         let next =
             "SELECT pg_catalog.nextval(pg_catalog.pg_get_serial_sequence('doris.sync', 'id'))::int";
@@ -397,6 +406,7 @@ fn publish(id: i32, source: &SourceTable) {
             format!("the table already has a mirror in sync \"{name}\"")
         );
     }
+    join::check_parts(id, source);
     let foreign = "SELECT name FROM doris.sync WHERE id = $1 AND \
                    (connection IS NOT NULL OR publication IS NOT NULL)";
     if let Some(name) = elevated(|| value::<String>(foreign, &[id.into()])) {

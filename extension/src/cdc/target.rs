@@ -54,21 +54,25 @@ impl Mirror {
         }
     }
 
-    /// The columns of the stream's description, with the source's column numbers as far as they are known.
-    pub(crate) fn streamed_columns(&self, source: &[Known]) -> Vec<Known> {
+    /// The columns of the stream's description, which has no numbers.
+    pub(crate) fn streamed_columns(&self) -> Vec<Known> {
         let columns = self.relation.iter().flat_map(|r| &r.columns);
-        columns
-            .map(|c| {
-                let now = source.iter().find(|s| s.name == c.name);
-                let (number, name) = (now.map_or(0, |s| s.number), c.name.clone());
-                Known {
-                    number,
-                    name,
-                    type_oid: c.type_oid,
-                    typmod: c.typmod,
-                }
-            })
-            .collect()
+        let described = columns.map(|c| Known {
+            number: 0,
+            name: c.name.clone(),
+            type_oid: c.type_oid,
+            typmod: c.typmod,
+        });
+        described.collect()
+    }
+
+    /// The numbers that the columns of the mirror's key have on the source, once there is a plan.
+    pub(crate) fn key_numbers(&self) -> Option<Vec<i16>> {
+        let Pending::Keyed(fold) = &self.plan.as_ref()?.pending else {
+            return None;
+        };
+        let numbers = fold.key_columns().iter();
+        Some(numbers.map(|at| self.table.columns[*at].number).collect())
     }
 
     /// Makes the plan for a mirror that is in step. An error says what does not fit.

@@ -70,6 +70,7 @@ impl Applier {
         }
         self.missing.retain(|table, _| tables.contains(table));
         self.leaving.retain(|table, _| tables.contains(table));
+        self.arriving.retain(|table, _| tables.contains(table));
         for table in tables {
             if !found.iter().any(|now| now.table == table) {
                 self.miss(table, source);
@@ -93,6 +94,9 @@ impl Applier {
         if !matches!(verdict, Verdict::Left(_)) {
             self.leaving.remove(&table);
         }
+        if !matches!(verdict, Verdict::Came(_)) {
+            self.arriving.remove(&table);
+        }
         if verdict == Verdict::Same {
             return self.note_bounds(table, source);
         }
@@ -102,7 +106,14 @@ impl Applier {
             transaction(|| catalogue::pause_table(id, table, &why));
             known.state = "paused".into();
             self.leaving.remove(&table);
+            self.arriving.remove(&table);
             return;
+        }
+        if let Verdict::Came(came) = &verdict {
+            match self.take_in(now, came, source) {
+                Leave::Later => return,
+                _ => verdict = Verdict::Untold,
+            }
         }
         if let Verdict::Left(left) = &verdict {
             match self.take_leave(now, left, before, source) {

@@ -6,7 +6,7 @@
 //! 3. Fold the changes of whole source transactions; write and commit them, with the position, when the batch is
 //!    large or old enough or nothing else is waiting. A batch too large for memory is written out early and still
 //!    committed only where a source transaction ends.
-use super::applier::{Applier, WORKING_ON};
+use super::applier::{Applier, NEWEST, WORKING_ON};
 use super::board::{self, Batch};
 use super::catalogue::{self, pause_table, slot_name, Sync};
 use super::channel::{Channel, Received};
@@ -116,13 +116,17 @@ fn report_failure(db: u32, sync: i32, message: &str, transient: bool) {
         };
     });
     let table = WORKING_ON.get();
+    let failures = note_table(db, sync, table, transient);
+    let message = &with_transaction(message, table);
     let recorded = caught(|| {
         transaction(|| {
             if table != 0 && message.contains(LACKS_VALUE) {
                 catalogue::refill(sync, table);
-            } else if table != 0 && !transient && retries >= TABLE_FAILURES_MAX {
+            } else if failures >= TABLE_FAILURES_MAX {
                 pause_table(sync, table, message);
-                board::update(db, sync, |e| (e.retries, e.not_before_us) = (0, 0));
+                board::update(db, sync, |e| {
+                    (e.retries, e.not_before_us, e.failing) = (0, 0, (0, 0, 0));
+                });
             }
             let state = if lost { "lost" } else { "failing" };
             catalogue::set_error(sync, state, message, retries);
@@ -135,6 +139,34 @@ fn report_failure(db: u32, sync: i32, message: &str, transient: bool) {
         abort();
     }
     log!("doris sync {sync} stops for {back_off} ms after {retries} failures: {message}");
+}
+
+/// How often the changes of this table have failed in a row, for reasons that waiting does not cure.
+fn note_table(db: u32, sync: i32, table: u32, transient: bool) -> i32 {
+    if table == 0 || transient {
+        return 0;
+    }
+    let mut failures = 0;
+    board::update(db, sync, |e| {
+        let (before, times, _) = e.failing;
+        failures = if before == table { times + 1 } else { 1 };
+        e.failing = (table, failures, NEWEST.get().1 .0);
+    });
+    failures
+}
+
+/// Adds which transaction of the source it was. In the first batch that failed it may be an earlier one; from then on
+/// each is a batch of its own.
+fn with_transaction(message: &str, table: u32) -> String {
+    match NEWEST.get() {
+        (xid, commit, before) if table != 0 && xid != 0 => {
+            let which = if before == 0 { "in" } else { "in or before" };
+            format!(
+                "{message}; {which} transaction {xid} of the source, which committed at {commit}"
+            )
+        }
+        _ => message.to_owned(),
+    }
 }
 
 /// Does the work of the sync until it is paused or dropped.

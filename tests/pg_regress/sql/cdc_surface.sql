@@ -22,6 +22,10 @@ SELECT doris.sync_table('orders', 'narrow');
 CREATE TABLE taken (LIKE orders INCLUDING ALL);
 INSERT INTO taken VALUES (9, 'z', 9);
 SELECT doris.sync_table('orders', 'taken');
+CREATE TABLE no_key (LIKE orders INCLUDING GENERATED);
+SELECT doris.sync_table('orders', 'no_key');
+CREATE TABLE other_key (LIKE orders INCLUDING GENERATED, PRIMARY KEY (id, item));
+SELECT doris.sync_table('orders', 'other_key');
 -- Nothing happens before the commit, and nothing after a rollback.
 BEGIN;
 SELECT doris.sync_table('orders');
@@ -129,6 +133,27 @@ DROP TABLE cdc.theirs;
 RESET ROLE;
 SELECT doris.drop_sync('main_cdc_other', true);
 REVOKE EXECUTE ON FUNCTION doris.sync_table(regclass, text, jsonb) FROM cdc_other;
+-- A partitioned table is mirrored as one; a part of it by itself, in another sync.
+CREATE TABLE whole (id int, day int, PRIMARY KEY (id, day)) PARTITION BY LIST (day);
+CREATE TABLE part PARTITION OF whole FOR VALUES IN (1) PARTITION BY LIST (id);
+CREATE TABLE part_1 PARTITION OF part DEFAULT;
+SELECT doris.sync_table('part', options => '{"sync": "main"}');
+SELECT doris.sync_table('whole');
+SELECT doris.sync_table('part_1');
+SELECT doris.sync_table('whole', options => '{"sync": "second"}');
+SELECT doris.wait_for_sync('main');
+SELECT doris.wait_for_sync('second');
+INSERT INTO whole SELECT i, 1 FROM generate_series(1, 10) i;
+SELECT doris.wait_for_sync('main');
+SELECT doris.wait_for_sync('second');
+SELECT (SELECT count(*) FROM part_mirror) AS part, (SELECT count(*) FROM whole_mirror) AS whole;
+SELECT doris.drop_sync('second', true);
+-- How much there is to copy is known from statistics.
+ANALYZE whole;
+SELECT doris.resync('main', 'part');
+SELECT doris.wait_for_sync('main');
+SELECT rows_copied, rows_expected FROM doris.sync_tables WHERE source LIKE '%part%';
+SELECT doris.unsync_table('part');
 -- The end of one table, then of all.
 SELECT doris.unsync_table('lines');
 SELECT doris.drop_sync('main');
