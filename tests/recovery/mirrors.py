@@ -306,7 +306,7 @@ def sources_written_anew_on_another_server_fill_their_mirrors_again(options, dir
     def caught_late(sql):
         """The same as when the mirror is up to date, or filled again: never other values."""
         mirror.query("SELECT doris.pause_sync('far')")
-        source.query(sql)
+        source.query(sql + "; UPDATE t SET v = 11 WHERE id = 11")
         mirror.query("SELECT doris.resume_sync('far')")
         wait_for(mirror, "far")
         same(source, mirror, pairs)
