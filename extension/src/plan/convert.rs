@@ -331,7 +331,6 @@ impl<'a> Converter<'a> {
                 NodeTag::T_WindowAgg => self.eagerly(|own| own.window(plan.cast(), ordered)),
                 NodeTag::T_Group => self.eagerly(|own| own.group(plan.cast(), ordered)),
                 NodeTag::T_Append => self.append(plan.cast()),
-                #[cfg(not(feature = "pg18"))]
                 NodeTag::T_SetOp => self.set_op(plan.cast(), ordered),
                 NodeTag::T_Result if !(*plan).lefttree.is_null() => {
                     self.result(plan.cast(), ordered)

@@ -3,14 +3,10 @@
 use super::super::partitions::Chosen;
 use super::super::scope::{Column, Item, Scope};
 use super::super::{no, Converted};
-#[cfg(not(feature = "pg18"))]
-use super::check_grouped;
-use super::{Converter, Core, Output};
+use super::{check_grouped, Converter, Core, Output};
 use crate::pg::pruning::{self, Steps};
 use doris_engine::expr::Expr;
-use doris_engine::plan::Node;
-#[cfg(not(feature = "pg18"))]
-use doris_engine::plan::SetOpKind;
+use doris_engine::plan::{Node, SetOpKind};
 use doris_engine::types::{Collation, DataType};
 use pgrx::pg_sys;
 use pgrx::PgList;
@@ -85,38 +81,27 @@ impl Converter<'_> {
         Ok(Node::project(self.id(), input.node, exprs))
     }
 
-    /// INTERSECT and EXCEPT before PostgreSQL 18: over an Append of both sides with a column that tells them apart.
-    #[cfg(not(feature = "pg18"))]
+    /// INTERSECT and EXCEPT.
     pub(super) unsafe fn set_op(
         &mut self,
         set_op: *mut pg_sys::SetOp,
         ordered: bool,
     ) -> Converted<Core> {
-        use pgrx::pg_sys::NodeTag;
-        // SAFETY: as for `top`; tags are checked before casts.
+        // SAFETY: as for `top`.
         unsafe {
-            let below = super::unsorted((*set_op).plan.lefttree);
             if ordered && (*set_op).strategy == pg_sys::SetOpStrategy::SETOP_SORTED {
                 return no("sorted rows whose order is used");
             }
-            if below.is_null() || (*below).type_ != NodeTag::T_Append {
-                return no("a set operation over something else than two inputs");
-            }
-            let plans =
-                PgList::<pg_sys::Plan>::from_pg((*(below as *mut pg_sys::Append)).appendplans);
-            let (Some(left), Some(right), 2) = (plans.get_ptr(0), plans.get_ptr(1), plans.len())
-            else {
-                return no("a set operation over something else than two inputs");
-            };
+            let [left, right] = sides(set_op)?;
             let inputs = [self.output(left, false)?, self.output(right, false)?];
-            let flag = (*set_op).flagColIdx as usize;
-            let width = inputs[0].entries.len();
-            if flag != width || (*set_op).numCols as usize != width - 1 {
+            let compared = inputs[0].entries.len() - usize::from(HAS_FLAG);
+            if compared == 0 || (*set_op).numCols as usize != compared || !is_flag(set_op, compared)
+            {
                 return no("a set operation over other columns");
             }
             let mut types = common_types(&inputs)?;
             let entries = inputs[0].entries.clone();
-            let flag_type = types.pop();
+            let flag_type = types.split_off(compared).pop();
             for t in &types {
                 check_grouped(*t)?;
             }
@@ -128,14 +113,14 @@ impl Converter<'_> {
                 SETOPCMD_EXCEPT => (SetOpKind::Except, false),
                 _ => (SetOpKind::Except, true),
             };
-            let node = Node::set_op(self.id(), kind, all, left?, right?);
-            // The flag is there for PostgreSQL's own node only: its value does not matter any more.
-            let mut exprs: Vec<Expr> = (types.iter().enumerate())
-                .map(|(i, t)| Expr::column(i, *t))
-                .collect();
-            types.extend(flag_type);
-            exprs.push(Expr::null(types[width - 1]));
-            let node = Node::project(self.id(), node, exprs);
+            let mut node = Node::set_op(self.id(), kind, all, left?, right?);
+            if let Some(flag) = flag_type {
+                // It is there for PostgreSQL's own node only: its value does not matter any more.
+                let columns = types.iter().enumerate().map(|(i, t)| Expr::column(i, *t));
+                let exprs = columns.chain([Expr::null(flag)]).collect();
+                node = Node::project(self.id(), node, exprs);
+                types.push(flag);
+            }
             let items = numbered(entries, &types, pg_sys::OUTER_VAR);
             Ok(Core {
                 node,
@@ -143,6 +128,51 @@ impl Converter<'_> {
             })
         }
     }
+}
+
+/// Whether rows of both sides have one more column, which tells the sides apart: before 18.
+const HAS_FLAG: bool = cfg!(not(feature = "pg18"));
+
+/// The inputs of INTERSECT and EXCEPT, before 18: those of an Append.
+#[cfg(not(feature = "pg18"))]
+unsafe fn sides(set_op: *mut pg_sys::SetOp) -> Converted<[*mut pg_sys::Plan; 2]> {
+    // SAFETY: a finished plan; the tag is checked before the cast.
+    unsafe {
+        let below = super::unsorted((*set_op).plan.lefttree);
+        if below.is_null() || (*below).type_ != pg_sys::NodeTag::T_Append {
+            return no("a set operation over something else than two inputs");
+        }
+        let plans = PgList::<pg_sys::Plan>::from_pg((*(below as *mut pg_sys::Append)).appendplans);
+        match (plans.get_ptr(0), plans.get_ptr(1), plans.len()) {
+            (Some(left), Some(right), 2) => Ok([left, right]),
+            _ => no("a set operation over something else than two inputs"),
+        }
+    }
+}
+
+/// The inputs of INTERSECT and EXCEPT.
+#[cfg(feature = "pg18")]
+unsafe fn sides(set_op: *mut pg_sys::SetOp) -> Converted<[*mut pg_sys::Plan; 2]> {
+    // SAFETY: a finished plan.
+    unsafe {
+        let plan = &(*set_op).plan;
+        Ok([
+            super::unsorted(plan.lefttree),
+            super::unsorted(plan.righttree),
+        ])
+    }
+}
+
+/// Whether a column is the one that tells the sides apart.
+#[cfg(not(feature = "pg18"))]
+unsafe fn is_flag(set_op: *mut pg_sys::SetOp, column: usize) -> bool {
+    // SAFETY: a finished plan.
+    unsafe { (*set_op).flagColIdx as usize == column + 1 }
+}
+
+#[cfg(feature = "pg18")]
+unsafe fn is_flag(_set_op: *mut pg_sys::SetOp, _column: usize) -> bool {
+    true
 }
 
 /// The types that hold the columns of all inputs.
