@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::exec::executor::{through_exprs, Opening, Wanted};
 use crate::expr::{Expr, ExprKind};
 use crate::keys::{ByteKeys, KeyColumn, WordKeys};
-use crate::plan::{Join, JoinKind, Node, Op};
+use crate::plan::{AggregateCall, AggregateFunction, Join, JoinKind, Node, Op};
 
 /// A join's build side that was made early.
 pub(super) fn take<K: KeyColumn>(opening: &mut Opening<'_>, id: u32) -> Result<Option<Built<K>>> {
@@ -61,7 +61,7 @@ pub(super) fn filters(
                 let width = inner_shape.probe_types.len();
                 keys = keys
                     .iter()
-                    .map(|key| inner.output.get((*key)?).copied())
+                    .map(|key| on_probe_side(&inner_shape, *inner.output.get((*key)?)?))
                     .collect();
                 // What this join's build side knows is better used where such a key comes from.
                 if keys.iter().flatten().any(|&column| column >= width) {
@@ -94,6 +94,17 @@ pub(super) fn filters(
     }
 }
 
+/// The probe column that a join's key makes equal to one of its build columns; any other column is itself.
+fn on_probe_side(shape: &Shape, column: usize) -> Option<usize> {
+    let Some(build) = column.checked_sub(shape.probe_types.len()) else {
+        return Some(column);
+    };
+    let same = (0..shape.build_keys.len())
+        .filter(|key| column_of(&shape.build_keys[*key]) == Some(build))
+        .find_map(|key| filterable_column(shape, key));
+    Some(same.unwrap_or(column))
+}
+
 fn column_of(expr: &Expr) -> Option<usize> {
     match expr.kind() {
         ExprKind::Column(column) => Some(*column),
@@ -108,6 +119,23 @@ fn is_quiet(node: &Node) -> bool {
         Op::Scan(scan) => scan.filters.iter().all(quiet),
         Op::Filter { input, predicate } => quiet(predicate) && is_quiet(input),
         Op::Project { input, exprs } => exprs.iter().all(quiet) && is_quiet(input),
+        Op::Aggregate(aggregate) => {
+            use AggregateFunction::*;
+            let sums = |call: &AggregateCall| {
+                let exact =
+                    |arg: &Expr| arg.data_type().is_integer() || arg.data_type().is_numeric();
+                let total = match call.function {
+                    CountStar | Count | Min | Max => true,
+                    // What is beyond a sum's type needs more rows than there can be; of floats it does not.
+                    Sum | Avg => call.argument.iter().all(exact),
+                    _ => false,
+                };
+                total && call.argument.iter().chain(&call.filter).all(quiet)
+            };
+            aggregate.keys.iter().all(|key| quiet(&key.expr))
+                && aggregate.calls.iter().all(sums)
+                && is_quiet(&aggregate.input)
+        }
         Op::Join(join) => {
             let keys = join.keys.iter().flat_map(|key| [&key.probe, &key.build]);
             keys.chain(&join.residual).all(quiet) && is_quiet(&join.probe) && is_quiet(&join.build)

@@ -38,7 +38,9 @@ pub(super) fn report(error: Error) -> ! {
         );
     }
     let detail = match error {
-        Error::Damaged(_) => "Check the tables with doris.verify() and restore them from a backup.".into(),
+        Error::Damaged(_) => {
+            "Check the tables with doris.verify() and restore them from a backup.".into()
+        }
         _ => error.detail().unwrap_or_default(),
     };
     if detail.is_empty() {
