@@ -172,7 +172,7 @@ unsafe fn next_block(scan: pg_sys::TableScanDesc, last: bool) {
                 // SAFETY: a scan of ours.
                 let rel = unsafe { (*scan).rs_rd };
                 let snapshot = &raw mut pg_sys::SnapshotSelfData;
-                let rows = super::relation::segment_totals(rel, snapshot).0;
+                let rows = super::relation::segment_totals(rel, snapshot).rows;
                 let wanted = wanted_rows(rel);
                 let (every, every_of_segments) = thinning(rel, rows, wanted);
                 sample.insert(Sample {

@@ -6,6 +6,7 @@ use crate::options::settings;
 use crate::pg::heapam::HeapView;
 use crate::pg::toast::Toast;
 use crate::pg::{self, compat};
+use crate::store::known::{self, Totals};
 use crate::store::{anchors, directory};
 use crate::write::builder;
 use pgrx::{pg_guard, pg_sys};
@@ -79,20 +80,31 @@ pub fn ensure_first_block(rel: pg_sys::Relation) {
     }
 }
 
-/// Rows and bytes of the segments that a snapshot sees; deleted rows are counted.
-pub fn segment_totals(rel: pg_sys::Relation, snapshot: pg_sys::Snapshot) -> (u64, u64, usize) {
+/// What the segments that a snapshot sees come to.
+pub fn segment_totals(rel: pg_sys::Relation, snapshot: pg_sys::Snapshot) -> Totals {
     let Some(toast) = Toast::open(rel, pg_sys::AccessShareLock as i32) else {
-        return (0, 0, 0);
+        return Totals::default();
     };
-    let segments = directory::all(rel, &toast, snapshot);
-    let visible = segments.iter().filter(|f| f.visible);
-    visible.fold((0, 0, 0), |(rows, bytes, count), f| {
-        (
-            rows + u64::from(f.entry.rows),
-            bytes + f.entry.stream_bytes,
-            count + 1,
-        )
-    })
+    totals_in(rel, &toast, snapshot)
+}
+
+fn totals_in(rel: pg_sys::Relation, toast: &Toast, snapshot: pg_sys::Snapshot) -> Totals {
+    let segments = directory::all(rel, toast, snapshot);
+    Totals::of(segments.iter().filter(|found| found.visible))
+}
+
+/// What the segments come to now, for the planner, which asks several times a statement.
+pub fn totals_now(rel: pg_sys::Relation) -> Totals {
+    let Some(toast) = Toast::open(rel, pg_sys::AccessShareLock as i32) else {
+        return Totals::default();
+    };
+    // Segments that this backend is building count. While TRUNCATE rebuilds indexes, that of the new TOAST relation is
+    // still the old one's.
+    let known = match builder::any() || toast.blocks() == 0 {
+        true => None,
+        false => known::totals(rel, &toast),
+    };
+    known.unwrap_or_else(|| totals_in(rel, &toast, &raw mut pg_sys::SnapshotSelfData))
 }
 
 /// Whether a snapshot sees any segment.
@@ -135,7 +147,11 @@ unsafe extern "C-unwind" fn relation_estimate_size(
             tuples,
             allvisfrac
         ));
-        let (rows, bytes, segments) = segment_totals(rel, &raw mut pg_sys::SnapshotSelfData);
+        let Totals {
+            rows,
+            bytes,
+            segments,
+        } = totals_now(rel);
         if segments == 0 {
             return;
         }
@@ -208,7 +224,7 @@ unsafe extern "C-unwind" fn relation_vacuum(
     // SAFETY: valid arguments from VACUUM.
     unsafe {
         let mut params = *params;
-        let (_, _, segments) = segment_totals(rel, &raw mut pg_sys::SnapshotSelfData);
+        let segments = segment_totals(rel, &raw mut pg_sys::SnapshotSelfData).segments;
         if segments > 0 {
             let fork = pg_sys::ForkNumber::MAIN_FORKNUM;
             if pg_sys::RelationGetNumberOfBlocksInFork(rel, fork) <= 1 {
@@ -239,7 +255,7 @@ unsafe fn leave_heap_rows(rel: pg_sys::Relation) {
         if (*class).reltuples < 0.0 {
             return;
         }
-        let (rows, _, _) = segment_totals(rel, &raw mut pg_sys::SnapshotSelfData);
+        let rows = segment_totals(rel, &raw mut pg_sys::SnapshotSelfData).rows;
         let live = live_segment_rows(rel, &raw mut pg_sys::SnapshotSelfData);
         let pages = (*class).relpages.max(0) as u32;
         let (_, heap_rows) = heap_part(rel, std::ptr::null_mut(), pages, (rows, live));
@@ -288,7 +304,7 @@ unsafe fn order_of_copy(
     if index.is_null() || use_sort {
         return (index, use_sort);
     }
-    if segment_totals(old, &raw mut pg_sys::SnapshotAnyData).2 == 0 {
+    if segment_totals(old, &raw mut pg_sys::SnapshotAnyData).segments == 0 {
         return (index, false);
     }
     // SAFETY: an open index.

@@ -30,8 +30,8 @@ pub unsafe fn rewrite(
 ) -> Option<f64> {
     // SAFETY: passed on to the caller.
     unsafe {
-        let (_, _, segments) =
-            super::relation::segment_totals(old, &raw mut pg_sys::SnapshotSelfData);
+        let segments =
+            super::relation::segment_totals(old, &raw mut pg_sys::SnapshotSelfData).segments;
         let blocks = pg_sys::RelationGetNumberOfBlocksInFork(old, pg_sys::ForkNumber::MAIN_FORKNUM);
         let heap_is_enough = blocks < HEAP_BLOCKS_MIN || !index.is_null();
         if (segments == 0 && heap_is_enough) || options::bulk_loads_to_heap(old) {

@@ -239,8 +239,7 @@ pub unsafe fn has_segments(relid: pg_sys::Oid) -> bool {
     // SAFETY: the planner holds a lock on every table of the range table.
     unsafe {
         let rel = pg_sys::table_open(relid, pg_sys::NoLock as i32);
-        let snapshot = &raw mut pg_sys::SnapshotSelfData;
-        let found = crate::am::relation::has_segments(rel, snapshot);
+        let found = crate::am::relation::totals_now(rel).segments > 0;
         pg_sys::table_close(rel, pg_sys::NoLock as i32);
         found
     }

@@ -28,6 +28,7 @@ use doris_engine::source::{MemorySource, Morsel, MorselSource};
 use doris_engine::summary::{ColumnSummary, Need};
 use doris_storage::prune::{Predicate, Verdict};
 use doris_storage::segment::{ColumnMeta, ColumnReader, ROW_BLOCK_ROWS};
+use doris_storage::slice::Marks;
 use doris_storage::vector::{Bitmap, Values, Vector};
 use doris_storage::zone_map::Scalar as Bound;
 use pgrx::pg_sys;
@@ -45,9 +46,21 @@ pub(super) use self::block::corrupt;
 /// Heap rows in a morsel.
 const HEAP_ROWS: usize = 4096;
 
+/// Most segments whose deleted rows are looked for at once, and most row numbers from the first to the last of them.
+const SEGMENTS_AT_ONCE: usize = 256;
+const ROWS_AT_ONCE: u64 = 1 << 24;
+
 /// A segment still to be read.
 struct Pending {
     found: directory::Found,
+    /// Its deleted rows, once they were looked for.
+    dead: Option<Marks>,
+}
+
+impl Pending {
+    fn is_sealed(&self) -> bool {
+        self.found.entry.state == State::Sealed
+    }
 }
 
 /// A segment being read.
@@ -80,6 +93,8 @@ pub struct TableSource {
     ahead: VecDeque<Box<dyn Morsel>>,
     toast: Option<Toast>,
     pending: VecDeque<Pending>,
+    /// In how many segments deleted rows are looked for next: the more, the longer the scan goes on.
+    at_once: usize,
     open: Option<Open>,
     /// The segments are in the order in which they are read.
     arranged: bool,
@@ -111,7 +126,7 @@ impl TableSource {
             .map(|toast| directory::visible(rel, toast, snapshot))
             .unwrap_or_default()
             .into_iter()
-            .map(|found| Pending { found })
+            .map(|found| Pending { found, dead: None })
             .collect();
         counters.segments.set(pending.len() as u64);
         Self {
@@ -127,6 +142,7 @@ impl TableSource {
             ahead: VecDeque::new(),
             toast,
             pending,
+            at_once: 1,
             open: None,
             arranged: false,
             filters: Vec::new(),
@@ -221,21 +237,65 @@ impl TableSource {
         Ok(())
     }
 
+    /// Leaves the next segment out where a sort has enough rows before all of its rows by now.
+    fn is_beyond(&mut self) -> Result<bool> {
+        let (Some(toast), Some(pending)) = (&self.toast, self.pending.front()) else {
+            return Ok(false);
+        };
+        let entry = pending.found.entry;
+        let beyond = foremost::is_beyond(self.rel, toast, &entry, &self.attrs, &self.filters)?;
+        if beyond {
+            let blocks = entry.rows.div_ceil(ROW_BLOCK_ROWS);
+            add(&self.counters.blocks_filtered, u64::from(blocks));
+            self.pending.pop_front();
+        }
+        Ok(beyond)
+    }
+
+    /// Looks for the deleted rows of the next segments: one search for many costs little more than one for one. What a
+    /// snapshot sees does not change, so it does not matter when that is.
+    fn look_for_dead(&mut self) {
+        let Some(toast) = &self.toast else { return };
+        let first = self.pending.front().map_or(0, |p| p.found.entry.first_row);
+        // Not in the order of their rows, and many are left out.
+        let at_once = if foremost::matter(&self.filters) {
+            1
+        } else {
+            self.at_once
+        };
+        let next: Vec<(u64, u32)> = self
+            .pending
+            .iter()
+            .take(at_once)
+            .take_while(|pending| pending.is_sealed())
+            .map(|p| (p.found.entry.first_row, p.found.entry.rows))
+            .take_while(|(row, rows)| {
+                *row == first || row + u64::from(*rows) <= first + ROWS_AT_ONCE
+            })
+            .collect();
+        self.at_once = (self.at_once * 4).min(SEGMENTS_AT_ONCE);
+        let dead = anchors::dead_rows_of(self.rel, toast, &next, self.snapshot);
+        for (pending, dead) in self.pending.iter_mut().zip(dead) {
+            pending.dead = Some(dead);
+        }
+    }
+
     /// Opens the next segment that may hold rows of interest.
     fn open_next(&mut self) -> Result<Option<Box<dyn Morsel>>> {
+        let unknown = |pending: &Pending| pending.is_sealed() && pending.dead.is_none();
+        if self.pending.front().is_some_and(unknown) {
+            if self.is_beyond()? {
+                return Ok(None);
+            }
+            self.look_for_dead();
+        }
         let (Some(toast), Some(pending)) = (&self.toast, self.pending.pop_front()) else {
             return Ok(None);
         };
         let entry = pending.found.entry;
-        if entry.state == State::Building {
+        let Some(dead) = pending.dead else {
             return self.memory_morsel(entry.first_row);
-        }
-        if foremost::is_beyond(self.rel, toast, &entry, &self.attrs, &self.filters)? {
-            let blocks = entry.rows.div_ceil(ROW_BLOCK_ROWS);
-            add(&self.counters.blocks_filtered, u64::from(blocks));
-            return Ok(None);
-        }
-        let dead = anchors::dead_rows(self.rel, toast, entry.first_row, entry.rows, self.snapshot);
+        };
         add(&self.counters.deleted_rows, u64::from(dead.len()));
         if dead.is_all() {
             // Loads that replace what earlier ones brought leave such segments until compaction.

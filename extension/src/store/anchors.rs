@@ -885,29 +885,54 @@ pub fn dead_rows(
     rows: u32,
     snapshot: pg_sys::Snapshot,
 ) -> Marks {
-    let mut dead = Marks::new(first_row, rows);
+    let mut dead = dead_rows_of(main, toast, &[(first_row, rows)], snapshot);
+    dead.pop().unwrap_or_default()
+}
+
+/// As [`dead_rows`], for several segments at once: their first rows, ascending, and how many they have. What lies between
+/// them is passed over.
+pub fn dead_rows_of(
+    main: pg_sys::Relation,
+    toast: &Toast,
+    segments: &[(u64, u32)],
+    snapshot: pg_sys::Snapshot,
+) -> Vec<Marks> {
+    let none = |(first, rows): &(u64, u32)| Marks::new(*first, *rows);
+    let mut dead: Vec<Marks> = segments.iter().map(none).collect();
     // SAFETY: a valid snapshot of the caller.
     let kind = unsafe { (*snapshot).snapshot_type };
-    if matches!(
+    let everything = matches!(
         kind,
         pg_sys::SnapshotType::SNAPSHOT_ANY | pg_sys::SnapshotType::SNAPSHOT_NON_VACUUMABLE
-    ) {
+    );
+    let (Some((start, _)), Some((last, rows)), false) =
+        (segments.first(), segments.last(), everything)
+    else {
         // Every row is wanted, as in `alive`: an index must hold what an older snapshot sees.
         return dead;
-    }
-    let end = first_row + u64::from(rows);
-    let mut at = first_row;
-    // A segment may straddle two chunk_ids.
+    };
+    let end = last + u64::from(*rows);
+    let place = |row: u64| {
+        let at = segments.partition_point(|(first, _)| *first <= row);
+        let at = at.checked_sub(1)?;
+        let position = row - segments[at].0;
+        (position < u64::from(segments[at].1)).then_some((at, position as u32))
+    };
+    let mut at = *start;
+    // They may straddle two chunk_ids.
     while at < end {
         let stop = end.min((at >> 31 << 31) + (1 << 31));
         let (chunk_id, low) = keys::anchor(at);
         let high = keys::anchor(stop - 1).1;
         toast.scan(chunk_id, low, high, false, |version| {
+            let Some((segment, position)) = place(at + (version.seq() - low) as u64) else {
+                return true;
+            };
             if matches!(Anchor::decode(version.payload()), Ok(Anchor::Live)) {
                 return true;
             }
             if version.visible(snapshot) {
-                dead.add((at - first_row) as u32 + (version.seq() - low) as u32);
+                dead[segment].add(position);
             } else if raw::is_mvcc(snapshot) && version.writer_fate() != Fate::Aborted {
                 raw::conflict_out(main, version.raw_xmin(), snapshot);
             }
@@ -915,8 +940,11 @@ pub fn dead_rows(
         });
         at = stop;
     }
-    deletes::add_seen(main, toast, (first_row, end), snapshot, &mut dead);
-    followed::add_changed(main, (first_row, end), snapshot, &mut dead);
+    deletes::add_seen(main, toast, segments, snapshot, &mut dead);
+    for ((first, rows), dead) in segments.iter().zip(&mut dead) {
+        let end = first + u64::from(*rows);
+        followed::add_changed(main, (*first, end), snapshot, dead);
+    }
     dead
 }
 

@@ -139,17 +139,27 @@ fn judge(main: pg_sys::Relation, version: &Version, snapshot: pg_sys::Snapshot) 
     seen
 }
 
-/// Adds the rows from `first` up to `end` that a snapshot sees as deleted in bulk.
+/// Adds the rows of segments, by their first rows, ascending, and how many they have, that a snapshot sees as deleted in
+/// bulk.
 pub fn add_seen(
     main: pg_sys::Relation,
     toast: &Toast,
-    (first, end): (u64, u64),
+    segments: &[(u64, u32)],
     snapshot: pg_sys::Snapshot,
-    dead: &mut Marks,
+    dead: &mut [Marks],
 ) {
-    each(main, toast, first, end, |version, slice| {
-        if judge(main, version, snapshot) {
-            dead.add_slice(slice);
+    let (Some((first, _)), Some((last, rows))) = (segments.first(), segments.last()) else {
+        return;
+    };
+    let end = last + u64::from(*rows);
+    each(main, toast, *first, end, |version, slice| {
+        let (from, to) = (slice.first_row, slice.first_row + u64::from(SLICE_ROWS));
+        let start = segments.partition_point(|(first, rows)| first + u64::from(*rows) <= from);
+        let stop = segments.partition_point(|(first, _)| *first < to);
+        if start < stop && judge(main, version, snapshot) {
+            dead[start..stop]
+                .iter_mut()
+                .for_each(|dead| dead.add_slice(slice));
         }
         true
     });

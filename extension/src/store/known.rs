@@ -37,13 +37,42 @@ pub struct Segments {
     pub all: Vec<Found>,
     /// Positions in `all`, the segment of most rows first: one that is searched for a key finds it there most likely.
     pub by_size: Vec<usize>,
+    /// What they come to, if no transaction is open that may change that.
+    totals: Option<Totals>,
+}
+
+/// What a table's segments come to.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Totals {
+    /// Rows, deleted ones too.
+    pub rows: u64,
+    /// Bytes.
+    pub bytes: u64,
+    /// How many there are.
+    pub segments: usize,
+}
+
+impl Totals {
+    /// Those of some segments.
+    pub fn of<'a>(segments: impl Iterator<Item = &'a Found>) -> Self {
+        segments.fold(Self::default(), |totals, found| Self {
+            rows: totals.rows + u64::from(found.entry.rows),
+            bytes: totals.bytes + found.entry.stream_bytes,
+            segments: totals.segments + 1,
+        })
+    }
 }
 
 impl Segments {
-    fn new(all: Vec<Found>) -> Self {
+    fn new(all: Vec<Found>, stay: bool) -> Self {
         let mut by_size: Vec<usize> = (0..all.len()).collect();
         by_size.sort_by_key(|at| std::cmp::Reverse((all[*at].entry.rows, *at)));
-        Self { all, by_size }
+        let totals = stay.then(|| Totals::of(all.iter()));
+        Self {
+            all,
+            by_size,
+            totals,
+        }
     }
 }
 
@@ -135,6 +164,12 @@ pub fn segments(_gate: &Gate, main: pg_sys::Relation, toast: &Toast) -> Rc<Segme
         return segments;
     }
     let mut all = directory::all(main, toast, &raw mut pg_sys::SnapshotAnyData);
+    // One that is being built is left out below, and tells nobody when it is sealed.
+    let ended = |fate: Fate| matches!(fate, Fate::Committed | Fate::Aborted);
+    let deleted = |found: &Found| found.deleter.is_none_or(|(_, fate)| ended(fate));
+    let stay = all
+        .iter()
+        .all(|found| ended(found.writer) && deleted(found));
     all.retain(|found| {
         let retired = found
             .deleter
@@ -142,7 +177,7 @@ pub fn segments(_gate: &Gate, main: pg_sys::Relation, toast: &Toast) -> Rc<Segme
         found.writer != Fate::Aborted && found.entry.state == State::Sealed && !retired
     });
     let settled = all.iter().all(is_settled);
-    let segments = Rc::new(Segments::new(all));
+    let segments = Rc::new(Segments::new(all, stay));
     if holds && settled {
         KNOWN.with_borrow_mut(|known| {
             if let Some(known) = known.get_mut(&relid) {
@@ -165,6 +200,21 @@ pub fn settled(main: pg_sys::Relation, toast: &Toast, row: RowNumber) -> Option<
         let next = all.partition_point(|found| found.entry.first_row <= row.0);
         let found = all.get(next.checked_sub(1)?)?;
         found.entry.covers(row.0).then_some(*found)
+    })
+}
+
+/// What the segments come to if no transaction is open that may change that; as of a moment ago.
+pub fn totals(main: pg_sys::Relation, toast: &Toast) -> Option<Totals> {
+    if !holds(main, toast) {
+        return None;
+    }
+    let relid = pg::relation_id(main);
+    let known = || KNOWN.with_borrow(|known| known.get(&relid)?.segments.as_ref()?.totals);
+    known().or_else(|| {
+        read_missing(main, toast, |gate| {
+            segments(gate, main, toast);
+            known()
+        })
     })
 }
 
