@@ -558,7 +558,7 @@ unsafe extern "C-unwind" fn tuple_satisfies_snapshot(
 /// The heap answers for its rows. Of segment rows, entries are deleted of which the index knows that the row is dead
 /// ([`index_fetch_tuple`]): a btree asks again about those it has marked, and may not be refused one; other access methods
 /// pass none but such. A btree that asks which of its unmarked entries could go (bottom-up deletion) is told of heap rows
-/// only.
+/// only. The caller holds the lock of an index page: nothing here may wait for who could be waiting for that.
 #[pg_guard]
 unsafe extern "C-unwind" fn index_delete_tuples(
     rel: pg_sys::Relation,
@@ -576,30 +576,48 @@ unsafe extern "C-unwind" fn index_delete_tuples(
                 heap_items += 1;
             }
         }
+        let marked =
+            |item: &pg_sys::TM_IndexDelete| (*(*state).status.add(item.id as usize)).knowndeletable;
+        // Asked about marked entries, the heap takes it that one of them is its own. It is also asked about others beside
+        // them, which it need not say anything of.
+        let bottomup = (*state).bottomup;
+        let ask = heap_items > 0 && (bottomup || items[..heap_items].iter().any(marked));
+        let mut rows: Vec<RowNumber> = items[heap_items..]
+            .iter()
+            .filter(|item| marked(item))
+            .filter_map(|item| RowNumber::from_tid(&item.tid))
+            .collect();
         (*state).ndeltids = heap_items as i32;
-        let horizon = match heap_items {
-            0 => pg_sys::InvalidTransactionId,
-            _ => heap_call!(index_delete_tuples(rel, state)),
+        let horizon = match ask {
+            true => heap_call!(index_delete_tuples(rel, state)),
+            false => pg_sys::InvalidTransactionId,
         };
-        if (*state).bottomup || heap_items == count {
+        if bottomup || heap_items == count {
             return horizon;
         }
         (*state).ndeltids = count as i32;
-        let items = std::slice::from_raw_parts((*state).deltids, count);
-        let marked = |item: &&pg_sys::TM_IndexDelete| {
-            (*(*state).status.add(item.id as usize)).knowndeletable
-        };
-        let mut rows: Vec<RowNumber> = items[heap_items..]
-            .iter()
-            .filter(marked)
-            .filter_map(|item| RowNumber::from_tid(&item.tid))
-            .collect();
-        rows.sort_unstable();
-        match Toast::open(rel, pg_sys::AccessShareLock as i32) {
-            Some(toast) => later(horizon, anchors::buried_until(rel, &toast, &rows)),
-            None => horizon,
+        if rows.is_empty() {
+            return horizon;
         }
+        rows.sort_unstable();
+        let buried = match Toast::open_at_once(rel) {
+            Some(toast) => anchors::buried_until(rel, &toast, &rows),
+            None => last_before_next(),
+        };
+        later(horizon, buried)
     }
+}
+
+/// The last transaction id that was handed out: whoever has ended is not behind it.
+fn last_before_next() -> pg_sys::TransactionId {
+    // SAFETY: plain call.
+    let next = unsafe { pg_sys::ReadNextFullTransactionId() }.value as u32;
+    let first = pg_sys::FirstNormalTransactionId.into_inner();
+    let last = match next > first {
+        true => next - 1,
+        false => u32::MAX,
+    };
+    pg_sys::TransactionId::from(last)
 }
 
 fn later(a: pg_sys::TransactionId, b: pg_sys::TransactionId) -> pg_sys::TransactionId {

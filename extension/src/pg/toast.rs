@@ -18,6 +18,8 @@ pub struct Toast {
     pub rel: pg_sys::Relation,
     index: pg_sys::Relation,
     others: Vec<pg_sys::Relation>,
+    /// Scans follow index entries that others have found to lead to what is dead.
+    follows_killed: bool,
 }
 
 impl Toast {
@@ -44,7 +46,46 @@ impl Toast {
             }
             let index =
                 valid.unwrap_or_else(|| super::report_corrupt(main, "no valid TOAST index"));
-            Some(Self { rel, index, others })
+            let follows_killed = false;
+            Some(Self {
+                rel,
+                index,
+                others,
+                follows_killed,
+            })
+        }
+    }
+
+    /// Opens the TOAST relation for reading if that needs no waiting for locks, as its user holds a lock of a page. Its
+    /// scans visit all versions that are there: also such as nobody will see again, which [`Toast::open`]'s may leave out.
+    pub fn open_at_once(main: pg_sys::Relation) -> Option<Self> {
+        let (lock, none) = (pg_sys::AccessShareLock as i32, pg_sys::NoLock as i32);
+        // SAFETY: main is open; what is opened here is closed in Drop, or below. What is gone by the time that it is locked
+        // is not opened.
+        unsafe {
+            let at_once = |oid| {
+                let locked = pg_sys::ConditionalLockRelationOid(oid, lock);
+                let rel = match locked {
+                    true => pg_sys::try_relation_open(oid, none),
+                    false => std::ptr::null_mut(),
+                };
+                (!rel.is_null()).then_some(rel)
+            };
+            let rel = at_once((*(*main).rd_rel).reltoastrelid)?;
+            let list = pgrx::PgList::<pg_sys::Oid>::from_pg(pg_sys::RelationGetIndexList(rel));
+            for index in list.iter_oid().filter_map(at_once) {
+                if (*(*index).rd_index).indisvalid {
+                    return Some(Self {
+                        rel,
+                        index,
+                        others: Vec::new(),
+                        follows_killed: true,
+                    });
+                }
+                pg_sys::relation_close(index, none);
+            }
+            pg_sys::relation_close(rel, none);
+            None
         }
     }
 
@@ -246,6 +287,9 @@ impl Toast {
             let count = keys.len() as i32;
             let any = &raw mut pg_sys::SnapshotAnyData;
             let scan = compat::index_beginscan(self.rel, self.index, any, count);
+            if self.follows_killed {
+                (*scan).ignore_killed_tuples = false;
+            }
             pg_sys::index_rescan(scan, keys.as_mut_ptr(), count, std::ptr::null_mut(), 0);
             // As index_getnext_slot; but most scans look for what is not there, and need no slot.
             let mut slot: *mut pg_sys::TupleTableSlot = std::ptr::null_mut();
@@ -497,12 +541,31 @@ impl Version {
 
     /// Whether a snapshot sees this version. A dirty snapshot gets its xmin and xmax set.
     pub fn visible(&self, snapshot: pg_sys::Snapshot) -> bool {
+        if self.surely_visible(snapshot) {
+            return true;
+        }
         // SAFETY: pinned by the slot; the content lock is taken for the check, as it requires.
         unsafe {
             pg_sys::LockBuffer(self.buffer, pg_sys::BUFFER_LOCK_SHARE as i32);
             let seen = pg_sys::HeapTupleSatisfiesVisibility(self.tuple, snapshot, self.buffer);
             pg_sys::LockBuffer(self.buffer, pg_sys::BUFFER_LOCK_UNLOCK as i32);
             seen
+        }
+    }
+
+    /// Whether the hints of the tuple say that an MVCC snapshot sees it, which is cheaper than asking PostgreSQL. They are
+    /// read without the content lock: who deletes it meanwhile has not committed for the snapshot.
+    fn surely_visible(&self, snapshot: pg_sys::Snapshot) -> bool {
+        let wanted = pg_sys::HEAP_XMIN_COMMITTED | pg_sys::HEAP_XMAX_INVALID;
+        // SAFETY: a valid snapshot; pinned by the slot, so that the tuple stays where it is.
+        unsafe {
+            let infomask = u32::from((*(*self.tuple).t_data).t_infomask);
+            if (*snapshot).snapshot_type != pg_sys::SnapshotType::SNAPSHOT_MVCC
+                || infomask & wanted != wanted
+            {
+                return false;
+            }
+            self.frozen() || precedes(self.raw_xmin(), (*snapshot).xmin)
         }
     }
 
@@ -527,7 +590,10 @@ impl Version {
 
     /// What became of the transaction that wrote it.
     pub fn writer_fate(&self) -> Fate {
-        if self.frozen() {
+        // SAFETY: pinned by the slot.
+        let infomask = u32::from(unsafe { (*(*self.tuple).t_data).t_infomask });
+        // A hint is set once the transaction has ended; together with the other one it says that the tuple is frozen.
+        if infomask & pg_sys::HEAP_XMIN_COMMITTED != 0 {
             return Fate::Committed;
         }
         fate(self.raw_xmin())
@@ -585,6 +651,16 @@ impl Version {
             };
             (xid != pg_sys::InvalidTransactionId).then(|| (xid, fate(xid)))
         }
+    }
+}
+
+/// As `TransactionIdPrecedes`.
+fn precedes(a: pg_sys::TransactionId, b: pg_sys::TransactionId) -> bool {
+    let (a, b) = (a.into_inner(), b.into_inner());
+    let first = pg_sys::FirstNormalTransactionId.into_inner();
+    match a < first || b < first {
+        true => a < b,
+        false => (a.wrapping_sub(b) as i32) < 0,
     }
 }
 

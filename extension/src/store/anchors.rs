@@ -842,7 +842,8 @@ pub fn dead_positions(
     dead_rows(main, toast, first_row, rows, snapshot).positions()
 }
 
-/// The last transaction that has buried one of some rows, ascending.
+/// The last transaction that has buried one of some rows, ascending, so far as a snapshot anywhere might not see it:
+/// standbys have been told of marks that are frozen or gone, by the TOAST relation's own log.
 pub fn buried_until(
     main: pg_sys::Relation,
     toast: &Toast,
@@ -850,7 +851,8 @@ pub fn buried_until(
 ) -> pg_sys::TransactionId {
     let mut until = pg_sys::InvalidTransactionId;
     let mut note = |version: &Version| {
-        let deleter = Deleter::of(version).map(|deleter| deleter.xid);
+        let deleter = Deleter::of(version).filter(|_| !version.frozen());
+        let deleter = deleter.map(|deleter| deleter.xid);
         // SAFETY: plain comparison.
         let later =
             |xid: &pg_sys::TransactionId| unsafe { pg_sys::TransactionIdFollows(*xid, until) };
