@@ -9,9 +9,9 @@ use crate::compact::{board as compaction, pause};
 use crate::heap_call;
 use crate::pg::raw::Registered;
 use crate::pg::toast;
-use crate::pg::{self, compat, heapam};
+use crate::pg::{self, compat, heapam, raw};
 use crate::store::tid::block_of;
-use pg_sys::TM_Result::{self, TM_Ok};
+use pg_sys::TM_Result::{self, TM_BeingModified, TM_Ok, TM_WouldBlock};
 use pgrx::pg_sys;
 use pgrx::PgSqlErrorCode;
 use std::cell::RefCell;
@@ -347,17 +347,27 @@ fn command_to_end(
 ///
 /// # Safety
 /// A slot of the relation's row type; `values` as for [`Search::find`].
+#[allow(non_upper_case_globals)] // PostgreSQL's names
 pub unsafe fn replace(
     rel: pg_sys::Relation,
     index: pg_sys::Relation,
-    old: Live,
+    (old, mode): (Live, pg_sys::LockTupleMode::Type),
     slot: *mut pg_sys::TupleTableSlot,
     values: &[(pg_sys::Datum, bool)],
     cid: pg_sys::CommandId,
 ) -> TM_Result::Type {
-    let cid = command_to_end(rel, old.own, cid);
+    let end = command_to_end(rel, old.own, cid);
     let mut tid = old.tid;
-    let locked = is_locked(rel, &tid);
+    let mut locked = is_locked(rel, &tid);
+    if !locked && raw::server_asserts() {
+        // Told not to wait, `heap_update` tells of others' locks, but asserts that there are none.
+        let skip = pg_sys::LockWaitPolicy::LockWaitSkip;
+        match lock(rel, old, mode, cid, skip) {
+            TM_Ok => locked = true,
+            TM_WouldBlock => return TM_BeingModified,
+            other => return other,
+        }
+    }
     // SAFETY: out parameters on our stack; the rest is passed on.
     unsafe {
         let mut tmfd = pg_sys::TM_FailureData::default();
@@ -368,7 +378,7 @@ pub unsafe fn replace(
             rel,
             &mut tid,
             slot,
-            cid,
+            end,
             none,
             none,
             locked,
@@ -492,6 +502,16 @@ pub fn wait_for_row(
     mode: pg_sys::LockTupleMode::Type,
     cid: pg_sys::CommandId,
 ) {
+    lock(rel, row, mode, cid, pg_sys::LockWaitPolicy::LockWaitBlock);
+}
+
+fn lock(
+    rel: pg_sys::Relation,
+    row: Live,
+    mode: pg_sys::LockTupleMode::Type,
+    cid: pg_sys::CommandId,
+    wait: pg_sys::LockWaitPolicy::Type,
+) -> TM_Result::Type {
     let cid = command_over(row.own, cid);
     let mut tid = row.tid;
     // SAFETY: a slot of our own; out parameters on our stack.
@@ -508,7 +528,7 @@ pub fn wait_for_row(
             slot,
             cid,
             mode,
-            pg_sys::LockWaitPolicy::LockWaitBlock,
+            wait,
             0,
             &mut tmfd
         ));
@@ -517,5 +537,6 @@ pub fn wait_for_row(
             let id = (pg::relation_id(rel), block_of(&row.tid), row.tid.ip_posid);
             LOCKED.with_borrow_mut(|locked| locked.push(id));
         }
+        result
     }
 }

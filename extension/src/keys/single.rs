@@ -424,7 +424,8 @@ unsafe fn attempt(
                         result
                     }
                     Some(Decision::Write) => {
-                        heap::replace(rel, search.index, live, slot, values, insert.cid)
+                        let old = (live, lock_mode(model));
+                        heap::replace(rel, search.index, old, slot, values, insert.cid)
                     }
                 };
                 return match result {

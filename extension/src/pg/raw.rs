@@ -2,6 +2,7 @@
 //! PostgreSQL functions that pgrx does not bind: predicate locking (storage/predicate.h), and the numeric
 //! constants of a few macros.
 use pgrx::pg_sys;
+use std::sync::OnceLock;
 
 extern "C-unwind" {
     fn CheckForSerializableConflictOut(
@@ -402,5 +403,17 @@ pub fn case_is_c(collation: pg_sys::Oid) -> bool {
         return lc_ctype_is_c(collation);
         #[cfg(feature = "pg18")]
         (*pg_newlocale_from_collation(collation)).ctype_is_c
+    })
+}
+
+/// Whether the server was built with assertions.
+pub fn server_asserts() -> bool {
+    static ASSERTS: OnceLock<bool> = OnceLock::new();
+    *ASSERTS.get_or_init(|| {
+        // SAFETY: a setting that every server has; its value is a string of the server's.
+        unsafe {
+            let value = pg_sys::GetConfigOption(c"debug_assertions".as_ptr(), true, false);
+            !value.is_null() && std::ffi::CStr::from_ptr(value) == c"on"
+        }
     })
 }

@@ -319,6 +319,29 @@ RESET datestyle;
 RESET timezone;
 SELECT count(*) FROM late_stamps;
 
+-- A partial update without the sequence brings a key back; what is remembered of it stays. In bulk and row by row.
+CREATE TABLE revived (k int, v text, seq int, gone boolean DEFAULT false)
+  WITH (unique_key = 'k', sequence = 'seq', delete_sign = 'gone');
+SET doris.rows_to_heap = 0;
+INSERT INTO revived SELECT k, 'deleted', 10, true FROM generate_series(1, 6) k;
+SET doris.partial_update = on;
+INSERT INTO revived (k, v) SELECT k, 'back' FROM generate_series(1, 6) k;
+RESET doris.partial_update;
+SELECT * FROM revived ORDER BY k;
+INSERT INTO revived VALUES (1, 'deleted', 5, true), (1, 'late', 7, false), (2, 'deleted', 5, true), (2, 'new', 11, false),
+  (3, 'deleted', 12, true), (3, 'newer', 13, false);
+SET doris.enable_bulk_load = off;
+INSERT INTO revived VALUES (4, 'deleted', 5, true), (4, 'late', 7, false), (5, 'deleted', 5, true), (5, 'new', 11, false),
+  (6, 'deleted', 12, true), (6, 'newer', 13, false);
+SELECT * FROM revived ORDER BY k;
+INSERT INTO revived SELECT k, 'late', 9 FROM generate_series(1, 6) k;
+SELECT * FROM revived ORDER BY k;
+RESET doris.enable_bulk_load;
+INSERT INTO revived SELECT k, 'newest', 14 FROM generate_series(1, 6) k;
+SELECT * FROM revived ORDER BY k;
+RESET doris.rows_to_heap;
+SELECT * FROM doris.verify('revived');
+
 -- The options are fixed.
 ALTER TABLE arrivals RESET (sequence);
 ALTER TABLE arrivals DROP COLUMN seq;
