@@ -3,6 +3,7 @@
 //!
 //! An updated row's next version is written when ModifyTable asks for that. Where it is, is noted here until the rows that
 //! were read ahead are used up, and filed then.
+use super::plan::Work;
 use super::watch;
 use crate::am::{is_doris, modify};
 use crate::keys::burial;
@@ -335,17 +336,17 @@ impl Tables {
     /// Open relations that stay open.
     pub unsafe fn of(
         rels: impl Iterator<Item = (pg_sys::Relation, Vec<i16>)>,
-        what: What,
+        work: Work,
     ) -> Option<Self> {
         let mut all = Vec::new();
         for (rel, columns) in rels {
             // SAFETY: passed on to the caller.
             unsafe {
-                let may = match what {
-                    What::Deleted => !watch::before_delete(rel),
-                    What::Updated => !watch::before_update(rel, &columns),
+                let looks = match work.what {
+                    What::Deleted => watch::before_delete(rel),
+                    What::Updated => watch::before_update(rel, &columns),
                 };
-                if !may {
+                if looks || (work.inserts && watch::before_insert(rel, work.what)) {
                     return None;
                 }
                 all.push((pg::relation_id(rel), rel, is_doris(rel)));

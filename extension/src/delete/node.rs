@@ -117,24 +117,21 @@ unsafe fn start(node: *mut pg_sys::CustomScanState) -> Option<Run> {
             return None;
         }
         let modify = (*(*estate).es_plannedstmt).planTree as *mut pg_sys::ModifyTable;
-        let what = plan::what((*modify).operation)?;
+        let work = plan::work(modify)?;
         if run_hook::is_limited(estate) && !(*modify).returningLists.is_null() {
             return None;
         }
         let targets = PgList::<i32>::from_pg((*modify).resultRelations);
         let several = targets.len() > 1;
-        let columns = PgList::<pg_sys::List>::from_pg((*modify).updateColnosLists);
         let opened = targets
             .iter_int()
             .zip(0..)
             .filter(|(rti, _)| !compat::is_left_out(estate, *rti as u32));
         let rels = opened.map(|(rti, at)| {
             let rel = compat::result_relation(estate, rti as pg_sys::Index);
-            let list = columns.get_ptr(at).unwrap_or(std::ptr::null_mut());
-            let numbers = PgList::<i32>::from_pg(list);
-            (rel, numbers.iter_int().map(|n| n as i16).collect())
+            (rel, plan::updated_columns(modify, at))
         });
-        let tables = Tables::of(rels, what)?;
+        let tables = Tables::of(rels, work)?;
         let list = (*(*(*node).ss.ps.plan).lefttree).targetlist;
         let tid = pg_sys::ExecFindJunkAttributeInTlist(list, c"ctid".as_ptr());
         let table = pg_sys::ExecFindJunkAttributeInTlist(list, c"tableoid".as_ptr());
@@ -151,7 +148,7 @@ unsafe fn start(node: *mut pg_sys::CustomScanState) -> Option<Run> {
         });
         Some(Run {
             tables,
-            batch: Batch::new((*estate).es_output_cid, what),
+            batch: Batch::new((*estate).es_output_cid, work.what),
             store,
             slot,
             tid,

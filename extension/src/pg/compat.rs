@@ -455,6 +455,38 @@ pub unsafe fn result_relation(estate: *mut pg_sys::EState, rti: u32) -> pg_sys::
     }
 }
 
+/// Which rows an action of MERGE is for.
+pub enum Merges {
+    /// Rows of the table that have a match in the source.
+    Found,
+    /// Rows of the source without a match.
+    New,
+    /// Rows of the table without a match, from 17 on.
+    #[cfg(any(feature = "pg17", feature = "pg18"))]
+    Unmatched,
+}
+
+/// Which rows an action of MERGE is for.
+///
+/// # Safety
+/// A valid action.
+pub unsafe fn merges(action: *const pg_sys::MergeAction) -> Merges {
+    // SAFETY: passed on to the caller.
+    unsafe {
+        #[cfg(any(feature = "pg17", feature = "pg18"))]
+        return match (*action).matchKind {
+            pg_sys::MergeMatchKind::MERGE_WHEN_MATCHED => Merges::Found,
+            pg_sys::MergeMatchKind::MERGE_WHEN_NOT_MATCHED_BY_TARGET => Merges::New,
+            _ => Merges::Unmatched,
+        };
+        #[cfg(not(any(feature = "pg17", feature = "pg18")))]
+        match (*action).matched {
+            true => Merges::Found,
+            false => Merges::New,
+        }
+    }
+}
+
 /// Whether a transaction has ended, without waiting for it.
 ///
 /// # Safety

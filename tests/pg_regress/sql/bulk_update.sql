@@ -103,6 +103,20 @@ SELECT count(*), sum(v), count(v), count(DISTINCT id) FROM s;
 DO $$ BEGIN UPDATE s SET v = 1 / (id - 5000) WHERE id > 3000; EXCEPTION WHEN division_by_zero THEN UPDATE s SET v = 2 WHERE id > 3000; END $$;
 SELECT count(*), sum(v), count(v), count(DISTINCT id) FROM s;
 
+-- The check of a domain looks at the table between two rows, be it only cast to; one without checks does not.
+CREATE TABLE w (id int, v int);
+CREATE FUNCTION all_there(int) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RETURN (SELECT count(*) FROM w) = 4000; END $$;
+CREATE DOMAIN watching AS int CHECK (all_there(VALUE));
+CREATE DOMAIN blind AS int;
+INSERT INTO w SELECT g, 1 FROM generate_series(1, 4000) g;
+SELECT in_bulk('UPDATE w SET v = (v + 1)::blind + 0 WHERE id <= 1000');
+SELECT in_bulk('UPDATE w SET v = (id + 1)::watching + 0 WHERE id BETWEEN 1001 AND 1120');
+SELECT in_bulk('UPDATE w SET v = v + x.d FROM (SELECT id, id::watching + 0 AS d FROM w WHERE id BETWEEN 2001 AND 2120) x WHERE x.id = w.id');
+EXPLAIN (COSTS OFF) DELETE FROM w WHERE v::watching > 900;
+ALTER TABLE w ADD CHECK (v::watching > 0) NOT VALID;
+SELECT in_bulk('UPDATE w SET v = v + 1 WHERE id BETWEEN 3001 AND 3120');
+SELECT count(*), sum(v) FROM w;
+
 -- Triggers: a BEFORE trigger sees each row in turn, AFTER triggers see all.
 CREATE TABLE l (id int, v int);
 INSERT INTO l SELECT g, 0 FROM generate_series(1, 1000) g;
