@@ -138,7 +138,7 @@ def standby_misses_index_entries(options, directory, remove, left):
     options.clusters.append(standby)
     standby.start()
     question = "SELECT count(*) FROM d WHERE v BETWEEN 1 AND 100"
-    by_index = "SET enable_seqscan = off; SET doris.enable_vectorization = off"
+    by_index = "SET enable_seqscan = off; SET enable_bitmapscan = off; SET doris.enable_vectorization = off"
     with standby.session() as reader:
         reader.query(f"{by_index}; BEGIN ISOLATION LEVEL REPEATABLE READ")
         check(reader.query(question) == [["100"]], "the standby does not have the rows")
