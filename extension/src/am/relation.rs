@@ -107,12 +107,6 @@ pub fn totals_now(rel: pg_sys::Relation) -> Totals {
     known.unwrap_or_else(|| totals_in(rel, &toast, &raw mut pg_sys::SnapshotSelfData))
 }
 
-/// Whether a snapshot sees any segment.
-pub fn has_segments(rel: pg_sys::Relation, snapshot: pg_sys::Snapshot) -> bool {
-    let toast = Toast::open(rel, pg_sys::AccessShareLock as i32);
-    toast.is_some_and(|toast| directory::any(&toast, snapshot))
-}
-
 /// Rows of the segments that are not deleted.
 pub fn live_segment_rows(rel: pg_sys::Relation, snapshot: pg_sys::Snapshot) -> u64 {
     let Some(toast) = Toast::open(rel, pg_sys::AccessShareLock as i32) else {

@@ -260,7 +260,7 @@ unsafe fn rows_about(planstate: *mut pg_sys::PlanState, source: &Source) -> Opti
     unsafe {
         let estate = (*planstate).state;
         let rel = compat::range_table_relation(estate, source.rti);
-        let (stored, _, _) = relation::segment_totals(rel, (*estate).es_snapshot);
+        let stored = relation::segment_totals(rel, (*estate).es_snapshot).rows;
         let pages = pg_sys::RelationGetNumberOfBlocksInFork(rel, pg_sys::ForkNumber::MAIN_FORKNUM);
         Some(stored + u64::from(pages) * ROWS_PER_PAGE)
     }

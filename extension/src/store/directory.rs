@@ -70,18 +70,6 @@ pub fn all(main: pg_sys::Relation, toast: &Toast, snapshot: pg_sys::Snapshot) ->
     segments
 }
 
-/// Whether a snapshot sees any segment.
-pub fn any(toast: &Toast, snapshot: pg_sys::Snapshot) -> bool {
-    let mut seen = false;
-    if toast.blocks() > 0 {
-        toast.scan(keys::DIRECTORY, 0, i32::MAX, false, |version| {
-            seen = version.visible(snapshot);
-            !seen
-        });
-    }
-    seen
-}
-
 /// The segments that a snapshot sees, in row order.
 pub fn visible(main: pg_sys::Relation, toast: &Toast, snapshot: pg_sys::Snapshot) -> Vec<Found> {
     let mut segments = all(main, toast, snapshot);

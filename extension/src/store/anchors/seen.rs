@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Which rows a snapshot sees.
+use super::state::{look, State};
+use crate::pg::raw;
+use crate::pg::toast::{Fate, Toast, Version};
+use crate::store::deletes::{self, Deleter};
+use crate::store::entry::Anchor;
+use crate::store::tid::RowNumber;
+use crate::store::{followed, keys, known};
+use doris_storage::slice::Marks;
+use pgrx::pg_sys;
+
+/// Whether a snapshot sees a row of a segment that it sees. A dirty snapshot gets the xmax of a deleter that
+/// is still open. `None` for `SnapshotAny`-like snapshots means: seen.
+pub fn alive(
+    main: pg_sys::Relation,
+    toast: &Toast,
+    row: RowNumber,
+    snapshot: pg_sys::Snapshot,
+) -> bool {
+    let mut buried_by = pg_sys::InvalidTransactionId;
+    judge(main, toast, row, snapshot, &mut buried_by)
+}
+
+/// As [`alive`]; where the row is dead, `buried_by` becomes the transaction that buried it.
+pub fn judge(
+    main: pg_sys::Relation,
+    toast: &Toast,
+    row: RowNumber,
+    snapshot: pg_sys::Snapshot,
+    buried_by: &mut pg_sys::TransactionId,
+) -> bool {
+    // SAFETY: a valid snapshot of the caller.
+    let kind = unsafe { (*snapshot).snapshot_type };
+    if matches!(
+        kind,
+        pg_sys::SnapshotType::SNAPSHOT_ANY | pg_sys::SnapshotType::SNAPSHOT_NON_VACUUMABLE
+    ) {
+        return true;
+    }
+    if kind == pg_sys::SnapshotType::SNAPSHOT_DIRTY {
+        return match look(main, toast, row) {
+            State::Gone(deleter, _) if deleter.fate == Fate::InProgress => {
+                // SAFETY: dirty snapshots are the caller's own struct, written by design.
+                unsafe { (*snapshot).xmax = deleter.xid };
+                true
+            }
+            State::Gone(deleter, _) => {
+                *buried_by = deleter.xid;
+                false
+            }
+            _ => true,
+        };
+    }
+    let (chunk_id, seq) = keys::anchor(row.0);
+    let mut alive = true;
+    toast.scan(chunk_id, seq, seq, false, |version| {
+        let tombstone = !matches!(Anchor::decode(version.payload()), Ok(Anchor::Live));
+        if tombstone {
+            if version.visible(snapshot) {
+                alive = false;
+                *buried_by = version.raw_xmin();
+            } else if version.writer_fate() != Fate::Aborted {
+                raw::conflict_out(main, version.raw_xmin(), snapshot);
+            }
+        }
+        alive
+    });
+    if !alive {
+        return false;
+    }
+    let buried = match raw::is_mvcc(snapshot) && known::never_buried(main, toast, row) {
+        true => None,
+        false => deletes::seen(main, toast, row, snapshot),
+    };
+    if let Some(xid) = buried {
+        *buried_by = xid;
+        return false;
+    }
+    followed::changed(main, &row.to_tid(), snapshot).is_none()
+}
+
+/// Positions, relative to `first_row`, of rows that a snapshot no longer sees; ascending.
+pub fn dead_positions(
+    main: pg_sys::Relation,
+    toast: &Toast,
+    first_row: u64,
+    rows: u32,
+    snapshot: pg_sys::Snapshot,
+) -> Vec<u32> {
+    dead_rows(main, toast, first_row, rows, snapshot).positions()
+}
+
+/// The rows of which [`dead_positions`] gives the positions.
+fn dead_rows(
+    main: pg_sys::Relation,
+    toast: &Toast,
+    first_row: u64,
+    rows: u32,
+    snapshot: pg_sys::Snapshot,
+) -> Marks {
+    let mut dead = dead_rows_of(main, toast, &[(first_row, rows)], snapshot);
+    dead.pop().unwrap_or_default()
+}
+
+/// As [`dead_rows`], for several segments at once: their first rows, ascending, and how many they have. What lies between
+/// them is passed over.
+pub fn dead_rows_of(
+    main: pg_sys::Relation,
+    toast: &Toast,
+    segments: &[(u64, u32)],
+    snapshot: pg_sys::Snapshot,
+) -> Vec<Marks> {
+    let none = |(first, rows): &(u64, u32)| Marks::new(*first, *rows);
+    let mut dead: Vec<Marks> = segments.iter().map(none).collect();
+    // SAFETY: a valid snapshot of the caller.
+    let kind = unsafe { (*snapshot).snapshot_type };
+    let everything = matches!(
+        kind,
+        pg_sys::SnapshotType::SNAPSHOT_ANY | pg_sys::SnapshotType::SNAPSHOT_NON_VACUUMABLE
+    );
+    let (Some((start, _)), Some((last, rows)), false) =
+        (segments.first(), segments.last(), everything)
+    else {
+        // Every row is wanted, as in `alive`: an index must hold what an older snapshot sees.
+        return dead;
+    };
+    let end = last + u64::from(*rows);
+    let place = |row: u64| {
+        let at = segments.partition_point(|(first, _)| *first <= row);
+        let at = at.checked_sub(1)?;
+        let position = row - segments[at].0;
+        (position < u64::from(segments[at].1)).then_some((at, position as u32))
+    };
+    let mut at = *start;
+    // They may straddle two chunk_ids.
+    while at < end {
+        let stop = end.min((at >> 31 << 31) + (1 << 31));
+        let (chunk_id, low) = keys::anchor(at);
+        let high = keys::anchor(stop - 1).1;
+        toast.scan(chunk_id, low, high, false, |version| {
+            let Some((segment, position)) = place(at + (version.seq() - low) as u64) else {
+                return true;
+            };
+            if matches!(Anchor::decode(version.payload()), Ok(Anchor::Live)) {
+                return true;
+            }
+            if version.visible(snapshot) {
+                dead[segment].add(position);
+            } else if raw::is_mvcc(snapshot) && version.writer_fate() != Fate::Aborted {
+                raw::conflict_out(main, version.raw_xmin(), snapshot);
+            }
+            true
+        });
+        at = stop;
+    }
+    deletes::add_seen(main, toast, segments, snapshot, &mut dead);
+    for ((first, rows), dead) in segments.iter().zip(&mut dead) {
+        let end = first + u64::from(*rows);
+        followed::add_changed(main, (*first, end), snapshot, dead);
+    }
+    dead
+}
+
+/// The last transaction that has buried one of some rows, ascending, so far as a snapshot anywhere might not see it:
+/// standbys have been told of marks that are frozen or gone, by the TOAST relation's own log.
+pub fn buried_until(
+    main: pg_sys::Relation,
+    toast: &Toast,
+    rows: &[RowNumber],
+) -> pg_sys::TransactionId {
+    let mut until = pg_sys::InvalidTransactionId;
+    let mut note = |version: &Version| {
+        let deleter = Deleter::of(version).filter(|_| !version.frozen());
+        let deleter = deleter.map(|deleter| deleter.xid);
+        // SAFETY: plain comparison.
+        let later =
+            |xid: &pg_sys::TransactionId| unsafe { pg_sys::TransactionIdFollows(*xid, until) };
+        until = deleter.filter(later).unwrap_or(until);
+    };
+    for near in rows.chunk_by(|a, b| deletes::slice_of(a.0) == deletes::slice_of(b.0)) {
+        let (first, last) = (near[0].0, near[near.len() - 1].0);
+        let (chunk_id, low) = keys::anchor(first);
+        toast.scan(chunk_id, low, keys::anchor(last).1, false, |version| {
+            let row = RowNumber(first + (version.seq() - low) as u64);
+            let tombstone = !matches!(Anchor::decode(version.payload()), Ok(Anchor::Live));
+            if tombstone && near.binary_search(&row).is_ok() {
+                note(version);
+            }
+            true
+        });
+        deletes::each(main, toast, first, last + 1, |version, slice| {
+            if near.iter().any(|row| slice.contains(row.0)) {
+                note(version);
+            }
+            true
+        });
+    }
+    until
+}
