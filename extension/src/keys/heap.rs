@@ -394,7 +394,8 @@ pub unsafe fn replace(
         if !heap_only {
             enter(rel, index, values, new, false);
         }
-        index_shell::entered(rel, new, heap_only);
+        let of = (!heap_only).then(|| pg::relation_id(index));
+        index_shell::entered(rel, new, of);
         TM_Ok
     }
 }
@@ -457,7 +458,7 @@ pub unsafe fn insert_new(
         heap_call!(tuple_complete_speculative(rel, slot, token, alone));
         pg_sys::SpeculativeInsertionLockRelease(xid);
         if alone {
-            index_shell::entered(rel, tid, false);
+            index_shell::entered(rel, tid, Some(pg::relation_id(index)));
         }
         alone
     }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Stand-ins for functions of a keyed table's indexes, put into their relation cache entries.
 //!
-//! - `aminsert` makes no entries of segment rows in the key index, nor of heap rows that the upsert has entered
-//!   already; of a heap-only version it makes none in any index. For the other rows it also searches the
+//! - `aminsert` makes no entries of segment rows in an index on the key, nor of heap rows that the upsert has entered
+//!   there already; of a heap-only version it makes none in any index. For the other rows it also searches the
 //!   segments, as the uniqueness check of the btree sees the heap only.
 //! - `amgettuple` returns the segment rows of a key after the heap's: to UPDATE and DELETE by key, to foreign
 //!   keys, to the arbiter check of ON CONFLICT.
@@ -39,8 +39,8 @@ struct Entered {
     rel: pg_sys::Oid,
     block: u32,
     offset: u16,
-    /// In any index, not only the key index.
-    anywhere: bool,
+    /// The index that has its entry; `None`: it needs none in any index.
+    index: Option<pg_sys::Oid>,
 }
 
 thread_local! {
@@ -136,23 +136,28 @@ pub fn begin_rows(rel: pg_sys::Relation) {
     cover(rel);
 }
 
-/// A heap row has its entry in the key index; `anywhere`: it needs none in other indexes either.
-pub fn entered(rel: pg_sys::Relation, tid: pg_sys::ItemPointerData, anywhere: bool) {
+/// A heap row has its entry in an index on the key, or needs none in any index.
+pub fn entered(rel: pg_sys::Relation, tid: pg_sys::ItemPointerData, index: Option<pg_sys::Oid>) {
     let entry = Entered {
         rel: pg::relation_id(rel),
         block: crate::store::tid::block_of(&tid),
         offset: tid.ip_posid,
-        anywhere,
+        index,
     };
     ENTERED.with_borrow_mut(|entered| entered.push(entry));
 }
 
-fn is_entered(rel: pg_sys::Relation, tid: &pg_sys::ItemPointerData, in_key_index: bool) -> bool {
-    let relid = pg::relation_id(rel);
+fn is_entered(
+    rel: pg_sys::Relation,
+    tid: &pg_sys::ItemPointerData,
+    index: pg_sys::Relation,
+) -> bool {
+    let (relid, index) = (pg::relation_id(rel), pg::relation_id(index));
     let (block, offset) = (crate::store::tid::block_of(tid), tid.ip_posid);
     ENTERED.with_borrow(|entered| {
         entered.iter().rev().any(|e| {
-            e.rel == relid && e.block == block && e.offset == offset && (in_key_index || e.anywhere)
+            let of_row = e.rel == relid && e.block == block && e.offset == offset;
+            of_row && e.index.is_none_or(|of| of == index)
         })
     })
 }
@@ -209,7 +214,7 @@ unsafe extern "C-unwind" fn other_insert(
 ) -> bool {
     // SAFETY: PostgreSQL's arguments, passed on.
     unsafe {
-        if is_entered(rel, &*tid, false) {
+        if is_entered(rel, &*tid, index) {
             return true;
         }
         original(index, values, nulls, tid, rel, check, unchanged, info)
@@ -230,7 +235,7 @@ unsafe extern "C-unwind" fn key_insert(
 ) -> bool {
     // SAFETY: PostgreSQL's arguments, passed on.
     unsafe {
-        if RowNumber::from_tid(&*tid).is_some() || is_entered(rel, &*tid, true) {
+        if RowNumber::from_tid(&*tid).is_some() || is_entered(rel, &*tid, index) {
             return true;
         }
         let alone = original(index, values, nulls, tid, rel, check, unchanged, info);

@@ -291,7 +291,7 @@ unsafe fn no_entries(
 ) {
     // SAFETY: the caller's slot.
     unsafe { (*slot).tts_tid = tid };
-    index_shell::entered(rel, tid, true);
+    index_shell::entered(rel, tid, None);
 }
 
 /// A row that is not stored though nothing else has its key: triggers and index insertion want a place of it all
@@ -660,7 +660,7 @@ unsafe fn replace_segment_row(
         compaction::heap_rows(rel, 1);
         let next = (*slot).tts_tid;
         heap::enter(rel, search.index, values, next, false);
-        index_shell::entered(rel, next, false);
+        index_shell::entered(rel, next, Some(pg::relation_id(search.index)));
         let how = Anchor::Updated(block_of(&next), next.ip_posid);
         anchors::bury(rel, toast, row, claim, how, insert.cid);
         // After the mark: a reader notes what it reads before it looks for marks.

@@ -72,5 +72,24 @@ SELECT indexes('q2');
 DROP TABLE q;
 SELECT * FROM doris.verify('p1');
 
+-- Two indexes on the key: each finds all rows, and one may go.
+CREATE TABLE twice (k int PRIMARY KEY, v int) WITH (unique_key = 'k');
+CREATE UNIQUE INDEX twice_u ON twice (k);
+SET doris.rows_to_heap = 0;
+INSERT INTO twice SELECT g, 0 FROM generate_series(1, 3000) g;
+RESET doris.rows_to_heap;
+INSERT INTO twice VALUES (1, 1), (4000, 1);
+INSERT INTO twice VALUES (1, 2), (2, 2), (4000, 2), (4001, 2);
+INSERT INTO twice VALUES (4001, 3) ON CONFLICT (k) DO UPDATE SET v = 4;
+INSERT INTO twice VALUES (4002, 3) ON CONFLICT (k) DO UPDATE SET v = 4;
+UPDATE twice SET k = 5000 WHERE k = 4000;
+ALTER TABLE twice DROP CONSTRAINT twice_pkey;
+INSERT INTO twice VALUES (1, 5), (2, 5), (4001, 5), (4002, 5), (5000, 5);
+INSERT INTO twice VALUES (1, 6) ON CONFLICT DO NOTHING;
+SET enable_seqscan = off;
+SELECT * FROM twice WHERE k = ANY ('{1, 2, 4000, 4001, 4002, 5000}') ORDER BY k, v;
+RESET enable_seqscan;
+SELECT count(*), count(DISTINCT k) FROM twice;
+
 SET client_min_messages = warning;
 DROP SCHEMA keyed_parents CASCADE;

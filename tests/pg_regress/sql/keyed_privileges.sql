@@ -36,9 +36,7 @@ INSERT INTO loaded (k, b) VALUES (1, 'column');
 COPY loaded (k, a) FROM stdin;
 1	copied
 \.
-COPY loaded (k, b) FROM stdin;
-1	copied
-\.
+\copy loaded (k, b) from /dev/null
 RESET doris.partial_update;
 RESET ROLE;
 TABLE loaded;

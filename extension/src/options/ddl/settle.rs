@@ -10,10 +10,12 @@ pub(super) fn settle(frame: Frame) {
     // SAFETY: plain call: what the command wrote becomes visible.
     unsafe { pg_sys::CommandCounterIncrement() };
     let mut seen = Vec::new();
+    let indexed: Vec<pg_sys::Oid> = frame.created.iter().filter_map(indexed_table).collect();
     for relid in frame
         .created
         .iter()
         .chain(&frame.altered)
+        .chain(&indexed)
         .chain(frame.stripped.iter())
     {
         if seen.contains(relid) {
@@ -28,6 +30,18 @@ pub(super) fn settle(frame: Frame) {
                     .is_some_and(|name| is_table_named(*relid, name));
         settle_one(&frame, *relid, new);
     }
+}
+
+/// The table of a new index, which may be another one on its key.
+fn indexed_table(relid: &pg_sys::Oid) -> Option<pg_sys::Oid> {
+    // SAFETY: catalogue look-ups; both tell of what is gone.
+    let table = unsafe {
+        match pg_sys::get_rel_relkind(*relid) as u8 {
+            pg_sys::RELKIND_INDEX => pg_sys::IndexGetRelation(*relid, true),
+            _ => return None,
+        }
+    };
+    (table::access_method(table) == method_oid()).then_some(table)
 }
 
 /// `new`: the frame's options are for this relation.
