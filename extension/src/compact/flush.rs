@@ -26,6 +26,8 @@ pub struct Place {
     block: u32,
     /// All of it was read.
     pub at_end: bool,
+    /// Rows were changed or locked while they were moved, and stay where they are.
+    pub changed: bool,
 }
 
 /// Moves heap rows from a place on. `None`, with the transaction to be rolled back, when there were none to move.
@@ -44,6 +46,7 @@ pub fn heap_rows(job: &Job, place: &mut Place) -> Option<Done> {
     for (at, source) in sources.iter().enumerate() {
         if heapam::delete_now(job.rel, *source, cid) != pg_sys::TM_Result::TM_Ok {
             output.bury(output.targets[at]);
+            place.changed = true;
         }
         pgrx::check_for_interrupts!();
     }

@@ -90,13 +90,19 @@ fn check(table: pg_sys::Oid) {
 unsafe fn run(table: pg_sys::Oid, kind: Kind) {
     if kind != Kind::Base {
         let mut place = flush::Place::default();
-        while !place.at_end
-            && step(table, 0, |job| {
-                let moves = !job.keeps_heap();
-                moves.then(|| flush::heap_rows(job, &mut place)).flatten()
-            })
-            .is_some()
-        {}
+        while step(table, 0, |job| {
+            let moves = !job.keeps_heap();
+            moves.then(|| flush::heap_rows(job, &mut place)).flatten()
+        })
+        .is_some()
+        {
+            if place.at_end && !place.changed {
+                break;
+            }
+            if place.at_end {
+                place = flush::Place::default();
+            }
+        }
     }
     let number = match kind {
         Kind::Cumulative => 1,

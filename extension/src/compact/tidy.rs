@@ -24,22 +24,23 @@ const TOAST_PART: u64 = 64;
 /// Longest time between two looks at what is left of a table.
 const LONGEST_US: i64 = 600_000_000;
 
-/// Gives back what it can of a table; returns whether it did something. `emptied`: all of its row store was read, and
+/// Gives back what it can of a table; returns whether it removed anchors. `emptied`: all of its row store was read, and
 /// what could be moved was. `marked`: many rows were marked, or locked.
 pub fn table(steps: &mut Steps, before: Rest, emptied: bool, marked: bool) -> bool {
     let mut needed = 0;
-    let mut deleted = 0;
+    let (mut deleted, mut anchors) = (0, 0);
     let outcome = steps.step(2, |job| {
         let waiting = cleanup::waiting(job.rel, &job.toast);
         needed = waiting.needed;
         deleted = cleanup::delete_gone(job.rel, &job.toast, &waiting);
         if marked {
-            deleted += cleanup::idle_anchors(job);
+            anchors = cleanup::idle_anchors(job);
+            deleted += anchors;
         }
         (deleted > 0).then(Done::default)
     });
     if !matches!(outcome, Outcome::Done(_)) {
-        deleted = 0;
+        (deleted, anchors) = (0, 0);
     }
     let mut rest = Rest {
         xid: before.xid.max(steps.last),
@@ -53,17 +54,16 @@ pub fn table(steps: &mut Steps, before: Rest, emptied: bool, marked: bool) -> bo
         log!("looking at the space of a table failed: {message}");
         Found::Locked
     });
-    let mut useful = deleted > 0;
     let left = match space {
         Found::Gone => false,
         Found::Locked => needed > 0 || rest.heap || rest.deleted > 0,
         Found::Space(space) => {
             if space.is_free && rest.heap && space.heap_is_worth_it {
-                useful |= vacuum_now(steps.table);
+                vacuum_now(steps.table);
             }
             let enough = rest.deleted * TOAST_PART >= u64::from(space.toast_blocks);
             if space.is_free && rest.deleted > 0 && enough {
-                useful |= vacuum_now(space.toast);
+                vacuum_now(space.toast);
             }
             needed > 0 || !space.is_free && (rest.heap || rest.deleted > 0)
         }
@@ -81,7 +81,7 @@ pub fn table(steps: &mut Steps, before: Rest, emptied: bool, marked: bool) -> bo
         rest = Rest::default();
     }
     board::rest(steps.table, rest);
-    useful
+    anchors > 0
 }
 
 /// What there is to give back.
@@ -160,16 +160,15 @@ fn blocks_of(relid: pg_sys::Oid) -> Option<u32> {
     }
 }
 
-/// Vacuums a relation; false if that has failed.
-fn vacuum_now(relid: pg_sys::Oid) -> bool {
+/// Vacuums a relation.
+fn vacuum_now(relid: pg_sys::Oid) {
     let result = caught(|| {
         begin();
         vacuum::run(relid);
         commit();
     });
-    if let Err((message, _)) = &result {
+    if let Err((message, _)) = result {
         abort();
         log!("vacuuming relation {} failed: {message}", relid.to_u32());
     }
-    result.is_ok()
 }

@@ -202,11 +202,18 @@ fn compact(table: pg_sys::Oid, written: &Written, rest: Rest) {
         }
     }
     let marked = board::many_marks(written);
-    useful |= tidy::table(&mut steps, rest, place.at_end, marked);
+    let unlocked = tidy::table(&mut steps, rest, place.at_end, marked);
     while let Outcome::Done(_) = steps.step(2, |job| {
         let before_us = now_us() - settings::delete_sign_age_us();
         (cleanup::deleted_keys(job, before_us) > 0).then(Done::default)
     }) {}
+    if unlocked && !useful {
+        let marks = Written {
+            marks: written.marks,
+            ..Written::default()
+        };
+        board::settle(table, &marks);
+    }
     if useful {
         board::settle(table, written);
     } else if let Ok(Some(series)) = caught(|| transaction(|| policy::time_series(table))) {
