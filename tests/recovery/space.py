@@ -2,7 +2,7 @@
 """Space that compaction has left: given back by VACUUM and by the background, once no snapshot needs it, and used again.
 """
 from compaction import blocked, start
-from harness import check, scenario, until
+from harness import Refused, check, scenario, until
 
 QUIET = "autovacuum = off\n"
 RETIRED, CHUNKS = "chunk_id = 3", "chunk_id BETWEEN 1024 AND 4095"
@@ -288,4 +288,27 @@ def the_background_vacuums_a_row_store_that_it_has_emptied(options, directory):
         reader.query("COMMIT")
         until(lambda: looked.heap_bytes() <= 8192, "the row store is cut off later", 60)
         check(looked.digest() == before, "the background changed the table")
+        looked.sound()
+
+
+@scenario
+def the_background_removes_anchors_that_foreign_keys_have_left(options, directory):
+    cluster = start(directory, options, QUIET + "doris.compaction_naptime = 1\nmax_worker_processes = 12")
+    cluster.query("CREATE TABLE t (id int PRIMARY KEY, note text) USING doris; CREATE TABLE child (id int REFERENCES t)")
+    looked = Looked(cluster)
+    anchors = "chunk_id BETWEEN 4096 AND 8191"
+    with cluster.session() as session, cluster.session() as holder:
+        load(session, 1, 40_000)
+        holder.query("BEGIN; SELECT * FROM t WHERE id <= 5 FOR KEY SHARE")
+        session.query("INSERT INTO child SELECT generate_series(1, 20000)")
+        until(lambda: looked.tuples(anchors) == 5, "the removal of anchors that nobody holds", 60)
+        session.query("UPDATE t SET note = '' WHERE id = 7")
+        try:
+            session.query("DELETE FROM t WHERE id = 8")
+            raise AssertionError("a row that is referred to was deleted")
+        except Refused as refused:
+            check(refused.state == "23503", f"another error: {refused}")
+        holder.query("COMMIT")
+        session.query("VACUUM t")
+        check(looked.tuples(anchors) == 1, "anchors are left that nobody holds")
         looked.sound()
