@@ -157,11 +157,11 @@ def the_background_comes_back_for_space_that_a_snapshot_needed(options, director
         many = looked.tuples(CHUNKS)
         before = looked.digest()
         reader.query("COMMIT")
-        until(lambda: looked.tuples(RETIRED) == 0, "the space of merged segments is freed", 60)
+        until(lambda: looked.tuples(RETIRED) == 0, "the space of merged segments is freed", 120)
         check(looked.tuples(CHUNKS) < many, "chunks of merged segments are left")
         # The column store was vacuumed, too: dead tuples no longer fill it.
         until(lambda: int(cluster.value("SELECT coalesce(max(vacuum_count), 0) FROM pg_stat_all_tables "
-                                        f"WHERE relid = '{looked.toast}'::regclass")) > 0, "the VACUUM of the column store", 60)
+                                        f"WHERE relid = '{looked.toast}'::regclass")) > 0, "the VACUUM of the column store", 120)
         # It does so for a compaction by hand.
         reader.query("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM held")
         session.query("CALL doris.compact('t')")
@@ -170,7 +170,7 @@ def the_background_comes_back_for_space_that_a_snapshot_needed(options, director
         session.query("CALL doris.compact('t')")
         check(looked.tuples(RETIRED) > 0, "a segment that a snapshot needs was freed")
         reader.query("COMMIT")
-        until(lambda: looked.tuples(RETIRED) == 0, "the space of segments merged by hand is freed", 60)
+        until(lambda: looked.tuples(RETIRED) == 0, "the space of segments merged by hand is freed", 120)
         check(looked.digest() == before, "the background changed the table")
         looked.sound()
 
@@ -275,7 +275,7 @@ def the_background_vacuums_a_row_store_that_it_has_emptied(options, directory):
         session.query("SET doris.enable_bulk_load = off")
         session.query("INSERT INTO t SELECT g, md5(g::text) FROM generate_series(1, 150000) g")
         before = looked.digest()
-        until(lambda: looked.heap_bytes() <= 8192, "the emptied row store is cut off", 60)
+        until(lambda: looked.heap_bytes() <= 8192, "the emptied row store is cut off", 120)
         check(looked.digest() == before, "the background changed the table")
         # With a snapshot in the way it comes back later.
         session.query("CREATE TABLE held (a int)")
@@ -283,10 +283,10 @@ def the_background_vacuums_a_row_store_that_it_has_emptied(options, directory):
         session.query("INSERT INTO t SELECT g, md5(g::text) FROM generate_series(1, 150000) g")
         before = looked.digest()
         moved = "SELECT count(*) FROM doris.compactions WHERE kind = 'flush' AND state = 'done'"
-        until(lambda: int(session.value(moved)) >= 2, "the move of rows", 60)
+        until(lambda: int(session.value(moved)) >= 2, "the move of rows", 120)
         check(looked.heap_bytes() > 8192, "rows that a snapshot needs are gone")
         reader.query("COMMIT")
-        until(lambda: looked.heap_bytes() <= 8192, "the row store is cut off later", 60)
+        until(lambda: looked.heap_bytes() <= 8192, "the row store is cut off later", 120)
         check(looked.digest() == before, "the background changed the table")
         looked.sound()
 
@@ -301,7 +301,7 @@ def the_background_removes_anchors_that_foreign_keys_have_left(options, director
         load(session, 1, 40_000)
         holder.query("BEGIN; SELECT * FROM t WHERE id <= 5 FOR KEY SHARE")
         session.query("INSERT INTO child SELECT generate_series(1, 20000)")
-        until(lambda: looked.tuples(anchors) == 5, "the removal of anchors that nobody holds", 60)
+        until(lambda: looked.tuples(anchors) == 5, "the removal of anchors that nobody holds", 120)
         session.query("UPDATE t SET note = '' WHERE id = 7")
         try:
             session.query("DELETE FROM t WHERE id = 8")
