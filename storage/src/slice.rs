@@ -125,13 +125,15 @@ impl<'a> Slice<'a> {
         let count = usize::from(u16::from_le_bytes([header[2], header[3]])) + 1;
         let sound = match header[1] {
             0 => {
-                let mut next = 0;
-                let mut ascending = true;
-                for p in pairs(body) {
-                    ascending &= u32::from(p) >= next && u32::from(p) < SLICE_ROWS;
-                    next = u32::from(p) + 1;
-                }
-                ascending && body.len() == count * 2
+                // No comparison waits for the one before: a look-up of a row may read thousands of positions.
+                let later = pairs(body.get(2..).unwrap_or_default());
+                let ascending = pairs(body)
+                    .zip(later)
+                    .fold(true, |all, (a, b)| all & (a < b));
+                let last = body
+                    .last_chunk()
+                    .map_or(0, |pair| u16::from_le_bytes(*pair));
+                ascending && u32::from(last) < SLICE_ROWS && body.len() == count * 2
             }
             1 => {
                 let (mut next, mut total) = (0, 0);
@@ -144,7 +146,11 @@ impl<'a> Slice<'a> {
                 apart && next <= SLICE_ROWS && total == count
             }
             2 => {
-                let ones: u32 = body.iter().map(|byte| byte.count_ones()).sum();
+                let words = body.chunks_exact(8).map(|word| {
+                    let word = word.try_into().map_or(0, u64::from_le_bytes);
+                    word.count_ones()
+                });
+                let ones: u32 = words.sum();
                 body.len() == BITS && ones as usize == count
             }
             _ => false,
