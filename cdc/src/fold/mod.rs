@@ -261,19 +261,28 @@ impl Fold {
 
     /// The net effects, in the order of each key's first change.
     pub fn net(&self) -> impl Iterator<Item = Net<'_>> {
-        self.entries.iter().filter_map(|e| {
-            let key =
-                Tuple::from_checked(self.key_columns.len() as u16, &self.arena[e.key.clone()]);
-            match (e.existed, &e.row) {
-                (false, Some(row)) => Some(Net::Insert(self.tuple(row))),
-                (true, Some(row)) => Some(Net::Update {
-                    key,
-                    row: self.tuple(row),
-                }),
-                (true, None) => Some(Net::Delete { key }),
-                (false, None) => None,
-            }
-        })
+        self.entries.iter().filter_map(|e| self.effect(e))
+    }
+
+    /// The same in the order of the keys' bytes: what lies close together is changed one behind the other.
+    pub fn by_key(&self) -> Vec<Net<'_>> {
+        let mut entries: Vec<&Entry> = self.entries.iter().collect();
+        let key = |e: &Entry| &self.arena[e.key.clone()];
+        entries.sort_unstable_by(|a, b| key(a).cmp(key(b)));
+        entries.into_iter().filter_map(|e| self.effect(e)).collect()
+    }
+
+    fn effect(&self, e: &Entry) -> Option<Net<'_>> {
+        let key = Tuple::from_checked(self.key_columns.len() as u16, &self.arena[e.key.clone()]);
+        match (e.existed, &e.row) {
+            (false, Some(row)) => Some(Net::Insert(self.tuple(row))),
+            (true, Some(row)) => Some(Net::Update {
+                key,
+                row: self.tuple(row),
+            }),
+            (true, None) => Some(Net::Delete { key }),
+            (false, None) => None,
+        }
     }
 
     fn tuple(&self, row: &Range<usize>) -> Tuple<'_> {

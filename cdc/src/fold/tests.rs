@@ -166,6 +166,24 @@ fn many_changes_of_one_key_are_one_change() {
 }
 
 #[test]
+fn effects_come_in_the_order_of_their_keys() {
+    let mut fold = Fold::new(3, vec![0]);
+    for key in [7, 2, 9, 4] {
+        let row = bytes((key, 0, 0), true);
+        assert_eq!(fold.insert(tuple(&row)), Ok(Taken::Yes));
+    }
+    let gone = key_bytes(4);
+    assert_eq!(fold.delete(Old::Key(tuple(&gone))), Ok(Taken::Yes));
+    let key = |net| match net {
+        Net::Insert(row) => Tuple::values(&row).next().and_then(byte),
+        _ => None,
+    };
+    let keys: Vec<_> = fold.by_key().into_iter().map(key).collect();
+    assert_eq!(keys, [Some(2), Some(7), Some(9)]);
+    assert_eq!(fold.net().count(), 3);
+}
+
+#[test]
 fn inserted_and_deleted_is_nothing() {
     let mut fold = Fold::new(3, vec![0]);
     let (row, key) = (bytes((1, 2, 3), true), key_bytes(1));

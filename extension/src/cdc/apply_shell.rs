@@ -38,26 +38,34 @@ pub(crate) fn write(target: u32, plan: &Plan) -> u64 {
         match (&plan.pending, &plan.key) {
             (Pending::Keyed(fold), Some((index, positions))) => {
                 let upserts = opened.upserts();
+                // Bulk writes by key sort by themselves.
+                let sorted = (!upserts).then(|| fold.by_key());
+                let net = || -> Box<dyn Iterator<Item = Net<'_>>> {
+                    match &sorted {
+                        Some(all) => Box::new(all.iter().copied()),
+                        None => Box::new(fold.net()),
+                    }
+                };
                 let mut work = Work::default();
-                fold.net().for_each(|n| work.count(&n));
+                net().for_each(|n| work.count(&n));
                 let whole = work.deletes + work.whole;
                 let in_bulk = whole >= AT_ONCE && !opened.has_triggers() && is_doris(opened.rel);
                 // Rows that go and come again as a whole, in a table that does not replace them by itself.
                 let again = in_bulk && !upserts;
                 if again {
-                    opened.pass(|o| o.delete_found(fold.net(), *index, positions));
+                    opened.pass(|o| o.delete_found(net(), *index, positions));
                 } else if upserts && work.deletes >= AT_ONCE && !opened.has_triggers() {
-                    opened.pass(|o| o.delete_keys(fold.net(), *index, positions));
+                    opened.pass(|o| o.delete_keys(net(), *index, positions));
                 } else if work.deletes > 0 {
-                    opened.pass(|o| o.change_found(fold.net(), *index, positions, true));
+                    opened.pass(|o| o.change_found(net(), *index, positions, true));
                 }
                 let inserted = upserts || again;
                 if work.updates > 0 || work.whole > 0 && !inserted {
-                    let updates = fold.net().filter(|n| !(inserted && is_whole(n)));
+                    let updates = net().filter(|n| !(inserted && is_whole(n)));
                     opened.pass(|o| o.change_found(updates, *index, positions, false));
                 }
                 if work.inserts > 0 || work.whole > 0 && inserted {
-                    let rows = fold.net().filter_map(|n| match n {
+                    let rows = net().filter_map(|n| match n {
                         Net::Insert(row) => Some(row),
                         Net::Update { row, .. } if inserted && is_whole(&n) => Some(row),
                         _ => None,
