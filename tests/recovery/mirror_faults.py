@@ -9,7 +9,7 @@ import threading
 import time
 
 import cdc
-from harness import Skipped, check, run, scenario, server_owned, until
+from harness import Refused, Skipped, check, run, scenario, server_owned, until
 from mirrors import conninfo, same, start, wait_for
 
 
@@ -209,6 +209,18 @@ def what_is_missing_to_run_is_told_and_waited_for(options, directory):
     cluster.configure("max_worker_processes = 16")
     cluster.stop()
     cluster.start()
+    wait_for(cluster, "main", 60)
+    same(cluster, cluster, [("t", "t_mirror")])
+    # More syncs than a server runs, whether or not the others can.
+    more = "SELECT count(doris.create_sync('s' || i, 'host=/nowhere', options => '{\"connect\": false}')) FROM generate_series(%d, %d) i"
+    cluster.query(more % (1, 62))
+    for first, last in ((63, 64), (63, 63), (64, 64)):
+        try:
+            cluster.query(more % (first, last))
+            check((first, last) == (63, 63), "a sync that cannot be run")
+        except Refused as error:
+            check("no more than 64 syncs" in str(error), f"another reason: {error}")
+    cluster.query("INSERT INTO t VALUES (3)")
     wait_for(cluster, "main", 60)
     same(cluster, cluster, [("t", "t_mirror")])
 

@@ -18,7 +18,7 @@ use super::condition_shell::is_plain;
 use super::copy::{receive_rows, selection};
 use super::follow;
 use super::load_shell;
-use super::members::Leave;
+use super::members::{be_hasty, Leave};
 use super::opened_shell;
 use super::session::{
     abort, as_role, begin, caught, commit, elevated, execute, value, with_own_names, with_snapshot,
@@ -69,6 +69,7 @@ impl Applier {
             begin();
             // SAFETY: the transaction has no snapshot yet.
             unsafe { pg_sys::XactIsoLevel = pg_sys::XACT_REPEATABLE_READ as i32 };
+            be_hasty(c"1s");
             let coming = with_snapshot(|| self.read(now, came, source));
             commit();
             if let Source::Remote(connection) = source {

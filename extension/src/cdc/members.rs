@@ -105,19 +105,7 @@ fn is_empty(source: &mut Source, member: u32) -> bool {
 /// after an error.
 fn asked<R>(f: impl FnOnce() -> R) -> Option<R> {
     let hasty = || {
-        // SAFETY: constants with a terminating zero; the setting goes with the transaction.
-        unsafe {
-            pg_sys::set_config_option(
-                c"lock_timeout".as_ptr(),
-                c"50ms".as_ptr(),
-                pg_sys::GucContext::PGC_SUSET,
-                pg_sys::GucSource::PGC_S_OVERRIDE,
-                pg_sys::GucAction::GUC_ACTION_LOCAL,
-                true,
-                0,
-                false,
-            );
-        }
+        be_hasty(c"50ms");
         f()
     };
     match caught(|| transaction(hasty)) {
@@ -127,6 +115,23 @@ fn asked<R>(f: impl FnOnce() -> R) -> Option<R> {
             log!("a partition cannot be told apart: {why}");
             None
         }
+    }
+}
+
+/// Waits for no lock longer than this, until the end of the transaction.
+pub(super) fn be_hasty(time: &std::ffi::CStr) {
+    // SAFETY: constants with a terminating zero; the setting goes with the transaction.
+    unsafe {
+        pg_sys::set_config_option(
+            c"lock_timeout".as_ptr(),
+            time.as_ptr(),
+            pg_sys::GucContext::PGC_SUSET,
+            pg_sys::GucSource::PGC_S_OVERRIDE,
+            pg_sys::GucAction::GUC_ACTION_LOCAL,
+            true,
+            0,
+            false,
+        );
     }
 }
 

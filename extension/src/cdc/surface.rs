@@ -366,7 +366,9 @@ fn find_or_add_sync(options: &Options) -> (i32, String) {
 pub(super) fn add_sync(name: &str, role: pg_sys::Oid) -> i32 {
     // SAFETY: the database this session is connected to.
     let db = unsafe { u32::from(pg_sys::MyDatabaseId) };
-    if !board::has_room() {
+    // Those of this transaction are not on the board yet.
+    let here = elevated(|| value::<i64>("SELECT pg_catalog.count(*) FROM doris.sync", &[]));
+    if !board::has_room() || here.unwrap_or(0) >= board::SYNCS_MAX as i64 {
         refuse!(
             ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
             format!("a server runs no more than {} syncs", board::SYNCS_MAX),
