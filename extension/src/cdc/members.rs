@@ -12,7 +12,7 @@
 //!   constants and what PostgreSQL brings along: never a function of a user's.
 //! - One that came and went between two looks is known from the stream, which describes each member before its first
 //!   change; that is written down with the change, and noticed at the next look.
-use super::applier::Applier;
+use super::applier::{Applier, WORKING_ON};
 use super::board;
 use super::catalogue::{self, columns_from_json, columns_to_json};
 use super::condition_shell::is_plain;
@@ -240,12 +240,14 @@ impl Applier {
             return Leave::Refill;
         };
         let (id, owner) = (self.sync.id, self.sync.owner);
+        WORKING_ON.set(now.table);
         let deleted = asked(|| {
             let name = follow::relation_name(target).unwrap_or_else(|e| error!("{e}"));
             let sql = format!("DELETE FROM ONLY {name} WHERE {}", conditions.join(" OR "));
             with_own_names(|| as_role(owner, || execute(&sql, &[])));
             catalogue::set_look(id, now);
         });
+        WORKING_ON.set(0);
         match deleted {
             Some(()) => Leave::Done,
             None => Leave::Refill,
