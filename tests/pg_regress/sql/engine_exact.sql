@@ -83,6 +83,27 @@ DROP TABLE exact_parts;
 DROP TABLE exact_heap, exact_doris, exact_names;
 DROP FUNCTION exact_differ;
 
+-- Filters on integers over rows of the row store, beside a segment: NULL and the ends of the ranges.
+CREATE TABLE exact_bounds (pad text, a smallint, b int, c bigint, n numeric(10,2)) USING doris;
+INSERT INTO exact_bounds SELECT 'x', g % 100, g, g, g / 4.0 FROM generate_series(1, 5000) g;
+INSERT INTO exact_bounds VALUES ('low', -32768, -2147483648, -9223372036854775808, 1), ('high', 32767, 2147483647, 9223372036854775807, 'NaN'), (NULL, NULL, NULL, NULL, NULL);
+CREATE TABLE exact_bounds_heap USING heap AS TABLE exact_bounds;
+CREATE FUNCTION exact_bound(condition text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE here text; there text; query text := 'SELECT count(*) || '' '' || coalesce(min(pad) || sum(b) || max(c), ''none'') FROM %s WHERE ' || condition;
+BEGIN
+  EXECUTE format(query, 'exact_bounds') INTO here;
+  EXECUTE format(query, 'exact_bounds_heap') INTO there;
+  RETURN CASE WHEN here = there THEN here ELSE concat(here, ' and not ', there) END;
+END $$;
+SELECT condition, exact_bound(condition) FROM unnest(ARRAY['a = -32768', 'a >= 32767', 'a = 7', 'a = 100000', 'a < -32768', 'b = -2147483648', 'b = 2147483647',
+  'b > 2147483646', 'b = 7::bigint', 'b IN (7, 4999, 2147483647)', 'c = -9223372036854775808', 'c <= -9223372036854775808', 'c > 9223372036854775806', 'c BETWEEN 3 AND 2',
+  'c BETWEEN 10 AND 20 AND a <> 15', 'b <> 5', 'b IS NULL', 'b IS NOT DISTINCT FROM 7', 'b IS DISTINCT FROM 7', 'NOT b < 4990', 'b = 3 OR a IS NULL', 'c BETWEEN 0 AND 2010 AND a + b > 2000', 'b = 4.0', 'b < 4.5']) condition;
+-- A NaN is met where the filter lets its row through, and not otherwise.
+SELECT b, n FROM exact_bounds WHERE b = 2147483647;
+SELECT b, n FROM exact_bounds WHERE b = 7;
+DROP TABLE exact_bounds, exact_bounds_heap;
+DROP FUNCTION exact_bound;
+
 -- Blank-padded text of any width, or of two: blanks at the end are no part of the value.
 CREATE TABLE exact_blanks (id int, k int, bp bpchar, c3 char(3), c5 char(5), g int, m int, area box, n numeric(6,2)) USING doris;
 INSERT INTO exact_blanks SELECT i, NULL, (ARRAY['a', 'a ', 'b', '', ' '])[1 + i % 5], (ARRAY['a', 'b', 'c'])[1 + i % 3], (ARRAY['a', 'd'])[1 + i % 2],
@@ -96,6 +117,15 @@ SELECT count(*) FROM (SELECT x FROM (SELECT c3 AS x FROM exact_blanks UNION ALL 
 SELECT count(*) FROM exact_blanks GROUP BY coalesce(nullif(c3, 'b'), c5) ORDER BY 1;
 SELECT max(place) FROM (SELECT dense_rank() OVER (ORDER BY bp) AS place FROM exact_blanks) x;
 SELECT '|' || c3 || '|', count(*) FROM exact_blanks WHERE bp = 'a' GROUP BY c3 ORDER BY 1;
+-- Groups by constants alone: there is one if there are rows.
+SELECT g, count(*), sum(n), avg(m) FROM exact_blanks WHERE g = 77 GROUP BY g;
+SELECT g, count(*), sum(n), avg(m) FROM exact_blanks WHERE g = 7 GROUP BY g;
+SELECT g, max(id) FROM exact_blanks WHERE g = 77 GROUP BY g HAVING count(*) >= 0;
+SELECT g FROM exact_blanks WHERE g = 77 GROUP BY g;
+SELECT g FROM exact_blanks WHERE g = 7 GROUP BY g;
+SELECT 'one' AS one, count(*) FROM exact_blanks WHERE g = 77 GROUP BY one;
+SELECT g, count(*) FROM exact_blanks WHERE g = 77 GROUP BY GROUPING SETS ((g));
+SELECT g, count(*) FROM exact_blanks WHERE g = 77 GROUP BY ROLLUP (g);
 -- Nothing is in an empty list, NULL neither; nor is that unknown.
 SELECT count(*) FILTER (WHERE k = ANY ('{}')), count(*) FILTER (WHERE k <> ALL ('{}')), count(*) FILTER (WHERE (k = ANY ('{NULL}')) IS NULL) FROM exact_blanks;
 SELECT count(*) FROM exact_blanks WHERE k <> ALL ('{}');

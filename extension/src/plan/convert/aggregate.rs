@@ -91,6 +91,18 @@ impl Converter<'_> {
                 }
                 items.push(item);
             }
+            // From 16 on keys that are constant are left out. Where no other is left, there is a group if there are rows.
+            let by_constants = columns.is_empty()
+                && sets.is_none()
+                && (*agg).aggstrategy != pg_sys::AggStrategy::AGG_PLAIN;
+            if by_constants {
+                calls.push(AggregateCall {
+                    function: AggregateFunction::Count,
+                    argument: None,
+                    distinct: false,
+                    filter: None,
+                });
+            }
             let id = self.id();
             let aggregate = Aggregate {
                 input: Box::new(input.node),
@@ -99,6 +111,12 @@ impl Converter<'_> {
                 grouping_sets: sets.clone(),
             };
             let mut node = Node::aggregate(id, aggregate);
+            if by_constants {
+                let count = Expr::column(at, DataType::Int8);
+                let none = Expr::constant(Scalar::I64(0), DataType::Int8)?;
+                let any = Expr::compare(CompareOp::Gt, count, none)?;
+                node = Node::filter(self.id(), node, any);
+            }
             let set = node.types.len().saturating_sub(1);
             node = self.finished(node, &mut items, finished)?;
             if let Some(sets) = &sets {
@@ -149,6 +167,9 @@ impl Converter<'_> {
         unsafe {
             let left = (*group).plan.lefttree;
             let columns = columns((*group).numCols, (*group).grpColIdx);
+            if columns.is_empty() {
+                return no("groups by nothing but constants");
+            }
             let input = renamed(self.output(unsorted(left), false)?, pg_sys::OUTER_VAR);
             let (items, keys) = group_keys(&input.scope, &columns)?;
             let order = match ordered {
