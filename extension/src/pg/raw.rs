@@ -206,6 +206,24 @@ pub fn guarded<T>(f: impl FnOnce() -> T) -> T {
 }
 
 extern "C-unwind" {
+    fn slot_getsomeattrs_int(slot: *mut pg_sys::TupleTableSlot, columns: i32);
+}
+
+/// Makes the first columns of a slot's row ready.
+///
+/// # Safety
+/// A slot that holds a row of so many columns. To be called within [`guarded`].
+#[inline]
+pub unsafe fn ready_columns(slot: *mut pg_sys::TupleTableSlot, columns: i32) {
+    // SAFETY: passed on to the caller.
+    unsafe {
+        if i32::from((*slot).tts_nvalid) < columns {
+            slot_getsomeattrs_int(slot, columns);
+        }
+    }
+}
+
+extern "C-unwind" {
     fn datumIsEqual(one: pg_sys::Datum, other: pg_sys::Datum, by_value: bool, length: i32) -> bool;
 }
 

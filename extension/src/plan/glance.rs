@@ -38,6 +38,15 @@ impl Asked {
     }
 }
 
+/// The columns of which filters want a value within bounds, and these: rows outside of them, or NULL, do not pass.
+pub fn ranges(filters: &[Expr]) -> Vec<(usize, i128, i128)> {
+    let context = EvalContext::default();
+    // What comes after a filter that may fail must not keep it from failing.
+    let quiet = |f: &&Expr| f.is_native() && !f.can_raise();
+    let range = |filter: &Expr| filter.integer_range(&context).ok().flatten();
+    filters.iter().take_while(quiet).filter_map(range).collect()
+}
+
 /// What a scan's filters ask of its columns of integers.
 #[derive(Default)]
 pub struct Glance {
@@ -48,14 +57,8 @@ impl Glance {
     /// Of a source with `columns` columns; with one there is nothing to save.
     pub fn new(filters: &[Expr], columns: usize) -> Self {
         let mut asked: Vec<Asked> = Vec::new();
-        let context = EvalContext::default();
         if columns > 1 {
-            // What comes after a filter that may fail must not keep it from failing.
-            let quiet = |f: &&Expr| f.is_native() && !f.can_raise();
-            for filter in filters.iter().take_while(quiet) {
-                let Ok(Some((column, low, high))) = filter.integer_range(&context) else {
-                    continue;
-                };
+            for (column, low, high) in ranges(filters) {
                 match asked.iter_mut().find(|asked| asked.column == column) {
                     Some(asked) => {
                         asked.low = asked.low.max(low);

@@ -10,7 +10,6 @@ use self::heap::HeapScan;
 use super::convert::Source;
 use super::glance::Glance;
 use super::{gathered, threads};
-use crate::heap_call;
 use crate::pg::toast::Toast;
 use crate::read::attrs::{self, Attr};
 use crate::read::cursor::missing;
@@ -112,7 +111,7 @@ impl TableSource {
         counters: Rc<Counters>,
     ) -> Self {
         let all = attrs::of(rel);
-        let attrs = source
+        let attrs: Vec<Attr> = source
             .attributes
             .iter()
             .map(|n| all[usize::from(*n) - 1])
@@ -129,6 +128,7 @@ impl TableSource {
             .map(|found| Pending { found, dead: None })
             .collect();
         counters.segments.set(pending.len() as u64);
+        let heap = HeapScan::begin(rel, snapshot, &source.filters, &attrs);
         Self {
             rel,
             snapshot,
@@ -138,7 +138,7 @@ impl TableSource {
             needs: Vec::new(),
             summarizes: false,
             values_only: false,
-            heap: Some(HeapScan::begin(rel, snapshot)),
+            heap: Some(heap),
             ahead: VecDeque::new(),
             toast,
             pending,
@@ -191,21 +191,20 @@ impl TableSource {
             .map(|a| i32::from(a.number))
             .max()
             .unwrap_or(0);
-        let mut rows = 0;
-        while rows < HEAP_ROWS {
-            // SAFETY: the slot is of the heap's type and the relation's row type.
+        let (mut rows, mut seen) = (0, 0);
+        while rows < HEAP_ROWS && (rows == 0 || seen < HEAP_ROWS as u64) {
+            let (found, looked_at) = heap.next(last);
+            seen += looked_at;
+            let slot = heap.slot;
+            if !found {
+                self.heap = None;
+                break;
+            }
+            // SAFETY: the slot holds a row of the relation, with the columns up to `last` ready.
             unsafe {
-                let forward = pg_sys::ScanDirection::ForwardScanDirection;
-                if !heap_call!(scan_getnextslot(heap.scan, forward, heap.slot)) {
-                    self.heap = None;
-                    break;
-                }
-                let slot = heap.slot;
                 if followed::changed(self.rel, &(*slot).tts_tid, self.snapshot).is_some() {
+                    seen -= 1;
                     continue;
-                }
-                if i32::from((*slot).tts_nvalid) < last {
-                    pg_sys::slot_getsomeattrs_int(slot, last);
                 }
                 for (attr, column) in self.attrs.iter().zip(&mut columns) {
                     let at = usize::from(attr.number) - 1;
@@ -214,7 +213,7 @@ impl TableSource {
             }
             rows += 1;
         }
-        add(&self.counters.heap_rows, rows as u64);
+        add(&self.counters.heap_rows, seen);
         if rows == 0 {
             return Ok(None);
         }
