@@ -97,7 +97,7 @@ impl Converter<'_> {
                 && (*agg).aggstrategy != pg_sys::AggStrategy::AGG_PLAIN;
             if by_constants {
                 calls.push(AggregateCall {
-                    function: AggregateFunction::Count,
+                    function: AggregateFunction::CountStar,
                     argument: None,
                     distinct: false,
                     filter: None,
