@@ -32,6 +32,13 @@ impl SortBound {
         self.set.store(true, Relaxed);
     }
 
+    /// Rows after a NULL are out from now on: where NULLs come first, all others, but the foremost value there can be.
+    pub fn close_behind_nulls(&self) {
+        if self.nulls_first {
+            self.close_in(if self.descending { i64::MAX } else { i64::MIN });
+        }
+    }
+
     /// Whether it drops anything.
     pub fn is_set(&self) -> bool {
         self.set.load(Relaxed)
@@ -81,6 +88,12 @@ mod tests {
         bound.close_in(5);
         assert_eq!(bound.range(), (7, i64::MAX));
         assert!(bound.passes_nulls());
+        bound.close_behind_nulls();
+        assert_eq!(bound.range(), (i64::MAX, i64::MAX));
+        assert!(bound.passes_nulls());
+        let bound = SortBound::new(false, false);
+        bound.close_behind_nulls();
+        assert!(!bound.is_set());
     }
 
     #[test]

@@ -114,6 +114,7 @@ SELECT doris.wait_for_sync('ddl');
 UPDATE k SET v = 'changed';
 UPDATE kf SET v = 'changed';
 UPDATE kn SET v = 'changed';
+SELECT doris.wait_for_sync('ddl');
 ALTER TABLE k DROP CONSTRAINT k_pkey, ADD PRIMARY KEY (day, id);
 ALTER TABLE kf DROP CONSTRAINT kf_pkey;
 -- The same key by another constraint.

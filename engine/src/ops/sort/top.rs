@@ -333,6 +333,7 @@ impl Top {
             return;
         };
         if first_keys.is_null(last) {
+            bound.close_behind_nulls();
             return;
         }
         match &first_keys.values {
