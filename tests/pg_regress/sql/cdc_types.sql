@@ -1,5 +1,11 @@
 -- Every type arrives as the source shows it: by copy, insert and update; in mirrors with and without a key, by both
 -- models, of this database and of another server.
+SELECT count(*) > 0 AS icu FROM pg_collation WHERE collname = 'de-x-icu' \gset
+\if :icu
+\else
+\echo PostgreSQL was built without ICU
+\quit
+\endif
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS pg_doris;
 -- What both databases need. A type of the same name has another oid over there, and so has a table.

@@ -82,7 +82,7 @@ RESET plan_cache_mode;
 -- Blank-padded text of several widths, negative zeros.
 SELECT s.* FROM (VALUES
   ('SELECT q, count(*) FROM (SELECT lag(p, 1, '''') OVER (ORDER BY id) q FROM t@ WHERE id < 10) s GROUP BY q ORDER BY q'),
-  ('SELECT p::bpchar FROM t@ UNION SELECT q::bpchar FROM t@ ORDER BY 1'),
+  ('SELECT count(*) FROM (SELECT p::bpchar FROM t@ UNION SELECT q::bpchar FROM t@) s'),
   ('SELECT p::bpchar FROM t@ EXCEPT SELECT q::bpchar FROM t@'),
   ('SELECT DISTINCT f FROM t@'),
   ('SELECT f, count(*) FROM t@ GROUP BY f'),
