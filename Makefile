@@ -34,7 +34,7 @@ test: deps ## run every suite (SUITES= for some)
 demo: deps ## build, start a private server, load TPC-H, compare with a heap
 	@scripts/demo.sh
 
-bench: deps ## measure; BENCH= for some of: tpch oltp upsert memory cdc clickbench aggregate mixed scaling spill
+bench: deps ## measure; BENCH= for some of: tpch oltp upsert memory cdc clickbench aggregate mixed scaling orders rows spill
 	@bench/run.sh $(BENCH)
 
 fuzz: deps ## fuzz every decoder for SECONDS_PER_TARGET each

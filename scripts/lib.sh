@@ -37,8 +37,9 @@ PORT=${PGPORT:-5432}
 SYSTEM_PREFIX=/usr/lib/postgresql/$PG
 if [ -n "${PG_PREFIX:-}" ]; then
   # A server that somebody built, used in place; what is installed and made for it is kept apart.
+  PG_PREFIX=$(cd "$PG_PREFIX" && pwd)
   SERVER_FROM=prefix BIN=$PG_PREFIX/bin
-  ROOT=$STATE/pg$PG-$(basename "$PG_PREFIX")
+  ROOT=$STATE/pg$PG-$(basename "$PG_PREFIX")-$(printf '%s' "$PG_PREFIX" | cksum | cut -d' ' -f1)
 elif [ -x "$SYSTEM_PREFIX/bin/pg_config" ]; then
   SERVER_FROM=debian
   BIN=$ROOT/lib/postgresql/$PG/bin

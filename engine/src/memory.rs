@@ -102,6 +102,17 @@ impl MemoryBudget {
         self.limit_bytes
     }
 
+    /// Gives back what was taken from the parent and is not used. Nobody may be reserving meanwhile.
+    pub fn shrink(&self) {
+        let Some(parent) = &self.parent else { return };
+        let used = self.used_bytes();
+        let taken = self.taken.load(Ordering::Relaxed);
+        if taken > used {
+            self.taken.store(used, Ordering::Relaxed);
+            parent.give(taken - used);
+        }
+    }
+
     /// Makes sure that at least `bytes` have been taken from the parent.
     fn cover(&self, bytes: usize) -> bool {
         let Some(parent) = &self.parent else {

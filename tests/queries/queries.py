@@ -13,6 +13,7 @@ import collections
 import random
 import subprocess
 import sys
+import tempfile
 
 import hostile
 import odd
@@ -394,10 +395,14 @@ def setup(rows):
     text += FUNCTIONS + FILL.format(rows=rows)
     for prefix, am in (("qd_", "doris"), ("qh_", "heap")):
         text += SETUP.format(p=prefix, am=am, columns=columns)
-    text += "\\copy source TO 'queries.csv' (FORMAT csv, NULL 'N')\n"
+    with tempfile.NamedTemporaryFile(suffix=".csv") as file:
+        fill(text + f"\\copy source TO '{file.name}' (FORMAT csv, NULL 'N')\n", file)
+
+
+def fill(text, file):
     for prefix in ("qd_", "qh_"):
-        text += f"\\copy {prefix}t FROM 'queries.csv' (FORMAT csv, NULL 'N')\n"
-        text += f"\\copy {prefix}u FROM 'queries.csv' (FORMAT csv, NULL 'N')\n"
+        text += f"\\copy {prefix}t FROM '{file.name}' (FORMAT csv, NULL 'N')\n"
+        text += f"\\copy {prefix}u FROM '{file.name}' (FORMAT csv, NULL 'N')\n"
         text += f"DELETE FROM {prefix}t WHERE id % 41 = 0; UPDATE {prefix}t SET b = b + 1, s = 'updated' WHERE id % 43 = 0;"
         text += f"DELETE FROM {prefix}u WHERE id % 5 = 0; ANALYZE {prefix}t; ANALYZE {prefix}u;"
     problems = [line for line in psql(text).splitlines() if "ERROR" in line]

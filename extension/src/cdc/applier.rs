@@ -6,6 +6,7 @@ use super::catalogue::{self, pause_table, Sync};
 use super::coming::Arriving;
 use super::copier::Copies;
 use super::follow::{self, Followed};
+use super::lately::Lately;
 use super::members::Leaving;
 use super::session::{as_role, begin, check_interrupts, with_snapshot};
 use super::source::Source;
@@ -70,6 +71,8 @@ pub(super) struct Applier {
     pub(super) leaving: Leaving,
     /// Members that came with rows of their own.
     pub(super) arriving: Arriving,
+    /// What was applied lately.
+    pub(super) lately: Lately,
     /// Members of partitioned sources that the stream told of while their mirrors were filled.
     pub(super) met: HashSet<(u32, u32)>,
     /// The table that the message before has described.
@@ -114,6 +117,7 @@ impl Applier {
             missing: HashMap::new(),
             leaving: Leaving::default(),
             arriving: Arriving::default(),
+            lately: Lately::default(),
             met: HashSet::new(),
             described: None,
             followers: Vec::new(),

@@ -39,7 +39,9 @@ pub(crate) fn write(target: u32, plan: &Plan) -> u64 {
             (Pending::Keyed(fold), Some((index, positions))) => {
                 let upserts = opened.upserts();
                 // Bulk writes by key sort by themselves.
-                let sorted = (!upserts).then(|| fold.by_key());
+                // An order of its own could give a row what another one has still to give up.
+                let free = !upserts && opened.has_one_unique_index(*index);
+                let sorted = free.then(|| fold.by_key());
                 let net = || -> Box<dyn Iterator<Item = Net<'_>>> {
                     match &sorted {
                         Some(all) => Box::new(all.iter().copied()),
@@ -51,7 +53,7 @@ pub(crate) fn write(target: u32, plan: &Plan) -> u64 {
                 let whole = work.deletes + work.whole;
                 let in_bulk = whole >= AT_ONCE && !opened.has_triggers() && is_doris(opened.rel);
                 // Rows that go and come again as a whole, in a table that does not replace them by itself.
-                let again = in_bulk && !upserts;
+                let again = in_bulk && !upserts && opened.fills_all_columns();
                 if again {
                     opened.pass(|o| o.delete_found(net(), *index, positions));
                 } else if upserts && work.deletes >= AT_ONCE && !opened.has_triggers() {

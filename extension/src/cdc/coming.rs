@@ -8,8 +8,9 @@
 //!    while it was none, does not matter.
 //! 3. Nothing else may have happened to the source meanwhile that the stream does not tell of.
 //!
-//! Transactions that the snapshot did not see may be in the stream before some that it saw. If both change the table, or
-//! for any other reason, the mirror is filled again, which is always right. It is, too, where the members are larger
+//! Transactions that the snapshot did not see may be in the stream before some that it saw, or be applied already
+//! ([`super::lately`]). If one of them changes the table, or for any other reason, the mirror is filled again, which is
+//! always right. It is, too, where the members are larger
 //! than what is there beside them: the stream stands still while they are read.
 use super::applier::{Applier, WORKING_ON};
 use super::board;
@@ -37,8 +38,6 @@ pub(super) struct Coming {
     /// Their conditions.
     conditions: Vec<String>,
     seen: CopySnapshot,
-    /// Their rows are in the mirror, and nothing that the snapshot saw may follow.
-    taken: bool,
 }
 
 /// By their table.
@@ -104,6 +103,10 @@ impl Applier {
         if source.made_of(now.table) != now.files.files {
             return None;
         }
+        if !self.lately.is_behind(&seen, now.table) {
+            // What is applied would be taken back.
+            return None;
+        }
         let columns = source.stream_columns(&self.sync.publication(), now.table);
         let local = source.is_local();
         let told =
@@ -145,7 +148,6 @@ impl Applier {
             columns: names,
             conditions,
             seen,
-            taken: false,
         })
     }
 
@@ -170,15 +172,18 @@ impl Applier {
     /// The current transaction of the source changes the table: the rows that came go first, unless they hold what it
     /// did.
     pub(super) fn let_in(&mut self, table: u32) {
+        let (xid, commit) = (self.begin.xid, self.begin.commit_lsn);
+        self.lately.note(table, xid, commit);
         let Some(coming) = self.arriving.get(&table) else {
             return;
         };
-        let seen = coming.seen.holds(self.begin.xid, self.begin.commit_lsn);
-        match (seen, coming.taken) {
-            (true, false) | (false, true) => {}
-            (false, false) => self.put_in(table),
-            // It should have come before.
-            (true, true) => self.fill_instead(table),
+        if coming.seen.holds(xid, commit) {
+            return;
+        }
+        match commit >= coming.seen.lsn {
+            true => self.put_in(table),
+            // Others that the snapshot saw may follow.
+            false => self.fill_instead(table),
         }
     }
 
@@ -188,13 +193,8 @@ impl Applier {
             .arriving
             .iter()
             .filter(|(_, c)| c.seen.lsn <= self.applied);
-        let due: Vec<(u32, bool)> = due.map(|(table, c)| (*table, c.taken)).collect();
-        for (table, taken) in &due {
-            if !taken {
-                self.put_in(*table);
-            }
-            self.arriving.remove(table);
-        }
+        let due: Vec<u32> = due.map(|(table, _)| *table).collect();
+        due.iter().for_each(|table| self.put_in(*table));
         if self.open {
             self.last.end_lsn = self.last.end_lsn.max(self.applied);
             self.commit_batch();
@@ -219,11 +219,7 @@ impl Applier {
         unsafe { pg_sys::CommandCounterIncrement() };
         WORKING_ON.set(0);
         match done {
-            true => {
-                if let Some(coming) = self.arriving.get_mut(&table) {
-                    coming.taken = true;
-                }
-            }
+            true => drop(self.arriving.remove(&table)),
             false => self.fill_instead(table),
         }
     }

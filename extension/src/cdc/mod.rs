@@ -10,6 +10,7 @@
 //! copier     processes that fill mirrors (copy) while the stream goes on
 //! decoder    a process that decodes the WAL of this server with pgoutput and sends parcels of changes
 //! receiver   the same for another server: it reads the stream of a replication connection
+//! lately     what was applied that a snapshot may not see yet
 //! members    partitions of sources that come and go (coming: with rows in them); condition: whether the text of their
 //!            conditions is harmless
 //! channel    the queue between the two
@@ -39,6 +40,7 @@ mod decoder_shell;
 mod equal_shell;
 mod follow;
 mod join;
+mod lately;
 mod launcher;
 mod load_shell;
 mod lookup_shell;

@@ -166,6 +166,32 @@ impl Opened {
         }
     }
 
+    /// Whether no other index than this one keeps rows from having something in common.
+    pub(super) unsafe fn has_one_unique_index(&self, key: pg_sys::Oid) -> bool {
+        // SAFETY: the executor has opened the relation's indexes.
+        unsafe {
+            (0..(*self.rri).ri_NumIndices as usize).all(|at| {
+                let index = *(*self.rri).ri_IndexRelationDescs.add(at);
+                let form = (*index).rd_index;
+                (*index).rd_id == key || !(*form).indisunique && !(*form).indisexclusion
+            })
+        }
+    }
+
+    /// Whether the source has all columns that the mirror stores: a row that is written anew loses nothing.
+    pub(super) unsafe fn fills_all_columns(&self) -> bool {
+        // SAFETY: an open relation's descriptor.
+        unsafe {
+            let desc = (*self.rel).rd_att;
+            (0..(*desc).natts as usize).all(|at| {
+                let column = attribute(desc, at);
+                (*column).attisdropped
+                    || (*column).attgenerated != 0
+                    || self.converters.iter().any(|c| c.attribute == at)
+            })
+        }
+    }
+
     pub(super) unsafe fn has_triggers(&self) -> bool {
         // SAFETY: the executor's description of the relation.
         unsafe { !(*self.rri).ri_TrigDesc.is_null() }

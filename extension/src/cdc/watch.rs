@@ -63,6 +63,7 @@ impl Applier {
             .collect();
         let publication = self.sync.publication();
         let before = transaction(|| source.running());
+        self.lately.look(&before);
         let mut found = transaction(|| source.look(&publication, &tables));
         if found.iter().any(|now| now.files.published.is_none()) {
             // One that was dropped a moment ago may be seen still, but not in its publication.

@@ -90,10 +90,15 @@ pub unsafe fn in_vacuum(rel: pg_sys::Relation) {
     let Some(toast) = Toast::open(rel, pg_sys::RowExclusiveLock as i32) else {
         return;
     };
+    // What it deletes takes a transaction id, which there may be no more of.
+    if vacuum::is_near_wraparound() {
+        return;
+    }
     let waiting = waiting(rel, &toast);
-    let idle = idle::find(rel, &toast);
-    if waiting.any_gone() || !idle.is_empty() {
+    if waiting.any_gone() || !idle::find(rel, &toast).is_empty() {
         vacuum::become_ordinary();
+        // Found once more: only from here on nobody takes away what this transaction has seen.
+        let idle = idle::find(rel, &toast);
         isolated::subtransaction(|| {
             delete_gone(rel, &toast, &waiting);
             delete_all(&toast, idle);
@@ -161,9 +166,13 @@ fn chunks_and_anchors(toast: &Toast, entry: &Entry) -> usize {
 /// Deletes bulk deletes and updates that concern no row of a segment that is left.
 fn slices(rel: pg_sys::Relation, toast: &Toast, gone: &[Retired]) -> usize {
     let any = &raw mut pg_sys::SnapshotAnyData;
+    // Who adds segments has the gate: whatever rows come later are from `end` on.
+    let gate = Gate::take(toast, Mode::Bulk);
+    let end = directory::rows_end(rel, toast);
     let mut left = directory::all(rel, toast, any);
+    drop(gate);
     left.retain(|found| !found.is_gone(rel));
-    let is_left = |row: u64| left.iter().any(|f| f.entry.covers(row));
+    let is_left = |row: u64| row >= end || left.iter().any(|f| f.entry.covers(row));
     let mut found = Vec::new();
     for (_, entry) in gone {
         let end = entry.first_row + entry.capacity;

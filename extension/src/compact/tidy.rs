@@ -39,7 +39,7 @@ pub fn table(steps: &mut Steps, before: Rest, emptied: bool, marked: bool) -> bo
         }
         (deleted > 0).then(Done::default)
     });
-    if !matches!(outcome, Outcome::Done(_)) {
+    if !matches!(outcome, Outcome::Done) {
         (deleted, anchors) = (0, 0);
     }
     let mut rest = Rest {

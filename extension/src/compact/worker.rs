@@ -159,7 +159,7 @@ fn look_at(table: pg_sys::Oid) -> (Written, bool) {
 /// What became of a step.
 pub enum Outcome {
     /// It has done this.
-    Done(Done),
+    Done,
     /// There was nothing to do, or somebody is at work on the table.
     Nothing,
     /// It has failed, and was rolled back.
@@ -178,12 +178,12 @@ fn compact(table: pg_sys::Oid, written: &Written, rest: Rest) {
     let waited_us = now_us() - written.since_us;
     let mut place = flush::Place::default();
     if written.heap_rows >= settings::heap_rows() {
-        while let Outcome::Done(done) = steps.step(0, |job| {
+        while let Outcome::Done = steps.step(0, |job| {
             let moves = !job.keeps_heap();
             moves.then(|| flush::heap_rows(job, &mut place)).flatten()
         }) {
             useful = true;
-            if place.at_end || done.output_rows < u64::from(flush::ROWS_MAX) {
+            if place.at_end {
                 break;
             }
         }
@@ -196,14 +196,14 @@ fn compact(table: pg_sys::Oid, written: &Written, rest: Rest) {
                 merge::segments(job, &inputs, level)
             });
             match outcome {
-                Outcome::Done(_) => useful = true,
+                Outcome::Done => useful = true,
                 Outcome::Nothing | Outcome::Failed => break,
             }
         }
     }
     let marked = board::many_marks(written);
     let unlocked = tidy::table(&mut steps, rest, place.at_end, marked);
-    while let Outcome::Done(_) = steps.step(2, |job| {
+    while let Outcome::Done = steps.step(2, |job| {
         let before_us = now_us() - settings::delete_sign_age_us();
         (cleanup::deleted_keys(job, before_us) > 0).then(Done::default)
     }) {}
@@ -265,7 +265,7 @@ impl Steps {
                     shown.end(Ok((done != Done::default()).then_some(done)));
                 }
                 slow_down(&done);
-                Outcome::Done(done)
+                Outcome::Done
             }
             Ok(None) => {
                 abort();

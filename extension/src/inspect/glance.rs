@@ -19,7 +19,7 @@ enum Glance<T> {
 
 /// Looks at a columnar table unless that means waiting.
 fn glance<T>(table: pg_sys::Oid, look: impl FnOnce(pg_sys::Relation) -> T) -> Glance<T> {
-    let seen = isolated::run(|| {
+    let seen = isolated::look(|| {
         // SAFETY: plain calls. The relation is closed again; after an error, with the subtransaction.
         unsafe {
             if !pg_sys::ConditionalLockRelationOid(table, SHARE) {

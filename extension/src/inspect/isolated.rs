@@ -7,7 +7,12 @@ use std::panic::{AssertUnwindSafe, RefUnwindSafe, UnwindSafe};
 /// Runs `f` in a subtransaction of its own: an error in it, PostgreSQL's too, becomes its message. Pins and
 /// locks that it left behind are released with the subtransaction. A cancelled query stays cancelled.
 pub fn run<T>(f: impl FnOnce() -> T) -> Result<T, String> {
-    attempt(f).map_err(|caught| match classify(*caught) {
+    message_of(attempt(f))
+}
+
+/// The message of what was caught; what ends a statement does so.
+fn message_of<T>(outcome: Result<T, Box<CaughtError>>) -> Result<T, String> {
+    outcome.map_err(|caught| match classify(*caught) {
         Failure::Message(message) => message,
         Failure::Other(caught) => (*caught).rethrow(),
     })
@@ -18,8 +23,17 @@ pub fn subtransaction<T>(f: impl FnOnce() -> T) -> T {
     attempt(f).unwrap_or_else(|caught| (*caught).rethrow())
 }
 
+/// As [`run`], of something that only looks: the locks that it took are given back.
+pub fn look<T>(f: impl FnOnce() -> T) -> Result<T, String> {
+    message_of(attempt_and(f, false))
+}
+
 /// Runs `f` in a subtransaction, which is ended.
 fn attempt<T>(f: impl FnOnce() -> T) -> Result<T, Box<CaughtError>> {
+    attempt_and(f, true)
+}
+
+fn attempt_and<T>(f: impl FnOnce() -> T, commit: bool) -> Result<T, Box<CaughtError>> {
     // SAFETY: the subtransaction is ended on both ways out; the memory context and resource owner are those
     // of before, as PL/pgSQL does for its exception blocks.
     unsafe {
@@ -29,8 +43,8 @@ fn attempt<T>(f: impl FnOnce() -> T) -> Result<T, Box<CaughtError>> {
         pg_sys::CurrentMemoryContext = context;
         let outcome = catch(AssertUnwindSafe(f));
         match outcome {
-            Ok(_) => pg_sys::ReleaseCurrentSubTransaction(),
-            Err(_) => pg_sys::RollbackAndReleaseCurrentSubTransaction(),
+            Ok(_) if commit => pg_sys::ReleaseCurrentSubTransaction(),
+            _ => pg_sys::RollbackAndReleaseCurrentSubTransaction(),
         }
         pg_sys::CurrentMemoryContext = context;
         pg_sys::CurrentResourceOwner = owner;

@@ -24,6 +24,21 @@ pub fn become_ordinary() {
     }
 }
 
+/// Whether transaction ids run out, so that PostgreSQL warns of it.
+pub fn is_near_wraparound() -> bool {
+    // SAFETY: shared variables that are read as PostgreSQL's own code reads them without their lock: a limit that is a
+    // moment old does no harm.
+    unsafe {
+        #[cfg(any(feature = "pg15", feature = "pg16"))]
+        let limit = (*pg_sys::ShmemVariableCache).xidWarnLimit;
+        #[cfg(not(any(feature = "pg15", feature = "pg16")))]
+        let limit = (*pg_sys::TransamVariables).xidWarnLimit;
+        let next = pg_sys::ReadNextFullTransactionId().value as u32;
+        limit != pg_sys::InvalidTransactionId
+            && pg_sys::TransactionIdFollowsOrEquals(pg_sys::TransactionId::from(next), limit)
+    }
+}
+
 /// A transaction id with its epoch. It is one of the last two billion.
 pub fn full(xid: pg_sys::TransactionId) -> u64 {
     // SAFETY: plain call.

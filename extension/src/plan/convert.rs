@@ -264,7 +264,9 @@ impl<'a> Converter<'a> {
             let known = self.sources.len();
             self.native_output(plan, ordered).or_else(|why| {
                 self.sources.truncate(known);
-                match !ordered && super::feed::may_feed(plan) {
+                let fit =
+                    super::feed::may_feed(plan) && super::feed::may_start_twice(plan, self.stmt);
+                match !ordered && fit {
                     true => Ok(self.fed(plan, &why)),
                     false => Err(why),
                 }

@@ -8,6 +8,7 @@ use super::convert::Top;
 use super::gathered;
 use super::source::Counters;
 use super::{node, types, Converted};
+use crate::pg::pruning;
 use crate::read::attrs::Attr;
 use crate::write::column::Column;
 use crate::write::kind::Kind;
@@ -103,6 +104,39 @@ unsafe fn is_volatile(plan: *mut pg_sys::Plan) -> bool {
                 .any(|child| is_volatile(child))
             || is_volatile((*plan).lefttree)
             || is_volatile((*plan).righttree)
+    }
+}
+
+/// Whether a subplan can be made ready once more when the engine gives up. From 18 on, the one state of an Append whose
+/// inputs are chosen at the start and again later numbers them anew each time.
+///
+/// # Safety
+/// A finished plan of the statement.
+pub unsafe fn may_start_twice(plan: *mut pg_sys::Plan, stmt: *mut pg_sys::PlannedStmt) -> bool {
+    if cfg!(not(feature = "pg18")) {
+        return true;
+    }
+    // SAFETY: passed on to the caller; tags are checked before casts.
+    unsafe {
+        if plan.is_null() {
+            return true;
+        }
+        let steps = match (*plan).type_ {
+            NodeTag::T_Append | NodeTag::T_MergeAppend => pruning::steps(plan, stmt),
+            _ => None,
+        };
+        if steps.is_some_and(|steps| steps.at_start && steps.running) {
+            return false;
+        }
+        let inner = match (*plan).type_ {
+            NodeTag::T_SubqueryScan => (*(plan as *mut pg_sys::SubqueryScan)).subplan,
+            _ if node::is_ours(plan) => node::original(plan.cast()),
+            _ => std::ptr::null_mut(),
+        };
+        [(*plan).lefttree, (*plan).righttree, inner]
+            .into_iter()
+            .chain(super::hook::appended(plan).iter_ptr())
+            .all(|child| may_start_twice(child, stmt))
     }
 }
 

@@ -89,6 +89,20 @@ impl Kept {
         self.runs.get_or_insert_with(budget).clone()
     }
 
+    /// Between two starts: others may have the memory that the last one has given back.
+    pub fn rest(&self) {
+        self.budgets().for_each(|budget| budget.shrink());
+    }
+
+    /// The most bytes that all starts have had, what is kept among them.
+    pub fn peak_bytes(&self) -> usize {
+        self.budgets().map(|budget| budget.peak_bytes()).sum()
+    }
+
+    fn budgets(&self) -> impl Iterator<Item = &Arc<MemoryBudget>> {
+        [&self.small, &self.large, &self.runs].into_iter().flatten()
+    }
+
     /// The rows of source `number` of a plan, if they are kept or can be now. `make` gives a source that leaves out none;
     /// `counters` are those of the start.
     pub fn source(
@@ -217,7 +231,10 @@ fn rows_of(
 impl Rows {
     /// The rows that a start reads: all that may pass its filters.
     fn give(&mut self, source: &Source) -> Result<Given> {
-        let asked: Vec<Asked> = source.filters.iter().filter_map(Asked::of).collect();
+        // A filter that may fail is not passed over.
+        let quiet = source.filters.iter();
+        let quiet = quiet.take_while(|filter| filter.is_native() && !filter.can_raise());
+        let asked: Vec<Asked> = quiet.filter_map(Asked::of).collect();
         for asked in &asked {
             self.asks[asked.column] += 1;
             if self.index.is_none() && self.asks[asked.column] >= ASKS_TO_INDEX {

@@ -228,10 +228,11 @@ unsafe extern "C-unwind" fn end(node: *mut pg_sys::CustomScanState) {
         if !(*state).run.is_null() {
             if let Some(run) = (*(*state).run).take() {
                 run.spill.report();
-                let peak = run.budget.peak_bytes();
-                drop(run);
-                threads::hand_back(peak);
             }
+            let peak = (*(*state).kept).peak_bytes();
+            *(*state).templates = Templates::default();
+            *(*state).kept = Kept::default();
+            threads::hand_back(peak);
         }
         for subplan in subplans(node).iter_ptr() {
             pg_sys::ExecEndNode(subplan);
@@ -251,6 +252,7 @@ unsafe extern "C-unwind" fn rescan(node: *mut pg_sys::CustomScanState) {
         if let Some(run) = (*(*state).run).take() {
             run.spill.report();
         }
+        (*(*state).kept).rest();
         for subplan in subplans(node).iter_ptr() {
             custom::rescan_input(node, subplan);
         }

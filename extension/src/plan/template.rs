@@ -61,8 +61,9 @@ struct Template {
     types: Vec<(usize, DataType)>,
     /// Evaluates its external expressions.
     evaluator: Option<Rc<Evaluator>>,
-    /// Tables of its joins.
+    /// Tables of its joins; those of the first template take what there is for them.
     builds: Rc<KeptBuilds>,
+    bytes: usize,
     /// How often it was used.
     starts: usize,
 }
@@ -157,8 +158,14 @@ impl Templates {
                         let externals = &top.externals;
                         Rc::new(Evaluator::new(place, planstate, memory, externals, &used))
                     });
-                    let builds = Rc::new(kept_builds(&top));
+                    let bytes = if self.made.is_empty() {
+                        kept_bytes()
+                    } else {
+                        0
+                    };
+                    let builds = Rc::new(kept_builds(&top, bytes));
                     self.made.push(Template {
+                        bytes,
                         top,
                         types,
                         evaluator,
@@ -223,8 +230,8 @@ impl Template {
         let rows = |source: usize| unsafe { rows_about(planstate, &sources[source]) };
         // Rows of subplans with decimals must not be handed on as they come.
         let streams = |source: usize| sources[source].fed.is_none();
-        if kept::exchange(node, kept_bytes(), &same, &rows, &streams) {
-            self.builds = Rc::new(kept_builds(&self.top));
+        if kept::exchange(node, self.bytes, &same, &rows, &streams) {
+            self.builds = Rc::new(kept_builds(&self.top, self.bytes));
         }
     }
 }
@@ -234,9 +241,9 @@ fn kept_bytes() -> usize {
 }
 
 /// What the joins of a plan may keep.
-fn kept_builds(top: &Top) -> KeptBuilds {
+fn kept_builds(top: &Top, bytes: usize) -> KeptBuilds {
     let same = |part| is_same(part, &top.sources, &top.externals, &top.chosen);
-    KeptBuilds::of(&top.node, kept_bytes(), &same)
+    KeptBuilds::of(&top.node, bytes, &same)
 }
 
 /// Whether a part of a plan is the same at each start of its node.

@@ -122,6 +122,7 @@ BEGIN
   EXECUTE 'SELECT string_agg(q::text, '' '') FROM (' || replace(query, '%s', 'latest_h') || ') q' INTO two;
   answer := one = two;
 END $$;
+SET doris.threads = 1;
 SELECT o, f.* FROM (VALUES ('at, v'), ('at DESC, v'), ('at NULLS FIRST, v DESC'), ('at DESC NULLS LAST, v'), ('v'), ('v DESC')) o(o),
   first_rows(o) f;
 SELECT * FROM doris.verify('d');

@@ -3,12 +3,13 @@
 use super::super::convert::{Converter, Source};
 use super::super::evaluate::{Evaluator, Shared};
 use super::super::feed::PlanSource;
+use super::super::kept::Kept;
 use super::super::output::Output;
 use super::super::params::Bound;
 use super::super::partitions::When;
 use super::super::source::{Counters, TableSource};
 use super::super::spill::TempFiles;
-use super::super::template::Filled;
+use super::super::template::{Filled, Templates};
 use super::super::{columns, isolate, threads};
 use super::report::report;
 use super::{original, same_shape, wish, Run, State};
@@ -209,6 +210,9 @@ pub(super) unsafe fn run_original(state: *mut State) {
         }
         pg_sys::CurrentMemoryContext = previous;
         (*state).original = original;
+        // The engine does not run again: what it kept for that goes.
+        *(*state).templates = Templates::default();
+        *(*state).kept = Kept::default();
     }
 }
 
