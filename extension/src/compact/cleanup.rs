@@ -95,7 +95,7 @@ pub unsafe fn in_vacuum(rel: pg_sys::Relation) {
         return;
     }
     let waiting = waiting(rel, &toast);
-    if waiting.any_gone() || !idle::find(rel, &toast).is_empty() {
+    if waiting.any_gone() || idle::any(rel, &toast) {
         vacuum::become_ordinary();
         // Found once more: only from here on nobody takes away what this transaction has seen.
         let idle = idle::find(rel, &toast);

@@ -291,7 +291,10 @@ unsafe fn values_of(index: pg_sys::Relation, key: &pg_sys::ScanKeyData) -> Optio
     let given = match flags {
         0 => vec![key.sk_argument],
         // SAFETY: the argument is an array.
-        pg_sys::SK_SEARCHARRAY => unsafe { elements(key.sk_argument) },
+        pg_sys::SK_SEARCHARRAY => unsafe {
+            let elements = crate::types::shells::array_elements(key.sk_argument);
+            elements.into_iter().flatten().collect()
+        },
         _ => return None,
     };
     let mut values = Vec::with_capacity(given.len());
@@ -300,29 +303,6 @@ unsafe fn values_of(index: pg_sys::Relation, key: &pg_sys::ScanKeyData) -> Optio
         values.extend(value.map(|value| (value, false)));
     }
     Some(values)
-}
-
-/// The elements of an array that are not NULL.
-unsafe fn elements(array: pg_sys::Datum) -> Vec<pg_sys::Datum> {
-    // SAFETY: an array; out parameters on our stack, whose arrays have `count` elements.
-    unsafe {
-        let array = pg_sys::pg_detoast_datum(array.cast_mut_ptr()) as *mut pg_sys::ArrayType;
-        let (mut length, mut by_value, mut align) = (0, false, 0);
-        pg_sys::get_typlenbyvalalign((*array).elemtype, &mut length, &mut by_value, &mut align);
-        let (mut values, mut nulls, mut count) = (std::ptr::null_mut(), std::ptr::null_mut(), 0);
-        pg_sys::deconstruct_array(
-            array,
-            (*array).elemtype,
-            i32::from(length),
-            by_value,
-            align,
-            &mut values,
-            &mut nulls,
-            &mut count,
-        );
-        let all = (0..count as usize).filter(|i| !*nulls.add(*i));
-        all.map(|i| *values.add(i)).collect()
-    }
 }
 
 /// Whether a scan can look a value of one type up in a key column of another.

@@ -44,6 +44,9 @@ pub unsafe fn is_published(rel: pg_sys::Relation) -> bool {
 /// Raises an error if rows of segments are about to be changed and somebody is told of such changes. Mirrors are
 /// exempt: they follow their sources, and who wants to follow these can do so there.
 pub fn check(rel: pg_sys::Relation, change: Change) {
+    if cdc::is_applying() {
+        return;
+    }
     // SAFETY: an open relation.
     let Some(actions) = (unsafe { actions(rel) }) else {
         return;
@@ -53,7 +56,7 @@ pub fn check(rel: pg_sys::Relation, change: Change) {
         // The new row would be decoded as one that is inserted.
         Change::Update => actions.pubupdate || actions.pubdelete || actions.pubinsert,
     };
-    if !told || cdc::is_applying() {
+    if !told {
         return;
     }
     let what = match change {

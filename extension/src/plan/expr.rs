@@ -625,26 +625,13 @@ unsafe fn const_int4(node: Option<*mut pg_sys::Node>) -> Converted<i32> {
 
 /// The elements of a constant array, as constants.
 unsafe fn array_values(array: *mut pg_sys::Const) -> Converted<Vec<Expr>> {
-    // SAFETY: a Const of an array type; deconstruct_array palloc's its results.
+    // SAFETY: a Const of an array type.
     unsafe {
-        let value = pg_sys::pg_detoast_datum((*array).constvalue.cast_mut_ptr());
         let element = pg_sys::get_element_type((*array).consttype);
-        let (mut length, mut by_value, mut align) = (0i16, false, 0);
-        pg_sys::get_typlenbyvalalign(element, &mut length, &mut by_value, &mut align);
-        let (mut values, mut nulls, mut count) = (std::ptr::null_mut(), std::ptr::null_mut(), 0);
-        pg_sys::deconstruct_array(
-            value.cast(),
-            element,
-            i32::from(length),
-            by_value,
-            align,
-            &mut values,
-            &mut nulls,
-            &mut count,
-        );
-        let mut exprs = Vec::with_capacity(count as usize);
-        for i in 0..count as usize {
-            if *nulls.add(i) {
+        let elements = crate::types::shells::array_elements((*array).constvalue);
+        let mut exprs = Vec::with_capacity(elements.len());
+        for value in elements {
+            let Some(value) = value else {
                 let data_type = if element == pg_sys::NUMERICOID {
                     DataType::Numeric {
                         precision: 1,
@@ -655,9 +642,8 @@ unsafe fn array_values(array: *mut pg_sys::Const) -> Converted<Vec<Expr>> {
                 };
                 exprs.push(Expr::null(data_type));
                 continue;
-            }
-            let (scalar, data_type) =
-                types::constant(*values.add(i), element, -1, (*array).constcollid)?;
+            };
+            let (scalar, data_type) = types::constant(value, element, -1, (*array).constcollid)?;
             exprs.push(Expr::constant(scalar, data_type)?);
         }
         Ok(exprs)

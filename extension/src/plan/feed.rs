@@ -128,14 +128,11 @@ pub unsafe fn may_start_twice(plan: *mut pg_sys::Plan, stmt: *mut pg_sys::Planne
         if steps.is_some_and(|steps| steps.at_start && steps.running) {
             return false;
         }
-        let inner = match (*plan).type_ {
-            NodeTag::T_SubqueryScan => (*(plan as *mut pg_sys::SubqueryScan)).subplan,
-            _ if node::is_ours(plan) => node::original(plan.cast()),
-            _ => std::ptr::null_mut(),
-        };
-        [(*plan).lefttree, (*plan).righttree, inner]
+        if node::is_ours(plan) {
+            return may_start_twice(node::original(plan.cast()), stmt);
+        }
+        super::hook::children(plan)
             .into_iter()
-            .chain(super::hook::appended(plan).iter_ptr())
             .all(|child| may_start_twice(child, stmt))
     }
 }
@@ -150,17 +147,12 @@ unsafe fn reads_work_table(plan: *mut pg_sys::Plan) -> bool {
         if (*plan).type_ == NodeTag::T_WorkTableScan {
             return true;
         }
-        if (*plan).type_ == NodeTag::T_SubqueryScan {
-            return reads_work_table((*(plan as *mut pg_sys::SubqueryScan)).subplan);
-        }
         if node::is_ours(plan) {
             return reads_work_table(node::original(plan.cast()));
         }
-        super::hook::appended(plan)
-            .iter_ptr()
+        super::hook::children(plan)
+            .into_iter()
             .any(|child| reads_work_table(child))
-            || reads_work_table((*plan).lefttree)
-            || reads_work_table((*plan).righttree)
     }
 }
 

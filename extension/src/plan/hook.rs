@@ -392,6 +392,25 @@ pub unsafe fn appended(plan: *mut pg_sys::Plan) -> PgList<pg_sys::Plan> {
     }
 }
 
+/// The plans right below one.
+///
+/// # Safety
+/// A finished plan.
+pub unsafe fn children(plan: *mut pg_sys::Plan) -> Vec<*mut pg_sys::Plan> {
+    // SAFETY: passed on to the caller; the tag is checked before the cast.
+    unsafe {
+        let inner = match (*plan).type_ {
+            NodeTag::T_SubqueryScan => (*(plan as *mut pg_sys::SubqueryScan)).subplan,
+            _ => std::ptr::null_mut(),
+        };
+        [(*plan).lefttree, (*plan).righttree, inner]
+            .into_iter()
+            .filter(|child| !child.is_null())
+            .chain(appended(plan).iter_ptr())
+            .collect()
+    }
+}
+
 /// Whether a subtree scans a table that has segments, or a CTE that does.
 ///
 /// # Safety

@@ -151,13 +151,8 @@ unsafe fn sets(plan: *mut pg_sys::Plan, id: i32) -> bool {
         if set.any(|params| pg_sys::list_member_int(params, id)) {
             return true;
         }
-        let inner = match (*plan).type_ {
-            NodeTag::T_SubqueryScan => (*(plan as *mut pg_sys::SubqueryScan)).subplan,
-            _ => std::ptr::null_mut(),
-        };
-        [(*plan).lefttree, (*plan).righttree, inner]
+        super::hook::children(plan)
             .into_iter()
-            .chain(super::hook::appended(plan).iter_ptr())
             .any(|child| sets(child, id))
     }
 }

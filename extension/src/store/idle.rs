@@ -13,8 +13,31 @@ use pgrx::pg_sys;
 /// All of them, as they are now.
 pub fn find(main: pg_sys::Relation, toast: &Toast) -> Vec<pg_sys::ItemPointerData> {
     let mut found = Vec::new();
+    each(main, toast, |at| {
+        found.push(at);
+        true
+    });
+    found
+}
+
+/// Whether there is one.
+pub fn any(main: pg_sys::Relation, toast: &Toast) -> bool {
+    let mut any = false;
+    each(main, toast, |_| {
+        any = true;
+        false
+    });
+    any
+}
+
+/// Visits them until told to stop.
+fn each(
+    main: pg_sys::Relation,
+    toast: &Toast,
+    mut visit: impl FnMut(pg_sys::ItemPointerData) -> bool,
+) {
     if toast.blocks() == 0 {
-        return found;
+        return;
     }
     let (low, high) = keys::anchors();
     toast.scan_ids(low, high, |version| {
@@ -25,11 +48,8 @@ pub fn find(main: pg_sys::Relation, toast: &Toast) -> Vec<pg_sys::ItemPointerDat
             version.writer_fate() == Fate::Committed
                 && deleter.is_none_or(|(_, fate)| fate == Fate::Aborted)
         };
-        if anchor == Anchor::Live && there() && !version.locked() {
-            found.push(version.tid());
-        }
         pgrx::check_for_interrupts!();
-        true
+        let idle = anchor == Anchor::Live && there() && !version.locked();
+        !idle || visit(version.tid())
     });
-    found
 }

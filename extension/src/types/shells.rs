@@ -224,9 +224,11 @@ pub unsafe fn varlena_bytes<'a>(datum: Datum) -> &'a [u8] {
     }
 }
 
+/// The elements of an array; `None` is NULL.
+///
 /// # Safety
-/// The datum points to an array.
-unsafe fn array_elements(datum: Datum) -> Vec<Option<Datum>> {
+/// The datum points to an array, which the elements may point into.
+pub unsafe fn array_elements(datum: Datum) -> Vec<Option<Datum>> {
     // SAFETY: the caller's promise; the out parameters are filled by deconstruct_array with arrays of `count`.
     unsafe {
         let array = pg_sys::pg_detoast_datum(datum.cast_mut_ptr()).cast::<pg_sys::ArrayType>();

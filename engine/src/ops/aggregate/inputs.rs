@@ -256,12 +256,16 @@ impl Slots {
 }
 
 fn has_negative_zero(key: &Vector) -> bool {
-    let is_there = |negative: &dyn Fn(usize) -> bool, rows: usize| {
-        (0..rows).any(|row| negative(row) && !key.is_null(row))
-    };
+    macro_rules! any {
+        ($values:expr) => {
+            (0..)
+                .zip($values)
+                .any(|(row, value)| *value == 0.0 && value.is_sign_negative() && !key.is_null(row))
+        };
+    }
     match &key.values {
-        Values::F32(v) => is_there(&|row| v[row].to_bits() == (-0f32).to_bits(), v.len()),
-        Values::F64(v) => is_there(&|row| v[row].to_bits() == (-0f64).to_bits(), v.len()),
+        Values::F32(values) => any!(values),
+        Values::F64(values) => any!(values),
         _ => false,
     }
 }

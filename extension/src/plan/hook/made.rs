@@ -4,7 +4,7 @@ use super::super::convert::{repeats_input, Top};
 use super::super::need::Wish;
 use super::super::scope::Scope;
 use super::super::{node, reasons};
-use super::{appended, visit};
+use super::{children, visit};
 use crate::pg::{compat, raw};
 use pgrx::pg_sys::{self, NodeTag};
 use pgrx::{pg_guard, PgList};
@@ -107,13 +107,7 @@ pub unsafe fn init_plans(plan: *mut pg_sys::Plan) -> *mut pg_sys::List {
             return std::ptr::null_mut();
         }
         let mut list = pg_sys::list_copy((*plan).initPlan);
-        list = pg_sys::list_concat(list, init_plans((*plan).lefttree));
-        list = pg_sys::list_concat(list, init_plans((*plan).righttree));
-        if (*plan).type_ == NodeTag::T_SubqueryScan {
-            let scan = plan as *mut pg_sys::SubqueryScan;
-            list = pg_sys::list_concat(list, init_plans((*scan).subplan));
-        }
-        for child in appended(plan).iter_ptr() {
+        for child in children(plan) {
             list = pg_sys::list_concat(list, init_plans(child));
         }
         list

@@ -67,8 +67,8 @@ pub(super) fn rank(
     };
     let segment = segment::open(rel, toast, entry);
     let columns = stored_columns(&segment, attrs)?;
-    let ranks =
-        (0..segment.footer.block_count()).map(|block| block_rank(&segment, &columns, key, block));
+    let blocks = 0..segment.footer.block_count();
+    let ranks = blocks.map(|block| block_rank(&segment, &columns, key, block));
     Ok(ranks.min().unwrap_or(i128::MIN))
 }
 
