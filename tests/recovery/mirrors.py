@@ -156,6 +156,8 @@ def mirrors_of_another_server_survive_its_restarts_and_their_own(options, direct
     cdc.finish(writers)
     wait_for(mirror, "far")
     same(source, mirror, [(f"public.{t}", f"public.{t}") for t in cdc.SOURCES])
+    paused = mirror.query("SELECT source, state, last_error FROM doris.sync_tables WHERE state NOT IN ('streaming', 'gone')")
+    check(not paused, f"mirrors do not stream: {paused}")
 
 
 @scenario

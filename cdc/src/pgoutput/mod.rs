@@ -93,6 +93,8 @@ pub struct Column {
     pub type_oid: u32,
     /// The type's modifier.
     pub typmod: i32,
+    /// Its number on the source, if the sender has added that: see [`put_numbers`].
+    pub number: Option<i16>,
 }
 
 /// What identifies the row that was.
@@ -177,6 +179,11 @@ pub fn put_begin(begin: &Begin) -> Vec<u8> {
     bytes.extend_from_slice(&begin.commit_us.to_be_bytes());
     bytes.extend_from_slice(&begin.xid.to_be_bytes());
     bytes
+}
+
+/// Adds the numbers of a described table's columns to its description, which pgoutput leaves out.
+pub fn put_numbers(bytes: &mut Vec<u8>, numbers: &[i16]) {
+    bytes.extend(numbers.iter().flat_map(|n| n.to_be_bytes()));
 }
 
 /// Reads one message.
@@ -308,7 +315,13 @@ fn relation(r: &mut Reader<'_>) -> Result<Relation, DecodeError> {
             name,
             type_oid: r.u32()?,
             typmod: r.u32()? as i32,
+            number: None,
         });
+    }
+    if !columns.is_empty() && r.0.len() == 2 * columns.len() {
+        for column in &mut columns {
+            column.number = Some(r.u16()? as i16);
+        }
     }
     Ok(Relation {
         id,

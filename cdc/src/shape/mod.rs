@@ -47,7 +47,8 @@ const DROPPED_MAX: usize = 8;
 ///
 /// Both are in the order of numbers, which columns get as they are made and keep as long as they live. What lives now
 /// and was known, the stream has described; so, where none was dropped, the number of columns tells which they are,
-/// whatever they are called. Where one was, names may have to decide, and have to leave no choice.
+/// whatever they are called. Where one was, a type that could not become another may. Names tell nothing: they may have
+/// been any in between.
 pub fn numbered(
     known: &[Known],
     made: i16,
@@ -86,7 +87,7 @@ pub fn numbered(
         }
     }
     if found.len() > 1 {
-        found.retain(|numbers| is_plausible(numbers, known, streamed, now.columns));
+        found.retain(|numbers| is_possible(numbers, known, streamed, now.columns));
     }
     let [numbers] = &found[..] else { return None };
     Some(with_numbers(streamed, numbers))
@@ -101,13 +102,23 @@ fn with_numbers(streamed: &[Known], numbers: &[i16]) -> Vec<Known> {
     numbered.collect()
 }
 
-/// Whether no column that was known has taken a name that another has or had. Those that came since may have had any.
-fn is_plausible(numbers: &[i16], known: &[Known], streamed: &[Known], now: &[Known]) -> bool {
+/// What a type of PostgreSQL's own is, if values are written anew, and the table's mirror is filled again whatever is
+/// found here, when a column becomes one of another of these kinds: bool, bytea, the integers, json, the floats, date,
+/// numeric, uuid, jsonb; the kinds of text are one.
+fn kind(type_oid: u32) -> Option<u32> {
+    match type_oid {
+        16 | 17 | 20 | 21 | 23 | 114 | 700 | 701 | 1082 | 1700 | 2950 | 3802 => Some(type_oid),
+        25 | 1042 | 1043 => Some(25),
+        _ => None,
+    }
+}
+
+/// Whether each column has a type that it may have had.
+fn is_possible(numbers: &[i16], known: &[Known], streamed: &[Known], now: &[Known]) -> bool {
+    let apart = |a: u32, b: u32| matches!((kind(a), kind(b)), (Some(a), Some(b)) if a != b);
     numbers.iter().zip(streamed).all(|(number, column)| {
-        let named = known.iter().chain(now).filter(|k| k.name == column.name);
-        let of: Vec<i16> = named.map(|k| k.number).collect();
-        let came = !known.iter().any(|k| k.number == *number);
-        came || of.is_empty() || of.contains(number)
+        let mut same = known.iter().chain(now).filter(|k| k.number == *number);
+        !same.any(|k| apart(k.type_oid, column.type_oid))
     })
 }
 

@@ -3,6 +3,7 @@
 use super::apply_shell;
 use super::board;
 use super::catalogue::{self, pause_table, Sync};
+use super::columns::Columns;
 use super::coming::Arriving;
 use super::copier::Copies;
 use super::follow::{self, Followed};
@@ -71,6 +72,8 @@ pub(super) struct Applier {
     pub(super) leaving: Leaving,
     /// Members that came with rows of their own.
     pub(super) arriving: Arriving,
+    /// Columns that no change has told of.
+    pub(super) columns: Columns,
     /// What was applied lately.
     pub(super) lately: Lately,
     /// Members of partitioned sources that the stream told of while their mirrors were filled.
@@ -117,6 +120,7 @@ impl Applier {
             missing: HashMap::new(),
             leaving: Leaving::default(),
             arriving: Arriving::default(),
+            columns: Columns::default(),
             lately: Lately::default(),
             met: HashSet::new(),
             described: None,

@@ -56,6 +56,8 @@ impl Applier {
             }
             self.mirrors.insert(table.source, mirror);
         }
+        let streams = |table: &u32| self.mirrors.get(table).is_some_and(Mirror::streams);
+        self.columns.retain(|table, _| streams(table));
     }
 
     fn say_seen(&self) {
@@ -69,7 +71,10 @@ impl Applier {
                 .values()
                 .filter(|m| m.table.files.has_noted())
                 .count() as u32
-            + (self.missing.len() + self.leaving.len() + self.arriving.len()) as u32;
+            + (self.missing.len()
+                + self.leaving.len()
+                + self.arriving.len()
+                + self.columns_awaited()) as u32;
         let copied = if self.sync.connection.is_some() {
             0
         } else {
@@ -104,6 +109,7 @@ impl Applier {
             copy::fill(&self.sync, source, &table, None);
             WORKING_ON.set(0);
             transaction(|| catalogue::set_state(self.sync.id, "streaming"));
+            self.columns.remove(&table.source);
             watch::touch();
             self.load();
         }
@@ -143,7 +149,7 @@ impl Applier {
         if retention_shell::holds_too_much_there(self.db, &self.sync, &mut source) {
             error!("the sync's slot holds back more WAL than doris.sync_retained_wal");
         }
-        if !self.missing.is_empty() || !self.leaving.is_empty() {
+        if !self.missing.is_empty() || !self.leaving.is_empty() || self.columns_awaited() > 0 {
             // The next look is soon.
             self.source = Some(source);
         }

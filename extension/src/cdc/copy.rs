@@ -136,7 +136,7 @@ fn copy_rows(
             execute(&format!("TRUNCATE ONLY {target}"), &[]);
         }
     });
-    if let Err(e) = follow::alter(table, sync.owner, source, &steps, &known, true) {
+    if let Err(e) = follow::alter(table, sync.owner, source, &steps, &known, None) {
         error!("{}: {e}", table.source_name);
     }
     let recorded = follow::record_source(sync, source, table.source)

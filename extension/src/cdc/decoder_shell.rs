@@ -9,10 +9,14 @@ use super::board;
 use super::catalogue::{self, slot_name};
 use super::channel::{Channel, Tried};
 use super::copier::NOT_DECODED;
+use super::opened_shell::attribute;
 use super::session::{caught, check_interrupts, start_worker, transaction, wait};
+
+use doris_cdc::pgoutput::{self, Message, Relation};
 use doris_cdc::{frame, Lsn};
 use pgrx::prelude::*;
-use std::ffi::CString;
+use std::collections::HashMap;
+use std::ffi::{CStr, CString};
 
 /// A parcel of this size is sent without waiting for more.
 pub(crate) const PARCEL_BYTES: usize = 64 << 10;
@@ -35,6 +39,8 @@ pub(crate) struct Sender {
     channel: Channel,
     pub(crate) parcel: Vec<u8>,
     progress: Lsn,
+    /// What comes belongs to a block of a transaction that has not committed yet.
+    in_block: bool,
 }
 
 impl Sender {
@@ -143,6 +149,7 @@ pub(crate) fn serve(stream: impl FnOnce(&Arguments)) {
         channel: Channel::open(arguments.channel),
         parcel: Vec::new(),
         progress: Lsn(0),
+        in_block: false,
     };
     // SAFETY: the only thread; nobody borrows it yet.
     unsafe { SENDER = Some(sender) };
@@ -347,10 +354,61 @@ unsafe extern "C-unwind" fn write(
         std::slice::from_raw_parts((*(*ctx).out).data.cast::<u8>(), (*(*ctx).out).len as usize)
     };
     let sender = sender();
-    frame::put_data(&mut sender.parcel, message);
+    match message.first() {
+        Some(b'S') => sender.in_block = true,
+        Some(b'E') => sender.in_block = false,
+        _ => {}
+    }
+    match with_numbers(message, sender.in_block) {
+        Some(described) => frame::put_data(&mut sender.parcel, &described),
+        None => frame::put_data(&mut sender.parcel, message),
+    }
     if sender.parcel.len() >= PARCEL_BYTES {
         sender.flush();
         check_interrupts();
+    }
+}
+
+/// The description of a table with the numbers of its columns, which are those of the moment at which the change was
+/// made; `None` for other messages.
+fn with_numbers(message: &[u8], in_block: bool) -> Option<Vec<u8>> {
+    let kind = message.first().filter(|kind| **kind == b'R')?;
+    // Inside of a block the transaction's id is behind the kind.
+    let rest = message.get(if in_block { 5 } else { 1 }..)?;
+    let plain = [&[*kind], rest].concat();
+    let Ok(Message::Relation(described)) = pgoutput::decode(&plain) else {
+        return None;
+    };
+    // SAFETY: pgoutput has the table open, by the catalogue of that moment.
+    let numbers = unsafe { numbers_of(&described)? };
+    let mut bytes = message.to_vec();
+    pgoutput::put_numbers(&mut bytes, &numbers);
+    Some(bytes)
+}
+
+/// # Safety
+/// Decoding has set up the snapshot of the change that is being sent.
+unsafe fn numbers_of(described: &Relation) -> Option<Vec<i16>> {
+    // SAFETY: the caller's promise; the relation is closed again.
+    unsafe {
+        let rel = pg_sys::RelationIdGetRelation(described.id.into());
+        if rel.is_null() {
+            return None;
+        }
+        let desc = (*rel).rd_att;
+        let mut by_name = HashMap::new();
+        for i in 0..(*desc).natts {
+            let attribute = attribute(desc, i as usize);
+            if !(*attribute).attisdropped {
+                let name = CStr::from_ptr((*attribute).attname.data.as_ptr());
+                by_name.insert(name.to_bytes().to_vec(), (*attribute).attnum);
+            }
+        }
+        pg_sys::RelationClose(rel);
+        let columns = described.columns.iter();
+        columns
+            .map(|c| by_name.get(c.name.as_bytes()).copied())
+            .collect()
     }
 }
 

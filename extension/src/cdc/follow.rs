@@ -13,6 +13,10 @@ use super::target::Mirror;
 use doris_cdc::files::{Files, Verdict};
 use doris_cdc::shape::{numbered, steps, Catalogue, Known, Step};
 use pgrx::prelude::*;
+use std::collections::HashMap;
+
+/// Values of new columns by name, as literals.
+pub(crate) type Values = HashMap<String, String>;
 
 const NOT_UNIQUE: &str =
     "nothing on the source keeps two of its rows from having the key of one row of the mirror: \
@@ -43,26 +47,31 @@ pub(crate) fn follow(
     if mirror.relation.is_none() {
         return Err("the stream has not described the source".into());
     }
-    let layout = source.stream_layout(&sync.publication(), mirror.table.source);
-    let catalogue = Catalogue {
-        columns: &known(&layout.columns),
-        dropped: &layout.dropped,
-    };
-    let (before, made) = (&mirror.table.columns, mirror.table.made);
-    let Some(now) = numbered(before, made, &mirror.streamed_columns(), catalogue) else {
+    let Some(now) = numbers(sync, source, mirror) else {
         log!(
             "the columns that {} had cannot be told from those that it has: its mirror is filled again",
             mirror.table.source_name
         );
         return Ok(Followed::Refill);
     };
+    let before = &mirror.table.columns;
     let todo = steps(before, &now);
     if !todo.is_empty() {
         let (id, before) = (mirror.table.source, &mut mirror.table.files);
         if look_at_files(sync, source, id, before) == Verdict::Untold {
             return Ok(Followed::Refill);
         }
-        alter(&mirror.table, sync.owner, source, &todo, &now, false)?;
+        let Some(values) = values_of_old_rows(source, id, &todo, &now) else {
+            return Ok(Followed::Refill);
+        };
+        alter(
+            &mirror.table,
+            sync.owner,
+            source,
+            &todo,
+            &now,
+            Some(&values),
+        )?;
     }
     if mirror.table.columns != now {
         let newest = now.iter().map(|c| c.number).max().unwrap_or(0);
@@ -77,6 +86,22 @@ pub(crate) fn follow(
         return Err(why);
     }
     Ok(Followed::InStep)
+}
+
+/// The columns that the stream has described, with their numbers: here decoding adds them, of another server the
+/// catalogue may tell.
+fn numbers(sync: &Sync, source: &mut Source, mirror: &Mirror) -> Option<Vec<Known>> {
+    let streamed = mirror.streamed_columns();
+    if streamed.iter().all(|c| c.number > 0) {
+        return Some(streamed);
+    }
+    let layout = source.stream_layout(&sync.publication(), mirror.table.source);
+    let catalogue = Catalogue {
+        columns: &known(&layout.columns),
+        dropped: &layout.dropped,
+    };
+    let (before, made) = (&mirror.table.columns, mirror.table.made);
+    numbered(before, made, &streamed, catalogue)
 }
 
 /// The source's name, as the stream has it.
@@ -127,14 +152,29 @@ pub(crate) fn check_key_of_copy(
     }
 }
 
-/// Alters the mirror. `empty` says that it holds no rows.
+/// Whether none of the steps drops a column of the mirror's key.
+pub(crate) fn keeps_key(table: &SyncTable, todo: &[Step]) -> Result<bool, String> {
+    let shape = opened_shell::describe(table.target)?;
+    let Some((_, key)) = shape.key else {
+        return Ok(true);
+    };
+    let of_key = |name: &str| {
+        let column = shape.columns.iter().find(|(n, _)| n == name);
+        column.is_some_and(|(_, attribute)| key.contains(attribute))
+    };
+    Ok(!todo
+        .iter()
+        .any(|step| matches!(step, Step::Drop(name) if of_key(name))))
+}
+
+/// Alters the mirror. `values` are what its rows get in new columns; without them it holds no rows.
 pub(crate) fn alter(
     table: &SyncTable,
     owner: pg_sys::Oid,
     source: &mut Source,
     todo: &[Step],
     columns: &[Known],
-    empty: bool,
+    values: Option<&Values>,
 ) -> Result<(), String> {
     let target = relation_name(table.target)?;
     for step in todo {
@@ -149,16 +189,13 @@ pub(crate) fn alter(
             }
             Step::Add(name) => {
                 let type_name = type_of(name);
-                let number = columns.iter().find(|c| c.name == *name);
-                let default = number
-                    .filter(|_| !empty)
-                    .and_then(|c| missing_value(source, table.source, c.number));
-                let default = default.map(|d| format!(" DEFAULT {d}")).unwrap_or_default();
+                let value = values.and_then(|values| values.get(name));
+                let default = value.map(|v| format!(" DEFAULT {v}")).unwrap_or_default();
                 format!("ADD COLUMN {} {type_name}{default}", quoted(name))
             }
             Step::Retype(name) => {
                 let type_name = type_of(name);
-                let using = if empty {
+                let using = if values.is_none() {
                     format!(" USING NULL::{type_name}")
                 } else {
                     String::new()
@@ -191,12 +228,55 @@ fn type_name(source: &mut Source, column: &Known) -> String {
     source.value(&sql).unwrap_or_else(|| "text".into())
 }
 
-/// The value that rows from before an ADD COLUMN have in the new column, as a literal.
-fn missing_value(source: &mut Source, table: u32, number: i16) -> Option<String> {
-    source.value(&format!(
-        "SELECT pg_catalog.quote_literal((attmissingval::pg_catalog.text::pg_catalog.text[])[1]) \
-         FROM pg_catalog.pg_attribute WHERE attrelid = {table} AND attnum = {number} AND atthasmissing"
-    ))
+/// What rows from before an ADD COLUMN have in new columns, as literals by the columns' names; `None` if that cannot be
+/// told.
+pub(crate) fn values_of_old_rows(
+    source: &mut Source,
+    table: u32,
+    todo: &[Step],
+    columns: &[Known],
+) -> Option<Values> {
+    let mut values = Values::new();
+    for step in todo {
+        let Step::Add(name) = step else { continue };
+        let Some(column) = columns.iter().find(|c| c.name == *name) else {
+            continue;
+        };
+        if let Some(value) = missing_value(source, table, column.number)? {
+            values.insert(name.clone(), value);
+        }
+    }
+    Some(values)
+}
+
+/// The value that rows from before an ADD COLUMN have in the new column, as a literal; `None` if it is not known.
+///
+/// A partitioned table has it in its partitions: in those whose column was described last by the transaction that
+/// described the table's own. Others were made since, or came with rows of their own.
+fn missing_value(source: &mut Source, table: u32, number: i16) -> Option<Option<String>> {
+    const VALUE: &str = "CASE WHEN a.atthasmissing THEN pg_catalog.quote_literal( \
+        (a.attmissingval::pg_catalog.text::pg_catalog.text[])[1]) END";
+    if !source.is_partitioned(table) {
+        return Some(source.value(&format!(
+            "SELECT {VALUE} FROM pg_catalog.pg_attribute a WHERE a.attrelid = {table} AND a.attnum = {number}"
+        )));
+    }
+    let rows = source.rows(
+        &format!(
+            "SELECT DISTINCT {VALUE}, (a.xmin = r.xmin)::pg_catalog.text FROM pg_catalog.pg_attribute r \
+             CROSS JOIN pg_catalog.pg_partition_tree({table}) p \
+             JOIN pg_catalog.pg_attribute a ON a.attrelid = p.relid AND a.attname = r.attname \
+             WHERE r.attrelid = {table} AND r.attnum = {number} AND p.isleaf AND p.level > 0"
+        ),
+        2,
+    );
+    let together = |row: &&Vec<Option<String>>| row[1].as_deref() == Some("true");
+    let mut known = rows.iter().filter(together);
+    match (known.next(), known.next()) {
+        (Some(row), None) => Some(row[0].clone()),
+        (None, _) if rows.iter().all(|row| row[0].is_none()) => Some(None),
+        _ => None,
+    }
 }
 
 /// The columns without what only matters when tables are made.
@@ -209,6 +289,32 @@ pub(crate) struct Recorded {
     pub(crate) columns: Vec<SourceColumn>,
     /// The condition of the publication's on its rows.
     pub(crate) filter: Option<String>,
+}
+
+/// Records what is known of a source whose mirror was just made with the columns `made`, and gives the mirror those that
+/// came since. Returns why it cannot be mirrored.
+pub(crate) fn record_new(
+    sync: &Sync,
+    source: &mut Source,
+    table: u32,
+    made: &[SourceColumn],
+) -> Result<(), String> {
+    let now = known(&record_source(sync, source, table)?.columns);
+    let stored = made.iter().filter(|c| c.generated.is_none());
+    let made: Vec<Known> = stored.map(|c| c.known.clone()).collect();
+    let todo = steps(&made, &now);
+    if todo.is_empty() {
+        return Ok(());
+    }
+    let mut registered = catalogue::tables(sync.id).into_iter();
+    let registered = registered.find(|r| r.source == table);
+    let mirror = registered.ok_or("the mirror is not registered")?;
+    // SAFETY: a transaction is open.
+    unsafe { pg_sys::CommandCounterIncrement() };
+    if !keeps_key(&mirror, &todo)? {
+        return Err("a column of its key was dropped meanwhile".into());
+    }
+    alter(&mirror, sync.owner, source, &todo, &now, None)
 }
 
 /// Records what is known of a source when its mirror is registered or filled; returns what is to be copied of it, or why

@@ -192,6 +192,9 @@ fn register(sync: &Sync, source: &mut Source, table: &SourceTable) {
     };
     let oid = as_role(sync.owner, || {
         make_schema(&target);
+        if inherited {
+            mirror::refit(&target, &wanted);
+        }
         mirror::make(&target, &wanted)
     });
     check_free(oid, &target);
@@ -206,7 +209,7 @@ fn register(sync: &Sync, source: &mut Source, table: &SourceTable) {
             refused: None,
         },
     );
-    if let Err(why) = follow::record_source(sync, source, table.oid) {
+    if let Err(why) = follow::record_new(sync, source, table.oid, &columns) {
         refuse!(ERRCODE_FEATURE_NOT_SUPPORTED, why);
     }
 }

@@ -40,6 +40,33 @@ fn lookup(name: &str) -> Option<pg_sys::Oid> {
     value::<pg_sys::Oid>(sql, &[name.into()])
 }
 
+/// Gives the mirror of a table that is gone the columns of the one that takes it over, and takes its rows away if it
+/// lacked any.
+pub(crate) fn refit(name: &str, wanted: &Wanted<'_>) {
+    let Some(oid) = lookup(name) else { return };
+    check_own(oid, name);
+    let there = |column: &SourceColumn| {
+        let sql = "SELECT true FROM pg_catalog.pg_attribute WHERE attrelid = $1 AND attname = $2 AND NOT attisdropped";
+        value::<bool>(sql, &[oid.into(), column.known.name.clone().into()]).is_some()
+    };
+    let mut missing = lacking(oid, wanted);
+    let computed = wanted.columns.iter().filter(|c| c.generated.is_some());
+    missing.extend(computed.filter(|c| !there(c)));
+    if missing.is_empty() {
+        return;
+    }
+    execute(&format!("TRUNCATE ONLY {name}"), &[]);
+    for column in missing {
+        let action = if there(column) {
+            let (name, type_name) = (quoted(&column.known.name), &column.type_name);
+            format!("ALTER COLUMN {name} TYPE {type_name} USING NULL::{type_name}")
+        } else {
+            format!("ADD COLUMN {}", definition(column))
+        };
+        execute(&format!("ALTER TABLE {name} {action}"), &[]);
+    }
+}
+
 /// Makes the table. It has no constraint but its key: a constraint that the source drops must not stop its mirror.
 fn create(name: &str, wanted: &Wanted<'_>) {
     let mut columns: Vec<&SourceColumn> = wanted.columns.iter().collect();
@@ -130,14 +157,7 @@ fn definition(column: &SourceColumn) -> String {
     out
 }
 
-/// A table that exists becomes a mirror if it is the role's, has the columns, and may be emptied.
-fn check(oid: pg_sys::Oid, name: &str, wanted: &Wanted<'_>) {
-    if wanted.source == Some(u32::from(oid)) {
-        refuse!(
-            ERRCODE_INVALID_PARAMETER_VALUE,
-            "a table cannot be its own mirror"
-        );
-    }
+fn check_own(oid: pg_sys::Oid, name: &str) {
     let own = "SELECT pg_catalog.pg_has_role(current_user, relowner, 'USAGE') AND relkind = 'r' \
                FROM pg_catalog.pg_class WHERE oid = $1";
     if value::<bool>(own, &[oid.into()]) != Some(true) {
@@ -146,6 +166,10 @@ fn check(oid: pg_sys::Oid, name: &str, wanted: &Wanted<'_>) {
             format!("must be owner of table {name}")
         );
     }
+}
+
+/// The stored columns that the table does not have, or not of their type.
+fn lacking<'a>(oid: pg_sys::Oid, wanted: &Wanted<'a>) -> Vec<&'a SourceColumn> {
     let fits =
         "SELECT EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = $1 AND attname = $2 \
                 AND atttypid = pg_catalog.to_regtype($3) AND NOT attisdropped)";
@@ -157,7 +181,19 @@ fn check(oid: pg_sys::Oid, name: &str, wanted: &Wanted<'_>) {
         ];
         c.generated.is_none() && value::<bool>(fits, &arguments) != Some(true)
     };
-    let missing: Vec<_> = wanted.columns.iter().filter(lacks).collect();
+    wanted.columns.iter().filter(lacks).collect()
+}
+
+/// A table that exists becomes a mirror if it is the role's, has the columns, and may be emptied.
+fn check(oid: pg_sys::Oid, name: &str, wanted: &Wanted<'_>) {
+    if wanted.source == Some(u32::from(oid)) {
+        refuse!(
+            ERRCODE_INVALID_PARAMETER_VALUE,
+            "a table cannot be its own mirror"
+        );
+    }
+    check_own(oid, name);
+    let missing = lacking(oid, wanted);
     if !missing.is_empty() {
         let names: Vec<_> = missing.iter().map(|c| c.known.name.as_str()).collect();
         refuse!(

@@ -13,6 +13,7 @@
 //! lately     what was applied that a snapshot may not see yet
 //! members    partitions of sources that come and go (coming: with rows in them); condition: whether the text of their
 //!            conditions is harmless
+//! columns    columns that sources got and no change has told of
 //! channel    the queue between the two
 //! worker     folds the changes of whole transactions (doris_cdc), applies them (applier; apply_shell with opened_shell,
 //!            values_shell, lookup_shell, equal_shell, load_shell), follows the source's DDL (follow, watch), has mirrors filled
@@ -29,6 +30,7 @@ pub(crate) mod board;
 mod business;
 mod catalogue;
 mod channel;
+mod columns;
 mod coming;
 mod commit;
 mod condition_shell;

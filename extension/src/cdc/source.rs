@@ -68,6 +68,8 @@ const PUBLISHED: &str = "p.xmin || ' ' || COALESCE(r.oid || ' ' || r.xmin, ''), 
 pub(crate) struct Look {
     pub(crate) table: u32,
     pub(crate) files: Files,
+    /// A hash of what wrote the descriptions of its columns.
+    pub(crate) column_marks: Option<String>,
     /// The condition of the publication's on its rows.
     pub(crate) filter: Option<String>,
     /// The kinds of changes that its publication leaves out.
@@ -399,7 +401,7 @@ impl Source {
         }
         let list: Vec<String> = tables.iter().map(u32::to_string).collect();
         let sql = format!(
-            "SELECT s.oid::pg_catalog.text, {MADE_OF}, CASE WHEN s.relkind = 'p' THEN {BORN} ELSE {COLUMN_MARKS} END, \
+            "SELECT s.oid::pg_catalog.text, {MADE_OF}, CASE WHEN s.relkind = 'p' THEN {BORN} END, {COLUMN_MARKS}, \
              s.relkind::pg_catalog.text, {PUBLISHED} \
              FROM pg_catalog.pg_class s JOIN pg_catalog.pg_namespace n ON n.oid = s.relnamespace \
              LEFT JOIN pg_catalog.pg_publication_tables v ON v.pubname = {} AND v.schemaname = n.nspname \
@@ -409,19 +411,23 @@ impl Source {
             literal(publication),
             list.join(", ")
         );
-        self.rows(&sql, 8)
+        self.rows(&sql, 9)
             .into_iter()
-            .map(|r| Look {
-                table: r[0].as_ref().and_then(|o| o.parse().ok()).unwrap_or(0),
-                files: Files {
-                    files: r[1].clone(),
-                    marks: r[2].clone(),
-                    partitioned: r[3].as_deref() == Some("p"),
-                    published: r[4].clone(),
-                },
-                kinds_left_out: r[5].clone(),
-                filter: r[6].clone(),
-                columns: r[7].as_ref().and_then(|c| serde_json::from_str(c).ok()),
+            .map(|r| {
+                let partitioned = r[4].as_deref() == Some("p");
+                Look {
+                    table: r[0].as_ref().and_then(|o| o.parse().ok()).unwrap_or(0),
+                    files: Files {
+                        files: r[1].clone(),
+                        marks: if partitioned { &r[2] } else { &r[3] }.clone(),
+                        partitioned,
+                        published: r[5].clone(),
+                    },
+                    column_marks: r[3].clone(),
+                    kinds_left_out: r[6].clone(),
+                    filter: r[7].clone(),
+                    columns: r[8].as_ref().and_then(|c| serde_json::from_str(c).ok()),
+                }
             })
             .collect()
     }

@@ -35,7 +35,7 @@ fn sync_table(source: pg_sys::Oid, target: Option<String>, options: Option<JsonB
     let source = source_table(source);
     source.check();
     let target = target_name(&source, target);
-    inherit(&target);
+    let inherited = inherit(&target);
     let columns = Source::Local.columns("", source.oid);
     let wanted = Wanted {
         source_name: &source.name(),
@@ -47,6 +47,9 @@ fn sync_table(source: pg_sys::Oid, target: Option<String>, options: Option<JsonB
         model: options.model.as_deref(),
         overwrite: options.overwrite,
     };
+    if inherited && options.overwrite {
+        mirror::refit(&target, &wanted);
+    }
     let oid = mirror::make(&target, &wanted);
     join::check_free(oid, &target);
     let (id, name) = find_or_add_sync(&options);
@@ -61,7 +64,7 @@ fn sync_table(source: pg_sys::Oid, target: Option<String>, options: Option<JsonB
     };
     insert_table(id, &table);
     let sync = elevated(|| catalogue::sync(id)).unwrap_or_else(|| error!("the sync is gone"));
-    if let Err(why) = follow::record_source(&sync, &mut Source::Local, source.oid) {
+    if let Err(why) = follow::record_new(&sync, &mut Source::Local, source.oid, &columns) {
         refuse!(ERRCODE_FEATURE_NOT_SUPPORTED, why);
     }
     announce(id);
@@ -288,14 +291,16 @@ pub(super) fn check_server() {
 }
 
 /// A table that was dropped and made again takes over the mirror of its predecessor, if that was the caller's.
-fn inherit(target: &str) {
+fn inherit(target: &str) -> bool {
     let sql = "DELETE FROM doris.sync_table t USING doris.sync s WHERE s.id = t.sync AND s.connection IS NULL \
                AND t.target = pg_catalog.to_regclass($1) AND pg_catalog.pg_has_role($2, s.owner, 'USAGE') \
                AND NOT EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = t.source) RETURNING t.sync";
     let arguments = [target.into(), current_role().into()];
-    if let Some(id) = elevated(|| changed_value::<i32>(sql, &arguments)) {
+    let sync = elevated(|| changed_value::<i32>(sql, &arguments));
+    if let Some(id) = sync {
         announce(id);
     }
+    sync.is_some()
 }
 
 /// The table as a source; the caller has to own it.

@@ -54,11 +54,16 @@ impl Mirror {
         }
     }
 
-    /// The columns of the stream's description, which has no numbers.
+    /// Whether what the stream brings is applied.
+    pub(crate) fn streams(&self) -> bool {
+        self.table.state == "streaming"
+    }
+
+    /// The columns of the stream's description; their numbers are 0 if it has none.
     pub(crate) fn streamed_columns(&self) -> Vec<Known> {
         let columns = self.relation.iter().flat_map(|r| &r.columns);
         let described = columns.map(|c| Known {
-            number: 0,
+            number: c.number.unwrap_or(0),
             name: c.name.clone(),
             type_oid: c.type_oid,
             typmod: c.typmod,

@@ -72,6 +72,7 @@ impl Applier {
         self.missing.retain(|table, _| tables.contains(table));
         self.leaving.retain(|table, _| tables.contains(table));
         self.arriving.retain(|table, _| tables.contains(table));
+        self.columns.retain(|table, _| tables.contains(table));
         for table in tables {
             if !found.iter().any(|now| now.table == table) {
                 self.miss(table, source);
@@ -79,6 +80,7 @@ impl Applier {
         }
         for now in found {
             self.judge(&now, &before, source);
+            self.settle_columns(&now, source);
         }
         self.watch();
     }

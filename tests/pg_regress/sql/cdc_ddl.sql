@@ -1,4 +1,4 @@
--- Mirrors follow the DDL of their sources at the next change.
+-- Mirrors follow the DDL of their sources: at the next change, or when nothing else is to be applied.
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS pg_doris;
 CREATE SCHEMA cdc_ddl;
@@ -74,7 +74,7 @@ SELECT doris.wait_for_sync('ddl');
 SELECT * FROM late_mirror ORDER BY id;
 (TABLE late EXCEPT ALL TABLE late_mirror) UNION ALL (TABLE late_mirror EXCEPT ALL TABLE late);
 SELECT copies FROM doris.sync_tables WHERE sync = 'ddl' AND source LIKE '%late%';
--- A column that was dropped and added by the same name is another one: which the stream means cannot be told.
+-- A column that was dropped and added by the same name is another one.
 SELECT doris.pause_sync('ddl');
 UPDATE late SET a = 'before' WHERE id IN (1, 2);
 ALTER TABLE late DROP a;
@@ -153,5 +153,55 @@ SELECT doris.wait_for_sync('ddl');
 UPDATE kd SET id = id + 1;
 SELECT doris.wait_for_sync('ddl');
 SELECT * FROM kd_mirror ORDER BY id;
+-- No change follows: whoever waits finds the columns that the source has.
+CREATE TABLE idle (id int PRIMARY KEY, a varchar(5), b int, c text);
+INSERT INTO idle VALUES (1, 'one', 1, 'c'), (2, 'two', 2, 'c');
+CREATE TABLE idle_parts (id int, day int, v text, PRIMARY KEY (id, day)) PARTITION BY LIST (day);
+CREATE TABLE idle_0 PARTITION OF idle_parts DEFAULT;
+INSERT INTO idle_parts VALUES (1, 1, 'one');
+SELECT doris.sync_table('idle', options => '{"sync": "ddl"}');
+SELECT doris.sync_table('idle_parts', options => '{"sync": "ddl"}');
+SELECT doris.wait_for_sync('ddl');
+ALTER TABLE idle ADD COLUMN d int DEFAULT 42, DROP COLUMN b;
+ALTER TABLE idle RENAME COLUMN a TO e;
+ALTER TABLE idle RENAME COLUMN c TO a;
+ALTER TABLE idle ALTER COLUMN e TYPE varchar(20);
+ALTER TABLE idle_parts ADD COLUMN w int DEFAULT 7, DROP COLUMN v;
+SELECT doris.wait_for_sync('ddl');
+SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute
+WHERE attrelid = 'idle_mirror'::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attname;
+SELECT id, a, e, d FROM idle_mirror ORDER BY id;
+SELECT id, day, w FROM idle_parts_mirror;
+-- A partition that was made since has no rows from before.
+SELECT doris.pause_sync('ddl');
+ALTER TABLE idle_parts ADD COLUMN x int DEFAULT 8;
+CREATE TABLE idle_1 PARTITION OF idle_parts FOR VALUES IN (11);
+INSERT INTO idle_parts (id, day, w) VALUES (2, 11, 1);
+SELECT doris.resume_sync('ddl');
+SELECT doris.wait_for_sync('ddl');
+SELECT id, day, w, x FROM idle_parts_mirror ORDER BY id;
+-- Changes and columns, in turn.
+INSERT INTO idle (id, a, e, d) VALUES (3, 'was c', 'was a', 3);
+ALTER TABLE idle ADD COLUMN f text;
+SELECT doris.wait_for_sync('ddl');
+UPDATE idle SET f = 'f' WHERE id = 1;
+ALTER TABLE idle DROP COLUMN f, DROP COLUMN d;
+SELECT doris.wait_for_sync('ddl');
+SELECT id, a, e FROM idle_mirror ORDER BY id;
+SELECT count(*) FROM pg_attribute WHERE attrelid = 'idle_mirror'::regclass AND attnum > 0 AND NOT attisdropped;
+-- What becomes of a key is told by the next change.
+ALTER TABLE idle DROP COLUMN id;
+SELECT doris.wait_for_sync('ddl');
+SELECT id, a, e FROM idle_mirror ORDER BY id;
+-- A mirror whose column somebody needs keeps its table back, and no other.
+CREATE TABLE needed (id int PRIMARY KEY, a int, b int);
+INSERT INTO needed VALUES (1, 1, 1);
+SELECT doris.sync_table('needed', options => '{"sync": "ddl"}');
+SELECT doris.wait_for_sync('ddl');
+CREATE VIEW needs AS SELECT b FROM needed_mirror;
+ALTER TABLE needed DROP COLUMN b;
+SELECT doris.wait_for_sync('ddl', timeout => '60 s');
+SELECT state, split_part(last_error, ';', 1) FROM doris.sync_tables WHERE sync = 'ddl' AND source LIKE '%needed%';
+SELECT source, state, copies FROM doris.sync_tables WHERE sync = 'ddl' AND source LIKE '%idle%' ORDER BY source;
 SELECT doris.drop_sync('ddl');
 DROP SCHEMA cdc_ddl CASCADE;

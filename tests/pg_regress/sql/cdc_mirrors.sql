@@ -153,11 +153,17 @@ DECLARE c SCROLL CURSOR FOR SELECT id FROM orders ORDER BY id;
 FETCH 2 FROM c;
 FETCH BACKWARD 1 FROM c;
 COMMIT;
--- Columns that the mirror does not have as the original has them now.
+-- Columns that came, and one that the mirror does not have as the original has it.
 ALTER TABLE orders ADD COLUMN added int DEFAULT 7;
 SELECT doris.wait_for_sync('um');
 SELECT who('SELECT added FROM orders');
 SELECT DISTINCT added FROM orders;
+ALTER TABLE orders_mirror RENAME added TO by_hand;
+SELECT doris.wait_for_sync('um');
+SELECT who('SELECT added FROM orders');
+SELECT DISTINCT added FROM orders;
+ALTER TABLE orders_mirror RENAME by_hand TO added;
+SELECT doris.wait_for_sync('um');
 SELECT who('SELECT note FROM orders');
 ALTER TABLE orders RENAME note TO swap;
 ALTER TABLE customers RENAME name TO called;

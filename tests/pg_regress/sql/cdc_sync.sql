@@ -47,6 +47,13 @@ SELECT doris.wait_for_sync('shop');
 SELECT doris.wait_for_sync('shop');
 SELECT * FROM shop_columns.orders WHERE id = 2000;
 SELECT * FROM shop_columns.later;
+-- With other columns.
+DROP TABLE shop.later;
+CREATE TABLE shop.later (id int PRIMARY KEY, v int, more text DEFAULT 'more', twice int GENERATED ALWAYS AS (v * 2) STORED);
+INSERT INTO shop.later VALUES (3, 3);
+SELECT doris.wait_for_sync('shop');
+SELECT doris.wait_for_sync('shop');
+SELECT * FROM shop_columns.later;
 SELECT source, target, state, last_error FROM doris.sync_tables WHERE sync = 'shop' ORDER BY source;
 SELECT doris.resync('shop', 'shop.orders');
 SELECT doris.wait_for_sync('shop');

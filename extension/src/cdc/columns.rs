@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Gives mirrors the columns of their sources where no change follows the DDL.
+//!
+//! The stream describes a table with the next change of its rows, and DDL is followed there (`follow`). That change may
+//! be far away, and whoever waits for the sync meanwhile expects the columns that the source has. So a look that shows
+//! other descriptions of columns notes a position of the WAL behind them: once all up to there is applied, and the
+//! descriptions are still the same, what is still to come was written with these columns or later ones.
+use super::applier::{Applier, WORKING_ON};
+use super::catalogue;
+use super::follow;
+use super::session::transaction;
+use super::source::{Look, Source};
+use super::target::Mirror;
+use super::watch;
+use doris_cdc::shape::{steps, Known};
+use doris_cdc::Lsn;
+use std::collections::HashMap;
+
+/// For each source, what wrote the descriptions of its columns at the last look, and the position to wait for; `None` if
+/// its mirror has them.
+pub(super) type Columns = HashMap<u32, (Option<String>, Option<Lsn>)>;
+
+/// What came of an attempt.
+enum Outcome {
+    /// The mirror has the source's columns.
+    InStep,
+    /// That is left to the next change, which tells what to do about the key.
+    Left,
+    /// They have changed since the look.
+    Changed,
+    /// What its rows have in them cannot be told.
+    Refill,
+    /// It cannot be done.
+    Failed(String),
+}
+
+impl Applier {
+    /// Brings the columns of a mirror in step with a source that was just looked at, if it is time. No transaction is
+    /// open.
+    pub(super) fn settle_columns(&mut self, now: &Look, source: &mut Source) {
+        let (table, marks) = (now.table, &now.column_marks);
+        if !self.mirrors.get(&table).is_some_and(Mirror::streams) {
+            self.columns.remove(&table);
+            return;
+        }
+        match self.columns.get(&table) {
+            Some((known, None)) if known == marks => return,
+            Some((known, Some(end))) if known == marks => {
+                if self.applied < *end {
+                    return watch::touch();
+                }
+            }
+            _ => {
+                let end = self.has_other_columns(table, source);
+                self.columns.insert(table, (marks.clone(), end));
+                if end.is_some() {
+                    watch::touch();
+                }
+                return;
+            }
+        }
+        WORKING_ON.set(table);
+        let outcome = transaction(|| self.take_columns(now, source));
+        WORKING_ON.set(0);
+        match outcome {
+            Outcome::InStep | Outcome::Left => {
+                self.columns.insert(table, (marks.clone(), None));
+            }
+            Outcome::Changed => watch::touch(),
+            Outcome::Refill => {
+                self.columns.remove(&table);
+                transaction(|| catalogue::refill(self.sync.id, table));
+                if let Some(mirror) = self.mirrors.get_mut(&table) {
+                    mirror.table.state = "init".into();
+                }
+            }
+            Outcome::Failed(why) => {
+                self.columns.remove(&table);
+                transaction(|| catalogue::pause_table(self.sync.id, table, &why));
+                if let Some(mirror) = self.mirrors.get_mut(&table) {
+                    mirror.table.state = "paused".into();
+                }
+            }
+        }
+    }
+
+    /// How many mirrors that stream may not have the columns of their sources.
+    pub(super) fn columns_awaited(&self) -> usize {
+        let streaming = self.mirrors.values().filter(|m| m.streams());
+        let known = |m: &Mirror| matches!(self.columns.get(&m.table.source), Some((_, None)));
+        streaming.filter(|m| !known(m)).count()
+    }
+
+    /// A position behind what gave the source other columns than are recorded, if it has others.
+    fn has_other_columns(&self, table: u32, source: &mut Source) -> Option<Lsn> {
+        let publication = self.sync.publication();
+        let layout = transaction(|| source.stream_layout(&publication, table));
+        let mirror = self.mirrors.get(&table)?;
+        if follow::known(&layout.columns) == mirror.table.columns {
+            return None;
+        }
+        Some(transaction(|| source.written()))
+    }
+
+    /// Alters the mirror. A description of the stream's that is older than these columns is forgotten: another comes with
+    /// the next change. (It is not older where changes that came with it were not applied, as the mirror was filled since.)
+    fn take_columns(&mut self, looked: &Look, source: &mut Source) -> Outcome {
+        let (publication, table) = (self.sync.publication(), looked.table);
+        let layout = source.stream_layout(&publication, table);
+        let now = follow::known(&layout.columns);
+        let after = source.look(&publication, &[table]).pop();
+        if !after.is_some_and(|a| a.column_marks == looked.column_marks && a.files == looked.files)
+        {
+            return Outcome::Changed;
+        }
+        let Some(mirror) = self.mirrors.get_mut(&table) else {
+            return Outcome::Left;
+        };
+        let todo = steps(&mirror.table.columns, &now);
+        match follow::keeps_key(&mirror.table, &todo) {
+            Ok(true) => {}
+            Ok(false) => return Outcome::Left,
+            Err(why) => return Outcome::Failed(why),
+        }
+        let Some(values) = follow::values_of_old_rows(source, table, &todo, &now) else {
+            return Outcome::Refill;
+        };
+        let (owner, values) = (self.sync.owner, Some(&values));
+        if let Err(why) = follow::alter(&mirror.table, owner, source, &todo, &now, values) {
+            return Outcome::Failed(why);
+        }
+        catalogue::set_columns(self.sync.id, table, &now, layout.made);
+        let described = mirror.streamed_columns();
+        let is = |(a, b): (&Known, &Known)| {
+            (&a.name, a.type_oid, a.typmod) == (&b.name, b.type_oid, b.typmod)
+        };
+        if described.len() != now.len() || !described.iter().zip(&now).all(is) {
+            mirror.relation = None;
+            self.relations.remove(&table);
+        }
+        mirror.table.columns = now;
+        mirror.table.made = layout.made;
+        mirror.plan = None;
+        Outcome::InStep
+    }
+}
