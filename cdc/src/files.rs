@@ -12,7 +12,7 @@ use std::collections::{HashMap, HashSet};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Files {
     /// The file of a table; of a partitioned one `oid:file:entry` of each member below it, in the order of the oids: its
-    /// file (0 for those without one, f for a foreign table), and the transaction that made it a member. A member that the stream has told of
+    /// file (0 for those without one, f for a foreign table, u for one that is not logged), and the transaction that made it a member. A member that the stream has told of
     /// before any look did has a question mark behind its oid.
     pub files: Option<String>,
     /// Of a table: a hash of what wrote the descriptions of its columns. Of a partitioned one: the oids of members that
@@ -83,9 +83,9 @@ impl Files {
         members(&self.files).any(|(member, _)| member == oid)
     }
 
-    /// Whether a member is a foreign table.
-    pub fn has_foreign_member(&self) -> bool {
-        members(&self.files).any(|(_, rest)| rest.starts_with("f:"))
+    /// Whether a member is a foreign table or unlogged.
+    pub fn has_member_without_wal(&self) -> bool {
+        members(&self.files).any(|(_, rest)| rest.starts_with("f:") || rest.starts_with("u:"))
     }
 
     /// Whether the member has rows of its own.

@@ -342,3 +342,36 @@ def sources_written_anew_on_another_server_fill_their_mirrors_again(options, dir
     # Without anyone who waits for it.
     source.query("ALTER TABLE t ALTER v TYPE int USING v + 7")
     until(lambda: mirror.value("SELECT min(v) FROM t") == source.value("SELECT min(v) FROM t"), "the look of its own accord")
+
+
+@scenario
+def text_of_another_server_is_not_run_here(options, directory):
+    """What its catalogue calls types, defaults and generated columns is data, whatever its superuser makes of it."""
+    source = start(directory, options, "source", options.port)
+    mirror = start(directory, options, "mirror", options.port + 1)
+    source.query("CREATE TABLE types (id int PRIMARY KEY, v int); CREATE TABLE computed (id int PRIMARY KEY, g int GENERATED ALWAYS AS (id * 2) STORED);"
+                 "CREATE TABLE plain (id int PRIMARY KEY, g int GENERATED ALWAYS AS (id * 2) STORED); INSERT INTO plain VALUES (1)")
+    source.query("ALTER TABLE plain ADD COLUMN d text DEFAULT E'it''s \\\\ ; DROP TABLE plain; --'")
+    run = "CREATE TABLE public.injected AS SELECT 1"
+    source.query("CREATE FUNCTION public.real_type(oid, int) RETURNS text LANGUAGE internal STABLE AS 'format_type';"
+                 "CREATE FUNCTION public.real_expr(pg_node_tree, oid) RETURNS text LANGUAGE internal STABLE AS 'pg_get_expr';"
+                 "CREATE OR REPLACE FUNCTION pg_catalog.format_type(type_oid oid, typemod int) RETURNS text LANGUAGE sql STABLE AS "
+                 f"$$ SELECT CASE WHEN pg_catalog.current_setting('evil.types', true) = 'on' THEN 'int4); {run}; --' ELSE public.real_type($1, $2) END $$;"
+                 "CREATE OR REPLACE FUNCTION pg_catalog.pg_get_expr(pg_node_tree, oid) RETURNS text LANGUAGE sql STABLE AS "
+                 f"$$ SELECT CASE WHEN $2::regclass::text ~ 'computed' THEN 'id) STORED); {run}; --' ELSE public.real_expr($1, $2) END $$")
+    source.query("ALTER DATABASE postgres SET evil.types = 'on'")
+    mirror.query(f"SELECT doris.create_sync('types', '{conninfo(source)}', tables => '{{types}}')")
+    told = "SELECT state, last_error FROM doris.sync_tables WHERE sync = '{}'"
+    until(lambda: mirror.query(told.format("types")), "the table")
+    (state, why), = mirror.query(told.format("types"))
+    check(state == "refused", f"types: {state} {why}")
+    source.query("ALTER DATABASE postgres RESET evil.types")
+    mirror.query("SELECT doris.drop_sync('types')")
+    mirror.query(f"SELECT doris.create_sync('others', '{conninfo(source)}', tables => '{{computed, plain}}')")
+    wait_for(mirror, "others")
+    states = dict(row[:2] for row in mirror.query("SELECT source, state FROM doris.sync_tables WHERE sync = 'others'"))
+    check(states == {'"public"."computed"': "refused", '"public"."plain"': "streaming"}, f"states {states}")
+    source.query("ALTER TABLE plain ADD COLUMN e text DEFAULT E'it''s \\\\ ; DROP TABLE plain; --'; INSERT INTO plain VALUES (2)")
+    wait_for(mirror, "others")
+    same(source, mirror, [("public.plain", "public.plain")])
+    check(mirror.value("SELECT to_regclass('public.injected') IS NULL") == "t", "a statement of the source's was run")

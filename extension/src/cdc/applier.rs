@@ -12,7 +12,7 @@ use super::members::Leaving;
 use super::session::{as_role, begin, check_interrupts, with_snapshot};
 use super::source::Source;
 use super::streams::{Arrived, Streamed, Streams};
-use super::target::{Mirror, RowChange};
+use super::target::{Mirror, Plan, RowChange};
 use super::watch;
 use super::{BATCH_KB, BATCH_MS, BATCH_ROWS};
 use doris_cdc::fold::Taken;
@@ -323,7 +323,6 @@ impl Applier {
         if let Some(plan) = &mut mirror.plan {
             plan.clear();
         }
-        let target = mirror.table.target;
         self.batch_began.get_or_insert_with(Instant::now);
         self.rows += 1;
         if !self.open {
@@ -331,10 +330,12 @@ impl Applier {
             self.open = true;
         }
         WORKING_ON.set(relation);
-        let owner = self.sync.owner;
-        with_snapshot(|| match follow::relation_name(target) {
-            Ok(name) => as_role(owner, || apply_shell::truncate(&name)),
-            Err(e) => error!("{e}"),
+        with_snapshot(|| {
+            let owner = mirror.writer(&self.sync);
+            match follow::relation_name(mirror.table.target) {
+                Ok(name) => as_role(owner, || apply_shell::truncate(&name)),
+                Err(e) => error!("{e}"),
+            }
         });
         // SAFETY: a transaction is open.
         unsafe { pg_sys::CommandCounterIncrement() };
@@ -346,17 +347,19 @@ impl Applier {
         let Some(mirror) = self.mirrors.get_mut(&relation) else {
             return;
         };
-        let Some(plan) = mirror.plan.as_mut().filter(|p| !p.is_empty()) else {
+        if mirror.plan.as_ref().is_none_or(Plan::is_empty) {
             return;
-        };
+        }
         if !self.open {
             begin();
             self.open = true;
         }
         WORKING_ON.set(relation);
-        let missing = as_role(self.sync.owner, || {
-            apply_shell::write(mirror.table.target, plan)
-        });
+        let owner = with_snapshot(|| mirror.writer(&self.sync));
+        let Some(plan) = mirror.plan.as_mut() else {
+            return;
+        };
+        let missing = as_role(owner, || apply_shell::write(mirror.table.target, plan));
         if missing > 0 {
             warning!(
                 "{missing} rows to change were not in the mirror of {}",

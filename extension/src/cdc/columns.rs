@@ -122,11 +122,13 @@ impl Applier {
             Ok(false) => return Outcome::Left,
             Err(why) => return Outcome::Failed(why),
         }
-        let Some(values) = follow::values_of_old_rows(source, table, &todo, &now) else {
+        let same = follow::keeps_values(&mirror.table.columns, &now);
+        let values = follow::values_of_old_rows(source, table, &todo, &now);
+        let Some(values) = values.filter(|_| same) else {
             return Outcome::Refill;
         };
-        let (owner, values) = (self.sync.owner, Some(&values));
-        if let Err(why) = follow::alter(&mirror.table, owner, source, &todo, &now, values) {
+        let (sync, values) = (&self.sync, Some(&values));
+        if let Err(why) = follow::alter(&mirror.table, sync, source, &todo, &now, values) {
             return Outcome::Failed(why);
         }
         catalogue::set_columns(self.sync.id, table, &now, layout.made);

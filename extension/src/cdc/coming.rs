@@ -95,7 +95,8 @@ impl Applier {
     }
 
     /// `None` if the whole mirror has to be filled.
-    fn read(&self, now: &Look, came: &[u32], source: &mut Source) -> Option<Coming> {
+    fn read(&mut self, now: &Look, came: &[u32], source: &mut Source) -> Option<Coming> {
+        let owner = self.mirrors.get_mut(&now.table)?.writer(&self.sync);
         let mirror = &self.mirrors.get(&now.table)?.table;
         let mut seen = source.running();
         // Behind all that the snapshot saw.
@@ -121,7 +122,7 @@ impl Applier {
         if !conditions.iter().all(|c| is_plain(c, local)) {
             return None;
         }
-        let to = self.make_staging(now.table, mirror.target);
+        let to = make_staging(now.table, mirror.target, owner);
         let shape = opened_shell::describe(to).unwrap_or_else(|e| error!("{e}"));
         let names: Vec<String> = columns.iter().map(|c| c.known.name.clone()).collect();
         let number = |name: &String| shape.columns.iter().find(|(n, _)| n == name);
@@ -132,7 +133,7 @@ impl Applier {
                 .relation_name(*member)
                 .unwrap_or_else(|e| error!("{e}"));
             let sql = selection(&name, &columns, false, None);
-            as_role(self.sync.owner, || match source {
+            as_role(owner, || match source {
                 Source::Local => load_shell::load_query(to, &attributes, &sql, &|_| ()),
                 Source::Remote(connection) => {
                     let text: Vec<bool> = columns.iter().map(|c| c.by_text).collect();
@@ -149,24 +150,6 @@ impl Applier {
             conditions,
             seen,
         })
-    }
-
-    /// A temporary table for rows of the mirror.
-    fn make_staging(&self, table: u32, target: u32) -> u32 {
-        let name = follow::relation_name(target).unwrap_or_else(|e| error!("{e}"));
-        let staging = staging(table);
-        as_role(self.sync.owner, || {
-            execute(&format!("DROP TABLE IF EXISTS {staging}"), &[]);
-            execute(
-                &format!("CREATE TEMPORARY TABLE {staging} (LIKE {name}) USING heap"),
-                &[],
-            );
-        });
-        // SAFETY: a transaction is open.
-        unsafe { pg_sys::CommandCounterIncrement() };
-        let oid = "SELECT pg_catalog.to_regclass($1)::pg_catalog.oid";
-        let oid = elevated(|| value::<pg_sys::Oid>(oid, &[staging.into()]));
-        oid.map_or_else(|| error!("a temporary table was not made"), u32::from)
     }
 
     /// The current transaction of the source changes the table: the rows that came go first, unless they hold what it
@@ -246,12 +229,13 @@ impl Applier {
         if !same {
             return false;
         }
+        let owner = mirror.writer(&self.sync);
         let name = follow::relation_name(mirror.table.target).unwrap_or_else(|e| error!("{e}"));
         let columns: Vec<String> = coming.columns.iter().map(|c| quoted(c)).collect();
         let (columns, staging) = (columns.join(", "), staging(table));
         let condition = coming.conditions.join(" OR ");
         with_own_names(|| {
-            as_role(self.sync.owner, || {
+            as_role(owner, || {
                 execute(&format!("DELETE FROM ONLY {name} WHERE {condition}"), &[]);
                 let sql = format!("INSERT INTO {name} ({columns}) SELECT {columns} FROM {staging}");
                 execute(&sql, &[]);
@@ -283,4 +267,25 @@ impl Applier {
         }
         board::update(self.db, id, |e| e.generation += 1);
     }
+}
+
+/// A temporary table for rows of the mirror, which belongs to `owner`.
+fn make_staging(table: u32, target: u32, owner: pg_sys::Oid) -> u32 {
+    let name = follow::relation_name(target).unwrap_or_else(|e| error!("{e}"));
+    let staging = staging(table);
+    elevated(|| {
+        execute(&format!("DROP TABLE IF EXISTS {staging}"), &[]);
+        execute(
+            &format!("CREATE TEMPORARY TABLE {staging} (LIKE {name}) USING heap"),
+            &[],
+        );
+        let role = value::<String>("SELECT quote_ident(pg_get_userbyid($1))", &[owner.into()]);
+        let role = role.unwrap_or_default();
+        execute(&format!("ALTER TABLE {staging} OWNER TO {role}"), &[]);
+    });
+    // SAFETY: a transaction is open.
+    unsafe { pg_sys::CommandCounterIncrement() };
+    let oid = "SELECT pg_catalog.to_regclass($1)::pg_catalog.oid";
+    let oid = elevated(|| value::<pg_sys::Oid>(oid, &[staging.into()]));
+    oid.map_or_else(|| error!("a temporary table was not made"), u32::from)
 }

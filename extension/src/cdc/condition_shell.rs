@@ -36,6 +36,48 @@ pub(super) fn is_plain(condition: &str, local: bool) -> bool {
     }
 }
 
+/// Whether a text is one expression and nothing beside it. Raises an error if it is no SQL.
+pub(super) fn is_expression(text: &str) -> bool {
+    if text.contains("--") || text.contains("/*") {
+        return false;
+    }
+    let Ok(sql) = CString::new(format!("SELECT ({text})")) else {
+        return false;
+    };
+    // SAFETY: as above.
+    unsafe {
+        let statements = PgList::<pg_sys::RawStmt>::from_pg(pg_sys::pg_parse_query(sql.as_ptr()));
+        let (1, Some(only)) = (statements.len(), statements.get_ptr(0)) else {
+            return false;
+        };
+        if !is_a((*only).stmt, NodeTag::T_SelectStmt) {
+            return false;
+        }
+        let select = &*(*only).stmt.cast::<pg_sys::SelectStmt>();
+        let clauses = [
+            select.distinctClause,
+            select.fromClause,
+            select.groupClause,
+            select.windowClause,
+            select.valuesLists,
+            select.sortClause,
+            select.lockingClause,
+        ];
+        let nodes = [
+            select.whereClause,
+            select.havingClause,
+            select.limitOffset,
+            select.limitCount,
+        ];
+        PgList::<pg_sys::Node>::from_pg(select.targetList).len() == 1
+            && clauses.iter().all(|c| c.is_null())
+            && nodes.iter().all(|n| n.is_null())
+            && select.intoClause.is_null()
+            && select.withClause.is_null()
+            && select.op == pg_sys::SetOperation::SETOP_NONE
+    }
+}
+
 /// Whether an expression is plain.
 unsafe fn plain(node: *mut pg_sys::Node, local: bool) -> bool {
     if node.is_null() {

@@ -20,6 +20,7 @@ use super::session::{
     transaction, value, wait, with_snapshot,
 };
 use super::source::{quoted, Source, SourceColumn};
+use super::writer;
 use doris_cdc::copied::Rows;
 use doris_cdc::pgoutput::Tuple;
 use pgrx::prelude::*;
@@ -131,12 +132,14 @@ fn copy_rows(
         error!("{}: {e}", table.source_name);
     }
     let steps = doris_cdc::shape::steps(&table.columns, &known);
-    as_role(sync.owner, || {
+    let owner =
+        writer::writer(sync, table).unwrap_or_else(|e| error!("{}: {e}", table.source_name));
+    as_role(owner, || {
         if value::<bool>(&format!("SELECT EXISTS (SELECT FROM {target})"), &[]).unwrap_or(true) {
             execute(&format!("TRUNCATE ONLY {target}"), &[]);
         }
     });
-    if let Err(e) = follow::alter(table, sync.owner, source, &steps, &known, None) {
+    if let Err(e) = follow::alter(table, sync, source, &steps, &known, None) {
         error!("{}: {e}", table.source_name);
     }
     let recorded = follow::record_source(sync, source, table.source)
@@ -147,7 +150,7 @@ fn copy_rows(
     let attributes = attributes_of(table, &columns_now);
     // SAFETY: a transaction is open.
     unsafe { pg_sys::CommandCounterIncrement() };
-    let rows = as_role(sync.owner, || match source {
+    let rows = as_role(owner, || match source {
         Source::Local => load_shell::load_query(table.target, &attributes, &sql, progress),
         Source::Remote(connection) => {
             let text: Vec<bool> = columns_now.iter().map(|c| c.by_text).collect();

@@ -7,9 +7,10 @@
 //! sources are made of (`doris_cdc::files`), as no change may follow, and the columns may look the same as before.
 use super::catalogue::{self, set_columns, Sync, SyncTable};
 use super::opened_shell;
-use super::session::{as_role, elevated, execute, value};
-use super::source::{quoted, Look, Source, SourceColumn};
+use super::session::{as_role, elevated, execute, refuse, value};
+use super::source::{literal, quoted, Look, Source, SourceColumn};
 use super::target::Mirror;
+use super::writer;
 use doris_cdc::files::{Files, Verdict};
 use doris_cdc::shape::{numbered, steps, Catalogue, Known, Step};
 use pgrx::prelude::*;
@@ -54,24 +55,18 @@ pub(crate) fn follow(
         );
         return Ok(Followed::Refill);
     };
-    let before = &mirror.table.columns;
-    let todo = steps(before, &now);
+    let before_columns = &mirror.table.columns;
+    let todo = steps(before_columns, &now);
     if !todo.is_empty() {
         let (id, before) = (mirror.table.source, &mut mirror.table.files);
         if look_at_files(sync, source, id, before) == Verdict::Untold {
             return Ok(Followed::Refill);
         }
-        let Some(values) = values_of_old_rows(source, id, &todo, &now) else {
+        let values = values_of_old_rows(source, id, &todo, &now);
+        let Some(values) = values.filter(|_| keeps_values(before_columns, &now)) else {
             return Ok(Followed::Refill);
         };
-        alter(
-            &mirror.table,
-            sync.owner,
-            source,
-            &todo,
-            &now,
-            Some(&values),
-        )?;
+        alter(&mirror.table, sync, source, &todo, &now, Some(&values))?;
     }
     if mirror.table.columns != now {
         let newest = now.iter().map(|c| c.number).max().unwrap_or(0);
@@ -110,9 +105,9 @@ fn follow_name(sync: &Sync, mirror: &mut Mirror) {
         return;
     };
     let name = format!("{}.{}", quoted(&relation.schema), quoted(&relation.name));
-    let parts = "SELECT pg_catalog.parse_ident($1) = pg_catalog.parse_ident($2)";
+    let parts = "SELECT parse_ident($1) = parse_ident($2)";
     let arguments = [mirror.table.source_name.clone().into(), name.clone().into()];
-    if value::<bool>(parts, &arguments) != Some(true) {
+    if elevated(|| value::<bool>(parts, &arguments)) != Some(true) {
         let set = "source_name = $3";
         catalogue::update_table(sync.id, mirror.table.source, set, name.clone());
         mirror.table.source_name = name;
@@ -170,13 +165,22 @@ pub(crate) fn keeps_key(table: &SyncTable, todo: &[Step]) -> Result<bool, String
 /// Alters the mirror. `values` are what its rows get in new columns; without them it holds no rows.
 pub(crate) fn alter(
     table: &SyncTable,
-    owner: pg_sys::Oid,
+    sync: &Sync,
     source: &mut Source,
     todo: &[Step],
     columns: &[Known],
     values: Option<&Values>,
 ) -> Result<(), String> {
+    if todo.is_empty() {
+        return Ok(());
+    }
     let target = relation_name(table.target)?;
+    let changed = todo.iter().filter_map(|step| match step {
+        Step::Add(name) | Step::Retype(name) => columns.iter().find(|c| c.name == *name),
+        _ => None,
+    });
+    let names: Vec<String> = changed.map(|c| type_name(source, c)).collect();
+    let owner = writer::with_types(sync, table, names)?;
     for step in todo {
         let mut type_of = |name: &str| {
             let column = columns.iter().find(|c| c.name == *name);
@@ -214,9 +218,7 @@ pub(crate) fn alter(
             as_role(owner, || execute(&sql, &[]));
         }
     }
-    if !todo.is_empty() {
-        log!("mirror {target} followed its source: {todo:?}");
-    }
+    log!("mirror {target} followed its source: {todo:?}");
     Ok(())
 }
 
@@ -225,7 +227,35 @@ fn type_name(source: &mut Source, column: &Known) -> String {
         "SELECT pg_catalog.format_type({}, {})",
         column.type_oid, column.typmod
     );
-    source.value(&sql).unwrap_or_else(|| "text".into())
+    let name = source.value(&sql).unwrap_or_else(|| "text".into());
+    match source.is_local() {
+        true => name,
+        false => known_here(&name, column.typmod),
+    }
+}
+
+/// The type of this name of another server's, as this one writes it: what is run here is never text from there.
+pub(crate) fn known_here(name: &str, typmod: i32) -> String {
+    let sql = "SELECT format_type(to_regtype($1), $2) WHERE to_regtype($1) IS NOT NULL";
+    let found = elevated(|| value::<String>(sql, &[name.into(), typmod.into()]));
+    found.unwrap_or_else(|| {
+        refuse!(
+            ERRCODE_UNDEFINED_OBJECT,
+            format!("there is no type {name} here")
+        )
+    })
+}
+
+/// Whether values mean the same in the types that columns have now. PostgreSQL leaves a table alone when a column
+/// becomes one of a type that has the same bytes for the same values, which may depend on the settings of the session that
+/// altered it (timestamps with and without a time zone).
+pub(crate) fn keeps_values(before: &[Known], now: &[Known]) -> bool {
+    const TEXTS: [u32; 2] = [25, 1043];
+    let same = |a: u32, b: u32| a == b || TEXTS.contains(&a) && TEXTS.contains(&b);
+    now.iter().all(|new| {
+        let old = before.iter().find(|old| old.number == new.number);
+        old.is_none_or(|old| same(old.type_oid, new.type_oid))
+    })
 }
 
 /// What rows from before an ADD COLUMN have in new columns, as literals by the columns' names; `None` if that cannot be
@@ -254,12 +284,13 @@ pub(crate) fn values_of_old_rows(
 /// A partitioned table has it in its partitions: in those whose column was described last by the transaction that
 /// described the table's own. Others were made since, or came with rows of their own.
 fn missing_value(source: &mut Source, table: u32, number: i16) -> Option<Option<String>> {
-    const VALUE: &str = "CASE WHEN a.atthasmissing THEN pg_catalog.quote_literal( \
-        (a.attmissingval::pg_catalog.text::pg_catalog.text[])[1]) END";
+    const VALUE: &str =
+        "CASE WHEN a.atthasmissing THEN (a.attmissingval::pg_catalog.text::pg_catalog.text[])[1] END";
     if !source.is_partitioned(table) {
-        return Some(source.value(&format!(
+        let sql = format!(
             "SELECT {VALUE} FROM pg_catalog.pg_attribute a WHERE a.attrelid = {table} AND a.attnum = {number}"
-        )));
+        );
+        return Some(source.value(&sql).map(|v| literal(&v)));
     }
     let rows = source.rows(
         &format!(
@@ -273,7 +304,7 @@ fn missing_value(source: &mut Source, table: u32, number: i16) -> Option<Option<
     let together = |row: &&Vec<Option<String>>| row[1].as_deref() == Some("true");
     let mut known = rows.iter().filter(together);
     match (known.next(), known.next()) {
-        (Some(row), None) => Some(row[0].clone()),
+        (Some(row), None) => Some(row[0].as_deref().map(literal)),
         (None, _) if rows.iter().all(|row| row[0].is_none()) => Some(None),
         _ => None,
     }
@@ -302,19 +333,20 @@ pub(crate) fn record_new(
     let now = known(&record_source(sync, source, table)?.columns);
     let stored = made.iter().filter(|c| c.generated.is_none());
     let made: Vec<Known> = stored.map(|c| c.known.clone()).collect();
+    let mut registered = catalogue::tables(sync.id).into_iter();
+    let registered = registered.find(|r| r.source == table);
+    let mirror = registered.ok_or("the mirror is not registered")?;
+    writer::writer(sync, &mirror)?;
     let todo = steps(&made, &now);
     if todo.is_empty() {
         return Ok(());
     }
-    let mut registered = catalogue::tables(sync.id).into_iter();
-    let registered = registered.find(|r| r.source == table);
-    let mirror = registered.ok_or("the mirror is not registered")?;
     // SAFETY: a transaction is open.
     unsafe { pg_sys::CommandCounterIncrement() };
     if !keeps_key(&mirror, &todo)? {
         return Err("a column of its key was dropped meanwhile".into());
     }
-    alter(&mirror, sync.owner, source, &todo, &now, None)
+    alter(&mirror, sync, source, &todo, &now, None)
 }
 
 /// Records what is known of a source when its mirror is registered or filled; returns what is to be copied of it, or why
@@ -332,6 +364,10 @@ pub(crate) fn record_source(
     if let Some(why) = looked.problem() {
         return Err(why.to_owned());
     }
+    let registered = catalogue::tables(sync.id);
+    if let Some(mirror) = registered.iter().find(|r| r.source == table) {
+        check_identities(mirror, &looked)?;
+    }
     catalogue::set_look(sync.id, &looked);
     let computed = source.computed(&sync.publication(), table);
     catalogue::update_table(
@@ -344,6 +380,20 @@ pub(crate) fn record_source(
         columns,
         filter: looked.filter,
     })
+}
+
+/// An error if changes of a source's partitions do not tell which row of its mirror they are of.
+pub(crate) fn check_identities(table: &SyncTable, looked: &Look) -> Result<(), String> {
+    if !looked.files.partitioned {
+        return Ok(());
+    }
+    let names = opened_shell::describe(table.target)?.key_names();
+    let number = |name: &String| Some(table.columns.iter().find(|c| c.name == *name)?.number);
+    let key: Option<Vec<i16>> = names.map(|n| n.iter().filter_map(number).collect());
+    match looked.identity_problem(key.as_deref()) {
+        Some(why) => Err(why),
+        None => Ok(()),
+    }
 }
 
 /// An error if the source computes other columns than when its mirror was made: they are not in the stream, and the

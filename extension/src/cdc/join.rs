@@ -195,9 +195,12 @@ fn register(sync: &Sync, source: &mut Source, table: &SourceTable) {
         if inherited {
             mirror::refit(&target, &wanted);
         }
-        mirror::make(&target, &wanted)
+        let made = mirror::make(&target, &wanted);
+        made.give(&target, sync.owner, wanted.source);
+        made.oid
     });
     check_free(oid, &target);
+    check_is_no_mirror(source, table);
     insert_table(
         sync.id,
         &NewTable {
@@ -233,13 +236,36 @@ pub(crate) fn check_parts(sync: i32, table: &SourceTable) {
     }
 }
 
-/// An error if a table is a mirror already.
+/// An error if a table is a mirror already, or has one.
 pub(crate) fn check_free(target: pg_sys::Oid, name: &str) {
     let sql = "SELECT source_name FROM doris.sync_table WHERE target = $1";
     if let Some(other) = elevated(|| value::<String>(sql, &[target.into()])) {
         refuse!(
             ERRCODE_DUPLICATE_OBJECT,
             format!("{name} is already the mirror of {other}")
+        );
+    }
+    let sql = "SELECT s.name FROM doris.sync_table t JOIN doris.sync s ON s.id = t.sync \
+               WHERE t.source = $1 AND s.connection IS NULL AND t.state NOT IN ('refused', 'gone')";
+    if let Some(sync) = elevated(|| value::<String>(sql, &[target.into()])) {
+        refuse!(
+            ERRCODE_FEATURE_NOT_SUPPORTED,
+            format!("{name} has a mirror itself, in sync \"{sync}\", which would not follow")
+        );
+    }
+}
+
+/// An error if a table of this database is a mirror: what fills it is not decoded.
+pub(crate) fn check_is_no_mirror(source: &Source, table: &SourceTable) {
+    let sql = "SELECT source_name FROM doris.sync_table WHERE target = $1";
+    if !source.is_local() {
+        return;
+    }
+    if let Some(other) = elevated(|| value::<String>(sql, &[pg_sys::Oid::from(table.oid).into()])) {
+        refuse!(
+            ERRCODE_FEATURE_NOT_SUPPORTED,
+            format!("{} is the mirror of {other}", table.name()),
+            "Mirror that table once more, in another sync."
         );
     }
 }

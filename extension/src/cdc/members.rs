@@ -236,13 +236,14 @@ impl Applier {
             Some(Some(true)) => {}
             Some(Some(false)) | None => return Leave::Refill,
         }
-        let Some(target) = self.mirrors.get(&now.table).map(|m| m.table.target) else {
+        let Some(mirror) = self.mirrors.get_mut(&now.table) else {
             return Leave::Refill;
         };
-        let (id, owner) = (self.sync.id, self.sync.owner);
+        let (id, sync) = (self.sync.id, &self.sync);
         WORKING_ON.set(now.table);
         let deleted = asked(|| {
-            let name = follow::relation_name(target).unwrap_or_else(|e| error!("{e}"));
+            let owner = mirror.writer(sync);
+            let name = follow::relation_name(mirror.table.target).unwrap_or_else(|e| error!("{e}"));
             let sql = format!("DELETE FROM ONLY {name} WHERE {}", conditions.join(" OR "));
             with_own_names(|| as_role(owner, || execute(&sql, &[])));
             catalogue::set_look(id, now);

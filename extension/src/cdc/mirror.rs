@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The table a mirror is: made like its source, or one that exists and fits. With the rights in force.
-use super::session::{execute, refuse, value};
+use super::condition_shell::is_expression;
+use super::follow::known_here;
+use super::session::{as_role, column, elevated, execute, refuse, rows, value};
 use super::source::{quoted, SourceColumn};
 use pgrx::prelude::*;
 
@@ -22,16 +24,54 @@ pub(crate) struct Wanted<'a> {
 }
 
 /// The table of this name, made if there is none.
-pub(crate) fn make(name: &str, wanted: &Wanted<'_>) -> pg_sys::Oid {
+pub(crate) fn make(name: &str, wanted: &Wanted<'_>) -> Made {
     match lookup(name) {
         Some(oid) => {
             check(oid, name, wanted);
-            oid
+            Made { oid, new: false }
         }
         None => {
             create(name, wanted);
-            lookup(name).unwrap_or_else(|| error!("{name} was not made"))
+            let oid = lookup(name).unwrap_or_else(|| error!("{name} was not made"));
+            Made { oid, new: true }
         }
+    }
+}
+
+/// A mirror, and whether it was made just now.
+pub(crate) struct Made {
+    pub(crate) oid: pg_sys::Oid,
+    pub(crate) new: bool,
+}
+
+impl Made {
+    /// Gives a new mirror to the role whose code it may run: the owner of its source, if the sync is a superuser's and
+    /// the source is not; otherwise the sync's owner. It has to be able to reach the mirror.
+    pub(crate) fn give(&self, name: &str, sync_owner: pg_sys::Oid, source: Option<u32>) {
+        const SQL: &str = "SELECT CASE WHEN r.oid <> t.relowner THEN pg_catalog.quote_ident(r.rolname) END, \
+             CASE WHEN NOT pg_catalog.has_schema_privilege(r.oid, n.oid, 'USAGE') AND n.nspowner = $2 \
+             THEN pg_catalog.quote_ident(n.nspname) END FROM pg_catalog.pg_class t \
+             JOIN pg_catalog.pg_namespace n ON n.oid = t.relnamespace JOIN pg_catalog.pg_roles o ON o.oid = $2 \
+             LEFT JOIN pg_catalog.pg_class c ON c.oid = $3 LEFT JOIN pg_catalog.pg_roles a ON a.oid = c.relowner \
+             JOIN pg_catalog.pg_roles r ON r.oid = CASE WHEN o.rolsuper AND NOT a.rolsuper THEN a.oid ELSE o.oid END \
+             WHERE t.oid = $1";
+        if !self.new {
+            return;
+        }
+        let source = pg_sys::Oid::from(source.unwrap_or(0));
+        let arguments = [self.oid.into(), sync_owner.into(), source.into()];
+        let found = elevated(|| {
+            rows(SQL, &arguments, |r| {
+                (column::<String>(r, 1), column::<String>(r, 2))
+            })
+        });
+        let Some((Some(role), schema)) = found.into_iter().next() else {
+            return;
+        };
+        if let Some(schema) = schema {
+            execute(&format!("GRANT USAGE ON SCHEMA {schema} TO {role}"), &[]);
+        }
+        execute(&format!("ALTER TABLE {name} OWNER TO {role}"), &[]);
     }
 }
 
@@ -44,7 +84,7 @@ fn lookup(name: &str) -> Option<pg_sys::Oid> {
 /// lacked any.
 pub(crate) fn refit(name: &str, wanted: &Wanted<'_>) {
     let Some(oid) = lookup(name) else { return };
-    check_own(oid, name);
+    check_own(oid, name, wanted.source);
     let there = |column: &SourceColumn| {
         let sql = "SELECT true FROM pg_catalog.pg_attribute WHERE attrelid = $1 AND attname = $2 AND NOT attisdropped";
         value::<bool>(sql, &[oid.into(), column.known.name.clone().into()]).is_some()
@@ -55,13 +95,18 @@ pub(crate) fn refit(name: &str, wanted: &Wanted<'_>) {
     if missing.is_empty() {
         return;
     }
-    execute(&format!("TRUNCATE ONLY {name}"), &[]);
+    let owner = "SELECT relowner FROM pg_catalog.pg_class WHERE oid = $1";
+    let owner = elevated(|| value::<pg_sys::Oid>(owner, &[oid.into()]));
+    as_role(owner.unwrap_or(pg_sys::InvalidOid), || {
+        execute(&format!("TRUNCATE ONLY {name}"), &[])
+    });
+    let far = wanted.source.is_none();
     for column in missing {
         let action = if there(column) {
-            let (name, type_name) = (quoted(&column.known.name), &column.type_name);
+            let (name, type_name) = (quoted(&column.known.name), type_of(column, far));
             format!("ALTER COLUMN {name} TYPE {type_name} USING NULL::{type_name}")
         } else {
-            format!("ADD COLUMN {}", definition(column))
+            format!("ADD COLUMN {}", definition(column, far))
         };
         execute(&format!("ALTER TABLE {name} {action}"), &[]);
     }
@@ -78,7 +123,8 @@ fn create(name: &str, wanted: &Wanted<'_>) {
         };
         columns.sort_by_key(place);
     }
-    let mut parts: Vec<String> = columns.into_iter().map(definition).collect();
+    let far = wanted.source.is_none();
+    let mut parts: Vec<String> = columns.into_iter().map(|c| definition(c, far)).collect();
     if !wanted.key.is_empty() {
         let key: Vec<_> = wanted.key.iter().map(|k| quoted(k)).collect();
         parts.push(format!("PRIMARY KEY ({})", key.join(", ")));
@@ -98,7 +144,8 @@ fn create(name: &str, wanted: &Wanted<'_>) {
         ),
     };
     let options = if keyed {
-        format!(" WITH (unique_key = '{}')", wanted.key.join(", "))
+        let key = wanted.key.join(", ").replace('\'', "''");
+        format!(" WITH (unique_key = '{key}')")
     } else {
         String::new()
     };
@@ -143,8 +190,16 @@ fn can_be_unique_key(wanted: &Wanted<'_>) -> bool {
         && wanted.key.iter().zip(wanted.columns).all(fits)
 }
 
-fn definition(column: &SourceColumn) -> String {
-    let mut out = format!("{} {}", quoted(&column.known.name), column.type_name);
+/// The type of a column as SQL; `far` says that it is one of another server, whose text is not run here.
+fn type_of(column: &SourceColumn, far: bool) -> String {
+    match far {
+        true => known_here(&column.type_name, column.known.typmod),
+        false => column.type_name.clone(),
+    }
+}
+
+fn definition(column: &SourceColumn, far: bool) -> String {
+    let mut out = format!("{} {}", quoted(&column.known.name), type_of(column, far));
     let known = "SELECT pg_catalog.to_regcollation($1) IS NOT NULL";
     if let Some(collation) = &column.collation {
         if value::<bool>(known, &[collation.clone().into()]) == Some(true) {
@@ -152,18 +207,39 @@ fn definition(column: &SourceColumn) -> String {
         }
     }
     if let Some(expression) = &column.generated {
+        if far && !is_expression(expression) {
+            refuse!(
+                ERRCODE_FEATURE_NOT_SUPPORTED,
+                format!(
+                    "what column {} is computed from is not an expression",
+                    column.known.name
+                )
+            );
+        }
         out.push_str(&format!(" GENERATED ALWAYS AS ({expression}) STORED"));
     }
     out
 }
 
-fn check_own(oid: pg_sys::Oid, name: &str) {
-    let own = "SELECT pg_catalog.pg_has_role(current_user, relowner, 'USAGE') AND relkind = 'r' \
-               FROM pg_catalog.pg_class WHERE oid = $1";
-    if value::<bool>(own, &[oid.into()]) != Some(true) {
+/// A superuser may write to every table, and what belongs to one runs when it does: that is left to those whose table it
+/// is, or that of the source.
+fn check_own(oid: pg_sys::Oid, name: &str, source: Option<u32>) {
+    let own = "SELECT t.relkind = 'r' AND pg_catalog.pg_has_role(current_user, t.relowner, 'USAGE') AND \
+               (NOT r.rolsuper OR t.relowner = r.oid OR t.relowner = c.relowner) FROM pg_catalog.pg_class t \
+               JOIN pg_catalog.pg_roles r ON r.rolname = current_user \
+               LEFT JOIN pg_catalog.pg_class c ON c.oid = $2 WHERE t.oid = $1";
+    let source = pg_sys::Oid::from(source.unwrap_or(0));
+    if value::<bool>(own, &[oid.into(), source.into()]) != Some(true) {
         refuse!(
             ERRCODE_INSUFFICIENT_PRIVILEGE,
             format!("must be owner of table {name}")
+        );
+    }
+    let permanent = "SELECT relpersistence = 'p' FROM pg_catalog.pg_class WHERE oid = $1";
+    if value::<bool>(permanent, &[oid.into()]) != Some(true) {
+        refuse!(
+            ERRCODE_FEATURE_NOT_SUPPORTED,
+            format!("{name} is temporary or unlogged: a crash would empty it")
         );
     }
 }
@@ -172,12 +248,13 @@ fn check_own(oid: pg_sys::Oid, name: &str) {
 fn lacking<'a>(oid: pg_sys::Oid, wanted: &Wanted<'a>) -> Vec<&'a SourceColumn> {
     let fits =
         "SELECT EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = $1 AND attname = $2 \
-                AND atttypid = pg_catalog.to_regtype($3) AND NOT attisdropped)";
+                AND atttypid = pg_catalog.to_regtype($3) AND atttypmod IN ($4, -1) AND NOT attisdropped)";
     let lacks = |c: &&SourceColumn| {
         let arguments = [
             oid.into(),
             c.known.name.clone().into(),
             c.type_name.clone().into(),
+            c.known.typmod.into(),
         ];
         c.generated.is_none() && value::<bool>(fits, &arguments) != Some(true)
     };
@@ -192,7 +269,7 @@ fn check(oid: pg_sys::Oid, name: &str, wanted: &Wanted<'_>) {
             "a table cannot be its own mirror"
         );
     }
-    check_own(oid, name);
+    check_own(oid, name, wanted.source);
     let missing = lacking(oid, wanted);
     if !missing.is_empty() {
         let names: Vec<_> = missing.iter().map(|c| c.known.name.as_str()).collect();

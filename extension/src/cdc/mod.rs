@@ -13,6 +13,7 @@
 //! lately     what was applied that a snapshot may not see yet
 //! members    partitions of sources that come and go (coming: with rows in them); condition: whether the text of their
 //!            conditions is harmless
+//! writer     whose rights changes are applied with
 //! columns    columns that sources got and no change has told of
 //! channel    the queue between the two
 //! worker     folds the changes of whole transactions (doris_cdc), applies them (applier; apply_shell with opened_shell,
@@ -62,6 +63,7 @@ mod target;
 mod values_shell;
 mod watch;
 mod worker;
+mod writer;
 
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
 

@@ -13,6 +13,15 @@ pub(crate) struct Shape {
     pub(crate) key: Option<(pg_sys::Oid, Vec<i16>)>,
 }
 
+impl Shape {
+    /// The names of the key's columns.
+    pub(crate) fn key_names(&self) -> Option<Vec<String>> {
+        let (_, numbers) = self.key.as_ref()?;
+        let name = |number: &i16| self.columns.iter().find(|(_, n)| n == number);
+        numbers.iter().map(|n| Some(name(n)?.0.clone())).collect()
+    }
+}
+
 /// Looks at a mirror.
 pub(crate) fn describe(target: u32) -> Result<Shape, String> {
     // SAFETY: a transaction is open; the relation is closed again, its lock kept until the end of the transaction.

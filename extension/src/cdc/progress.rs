@@ -42,7 +42,9 @@ fn wait_for_sync(name: Option<String>, lsn: Option<i64>, timeout: Option<Interva
     // call is waited for.
     board::update(db, id, |e| e.generation += 1);
     board::wake(board::get(db, id).map_or(0, |e| e.worker_pid));
-    let limit = timeout.map_or(30_000_000, |t| t.as_micros() as i64);
+    let limit = timeout.map_or(30_000_000, |t| {
+        i64::try_from(t.as_micros()).unwrap_or(i64::MAX)
+    });
     let until = board::monotonic_us().saturating_add(limit);
     let mut pause = 1;
     loop {
@@ -57,7 +59,7 @@ fn wait_for_sync(name: Option<String>, lsn: Option<i64>, timeout: Option<Interva
             let role = current_role();
             let why = elevated(|| {
                 value::<String>(
-                    "SELECT last_error FROM doris.sync WHERE id = $1 AND pg_catalog.pg_has_role($2, owner, 'USAGE')",
+                    "SELECT last_error FROM doris.sync WHERE id = $1 AND state <> 'streaming' AND pg_catalog.pg_has_role($2, owner, 'USAGE')",
                     &[id.into(), role.into()],
                 )
             });
@@ -83,16 +85,14 @@ fn wait_for_sync(name: Option<String>, lsn: Option<i64>, timeout: Option<Interva
 /// The end of what is committed on the source.
 fn position_now(sync: &catalogue::Sync) -> u64 {
     if sync.connection.is_none() {
-        // SAFETY: this session's own last commit.
-        return unsafe {
-            if pg_sys::XactLastCommitEnd != 0 {
-                pg_sys::XLogFlush(pg_sys::XactLastCommitEnd);
-            }
-            pg_sys::GetFlushRecPtr(std::ptr::null_mut())
-        };
+        // What is committed may not be on disk yet, where decoding looks for it (synchronous_commit = off).
+        let written = Source::Local.written();
+        // SAFETY: a position that has been written.
+        unsafe { pg_sys::XLogFlush(written.0) };
+        return written.0;
     }
     own_sync(&sync.name);
-    Source::open(sync).position().0
+    Source::open(sync).written().0
 }
 
 /// The copies that are under way in this database.

@@ -85,13 +85,25 @@ pub(crate) fn with_snapshot<R>(f: impl FnOnce() -> R) -> R {
     result
 }
 
-/// Runs `f` with the rights of `role`. The context forbids the code run to change roles.
+/// Runs `f`, which may run code of `role`'s, with its rights. That code can change neither the role nor, for what comes
+/// after, a setting; and it can put nothing off until the transaction ends, when this process has its own rights again
+/// (as `SwitchToUntrustedUser` of PostgreSQL 16).
 pub(crate) fn as_role<R>(role: pg_sys::Oid, f: impl FnOnce() -> R) -> R {
+    let forbid = pg_sys::SECURITY_LOCAL_USERID_CHANGE | pg_sys::SECURITY_RESTRICTED_OPERATION;
+    // SAFETY: an error undoes the settings with the transaction; otherwise they are undone below.
+    let settings = unsafe { pg_sys::NewGUCNestLevel() };
+    let result = as_user(role, forbid as i32, f);
+    // SAFETY: ends the level begun above, and takes back what was set in it.
+    unsafe { pg_sys::AtEOXact_GUC(false, settings) };
+    result
+}
+
+/// Runs `f` as a user, in a security context.
+fn as_user<R>(role: pg_sys::Oid, forbid: i32, f: impl FnOnce() -> R) -> R {
     let (mut before, mut context) = (pg_sys::InvalidOid, 0);
     // SAFETY: an error restores the user with the transaction; otherwise it is restored below.
     unsafe {
         pg_sys::GetUserIdAndSecContext(&mut before, &mut context);
-        let forbid = pg_sys::SECURITY_LOCAL_USERID_CHANGE as i32;
         pg_sys::SetUserIdAndSecContext(role, context | forbid);
     }
     let result = f();
@@ -103,7 +115,8 @@ pub(crate) fn as_role<R>(role: pg_sys::Oid, f: impl FnOnce() -> R) -> R {
 /// Runs `f` with the catalogue's rights. Only for statements of this extension that name every object in full.
 /// Operators have no such names: those of the session's search path are not the ones meant.
 pub(crate) fn elevated<R>(f: impl FnOnce() -> R) -> R {
-    with_own_names(|| as_role(pg_sys::Oid::from(SUPERUSER), f))
+    let forbid = pg_sys::SECURITY_LOCAL_USERID_CHANGE as i32;
+    with_own_names(|| as_user(pg_sys::Oid::from(SUPERUSER), forbid, f))
 }
 
 /// Runs `f` with a search path on which nothing but PostgreSQL's own is found.
@@ -247,6 +260,9 @@ pub(crate) fn set_worker_parameters() {
     for (name, setting) in [
         (c"search_path", c""),
         (c"row_security", c"off"),
+        (c"DateStyle", c"ISO"),
+        (c"IntervalStyle", c"postgres"),
+        (c"extra_float_digits", c"3"),
         (c"synchronous_commit", c"off"),
         (c"statement_timeout", c"0"),
         (c"lock_timeout", c"0"),

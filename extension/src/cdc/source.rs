@@ -31,9 +31,9 @@ const BY_TEXT: &str =
 
 /// The files that the table `s` is made of, all as of one snapshot: see `doris_cdc::files`. What is registered of mirrors
 /// that answer for their originals is compared with the same text.
-const MADE_OF: &str =
-    "COALESCE((SELECT pg_catalog.string_agg(p.relid::pg_catalog.oid || ':' || \
-     CASE c.relkind WHEN 'f' THEN 'f' ELSE c.relfilenode::pg_catalog.text END || ':' || i.xmin, ' ' ORDER BY p.relid) \
+const MADE_OF: &str = "COALESCE((SELECT pg_catalog.string_agg(p.relid::pg_catalog.oid || ':' || \
+     CASE WHEN c.relkind = 'f' THEN 'f' WHEN c.relkind = 'r' AND c.relpersistence <> 'p' THEN 'u' \
+     ELSE c.relfilenode::pg_catalog.text END || ':' || i.xmin, ' ' ORDER BY p.relid) \
      FROM pg_catalog.pg_partition_tree(s.oid) p JOIN pg_catalog.pg_class c ON c.oid = p.relid \
      JOIN pg_catalog.pg_inherits i ON i.inhrelid = p.relid WHERE p.level > 0), \
      CASE WHEN s.relkind <> 'p' THEN s.relfilenode::pg_catalog.text END)";
@@ -51,6 +51,18 @@ const BORN: &str = "(SELECT pg_catalog.string_agg(p.relid::pg_catalog.oid::pg_ca
      JOIN pg_catalog.pg_attribute y ON y.attrelid = c.oid AND y.attnum = -1 \
      WHERE p.level > 0 AND c.relfilenode IN (0, c.oid) AND EXISTS (SELECT FROM pg_catalog.pg_attribute a \
      WHERE a.attrelid = c.oid AND a.attnum > 0 AND a.xmin = y.xmin AND a.cmin = y.cmin AND a.xmax = '0'))";
+
+/// What identifies the rows of the partitions of the table `s` in the WAL, each way once: the numbers that the columns have in
+/// `s`, and their names, or null for all of them. It is theirs: that of the table they belong to says nothing about it.
+const IDENTITIES: &str = "(SELECT pg_catalog.jsonb_agg(DISTINCT CASE WHEN l.relreplident <> 'f' THEN \
+     COALESCE((SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_array(b.attnum, b.attname) ORDER BY b.attnum) \
+     FROM pg_catalog.pg_index i, pg_catalog.unnest(i.indkey[0:i.indnkeyatts - 1]) k(number) \
+     JOIN pg_catalog.pg_attribute a ON a.attrelid = l.oid AND a.attnum = k.number \
+     JOIN pg_catalog.pg_attribute b ON b.attrelid = s.oid AND b.attname = a.attname \
+     WHERE i.indrelid = l.oid AND i.indisvalid AND i.indimmediate AND CASE l.relreplident WHEN 'i' THEN i.indisreplident \
+     WHEN 'd' THEN i.indisprimary END), '[]'::pg_catalog.jsonb) END) \
+     FROM pg_catalog.pg_partition_tree(s.oid) p JOIN pg_catalog.pg_class l ON l.oid = p.relid \
+     WHERE p.isleaf AND p.level > 0 AND l.relkind = 'r')::pg_catalog.text";
 
 /// How the table `s` is published by `p`, with its entry `r` if it is named there and its line `v` of the view: which
 /// transactions wrote that, the kinds of changes left out, the condition on rows and the names of columns, if there are
@@ -76,6 +88,8 @@ pub(crate) struct Look {
     kinds_left_out: Option<String>,
     /// The columns that it publishes, if not all.
     columns: Option<Vec<String>>,
+    /// Of a partitioned table: what identifies rows of its partitions; `None` is all columns.
+    identities: Vec<Option<Vec<(i16, String)>>>,
 }
 
 impl Look {
@@ -83,11 +97,39 @@ impl Look {
     pub(crate) fn problem(&self) -> Option<&'static str> {
         match self.files.published {
             None => Some("the publication does not have the table any more"),
-            Some(_) if self.files.has_foreign_member() => {
-                Some("one of its partitions is a foreign table, whose rows are not in the WAL")
-            }
+            Some(_) if self.files.has_member_without_wal() => Some(
+                "one of its partitions is a foreign table or unlogged: its rows are not in the WAL",
+            ),
             Some(_) => None,
         }
+    }
+
+    /// Why changes of its partitions do not tell which row of a mirror they are of, whose key is of columns of these numbers.
+    pub(crate) fn identity_problem(&self, key: Option<&[i16]>) -> Option<String> {
+        let kinds = self.kinds_left_out.as_deref().unwrap_or_default();
+        if kinds.contains("updates") && kinds.contains("deletes") {
+            return None;
+        }
+        let tells = |identity: &&Option<Vec<(i16, String)>>| match (identity, key) {
+            (None, _) => true,
+            (Some(columns), Some(key)) => {
+                columns.len() == key.len() && columns.iter().all(|(n, _)| key.contains(n))
+            }
+            (Some(_), None) => false,
+        };
+        let odd = self.identities.iter().find(|i| !tells(i))?.as_ref()?;
+        let names: Vec<&str> = odd.iter().map(|(_, name)| name.as_str()).collect();
+        let has = match names.len() {
+            0 => "nothing that identifies its rows".to_owned(),
+            _ => format!("rows identified by {}", names.join(", ")),
+        };
+        let needs = match key {
+            Some(_) => "the key of the mirror",
+            None => "REPLICA IDENTITY FULL, as the mirror has no key",
+        };
+        Some(format!(
+            "a partition has {has} in the WAL: it needs {needs}"
+        ))
     }
 
     /// What its publication leaves out.
@@ -402,7 +444,7 @@ impl Source {
         let list: Vec<String> = tables.iter().map(u32::to_string).collect();
         let sql = format!(
             "SELECT s.oid::pg_catalog.text, {MADE_OF}, CASE WHEN s.relkind = 'p' THEN {BORN} END, {COLUMN_MARKS}, \
-             s.relkind::pg_catalog.text, {PUBLISHED} \
+             s.relkind::pg_catalog.text, {PUBLISHED}, CASE WHEN s.relkind = 'p' THEN {IDENTITIES} END \
              FROM pg_catalog.pg_class s JOIN pg_catalog.pg_namespace n ON n.oid = s.relnamespace \
              LEFT JOIN pg_catalog.pg_publication_tables v ON v.pubname = {} AND v.schemaname = n.nspname \
              AND v.tablename = s.relname \
@@ -411,7 +453,7 @@ impl Source {
             literal(publication),
             list.join(", ")
         );
-        self.rows(&sql, 9)
+        self.rows(&sql, 10)
             .into_iter()
             .map(|r| {
                 let partitioned = r[4].as_deref() == Some("p");
@@ -427,6 +469,10 @@ impl Source {
                     kinds_left_out: r[6].clone(),
                     filter: r[7].clone(),
                     columns: r[8].as_ref().and_then(|c| serde_json::from_str(c).ok()),
+                    identities: r[9]
+                        .as_ref()
+                        .and_then(|i| serde_json::from_str(i).ok())
+                        .unwrap_or_default(),
                 }
             })
             .collect()

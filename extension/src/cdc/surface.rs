@@ -50,7 +50,9 @@ fn sync_table(source: pg_sys::Oid, target: Option<String>, options: Option<JsonB
     if inherited && options.overwrite {
         mirror::refit(&target, &wanted);
     }
-    let oid = mirror::make(&target, &wanted);
+    join::check_is_no_mirror(&Source::Local, &source);
+    let made = mirror::make(&target, &wanted);
+    let oid = made.oid;
     join::check_free(oid, &target);
     let (id, name) = find_or_add_sync(&options);
     publish(id, &source);
@@ -64,6 +66,7 @@ fn sync_table(source: pg_sys::Oid, target: Option<String>, options: Option<JsonB
     };
     insert_table(id, &table);
     let sync = elevated(|| catalogue::sync(id)).unwrap_or_else(|| error!("the sync is gone"));
+    made.give(&target, sync.owner, wanted.source);
     if let Err(why) = follow::record_new(&sync, &mut Source::Local, source.oid, &columns) {
         refuse!(ERRCODE_FEATURE_NOT_SUPPORTED, why);
     }
@@ -478,6 +481,12 @@ pub(super) fn announce(id: i32) {
     let db = unsafe { u32::from(pg_sys::MyDatabaseId) };
     CHANGED_HERE.set(true);
     pgrx::register_xact_callback(PgXactCallbackEvent::Abort, || CHANGED_HERE.set(false));
+    pgrx::register_xact_callback(PgXactCallbackEvent::PrePrepare, || {
+        refuse!(
+            ERRCODE_FEATURE_NOT_SUPPORTED,
+            "cannot PREPARE a transaction that has changed a sync"
+        )
+    });
     pgrx::register_xact_callback(PgXactCallbackEvent::Commit, move || {
         CHANGED_HERE.set(false);
         let mut worker = 0;

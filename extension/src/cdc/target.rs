@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! One mirrored table as the apply worker holds it: its catalogue row, the shape of the stream, what is pending.
-use super::catalogue::SyncTable;
+use super::catalogue::{Sync, SyncTable};
 use super::opened_shell;
+use super::{watch, writer};
 use doris_cdc::fold::bag::Bag;
 use doris_cdc::fold::{Fold, FoldError, Taken};
 use doris_cdc::pgoutput::{Old, Relation, Tuple};
@@ -18,6 +19,8 @@ pub(crate) struct Mirror {
     pub(crate) relation: Option<Relation>,
     /// The plan of application, once the mirror is in step with `relation`.
     pub(crate) plan: Option<Plan>,
+    /// The role that writes to the mirror, as of this state of the catalogue.
+    writer: Option<(u64, pg_sys::Oid)>,
 }
 
 /// How the columns of the stream meet those of the mirror, and what is pending.
@@ -51,6 +54,20 @@ impl Mirror {
             table,
             relation: None,
             plan: None,
+            writer: None,
+        }
+    }
+
+    /// The role that writes to the mirror. Raises an error if none is to. A transaction and a snapshot are open.
+    pub(crate) fn writer(&mut self, sync: &Sync) -> pg_sys::Oid {
+        let now = watch::owners_seen();
+        match self.writer {
+            Some((then, role)) if then == now => role,
+            _ => {
+                let role = writer::writer(sync, &self.table).unwrap_or_else(|e| error!("{e}"));
+                self.writer = Some((now, role));
+                role
+            }
         }
     }
 

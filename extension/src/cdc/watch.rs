@@ -21,21 +21,48 @@ use std::collections::HashSet;
 thread_local! {
     /// The sources of this worker in this database, and their partitions.
     static WATCHED: RefCell<HashSet<u32>> = RefCell::new(HashSet::new());
+    /// Its mirrors.
+    static MIRRORS: RefCell<HashSet<u32>> = RefCell::new(HashSet::new());
+    /// Counts changes of the description of either, and of roles.
+    static OWNERS: Cell<u64> = const { Cell::new(0) };
     /// The description of one of them has changed.
     static TOUCHED: Cell<bool> = const { Cell::new(true) };
 }
 
 /// Asks to be told of changed tables; once in a worker.
 pub(super) fn install() {
-    // SAFETY: the callback only sets a flag.
-    unsafe { pg_sys::CacheRegisterRelcacheCallback(Some(touched), pg_sys::Datum::from(0)) };
+    // SAFETY: the callbacks only set flags.
+    unsafe {
+        pg_sys::CacheRegisterRelcacheCallback(Some(touched), pg_sys::Datum::from(0));
+        for cache in [
+            pg_sys::SysCacheIdentifier::AUTHOID,
+            pg_sys::SysCacheIdentifier::AUTHMEMROLEMEM,
+        ] {
+            let none = pg_sys::Datum::from(0);
+            pg_sys::CacheRegisterSyscacheCallback(cache as i32, Some(roles_changed), none);
+        }
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn roles_changed(_argument: pg_sys::Datum, _cache: i32, _hash: u32) {
+    OWNERS.set(OWNERS.get() + 1);
+}
+
+/// A number that changes when a source or a mirror may have got another owner, or a role other rights.
+pub(super) fn owners_seen() -> u64 {
+    OWNERS.get()
 }
 
 #[pg_guard]
 unsafe extern "C-unwind" fn touched(_argument: pg_sys::Datum, relid: pg_sys::Oid) {
     let known = |watched: &RefCell<HashSet<u32>>| watched.borrow().contains(&u32::from(relid));
-    if relid == pg_sys::InvalidOid || WATCHED.with(known) {
+    let source = relid == pg_sys::InvalidOid || WATCHED.with(known);
+    if source {
         TOUCHED.set(true);
+    }
+    if source || MIRRORS.with(known) {
+        OWNERS.set(OWNERS.get() + 1);
     }
 }
 
@@ -100,10 +127,11 @@ impl Applier {
         if !matches!(verdict, Verdict::Came(_)) {
             self.arriving.remove(&table);
         }
-        if verdict == Verdict::Same {
+        let mut problem = transaction(|| follow::check_identities(known, now).err());
+        if verdict == Verdict::Same && problem.is_none() {
             return self.note_bounds(table, source);
         }
-        let problem = now.problem().map(str::to_owned);
+        problem = problem.or_else(|| now.problem().map(str::to_owned));
         let computed = || follow::check_computed(&self.sync, source, table).err();
         if let Some(why) = problem.or_else(|| transaction(computed)) {
             transaction(|| catalogue::pause_table(id, table, &why));
@@ -144,7 +172,7 @@ impl Applier {
 
     /// A source was dropped: what the stream brings of it up to then belongs to its mirror still.
     fn miss(&mut self, table: u32, source: &mut Source) {
-        let position = || transaction(|| source.position());
+        let position = || transaction(|| source.written());
         let end = *self.missing.entry(table).or_insert_with(position);
         if self.applied < end {
             return touch();
@@ -156,6 +184,7 @@ impl Applier {
 
     /// Remembers which tables to be told of.
     fn watch(&self) {
+        MIRRORS.set(self.mirrors.values().map(|m| m.table.target).collect());
         if self.sync.connection.is_some() {
             return;
         }

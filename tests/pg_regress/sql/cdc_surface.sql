@@ -105,7 +105,7 @@ SELECT doris.sync_table('cdc.lines');
 -- What went wrong with a sync may quote rows, which are not for everybody who waits for it.
 RESET ROLE;
 BEGIN;
-UPDATE doris.sync SET last_error = 'duplicate key: secret' WHERE name = 'main';
+UPDATE doris.sync SET last_error = 'duplicate key: secret', state = 'failing' WHERE name = 'main';
 CREATE FUNCTION pg_temp.hint() RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
   hint text;

@@ -36,6 +36,7 @@ const SQL: &CStr = c"SELECT t.source::pg_catalog.text, s.id::pg_catalog.text, s.
          WHEN s.publication IS NOT NULL THEN pg_catalog.format('sync %I has a publication that is not its own', s.name)
          WHEN t.state = 'init' THEN 'the mirror of {table} is not filled'
          WHEN t.state <> 'streaming' THEN 'the mirror of {table} is ' || t.state
+         WHEN t.key_given THEN 'the key of the mirror of {table} was given by hand'
          WHEN EXISTS (SELECT FROM pg_catalog.pg_partition_ancestors(t.source) a(relid) JOIN doris.sync_table o ON o.source = a.relid
             WHERE o.sync = t.sync AND o.source <> t.source AND o.state NOT IN ('refused', 'gone'))
          THEN '{table} is a part of another table of its sync'

@@ -1,0 +1,171 @@
+-- Whose rights changes are applied with: what belongs to a mirror runs as the mirror's owner, and as nobody else.
+SET client_min_messages = warning;
+CREATE EXTENSION IF NOT EXISTS pg_doris;
+CREATE ROLE cdc_alice;
+CREATE ROLE cdc_bob;
+GRANT EXECUTE ON FUNCTION doris.sync_table(regclass, text, jsonb) TO cdc_alice;
+CREATE SCHEMA cdc_alice AUTHORIZATION cdc_alice;
+CREATE FUNCTION cdc_alice_is_super() RETURNS boolean LANGUAGE sql AS
+  $$SELECT bool_or(rolsuper OR rolcreatedb) FROM pg_roles WHERE rolname IN ('cdc_alice', 'cdc_bob')$$;
+-- Waits until a mirror is paused, and says why.
+CREATE FUNCTION cdc_why(mirrored text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE why text;
+BEGIN
+  FOR i IN 1..1200 LOOP
+    SELECT split_part(last_error, ';', 1) INTO why FROM doris.sync_tables
+    WHERE source = mirrored AND state IN ('paused', 'refused');
+    EXIT WHEN FOUND;
+    PERFORM pg_sleep(0.05);
+  END LOOP;
+  RETURN why;
+END $$;
+SET ROLE cdc_alice;
+CREATE TABLE cdc_alice.log (who text, what text);
+CREATE FUNCTION cdc_alice.rise() RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+  INSERT INTO cdc_alice.log VALUES (current_user, 'rise');
+  ALTER ROLE cdc_alice CREATEDB;
+EXCEPTION WHEN insufficient_privilege THEN
+  INSERT INTO cdc_alice.log VALUES (current_user, 'refused');
+END $$;
+CREATE FUNCTION cdc_alice.trigger() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  PERFORM cdc_alice.rise();
+  PERFORM set_config('search_path', 'cdc_alice', false);
+  RETURN NULL;
+END $$;
+CREATE FUNCTION cdc_alice.equal(text[], text[]) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+  PERFORM cdc_alice.rise();
+  RETURN true;
+END $$;
+CREATE OPERATOR cdc_alice.= (LEFTARG = text[], RIGHTARG = text[], FUNCTION = cdc_alice.equal);
+CREATE FUNCTION cdc_alice.innocent(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$
+BEGIN
+  PERFORM cdc_alice.rise();
+  RETURN $1;
+END $$;
+-- A trigger of the mirror's runs as its owner, and what it sets is gone afterwards.
+CREATE TABLE cdc_alice.t (id int PRIMARY KEY, v int);
+CREATE TABLE cdc_alice.t_mirror (id int PRIMARY KEY, v int);
+CREATE TRIGGER at_once AFTER INSERT ON cdc_alice.t_mirror FOR EACH ROW EXECUTE FUNCTION cdc_alice.trigger();
+ALTER TABLE cdc_alice.t_mirror ENABLE ALWAYS TRIGGER at_once;
+SELECT doris.sync_table('cdc_alice.t', options => '{"sync": "alice"}');
+SELECT doris.wait_for_sync('alice');
+INSERT INTO cdc_alice.t VALUES (1, 1);
+SELECT doris.wait_for_sync('alice');
+ALTER TABLE cdc_alice.t ADD x int;
+INSERT INTO cdc_alice.t VALUES (2, 2);
+SELECT doris.wait_for_sync('alice');
+SELECT * FROM cdc_alice.t_mirror ORDER BY id;
+SELECT DISTINCT * FROM cdc_alice.log;
+-- One that would run when the transaction ends, with the worker's own rights, does not.
+CREATE TABLE cdc_alice.later (id int PRIMARY KEY);
+CREATE TABLE cdc_alice.later_mirror (id int PRIMARY KEY);
+CREATE CONSTRAINT TRIGGER deferred AFTER INSERT ON cdc_alice.later_mirror DEFERRABLE INITIALLY DEFERRED
+  FOR EACH ROW EXECUTE FUNCTION cdc_alice.trigger();
+ALTER TABLE cdc_alice.later_mirror ENABLE ALWAYS TRIGGER deferred;
+SELECT doris.sync_table('cdc_alice.later', options => '{"sync": "alice"}');
+SELECT doris.wait_for_sync('alice');
+INSERT INTO cdc_alice.later VALUES (1);
+RESET ROLE;
+SELECT cdc_why('"cdc_alice"."later"');
+SELECT cdc_alice_is_super();
+-- A superuser's sync: the mirror is the source's owner's.
+SET ROLE cdc_alice;
+TRUNCATE cdc_alice.log;
+CREATE DOMAIN cdc_alice.small AS int CHECK (cdc_alice.innocent(VALUE) < 1000);
+RESET ROLE;
+CREATE SCHEMA cdc_theirs AUTHORIZATION cdc_alice;
+SET ROLE cdc_alice;
+CREATE TABLE cdc_theirs.computed (id int PRIMARY KEY, g int GENERATED ALWAYS AS (cdc_alice.innocent(id)) STORED);
+CREATE TABLE cdc_theirs.checked (id int PRIMARY KEY, d cdc_alice.small);
+CREATE TABLE cdc_theirs.prepared (id int PRIMARY KEY, v int);
+CREATE TABLE cdc_theirs.prepared_mirror (id int PRIMARY KEY, v int);
+CREATE INDEX ON cdc_theirs.prepared_mirror (cdc_alice.innocent(v));
+RESET ROLE;
+SELECT doris.create_sync('all', tables => '{cdc_theirs.computed, cdc_theirs.checked, cdc_theirs.prepared}');
+SELECT doris.wait_for_sync('all');
+SELECT doris.wait_for_sync('all');
+SET ROLE cdc_alice;
+INSERT INTO cdc_theirs.computed VALUES (1);
+INSERT INTO cdc_theirs.checked VALUES (1, 1);
+INSERT INTO cdc_theirs.prepared VALUES (1, 1);
+ALTER TABLE cdc_theirs.prepared ADD late cdc_alice.small DEFAULT 5;
+INSERT INTO cdc_theirs.prepared VALUES (2, 2, 2);
+TRUNCATE cdc_alice.log;
+RESET ROLE;
+SELECT doris.wait_for_sync('all');
+SELECT * FROM cdc_theirs.computed_mirror;
+SELECT * FROM cdc_theirs.checked_mirror;
+SELECT * FROM cdc_theirs.prepared_mirror ORDER BY id;
+SELECT DISTINCT who FROM cdc_alice.log;
+SELECT relname, relowner::regrole FROM pg_class WHERE relnamespace = 'cdc_theirs'::regnamespace AND relname LIKE '%mirror' ORDER BY 1;
+SELECT cdc_alice_is_super();
+-- In a schema that the sync makes.
+SELECT doris.create_sync('apart', tables => '{cdc_theirs.computed}', target_schema => 'cdc_apart');
+SELECT doris.wait_for_sync('apart');
+SELECT doris.wait_for_sync('apart');
+SET ROLE cdc_alice;
+INSERT INTO cdc_theirs.computed VALUES (2);
+RESET ROLE;
+SELECT doris.wait_for_sync('apart');
+SELECT doris.wait_for_sync('all');
+SET ROLE cdc_alice;
+SELECT * FROM cdc_apart.computed ORDER BY id;
+RESET ROLE;
+-- A superuser's mirror runs no function of somebody else's, and nobody else's table becomes a superuser's mirror.
+CREATE TABLE cdc_theirs.held (id int PRIMARY KEY, d cdc_alice.small);
+ALTER TABLE cdc_theirs.held OWNER TO cdc_alice;
+CREATE TABLE cdc_held (id int PRIMARY KEY, d cdc_alice.small);
+SELECT doris.sync_table('cdc_theirs.held', 'public.cdc_held', options => '{"sync": "held"}');
+CREATE TABLE cdc_theirs.lent (id int PRIMARY KEY);
+ALTER TABLE cdc_theirs.lent OWNER TO cdc_alice;
+CREATE TABLE cdc_lent (id int PRIMARY KEY);
+ALTER TABLE cdc_lent OWNER TO cdc_bob;
+SELECT doris.sync_table('cdc_theirs.lent', 'public.cdc_lent', options => '{"sync": "held"}');
+-- A source that becomes somebody else's is no longer followed with its former owner's sync, nor into their mirror.
+ALTER TABLE cdc_alice.t OWNER TO cdc_bob;
+INSERT INTO cdc_alice.t VALUES (3, 3);
+SELECT cdc_why('"cdc_alice"."t"');
+SELECT count(*) FROM cdc_alice.t_mirror;
+GRANT ALL ON SCHEMA cdc_theirs, cdc_alice TO cdc_bob;
+GRANT ALL ON cdc_alice.log TO cdc_bob;
+ALTER TABLE cdc_theirs.checked OWNER TO cdc_bob;
+SET ROLE cdc_bob;
+INSERT INTO cdc_theirs.checked VALUES (2, 2);
+RESET ROLE;
+SELECT cdc_why('"cdc_theirs"."checked"');
+SELECT doris.drop_sync('all');
+SELECT doris.drop_sync('apart');
+SELECT doris.drop_sync('alice');
+-- Mirrors that a crash would empty, and mirrors of mirrors.
+CREATE TABLE cdc_plain (id int PRIMARY KEY);
+CREATE UNLOGGED TABLE cdc_unlogged (id int PRIMARY KEY);
+CREATE TEMPORARY TABLE cdc_temporary (id int PRIMARY KEY);
+SELECT doris.sync_table('cdc_plain', 'public.cdc_unlogged', options => '{"sync": "held"}');
+SELECT doris.sync_table('cdc_plain', 'pg_temp.cdc_temporary', options => '{"sync": "held"}');
+SELECT doris.sync_table('cdc_plain', options => '{"sync": "held", "access_method": "heap"}');
+SELECT doris.wait_for_sync('held');
+SELECT doris.sync_table('cdc_plain_mirror', options => '{"sync": "second"}');
+CREATE TABLE cdc_before (id int PRIMARY KEY);
+SELECT doris.sync_table('cdc_before', 'cdc_plain', options => '{"sync": "held"}');
+ALTER TABLE cdc_plain_mirror SET UNLOGGED;
+INSERT INTO cdc_plain VALUES (1);
+SELECT cdc_why('"public"."cdc_plain"');
+SELECT cdc_alice_is_super();
+SELECT doris.drop_sync('held');
+DROP TABLE cdc_held, cdc_lent, cdc_plain, cdc_plain_mirror, cdc_unlogged, cdc_before;
+DROP FUNCTION cdc_why(text), cdc_alice_is_super();
+DO $$
+BEGIN
+  FOR i IN 1..1000 LOOP
+    EXIT WHEN NOT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name LIKE 'pg\_doris\_%');
+    PERFORM pg_sleep(0.01);
+  END LOOP;
+END $$;
+REVOKE ALL ON FUNCTION doris.sync_table(regclass, text, jsonb) FROM cdc_alice;
+DROP SCHEMA cdc_theirs, cdc_apart CASCADE;
+DROP SCHEMA cdc_alice CASCADE;
+DROP OWNED BY cdc_alice, cdc_bob;
+DROP ROLE cdc_alice, cdc_bob;
