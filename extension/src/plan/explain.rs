@@ -369,7 +369,11 @@ fn expressions(node: &Node) -> Vec<(&'static str, &Expr)> {
         Op::Aggregate(aggregate) => {
             let keys = aggregate.keys.iter().map(|key| ("Group Key", &key.expr));
             let calls = aggregate.calls.iter().flat_map(|call| {
-                let argument = call.argument.iter().map(|e| ("Argument", e));
+                let role = match call.distinct {
+                    true => "Distinct Argument",
+                    false => "Argument",
+                };
+                let argument = call.argument.iter().map(move |e| (role, e));
                 argument.chain(call.filter.iter().map(|e| ("Argument Filter", e)))
             });
             keys.chain(calls).collect()
@@ -426,7 +430,11 @@ fn describe(node: &Node, names: &[String]) -> String {
         }
         Op::Aggregate(aggregate) => {
             let (keys, calls) = (aggregate.keys.len(), aggregate.calls.len());
-            format!("Aggregate: {keys} keys, {calls} aggregates native")
+            let sets = match &aggregate.grouping_sets {
+                Some(sets) => format!(" in {} grouping sets", sets.len()),
+                None => String::new(),
+            };
+            format!("Aggregate: {keys} keys{sets}, {calls} aggregates native")
         }
         Op::Window(window) => {
             let (keys, calls) = (window.partition.len(), window.calls.len());

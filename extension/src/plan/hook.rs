@@ -182,12 +182,15 @@ unsafe extern "C-unwind" fn after_planning(
 ) {
     // SAFETY: a finished statement.
     unsafe {
-        reasons::begin();
-        match ineligible(stmt, options) {
-            None => convert_statement(stmt, sorted),
-            Some(why) => reasons::note(why),
+        // Who turned the engine off compares with PostgreSQL's plan, and is shown that.
+        if settings::vectorization() {
+            reasons::begin();
+            match ineligible(stmt, options) {
+                None => convert_statement(stmt, sorted),
+                Some(why) => reasons::note(why),
+            }
+            reasons::finish(parse, stmt);
         }
-        reasons::finish(parse, stmt);
         if ahead {
             delete::plan::put(stmt);
         }
@@ -196,9 +199,6 @@ unsafe extern "C-unwind" fn after_planning(
 
 /// Why a statement has no vectorised parts at all; `None`: it may have some.
 unsafe fn ineligible(stmt: *mut pg_sys::PlannedStmt, options: i32) -> Option<&'static str> {
-    if !settings::vectorization() {
-        return Some("doris.enable_vectorization is off");
-    }
     // SAFETY: a finished statement.
     unsafe {
         let reads = matches!(

@@ -14,7 +14,7 @@ use super::partitions::{Partitions, When};
 use super::source::Counters;
 use super::spill::TempFiles;
 use super::template::Templates;
-use super::{pool, threads};
+use super::{pool, reasons, threads};
 use crate::pg::compat;
 use crate::pg::custom::{self, Callbacks, Methods};
 use doris_engine::batch::Batch;
@@ -303,6 +303,7 @@ unsafe fn first_batch(state: *mut State) {
             Ok(()) => {}
             // PostgreSQL's plan can spill where the engine cannot.
             Err(error) if error.needs_postgres() || matches!(error, Error::OutOfMemory) => {
+                reasons::gave_up(&error);
                 (*(*state).run).take();
                 run_original(state);
                 return;

@@ -52,6 +52,11 @@ pub fn refused(why: &str) {
     note(why);
 }
 
+/// The engine began to run a part, and met what it does not do exactly: PostgreSQL's plan runs.
+pub fn gave_up(why: &doris_engine::error::Error) {
+    pgrx::debug1!("not vectorised: PostgreSQL's plan ran instead: {why}");
+}
+
 /// As [`refused`], without a debug message: of most statements that are not converted nobody expects it.
 pub fn note(why: &str) {
     NOTED.with_borrow_mut(|noted| {

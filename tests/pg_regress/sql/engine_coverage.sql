@@ -76,5 +76,37 @@ EXPLAIN (COSTS OFF) SELECT id, row_number() OVER (PARTITION BY l ORDER BY id) FR
 SELECT cov_differ('SELECT id, row_number() OVER (PARTITION BY l ORDER BY id), sum(n) OVER (PARTITION BY l, k ORDER BY id) FROM %s');
 SELECT id, l, row_number() OVER (PARTITION BY l ORDER BY id) FROM cov_doris WHERE id < 7 ORDER BY id;
 
+-- Outer and semi joins without an equality.
+EXPLAIN (COSTS OFF) SELECT count(*), count(b.id) FROM cov_doris a LEFT JOIN cov_doris b ON a.k > b.o + 3 AND b.id < 40 WHERE a.id < 300;
+SELECT cov_differ('SELECT a.id, b.id, b.n FROM %1$s a LEFT JOIN %1$s b ON a.k > b.o + 3 AND b.id < 40 WHERE a.id < 300');
+EXPLAIN (COSTS OFF) SELECT count(*) FROM cov_doris a WHERE EXISTS (SELECT FROM cov_doris b WHERE a.k > b.o + 3 AND b.id < 40);
+SELECT cov_differ('SELECT a.id FROM %1$s a WHERE EXISTS (SELECT FROM %1$s b WHERE a.k > b.o + 3 AND b.id < 40)');
+SELECT cov_differ('SELECT a.id FROM %1$s a WHERE NOT EXISTS (SELECT FROM %1$s b WHERE a.k > b.o + 3 AND b.id < 40)');
+SELECT cov_differ('SELECT a.id FROM %1$s a WHERE a.id < 20 AND EXISTS (SELECT FROM %1$s b WHERE b.n > a.n + 20 OR b.d < a.d)');
+SELECT cov_differ('SELECT a.id FROM %1$s a WHERE NOT EXISTS (SELECT FROM %1$s b WHERE a.k > b.o AND b.id < 0)');
+SET doris.work_mem = '64kB';
+SET doris.batch_rows = 7;
+SELECT cov_differ('SELECT a.id, b.id, b.n FROM %1$s a LEFT JOIN %1$s b ON a.k > b.o + 3 AND b.id < 1000 AND b.s = $$s1$$ WHERE a.id < 300');
+SELECT cov_differ('SELECT a.id FROM %1$s a WHERE NOT EXISTS (SELECT FROM %1$s b WHERE a.n > b.n + 32)');
+RESET doris.work_mem;
+RESET doris.batch_rows;
+
+-- Joins by character(n): blanks at the end do not count, whatever the lengths.
+SET doris.rows_to_heap = 0;
+CREATE TABLE cov_short (id int, c char(3)) USING doris;
+CREATE TABLE cov_long (id int, c char(9), v varchar(9)) USING doris;
+INSERT INTO cov_short SELECT g, (ARRAY['a', 'b ', ' a', '', NULL, 'abc'])[1 + g % 6] FROM generate_series(1, 2000) g;
+INSERT INTO cov_long SELECT g, (ARRAY['a  ', 'b', ' a', 'abcd', '  ', NULL, 'abc'])[g], (ARRAY['a', 'b ', ' a', 'abcd', '', NULL, 'abc'])[g] FROM generate_series(1, 7) g;
+INSERT INTO cov_long SELECT g, 'z' || g, 'z' FROM generate_series(8, 2000) g;
+RESET doris.rows_to_heap;
+ANALYZE cov_short, cov_long;
+EXPLAIN (COSTS OFF) SELECT l.id, count(*) FROM cov_short s JOIN cov_long l ON s.c = l.c GROUP BY l.id;
+SELECT l.id, count(*) FROM cov_short s JOIN cov_long l ON s.c = l.c GROUP BY l.id ORDER BY 1;
+SELECT l.id, count(*) FROM cov_short s JOIN cov_long l ON s.c = l.v GROUP BY l.id ORDER BY 1;
+SELECT count(*), count(s.id) FROM cov_long l LEFT JOIN cov_short s ON s.c = l.c AND s.id < 7;
+SELECT l.id FROM cov_long l WHERE l.c NOT IN (SELECT c FROM cov_short WHERE c IS NOT NULL) AND l.id < 10 ORDER BY 1;
+SELECT count(*) FROM cov_long l FULL JOIN cov_short s ON s.c = l.c;
+DROP TABLE cov_short, cov_long;
+
 DROP TABLE cov_heap, cov_doris, cov_parts;
 DROP FUNCTION cov_differ;

@@ -56,19 +56,21 @@ EXPLAIN (COSTS OFF) SELECT k, jsonb_agg(id) FROM explained WHERE id > 5 GROUP BY
 EXPLAIN (VERBOSE, COSTS OFF) SELECT id FROM explained WHERE k = 1 FOR UPDATE;
 EXPLAIN (VERBOSE, COSTS OFF) UPDATE explained SET k = 2 WHERE k = 1;
 EXPLAIN (COSTS OFF) UPDATE explained SET k = 2 WHERE k = 1;
-SET doris.enable_vectorization = off;
-EXPLAIN (VERBOSE, COSTS OFF) SELECT count(*) FROM explained;
+EXPLAIN (VERBOSE, COSTS OFF) SELECT id FROM explained WHERE id < 0 FOR UPDATE;
 CREATE FUNCTION explained_reasons(query text) RETURNS json LANGUAGE plpgsql AS $$
 DECLARE plan json;
 BEGIN
   EXECUTE 'EXPLAIN (ANALYZE, VERBOSE, FORMAT JSON) ' || query INTO plan;
   RETURN json_build_array(plan -> 0 -> 'Plan' -> 'Node Type', plan -> 1);
 END $$;
+SELECT explained_reasons('SELECT id FROM explained WHERE id < 0 FOR UPDATE');
+SELECT explained_reasons('SELECT count(*) FROM explained');
+-- Other statements have none, nor who turned the engine off.
+EXPLAIN (VERBOSE, COSTS OFF) SELECT 1;
+SET doris.enable_vectorization = off;
+EXPLAIN (VERBOSE, COSTS OFF) SELECT count(*) FROM explained;
 SELECT explained_reasons('SELECT count(*) FROM explained');
 RESET doris.enable_vectorization;
-SELECT explained_reasons('SELECT count(*) FROM explained');
--- Other statements have none.
-EXPLAIN (VERBOSE, COSTS OFF) SELECT 1;
 DROP FUNCTION explained_reasons;
 RESET doris.threads;
 DROP TABLE explained;

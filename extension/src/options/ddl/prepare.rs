@@ -69,6 +69,7 @@ unsafe fn creation(
     unsafe {
         let text =
             |s: *const std::ffi::c_char| std::ffi::CStr::from_ptr(s).to_string_lossy().into_owned();
+        let chosen = !method.is_null();
         let method = if method.is_null() {
             text(pg_sys::default_table_access_method)
         } else {
@@ -78,7 +79,8 @@ unsafe fn creation(
         if let (Some((option, _)), true) = (options.first(), method != "doris") {
             refuse_method(option, &name, &method);
         }
-        if method == "doris" {
+        // A statement that says nothing of columnar tables gets PostgreSQL's own message.
+        if chosen && method == "doris" {
             check_known(rest, &name);
         }
         Frame {

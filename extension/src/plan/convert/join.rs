@@ -28,21 +28,28 @@ impl Converter<'_> {
             let outer = self.output(unsorted(left), false)?;
             let inner = self.output(unsorted(right), false)?;
             // The engine keeps the build side in memory: the smaller one.
-            let swapped = (*right).plan_rows > (*left).plan_rows * MUCH_LARGER;
-            let kind = if swapped { mirrored(asked) } else { asked };
+            let mut swapped = (*right).plan_rows > (*left).plan_rows * MUCH_LARGER;
             let (outer_width, inner_width) = (outer.node.types.len(), inner.node.types.len());
-            let (outer_at, inner_at) = match swapped {
+            let places = |swapped: bool| match swapped {
                 true => (inner_width, 0),
                 false => (0, outer_width),
             };
             let outer = renamed(outer, pg_sys::OUTER_VAR);
             let inner = renamed(inner, pg_sys::INNER_VAR);
-            let both = side_by_side(&outer.scope, outer_at, &inner.scope, inner_at);
-            let (keys, residual) =
-                self.join_conditions(join, clauses, (&outer.scope, &inner.scope, &both))?;
-            if keys.is_empty() && asked != JoinKind::Inner {
-                return no("an outer or semi join without an equality");
+            let both = |swapped: bool| {
+                let (outer_at, inner_at) = places(swapped);
+                side_by_side(&outer.scope, outer_at, &inner.scope, inner_at)
+            };
+            let sides = (&outer.scope, &inner.scope);
+            let (mut keys, mut residual) =
+                self.join_conditions(join, clauses, sides, &both(swapped))?;
+            // Without a key to look up, each row of the outer side is shown candidates until one matches.
+            if keys.is_empty() && swapped && matches!(asked, JoinKind::Semi | JoinKind::Anti) {
+                swapped = false;
+                (keys, residual) = self.join_conditions(join, clauses, sides, &both(swapped))?;
             }
+            let kind = if swapped { mirrored(asked) } else { asked };
+            let (outer_at, inner_at) = places(swapped);
             let keys = keys.into_iter().map(|key| match swapped {
                 true => JoinKey {
                     probe: key.build,
@@ -86,7 +93,8 @@ impl Converter<'_> {
         &mut self,
         join: *mut pg_sys::Join,
         clauses: *mut pg_sys::List,
-        (outer, inner, both): (&Scope, &Scope, &Scope),
+        (outer, inner): (&Scope, &Scope),
+        both: &Scope,
     ) -> Converted<(Vec<JoinKey>, Option<Expr>)> {
         // SAFETY: as for `top`.
         unsafe {
@@ -219,19 +227,25 @@ unsafe fn operands(clause: *mut pg_sys::Node) -> Converted<(*mut pg_sys::Node, *
 fn key(probe: Expr, build: Expr) -> Converted<JoinKey> {
     if probe.data_type().is_text() {
         check_groupable(probe.data_type())?;
-        if matches!(probe.data_type(), DataType::Bpchar { .. }) {
-            return no("a join of character(n)");
-        }
     }
     if matches!(probe.data_type(), DataType::Opaque { .. }) {
         return no("a join by values that the engine cannot compare");
     }
+    let (probe, build) = (unpadded(probe)?, unpadded(build)?);
     let (probe, build) = super::super::expr::same_type(probe, build)?;
     Ok(JoinKey {
         probe,
         build,
         null_safe: false,
     })
+}
+
+/// `character(n)` without the blanks that take no part in comparison: the other side may have another length.
+fn unpadded(key: Expr) -> Converted<Expr> {
+    match key.data_type() {
+        DataType::Bpchar { collation } => Ok(Expr::cast(key, DataType::Text { collation })?),
+        _ => Ok(key),
+    }
 }
 
 fn shifted(item: &Item, by: usize) -> Item {

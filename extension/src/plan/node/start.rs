@@ -10,7 +10,7 @@ use super::super::partitions::When;
 use super::super::source::{Counters, TableSource};
 use super::super::spill::TempFiles;
 use super::super::template::{Filled, Templates};
-use super::super::{columns, isolate, threads};
+use super::super::{columns, isolate, reasons, threads};
 use super::report::report;
 use super::{original, same_shape, wish, Run, State};
 use crate::options::settings;
@@ -72,7 +72,10 @@ pub(super) unsafe fn start(state: *mut State) {
         };
         match run {
             Ok(run) => *(*state).run = Some(run),
-            Err(error) if error.needs_postgres() => run_original(state),
+            Err(error) if error.needs_postgres() => {
+                reasons::gave_up(&error);
+                run_original(state);
+            }
             Err(error) => report(error),
         }
     }
