@@ -12,7 +12,7 @@ OPERATORS = [
 ]
 # Those that go to temporary files when memory is short.
 SPILLING = ["Aggregate", "Hash Join", "Sort", "Distinct", "Window", "Intersect", "Except"]
-Ran = collections.namedtuple("Ran", "part whole native operators spilled reasons")
+Ran = collections.namedtuple("Ran", "part whole native operators spilled reasons lines")
 
 
 def operators_of(lines):
@@ -49,6 +49,11 @@ def spilled_of(lines):
     return {match[1] for match in matches if match}
 
 
+def by_postgres(plan):
+    """Whether PostgreSQL evaluates anything of a custom scan."""
+    return any("[postgres]" in line or "PostgreSQL: " in line or "Evaluated by PostgreSQL" in line for line in plan)
+
+
 def read_plan(text):
     """What the lines that EXPLAIN (ANALYZE, VERBOSE) printed say, debug messages among them."""
     plan = [line for line in text if "not vectorised: " not in line and "DEBUG" not in line]
@@ -57,11 +62,10 @@ def read_plan(text):
     gone = any("PostgreSQL's plan ran instead" in line for line in plan)
     part = any("DorisVectorized" in line for line in plan) and not gone
     whole = part and "DorisVectorized" in plan[0]
-    native = whole and not any(
-        "[postgres]" in line or "PostgreSQL: " in line or "Evaluated by PostgreSQL" in line or "Scan subplan" in line for line in plan)
+    native = whole and not by_postgres(plan) and not any("Scan subplan" in line for line in plan)
     if gone:
         reasons.append("PostgreSQL's plan ran instead")
-    return Ran(part, whole, native, operators_of(engine), spilled_of(engine), reasons)
+    return Ran(part, whole, native, operators_of(engine), spilled_of(engine), reasons, plan)
 
 
 def explained(queries, psql, settings=""):

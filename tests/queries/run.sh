@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Generated queries against heap twins on the private server: a fixed seed, then one of the day.
+# Generated queries against heap twins on the private server: a fixed seed, then one of the day. Then the queries of
+# TPC-H, SSB and ClickBench, all of which must run natively.
 #   tests/queries/run.sh [count]
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/../../scripts/lib.sh"
@@ -17,4 +18,5 @@ for seed in 1 "$(date +%Y%m%d)"; do
     python3 "$REPO/tests/queries/queries.py" --kind "$kind" --seed "$seed" --count "$COUNT" || status=1
   done
 done
+python3 "$REPO/tests/queries/native.py" || status=1
 exit $status
