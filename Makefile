@@ -37,7 +37,7 @@ demo: deps ## build, start a private server, load TPC-H, compare with a heap
 bench: deps ## measure; BENCH= for some of: tpch oltp upsert memory cdc clickbench aggregate mixed scaling orders rows spill
 	@bench/run.sh $(BENCH)
 
-fuzz: deps ## fuzz every decoder for SECONDS_PER_TARGET each
+fuzz: deps ## fuzz every decoder for SECONDS_PER_TARGET each, the suites' generators for SECONDS_PER_PART each
 	@scripts/fuzz.sh $(SECONDS_PER_TARGET)
 
 lint: deps ## formatting, clippy and the rules of the tree

@@ -2,12 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Generated queries on doris tables and on their heap twins: the same rows and the same SQLSTATEs.
 
-usage: queries.py [--kind plain|hostile|odd|matrix] [--seed N] [--count N] [--rows N]
+usage: queries.py [--kind plain|hostile|odd|sessions|matrix] [--seed N] [--count N] [--rows N]
 
 Needs a running server (PGHOST, PGPORT, PGUSER from `scripts/server.sh env`) with pg_doris installed. Prints
 the seed, each query that differs, what share of the queries ran natively and why the rest did not, and one `ok`/`not
 ok` line. Fails if fewer than 80% of the eligible queries ran natively. `--kind hostile` takes the queries of hostile.py,
-`--kind odd` those of odd.py. `--kind matrix` takes all those of matrix.py, each of which must run natively.
+`--kind odd` those of odd.py, `--kind sessions` those of sessions.py. `--kind matrix` takes all those of matrix.py, each of which must run natively.
 """
 import argparse
 import collections
@@ -21,9 +21,10 @@ import hostile
 import matrix
 import odd
 import plans
+import sessions
 
 METHODS = {"qd_": "doris", "qh_": "heap"}
-OTHERS = {"hostile": hostile, "odd": odd, "matrix": matrix}
+OTHERS = {"hostile": hostile, "odd": odd, "sessions": sessions, "matrix": matrix}
 COLUMNS = {
     "id": "int", "a": "int2", "b": "int4", "c": "int8", "d": "numeric(10,2)", "e": "numeric(18,4)", "nn": "numeric",
     "f": "float8", "g": "float4", "s": "text", "v": "varchar(12)", "p": "char(6)", "dt": "date",

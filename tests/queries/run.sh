@@ -14,7 +14,7 @@ mkdir -p "$WORK"
 cd "$WORK"
 status=0
 for seed in 1 "$(date +%Y%m%d)"; do
-  for kind in plain hostile odd matrix; do
+  for kind in plain hostile odd sessions matrix; do
     python3 "$REPO/tests/queries/queries.py" --kind "$kind" --seed "$seed" --count "$COUNT" || status=1
   done
 done
