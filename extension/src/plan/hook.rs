@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The planner hooks: which doris tables take part in parallel plans, and custom scans put into finished plans.
 use self::made::make_node;
-pub use self::made::{flatten, init_plans};
+pub use self::made::{flatten, init_plans, is_null};
 use super::convert::Converter;
 use super::need::{self, Need, Wish};
 use super::node;

@@ -30,6 +30,9 @@ impl Converter<'_> {
                     continue;
                 }
                 let node = (*target).expr as *mut pg_sys::Node;
+                if hook::is_null(node) {
+                    continue;
+                }
                 let native = self.translate(&core.scope, node).and_then(as_shown);
                 match native {
                     // Before PostgreSQL's quals, it might fail for rows that they drop.

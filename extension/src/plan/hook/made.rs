@@ -46,7 +46,9 @@ pub(super) unsafe fn make_node(
             let copy = pg_sys::palloc0(std::mem::size_of::<pg_sys::TargetEntry>())
                 as *mut pg_sys::TargetEntry;
             *copy = *target;
-            (*copy).expr = if repeats_input(plan) {
+            (*copy).expr = if is_null((*target).expr.cast()) {
+                (*target).expr
+            } else if repeats_input(plan) {
                 // Entry i is item i.
                 index_var(&top.scope, i).cast()
             } else if wish.uses((*target).resno) {
@@ -130,6 +132,16 @@ unsafe fn index_var(scope: &Scope, at: usize) -> *mut pg_sys::Node {
     }
 }
 
+/// Whether an expression is the constant NULL. It is left in targetlists: INSERT looks for it at the places of dropped and of
+/// generated columns.
+///
+/// # Safety
+/// An expression.
+pub unsafe fn is_null(node: *mut pg_sys::Node) -> bool {
+    // SAFETY: the cast follows the node's tag.
+    unsafe { (*node).type_ == NodeTag::T_Const && (*(node as *mut pg_sys::Const)).constisnull }
+}
+
 /// What a replacement of expressions by items needs.
 struct Replace<'a> {
     scope: &'a Scope,
@@ -148,6 +160,9 @@ unsafe extern "C-unwind" fn replace(
             return node;
         }
         let wanted = &*(context as *const Replace);
+        if wanted.by_index && is_null(node) {
+            return node;
+        }
         if let Some(at) = wanted.scope.find(node) {
             if wanted.by_index {
                 return index_var(wanted.scope, at);
