@@ -177,6 +177,7 @@ unsafe extern "C-unwind" fn tuple_delete(
     tmfd: *mut pg_sys::TM_FailureData,
     changing_part: bool,
 ) -> TM_Result::Type {
+    keys::moved::deleted(rel, cid);
     // SAFETY: PostgreSQL passes an open relation, a TID and an out parameter.
     unsafe {
         if ahead::confirm(rel, &*tid, cid, What::Deleted) {

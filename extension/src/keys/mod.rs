@@ -2,6 +2,7 @@
 //! Key models: tables with one row a key, merged on write (docs/decisions/0003).
 //!
 //! `planning` looks at statements before they are planned, `statement` knows which columns the running ones name,
+//! `moved` which rows they move between partitions,
 //! `merge` decides what becomes of two rows of one key. `model` says what the key of a table is and which index
 //! holds its heap rows; `code` turns keys into words or bytes that compare; `probe` finds keys in segments; `heap`
 //! finds and replaces rows in the heap; `single` writes one row, `bulk` a segment, `meet` one whose rows are merged
@@ -23,6 +24,7 @@ mod json;
 pub mod meet;
 pub mod merge;
 pub mod model;
+pub mod moved;
 pub mod plan;
 pub mod planning;
 pub mod probe;
@@ -30,6 +32,8 @@ pub mod single;
 pub mod statement;
 mod stored;
 
+use crate::compact::board as compaction;
+use crate::heap_call;
 use crate::write::builder;
 use pgrx::{extension_sql_file, pg_sys};
 
@@ -53,6 +57,14 @@ pub unsafe fn insert(
     let Some(model) = model::of(rel) else {
         return false;
     };
+    if moved::is_moved(rel, cid) {
+        index_shell::begin_rows(rel);
+        // SAFETY: passed on to the caller.
+        slots
+            .iter()
+            .for_each(|slot| unsafe { insert_moved(rel, *slot, cid) });
+        return true;
+    }
     let plain = model.replaces && !statement::leaves_out_columns(rel, cid);
     let rule = match plain {
         true => None,
@@ -87,4 +99,16 @@ pub unsafe fn insert(
     // SAFETY: passed on to the caller.
     unsafe { single::insert(rel, &model, index, slots, rule.as_deref(), insert) };
     true
+}
+
+/// Puts a row that comes from another partition into the heap, as the next version of a row that gets another key: when its
+/// entries are made in the key's indexes, other rows of the key are an error.
+unsafe fn insert_moved(
+    rel: pg_sys::Relation,
+    slot: *mut pg_sys::TupleTableSlot,
+    cid: pg_sys::CommandId,
+) {
+    // SAFETY: passed on to the caller.
+    unsafe { heap_call!(tuple_insert(rel, slot, cid, 0, std::ptr::null_mut())) };
+    compaction::heap_rows(rel, 1);
 }

@@ -6,6 +6,7 @@
 //! when it starts, and [`named`] finds them. A partitioned table's columns are noted by name and found by its
 //! partitions.
 use super::model as key_model;
+use super::moved;
 use crate::options::{model, settings};
 use crate::pg::{self, compat, raw};
 use crate::plan::hook::is_doris_table;
@@ -84,6 +85,7 @@ fn note(relid: pg_sys::Oid, cid: pg_sys::CommandId, columns: Columns) {
 pub fn forget(subtransaction: bool) {
     // SAFETY: plain call; while a subtransaction aborts, its level is the current one.
     let level = unsafe { pg_sys::GetCurrentTransactionNestLevel() };
+    moved::forget();
     // A rolled-back command's id may be used again.
     NOTED.with_borrow_mut(|noted| noted.retain(|n| subtransaction && n.level < level));
     WATCHED.with_borrow_mut(|watched| watched.retain(|_, w| subtransaction && w.0 < level));
@@ -193,16 +195,27 @@ pub unsafe fn started(query: *mut pg_sys::QueryDesc) {
         let inserts = command == pg_sys::CmdType::CMD_INSERT
             || command == pg_sys::CmdType::CMD_MERGE
             || (*stmt).hasModifyingCTE;
-        if !inserts || (*query).estate.is_null() {
+        let writes = inserts || command == pg_sys::CmdType::CMD_UPDATE;
+        if !writes || (*query).estate.is_null() {
             return;
         }
-        let cid = (*(*query).estate).es_output_cid;
+        let estate = (*query).estate;
+        let cid = (*estate).es_output_cid;
+        let beside_others = (*stmt).hasModifyingCTE;
+        moved::note((*query).planstate, cid, beside_others);
+        for node in PgList::<pg_sys::PlanState>::from_pg((*estate).es_auxmodifytables).iter_ptr() {
+            if node != (*query).planstate {
+                moved::note(node, cid, beside_others);
+            }
+        }
+        if !inserts {
+            return;
+        }
         plan(stmt, (*stmt).planTree, cid);
         for subplan in PgList::<pg_sys::Plan>::from_pg((*stmt).subplans).iter_ptr() {
             plan(stmt, subplan, cid);
         }
         target((*query).planstate, cid);
-        let estate = (*query).estate;
         for node in PgList::<pg_sys::PlanState>::from_pg((*estate).es_auxmodifytables).iter_ptr() {
             target(node, cid);
         }
