@@ -8,6 +8,7 @@
 //! A scan that asks for anything but whole keys gets the rows of one segment after the other, to be checked again.
 use super::model::{self, Model};
 use super::probe::{self, One};
+use crate::pg::raw;
 use crate::pg::toast::Toast;
 use crate::store::directory::{self, Found};
 use crate::store::tid::RowNumber;
@@ -39,6 +40,8 @@ pub struct Behind {
     at: i64,
     /// The scan is among segment rows, not in the heap.
     within: bool,
+    /// How many heap rows it has shown that its snapshot sees; counted for serializable transactions only.
+    seen: usize,
 }
 
 impl Behind {
@@ -51,6 +54,7 @@ impl Behind {
             stretches: 0,
             at: -1,
             within: backward,
+            seen: 0,
         }
     }
 
@@ -71,6 +75,8 @@ impl Behind {
     ) -> bool {
         if !self.within {
             if heap() {
+                // SAFETY: the scan is at a row.
+                self.seen += unsafe { usize::from(is_serializable(scan) && sees(scan, None)) };
                 return true;
             }
             if backward {
@@ -141,6 +147,9 @@ impl Behind {
                 }
                 None => {
                     let mut all = Vec::new();
+                    if is_serializable(scan) {
+                        read_whole(scan);
+                    }
                     if let Some(toast) = Toast::open(rel, pg_sys::AccessShareLock as i32) {
                         all = directory::all(rel, &toast, (*scan).xs_snapshot);
                         all.retain(|found| found.visible);
@@ -174,6 +183,9 @@ impl Behind {
                     model::of(rel),
                     Toast::open(rel, pg_sys::AccessShareLock as i32),
                 ) else {
+                    if is_serializable(scan) {
+                        read_whole(scan);
+                    }
                     return Vec::new();
                 };
                 let mut memory = PgMemoryContexts::new("doris key lists");
@@ -186,9 +198,53 @@ impl Behind {
                         self.stretch as u128 * STRETCH as u128,
                     )
                 });
+                let rows = probe::rows_of_keys(rel, &toast, &model, &sought);
+                if !is_serializable(scan) || self.has_all(scan, sought.len(), &rows) {
+                    return rows;
+                }
+                read_whole(scan);
                 probe::rows_of_keys(rel, &toast, &model, &sought)
             },
         }
+    }
+
+    /// Whether the scan's snapshot sees as many rows as the stretch has keys: then each is one that was read.
+    unsafe fn has_all(&self, scan: pg_sys::IndexScanDesc, keys: usize, rows: &[RowNumber]) -> bool {
+        if self.stretches > 1 || self.seen + rows.len() < keys {
+            return false;
+        }
+        // SAFETY: passed on to the caller.
+        let seen = |row: &&RowNumber| unsafe { sees(scan, Some(**row)) };
+        self.seen >= keys || self.seen + rows.iter().filter(seen).count() >= keys
+    }
+}
+
+/// Whether what a scan reads must be noted, and what it does not find.
+unsafe fn is_serializable(scan: pg_sys::IndexScanDesc) -> bool {
+    // SAFETY: a running scan.
+    raw::serializable() && raw::is_mvcc(unsafe { (*scan).xs_snapshot })
+}
+
+/// Whether a scan's snapshot sees a segment row, or the heap row that the scan is at.
+unsafe fn sees(scan: pg_sys::IndexScanDesc, row: Option<RowNumber>) -> bool {
+    // SAFETY: a running scan, with its table open; out parameters on our stack.
+    unsafe {
+        let mut tid = row.map_or((*scan).xs_heaptid, |row| row.to_tid());
+        let mut all_dead = false;
+        let (rel, snapshot) = ((*scan).heapRelation, (*scan).xs_snapshot);
+        pg_sys::table_index_fetch_tuple_check(rel, &mut tid, snapshot, &mut all_dead)
+    }
+}
+
+/// Notes that a scan has read that a key is not there, before the segments are looked at. The key index, on whose pages
+/// PostgreSQL notes it, has no entries of loaded rows: so it is a read of the whole table. Loads that come later find that;
+/// one that runs may have all its rows in a segment that cannot be searched yet.
+unsafe fn read_whole(scan: pg_sys::IndexScanDesc) {
+    // SAFETY: passed on to the caller.
+    let (rel, snapshot) = unsafe { ((*scan).heapRelation, (*scan).xs_snapshot) };
+    raw::predicate_lock_relation(rel, snapshot);
+    if let Some(toast) = Toast::open(rel, pg_sys::AccessShareLock as i32) {
+        directory::visible(rel, &toast, snapshot);
     }
 }
 

@@ -196,8 +196,6 @@ pub unsafe fn append(
     cid: pg_sys::CommandId,
     bulk: bool,
 ) {
-    // A serializable reader of the whole table conflicts; one that comes later finds the directory entry.
-    raw::conflict_in(rel, None);
     for &slot in slots {
         let full = BUILDERS.with_borrow_mut(|builders| match find(builders, rel, cid) {
             Some(at) => builders[at].is_full().then_some(at),
@@ -222,6 +220,8 @@ pub unsafe fn append(
             stamp(rel, slot, cid);
         }
     }
+    // A serializable reader of the whole table conflicts; one that comes later finds the directory entry, as that is made.
+    raw::conflict_in(rel, None);
     // SAFETY: an open relation.
     unsafe { pg_sys::pgstat_count_heap_insert(rel, slots.len() as i64) };
     flush_where(Builder::is_encoded);
