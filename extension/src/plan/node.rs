@@ -288,7 +288,18 @@ unsafe extern "C-unwind" fn exec(
             }
             return slot;
         }
-        pg_sys::ExecScan(&raw mut (*state).css.ss, Some(next), Some(recheck))
+        let scan = &raw mut (*state).css.ss;
+        let plain = (*scan).ps.qual.is_null() && (*scan).ps.ps_ProjInfo.is_null();
+        if !plain || !(*(*scan).ps.state).es_epq_active.is_null() {
+            return pg_sys::ExecScan(scan, Some(next), Some(recheck));
+        }
+        // As ExecScan would, without a way through PostgreSQL and back for each row.
+        pgrx::check_for_interrupts!();
+        let context = (*(*scan).ps.ps_ExprContext).ecxt_per_tuple_memory;
+        if !(*context).isReset || !(*context).firstchild.is_null() {
+            pg_sys::MemoryContextReset(context);
+        }
+        next_row(scan)
     }
 }
 
@@ -355,14 +366,22 @@ fn needs_care(node: &Node) -> bool {
 
 #[pg_guard]
 unsafe extern "C-unwind" fn next(scan: *mut pg_sys::ScanState) -> *mut pg_sys::TupleTableSlot {
+    // SAFETY: passed on.
+    unsafe { next_row(scan) }
+}
+
+/// The scan slot with the next row, or empty behind the last.
+unsafe fn next_row(scan: *mut pg_sys::ScanState) -> *mut pg_sys::TupleTableSlot {
     let state = scan as *mut State;
-    // SAFETY: a state of ours with a run; the scan slot is virtual.
+    // SAFETY: a state of ours with a run; the scan slot is virtual: a row is in it once its values are, and it says so.
     unsafe {
         let slot = (*scan).ss_ScanTupleSlot;
         let Some(run) = (*(*state).run).as_mut() else {
             return std::ptr::null_mut();
         };
-        pg_sys::ExecClearTuple(slot);
+        if (*slot).tts_flags & pg_sys::TTS_FLAG_SHOULDFREE as u16 != 0 {
+            pg_sys::ExecClearTuple(slot);
+        }
         let context = (*(*scan).ps.ps_ExprContext).ecxt_per_tuple_memory;
         let previous = pg_sys::MemoryContextSwitchTo(context);
         let mut found = run.output.next(slot);
@@ -380,7 +399,10 @@ unsafe extern "C-unwind" fn next(scan: *mut pg_sys::ScanState) -> *mut pg_sys::T
         }
         pg_sys::CurrentMemoryContext = previous;
         if found {
-            pg_sys::ExecStoreVirtualTuple(slot);
+            (*slot).tts_flags &= !(pg_sys::TTS_FLAG_EMPTY as u16);
+            (*slot).tts_nvalid = (*(*slot).tts_tupleDescriptor).natts as pg_sys::AttrNumber;
+        } else {
+            pg_sys::ExecClearTuple(slot);
         }
         slot
     }
