@@ -32,6 +32,7 @@ pub fn install() {
         pg_sys::CacheRegisterRelcacheCallback(Some(heapam::reapply), pg_sys::Datum::from(0));
         if preloaded() {
             crate::plan::pool::init();
+            crate::store::anchored::init();
         }
         crate::plan::hook::install();
         ddl::install();

@@ -209,6 +209,7 @@ impl Toast {
                 );
             }
         }
+        crate::store::anchored::filed(self, key);
     }
 
     /// Calls `visit` with every physical version filed under `chunk_id` with `low <= chunk_seq <= high`, in
@@ -294,17 +295,19 @@ impl Toast {
             // As index_getnext_slot; but most scans look for what is not there, and need no slot.
             let mut slot: *mut pg_sys::TupleTableSlot = std::ptr::null_mut();
             loop {
-                if !(*scan).xs_heap_continue && pg_sys::index_getnext_tid(scan, direction).is_null()
-                {
-                    break;
-                }
-                if slot.is_null() {
-                    slot = pg_sys::MakeSingleTupleTableSlot(
-                        (*self.rel).rd_att,
-                        &raw const pg_sys::TTSOpsBufferHeapTuple,
-                    );
-                }
-                if pg_sys::index_fetch_heap(scan, slot) && !visit(&Version::of(slot)) {
+                let found = match slot.is_null() {
+                    false => pg_sys::index_getnext_slot(scan, direction, slot),
+                    true if pg_sys::index_getnext_tid(scan, direction).is_null() => false,
+                    true => {
+                        slot = pg_sys::MakeSingleTupleTableSlot(
+                            (*self.rel).rd_att,
+                            &raw const pg_sys::TTSOpsBufferHeapTuple,
+                        );
+                        pg_sys::index_fetch_heap(scan, slot)
+                            || pg_sys::index_getnext_slot(scan, direction, slot)
+                    }
+                };
+                if !found || !visit(&Version::of(slot)) {
                     break;
                 }
             }

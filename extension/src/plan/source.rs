@@ -16,7 +16,7 @@ use crate::read::cursor::missing;
 use crate::store::entry::State;
 use crate::store::followed;
 use crate::store::segment::{self, Segment};
-use crate::store::{anchors, directory};
+use crate::store::{anchors, directory, known, spent};
 use crate::write::builder;
 use crate::write::column::Column;
 use crate::write::kind::Kind;
@@ -120,14 +120,24 @@ impl TableSource {
         let says_all = super::prune::says_all(&source.filters, &source.attributes);
         crate::write::builder::publish_pending(rel);
         let toast = Toast::open(rel, pg_sys::AccessShareLock as i32);
-        let pending: VecDeque<Pending> = toast
+        let mut segments = toast
             .as_ref()
-            .map(|toast| directory::visible(rel, toast, snapshot))
-            .unwrap_or_default()
+            .map(|toast| known::visible(rel, toast, snapshot))
+            .unwrap_or_default();
+        counters.segments.set(segments.len() as u64);
+        if let Some(toast) = &toast {
+            segments.retain(|found| {
+                let spent = spent::is_spent(toast, &found.entry, snapshot);
+                if spent {
+                    counters.all_deleted(&found.entry);
+                }
+                !spent
+            });
+        }
+        let pending = segments
             .into_iter()
             .map(|found| Pending { found, dead: None })
             .collect();
-        counters.segments.set(pending.len() as u64);
         let heap = HeapScan::begin(rel, snapshot, &source.filters, &attrs);
         Self {
             rel,
@@ -295,13 +305,13 @@ impl TableSource {
         let Some(dead) = pending.dead else {
             return self.memory_morsel(entry.first_row);
         };
-        add(&self.counters.deleted_rows, u64::from(dead.len()));
         if dead.is_all() {
             // Loads that replace what earlier ones brought leave such segments until compaction.
-            let blocks = entry.rows.div_ceil(ROW_BLOCK_ROWS);
-            add(&self.counters.blocks_deleted, u64::from(blocks));
+            spent::note(toast, &entry, self.snapshot);
+            self.counters.all_deleted(&entry);
             return Ok(None);
         }
+        add(&self.counters.deleted_rows, u64::from(dead.len()));
         let dead = dead.positions();
         let segment = segment::open(self.rel, toast, &entry);
         let columns = stored_columns(&segment, &self.attrs)?;

@@ -16,7 +16,7 @@ use super::entry::{Allocator, State};
 use super::gate::{Gate, Mode};
 use super::tid::RowNumber;
 use crate::pg::toast::{Fate, Toast};
-use crate::pg::{self, compat};
+use crate::pg::{self, compat, raw};
 use doris_storage::slice::SLICE_ROWS;
 use pgrx::pg_sys;
 use std::cell::RefCell;
@@ -39,6 +39,8 @@ pub struct Segments {
     pub by_size: Vec<usize>,
     /// What they come to, if no transaction is open that may change that.
     totals: Option<Totals>,
+    /// Who has retired others that are still in the directory.
+    retired_by: Vec<pg_sys::TransactionId>,
 }
 
 /// What a table's segments come to.
@@ -64,7 +66,7 @@ impl Totals {
 }
 
 impl Segments {
-    fn new(all: Vec<Found>, stay: bool) -> Self {
+    fn new(all: Vec<Found>, stay: bool, retired_by: Vec<pg_sys::TransactionId>) -> Self {
         let mut by_size: Vec<usize> = (0..all.len()).collect();
         by_size.sort_by_key(|at| std::cmp::Reverse((all[*at].entry.rows, *at)));
         let totals = stay.then(|| Totals::of(all.iter()));
@@ -72,7 +74,18 @@ impl Segments {
             all,
             by_size,
             totals,
+            retired_by,
         }
+    }
+
+    /// Those that an MVCC snapshot sees, if they are the same for every snapshot since.
+    fn of_snapshot(&self, snapshot: pg_sys::Snapshot) -> Option<Vec<Found>> {
+        let xids = self.all.iter().map(|found| &found.xmin);
+        let mut xids = xids.chain(&self.retired_by);
+        // SAFETY: a valid snapshot of the caller.
+        let ended =
+            xids.all(|xid| unsafe { pg_sys::TransactionIdPrecedes(*xid, (*snapshot).xmin) });
+        (self.totals.is_some() && ended).then(|| self.all.clone())
     }
 }
 
@@ -170,14 +183,18 @@ pub fn segments(_gate: &Gate, main: pg_sys::Relation, toast: &Toast) -> Rc<Segme
     let stay = all
         .iter()
         .all(|found| ended(found.writer) && deleted(found));
+    let retirer = |found: &Found| {
+        let retired = |fate| matches!(fate, Fate::Own | Fate::Committed);
+        let (xid, fate) = found.deleter?;
+        retired(fate).then_some(xid)
+    };
+    let retired_by = all.iter().filter_map(retirer).collect();
     all.retain(|found| {
-        let retired = found
-            .deleter
-            .is_some_and(|(_, fate)| matches!(fate, Fate::Own | Fate::Committed));
-        found.writer != Fate::Aborted && found.entry.state == State::Sealed && !retired
+        let sealed = found.entry.state == State::Sealed;
+        found.writer != Fate::Aborted && sealed && retirer(found).is_none()
     });
     let settled = all.iter().all(is_settled);
-    let segments = Rc::new(Segments::new(all, stay));
+    let segments = Rc::new(Segments::new(all, stay, retired_by));
     if holds && settled {
         KNOWN.with_borrow_mut(|known| {
             if let Some(known) = known.get_mut(&relid) {
@@ -216,6 +233,21 @@ pub fn totals(main: pg_sys::Relation, toast: &Toast) -> Option<Totals> {
             known()
         })
     })
+}
+
+/// The segments that a snapshot sees, in row order. Where all transactions of the directory have ended for it, they are
+/// not read again.
+pub fn visible(main: pg_sys::Relation, toast: &Toast, snapshot: pg_sys::Snapshot) -> Vec<Found> {
+    let suits = raw::is_mvcc(snapshot) && !raw::serializable();
+    let relid = pg::relation_id(main);
+    let known = || {
+        KNOWN.with_borrow(|known| {
+            let segments = known.get(&relid)?.segments.as_ref()?;
+            segments.of_snapshot(snapshot)
+        })
+    };
+    let known = (suits && holds(main, toast)).then(known).flatten();
+    known.unwrap_or_else(|| directory::visible(main, toast, snapshot))
 }
 
 /// The segment that owns a row, if a snapshot sees it for certain.

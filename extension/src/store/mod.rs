@@ -2,9 +2,10 @@
 //! A table's column store inside its TOAST relation: see docs/decisions/0001.
 //!
 //! Modules in the order data travels: keys and payloads, the directory of segments, chunks of column data,
-//! anchors of deleted and locked rows and those that are idle, rows deleted or updated in bulk, where rows went, the gate for marking rows, opened
-//! segments.
+//! anchors of deleted and locked rows, those that are idle, which rows have any, rows deleted or updated in bulk, where rows went, the gate for marking rows, opened
+//! segments, and those without a row left.
 
+pub mod anchored;
 pub mod anchors;
 pub mod chunks;
 pub mod cleaned;
@@ -19,6 +20,7 @@ pub mod keys;
 pub mod known;
 pub mod moves;
 pub mod segment;
+pub mod spent;
 pub mod successors;
 pub mod tid;
 pub mod window;

@@ -8,6 +8,7 @@ use crate::pg::{self, compat};
 use doris_storage::bloom;
 use doris_storage::segment::{Block, BlockMeta, ColumnMeta, ColumnReader, Footer, Verify};
 use doris_storage::vector::Vector;
+use foldhash::fast::RandomState;
 use pgrx::pg_sys;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
@@ -77,7 +78,7 @@ const CACHED_BYTES_MAX: u64 = 64 << 20;
 
 #[derive(Default)]
 struct Cache {
-    segments: HashMap<Identity, Rc<Segment>>,
+    segments: HashMap<Identity, Rc<Segment>, RandomState>,
     bytes: u64,
 }
 
@@ -95,8 +96,8 @@ type BlockKey = (Identity, u16, u32);
 /// the older one when the younger is full is dropped.
 #[derive(Default)]
 struct BlockCache {
-    young: HashMap<BlockKey, Rc<Block<Vec<u8>>>>,
-    old: HashMap<BlockKey, Rc<Block<Vec<u8>>>>,
+    young: HashMap<BlockKey, Rc<Block<Vec<u8>>>, RandomState>,
+    old: HashMap<BlockKey, Rc<Block<Vec<u8>>>, RandomState>,
     young_bytes: usize,
 }
 

@@ -252,7 +252,9 @@ impl Layout {
                     .get(stored)
                     .ok_or(corrupt("value beyond its block"))?;
                 let raw_at = |unit: usize| u32::read(&data[raw_starts + unit * 4..]) as usize;
-                let bound = raw_at(range.end.div_ceil(UNIT)) - raw_at(first_unit);
+                let units = raw_at(range.end.div_ceil(UNIT)) - raw_at(first_unit);
+                // No code stands for more than 8 bytes: a single value takes less than its unit.
+                let bound = units.min(codes.len().saturating_mul(8));
                 decode_fsst(table, codes, cut, bound, out)?;
             }
         }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What scans count.
+use crate::store::entry::Entry;
 use doris_storage::prune::{Check, Reason};
+use doris_storage::segment::ROW_BLOCK_ROWS;
 use std::cell::Cell;
 
 /// What a scan has read and skipped, for EXPLAIN.
@@ -29,6 +31,13 @@ pub struct Counters {
 }
 
 impl Counters {
+    /// Counts a segment all of whose rows are deleted.
+    pub(super) fn all_deleted(&self, entry: &Entry) {
+        add(&self.deleted_rows, u64::from(entry.rows));
+        let blocks = entry.rows.div_ceil(ROW_BLOCK_ROWS);
+        add(&self.blocks_deleted, u64::from(blocks));
+    }
+
     /// Counts what row blocks were skipped by.
     pub(super) fn pruned(&self, checks: &[Check]) {
         for check in checks {

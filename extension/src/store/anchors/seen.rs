@@ -6,7 +6,7 @@ use crate::pg::toast::{Fate, Toast, Version};
 use crate::store::deletes::{self, Deleter};
 use crate::store::entry::Anchor;
 use crate::store::tid::RowNumber;
-use crate::store::{followed, keys, known};
+use crate::store::{anchored, followed, keys, known};
 use doris_storage::slice::Marks;
 use pgrx::pg_sys;
 
@@ -52,6 +52,31 @@ pub fn judge(
             _ => true,
         };
     }
+    let mvcc = raw::is_mvcc(snapshot);
+    if !(mvcc && anchored::has_none(toast, row))
+        && buried_alone(main, toast, row, snapshot, buried_by)
+    {
+        return false;
+    }
+    let buried = match mvcc && known::never_buried(main, toast, row) {
+        true => None,
+        false => deletes::seen(main, toast, row, snapshot),
+    };
+    if let Some(xid) = buried {
+        *buried_by = xid;
+        return false;
+    }
+    followed::changed(main, &row.to_tid(), snapshot).is_none()
+}
+
+/// Whether a row has a tombstone of its own that a snapshot sees.
+fn buried_alone(
+    main: pg_sys::Relation,
+    toast: &Toast,
+    row: RowNumber,
+    snapshot: pg_sys::Snapshot,
+    buried_by: &mut pg_sys::TransactionId,
+) -> bool {
     let (chunk_id, seq) = keys::anchor(row.0);
     let mut alive = true;
     toast.scan(chunk_id, seq, seq, false, |version| {
@@ -66,18 +91,7 @@ pub fn judge(
         }
         alive
     });
-    if !alive {
-        return false;
-    }
-    let buried = match raw::is_mvcc(snapshot) && known::never_buried(main, toast, row) {
-        true => None,
-        false => deletes::seen(main, toast, row, snapshot),
-    };
-    if let Some(xid) = buried {
-        *buried_by = xid;
-        return false;
-    }
-    followed::changed(main, &row.to_tid(), snapshot).is_none()
+    !alive
 }
 
 /// Positions, relative to `first_row`, of rows that a snapshot no longer sees; ascending.
