@@ -26,6 +26,17 @@ pub unsafe fn index_beginscan(
     }
 }
 
+/// Whether an aggregate trusts the planner that its rows come sorted by its ORDER BY or DISTINCT, as some do from 16 on.
+pub fn is_presorted(aggref: &pg_sys::Aggref) -> bool {
+    #[cfg(not(feature = "pg15"))]
+    return aggref.aggpresorted;
+    #[cfg(feature = "pg15")]
+    {
+        let _ = aggref;
+        false
+    }
+}
+
 /// The number that names a relation's main file within its database and tablespace.
 pub fn file_number(rel: pg_sys::Relation) -> u32 {
     // SAFETY: callers pass an open relation.

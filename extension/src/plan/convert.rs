@@ -264,8 +264,8 @@ impl<'a> Converter<'a> {
             let known = self.sources.len();
             self.native_output(plan, ordered).or_else(|why| {
                 self.sources.truncate(known);
-                let fit =
-                    super::feed::may_feed(plan) && super::feed::may_start_twice(plan, self.stmt);
+                let fit = super::feed::may_feed(plan, self.stmt)
+                    && super::feed::may_start_twice(plan, self.stmt);
                 match !ordered && fit {
                     true => Ok(self.fed(plan, &why)),
                     false => Err(why),
@@ -332,6 +332,9 @@ impl<'a> Converter<'a> {
                 NodeTag::T_Agg => self.eagerly(|own| own.aggregate(plan.cast(), ordered)),
                 NodeTag::T_WindowAgg => self.eagerly(|own| own.window(plan.cast(), ordered)),
                 NodeTag::T_Group => self.eagerly(|own| own.group(plan.cast(), ordered)),
+                NodeTag::T_Append if ordered => {
+                    no("inputs one after the other whose order is used")
+                }
                 NodeTag::T_Append => self.append(plan.cast()),
                 NodeTag::T_SetOp => self.set_op(plan.cast(), ordered),
                 NodeTag::T_Result if !(*plan).lefttree.is_null() => {

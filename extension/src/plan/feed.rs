@@ -26,8 +26,8 @@ const ROWS: usize = 4096;
 /// Whether a subplan may feed the engine.
 ///
 /// # Safety
-/// A finished plan.
-pub unsafe fn may_feed(plan: *mut pg_sys::Plan) -> bool {
+/// A finished plan of the statement.
+pub unsafe fn may_feed(plan: *mut pg_sys::Plan, stmt: *mut pg_sys::PlannedStmt) -> bool {
     // SAFETY: the tag says what the node is.
     let tag = unsafe { (*plan).type_ };
     // Orders are not kept, and a recursive query would start the engine for each of its rounds.
@@ -46,7 +46,7 @@ pub unsafe fn may_feed(plan: *mut pg_sys::Plan) -> bool {
             | NodeTag::T_GatherMerge
     );
     // SAFETY: passed on to the caller.
-    fit && unsafe { !reads_work_table(plan) && !is_volatile(plan) }
+    fit && unsafe { !reads_work_table(plan) && !is_volatile(plan, stmt) }
 }
 
 /// Whether an engine plan hands out rows of a subplan with scaled numerics as they come: a NaN among them needs PostgreSQL's
@@ -66,44 +66,85 @@ pub unsafe fn streams_decimals(top: &Top) -> bool {
 }
 
 /// Whether a subplan calls volatile functions: it is run twice when the engine gives up.
-unsafe fn is_volatile(plan: *mut pg_sys::Plan) -> bool {
-    // SAFETY: a finished plan; tags are checked before casts.
+unsafe fn is_volatile(plan: *mut pg_sys::Plan, stmt: *mut pg_sys::PlannedStmt) -> bool {
+    // SAFETY: a finished plan of the statement.
     unsafe {
         if plan.is_null() {
             return false;
         }
-        let mut expressions: Vec<*mut pg_sys::List> = vec![(*plan).targetlist, (*plan).qual];
+        if node::is_ours(plan) {
+            return is_volatile(node::original(plan.cast()), stmt);
+        }
+        expressions(plan).into_iter().any(|node| {
+            pg_sys::contain_volatile_functions(node) || asks_volatile(node, stmt.cast())
+        }) || super::hook::children(plan)
+            .into_iter()
+            .any(|child| is_volatile(child, stmt))
+    }
+}
+
+/// What a plan node evaluates, but for what the planner keeps free of volatile functions: keys of joins and of indexes.
+unsafe fn expressions(plan: *mut pg_sys::Plan) -> Vec<*mut pg_sys::Node> {
+    // SAFETY: a finished plan; tags are checked before casts.
+    unsafe {
+        let mut found: Vec<*mut pg_sys::Node> =
+            vec![(*plan).targetlist.cast(), (*plan).qual.cast()];
         match (*plan).type_ {
             NodeTag::T_FunctionScan => {
-                expressions.push((*(plan as *mut pg_sys::FunctionScan)).functions);
+                found.push((*(plan as *mut pg_sys::FunctionScan)).functions.cast());
+            }
+            NodeTag::T_TableFuncScan => {
+                found.push((*(plan as *mut pg_sys::TableFuncScan)).tablefunc.cast());
             }
             NodeTag::T_ValuesScan => {
-                expressions.push((*(plan as *mut pg_sys::ValuesScan)).values_lists);
+                found.push((*(plan as *mut pg_sys::ValuesScan)).values_lists.cast());
+            }
+            NodeTag::T_SampleScan => {
+                found.push((*(plan as *mut pg_sys::SampleScan)).tablesample.cast());
+            }
+            NodeTag::T_CustomScan => {
+                found.push((*(plan as *mut pg_sys::CustomScan)).custom_exprs.cast());
             }
             NodeTag::T_NestLoop | NodeTag::T_HashJoin | NodeTag::T_MergeJoin => {
-                expressions.push((*(plan as *mut pg_sys::Join)).joinqual);
+                found.push((*(plan as *mut pg_sys::Join)).joinqual.cast());
             }
             NodeTag::T_Result => {
-                expressions.push((*(plan as *mut pg_sys::Result)).resconstantqual.cast());
+                found.push((*(plan as *mut pg_sys::Result)).resconstantqual);
             }
-            NodeTag::T_SubqueryScan
-                if is_volatile((*(plan as *mut pg_sys::SubqueryScan)).subplan) =>
-            {
-                return true;
+            NodeTag::T_Limit => {
+                let limit = plan as *mut pg_sys::Limit;
+                found.extend([(*limit).limitOffset, (*limit).limitCount]);
+            }
+            NodeTag::T_WindowAgg => {
+                let window = plan as *mut pg_sys::WindowAgg;
+                found.extend([(*window).startOffset, (*window).endOffset]);
             }
             _ => {}
         }
-        if node::is_ours(plan) {
-            return is_volatile(node::original(plan.cast()));
+        found
+    }
+}
+
+/// Whether an expression runs subplans that call volatile functions. The context is the statement.
+#[pg_guard]
+unsafe extern "C-unwind" fn asks_volatile(node: *mut pg_sys::Node, context: *mut c_void) -> bool {
+    // SAFETY: an expression of a finished plan; the tag is checked before the cast.
+    unsafe {
+        if node.is_null() {
+            return false;
         }
-        expressions
-            .into_iter()
-            .any(|list| pg_sys::contain_volatile_functions(list.cast()))
-            || super::hook::appended(plan)
-                .iter_ptr()
-                .any(|child| is_volatile(child))
-            || is_volatile((*plan).lefttree)
-            || is_volatile((*plan).righttree)
+        if (*node).type_ == NodeTag::T_SubPlan {
+            let stmt = context as *mut pg_sys::PlannedStmt;
+            let number = (*(node as *mut pg_sys::SubPlan)).plan_id as usize;
+            let plans = PgList::<pg_sys::Plan>::from_pg((*stmt).subplans);
+            if plans
+                .get_ptr(number - 1)
+                .is_some_and(|plan| is_volatile(plan, stmt))
+            {
+                return true;
+            }
+        }
+        pg_sys::expression_tree_walker(node, Some(asks_volatile), context)
     }
 }
 

@@ -111,7 +111,7 @@ unsafe extern "C-unwind" fn planner(
 ) -> *mut pg_sys::PlannedStmt {
     // SAFETY: valid arguments from PostgreSQL; hooks change only while libraries load.
     unsafe {
-        let sorted = asks_for_order(parse);
+        let sorted = is_sorted(parse);
         let captured = capture(parse);
         let ahead = before_planning(parse);
         let next = PREV_PLANNER.unwrap_or(raw::standard_planner);
@@ -138,18 +138,26 @@ unsafe extern "C-unwind" fn wrap(
     unsafe { crate::cdc::answer::wrap(stmt, captured, options) }
 }
 
+#[pg_guard]
+unsafe extern "C-unwind" fn is_sorted(parse: *mut pg_sys::Query) -> bool {
+    // SAFETY: an analysed query.
+    unsafe { asks_for_order(parse) }
+}
+
 /// Whether a query or a subquery of it has an ORDER BY: without one, the order of the statement's rows is nobody's
-/// business. (A subquery's order often shows through.)
+/// business. (A subquery's order often shows through.) A function in SQL may become such a subquery.
 unsafe fn asks_for_order(query: *mut pg_sys::Query) -> bool {
     // SAFETY: an analysed query; range table entries and CTEs of these kinds hold queries.
     unsafe {
         let subqueries = PgList::<pg_sys::RangeTblEntry>::from_pg((*query).rtable);
         let ctes = PgList::<pg_sys::CommonTableExpr>::from_pg((*query).cteList);
         !(*query).sortClause.is_null()
-            || subqueries.iter_ptr().any(|rte| {
-                (*rte).rtekind == pg_sys::RTEKind::RTE_SUBQUERY
-                    && !(*rte).subquery.is_null()
-                    && asks_for_order((*rte).subquery)
+            || subqueries.iter_ptr().any(|rte| match (*rte).rtekind {
+                pg_sys::RTEKind::RTE_SUBQUERY => {
+                    !(*rte).subquery.is_null() && asks_for_order((*rte).subquery)
+                }
+                pg_sys::RTEKind::RTE_FUNCTION => super::order::may_come_inline(rte),
+                _ => false,
             })
             || ctes.iter_ptr().any(|cte| {
                 let inner = (*cte).ctequery;
@@ -335,9 +343,7 @@ unsafe fn descend(plan: *mut pg_sys::Plan, stmt: *mut pg_sys::PlannedStmt, wish:
     unsafe {
         let ordered = match (*plan).type_ {
             NodeTag::T_Sort | NodeTag::T_Hash | NodeTag::T_HashJoin => false,
-            NodeTag::T_Agg => {
-                (*(plan as *mut pg_sys::Agg)).aggstrategy == pg_sys::AggStrategy::AGG_SORTED
-            }
+            NodeTag::T_Agg => super::order::matters_to(plan.cast()),
             NodeTag::T_Gather | NodeTag::T_GatherMerge => return,
             _ => wish.ordered || (*plan).type_ != NodeTag::T_Result,
         };

@@ -56,6 +56,19 @@ CREATE SEQUENCE fed_seq;
 CREATE FUNCTION fed_next(n int) RETURNS SETOF bigint LANGUAGE sql VOLATILE AS $$ SELECT nextval('fed_seq') FROM generate_series(1, n) $$;
 SELECT count(*) FROM fed_sales_d s JOIN fed_next(5) n ON n = s.id;
 SELECT last_value FROM fed_seq;
+-- Also where a subquery, a LIMIT or a sample asks for it. Numerics of mixed scales make the engine give up.
+CREATE TABLE fed_mixed (id int, n numeric) USING doris;
+INSERT INTO fed_mixed SELECT i, CASE WHEN i % 2 = 0 THEN 1.5 ELSE 1.50 END FROM generate_series(1, 5000) i;
+CREATE FUNCTION fed_once(n int) RETURNS int LANGUAGE plpgsql VOLATILE AS $$ BEGIN PERFORM nextval('fed_seq'); RETURN n; END $$;
+SELECT setval('fed_seq', 1, false);
+SELECT n IS NOT NULL, count(*), max(x) FROM fed_mixed JOIN (SELECT id, (SELECT nextval('fed_seq') WHERE p.id > 0) x FROM fed_products p WHERE id BETWEEN 1 AND 300 OFFSET 0) h USING (id) GROUP BY n;
+SELECT last_value FROM fed_seq;
+SELECT setval('fed_seq', 1, false);
+SELECT n IS NOT NULL, count(*) FROM fed_mixed JOIN (SELECT id FROM fed_products WHERE id > 0 LIMIT 10 * fed_once(1)) h USING (id) GROUP BY n;
+SELECT last_value FROM fed_seq;
+SELECT setval('fed_seq', 1, false);
+SELECT n IS NOT NULL, count(*) FROM fed_mixed JOIN (SELECT id FROM fed_products TABLESAMPLE BERNOULLI (100 * fed_once(1)) WHERE id BETWEEN 1 AND 100) h USING (id) GROUP BY n;
+SELECT last_value FROM fed_seq;
 -- A function that queries columnar tables while one is being joined.
 CREATE FUNCTION fed_top(n int) RETURNS TABLE (product int, total numeric) LANGUAGE plpgsql STABLE AS
 $$ BEGIN RETURN QUERY SELECT s.product, sum(s.amount) FROM fed_sales_d s GROUP BY s.product ORDER BY 2 DESC, 1 LIMIT n; END $$;

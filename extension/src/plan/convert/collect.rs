@@ -70,6 +70,9 @@ unsafe fn is_ordered(plan: *mut pg_sys::Plan) -> bool {
             NodeTag::T_Agg => {
                 (*(plan as *mut pg_sys::Agg)).aggstrategy == pg_sys::AggStrategy::AGG_SORTED
             }
+            NodeTag::T_Append => super::super::hook::appended(plan)
+                .iter_ptr()
+                .any(|child| is_ordered(child)),
             NodeTag::T_SubqueryScan => is_ordered((*(plan as *mut pg_sys::SubqueryScan)).subplan),
             NodeTag::T_Result | NodeTag::T_Limit | NodeTag::T_Material | NodeTag::T_NestLoop => {
                 is_ordered((*plan).lefttree)
