@@ -195,32 +195,31 @@ unsafe fn scalar_sublink(
         }
         let targets = PgList::<pg_sys::TargetEntry>::from_pg((*query).targetList);
         let target = targets.get_ptr(0)?;
-        let known = null_of_nothing((*target).expr.cast()) && all_doris(query, outer);
+        let known = null_of_nothing((*target).expr.cast(), false) && all_doris(query, outer);
         (targets.len() == 1 && known).then_some((cell, link))
     }
 }
 
-/// Whether an expression over aggregates is NULL for a group without rows and cannot fail on any other.
-unsafe fn null_of_nothing(node: *mut pg_sys::Node) -> bool {
+/// Whether an expression over aggregates is NULL for a group without rows and cannot fail on any other, nor when it
+/// is `multiplied` by a constant.
+unsafe fn null_of_nothing(node: *mut pg_sys::Node, multiplied: bool) -> bool {
     // SAFETY: a target expression of a query.
     unsafe {
         match (*node).type_ {
             NodeTag::T_Aggref => {
                 let aggref = node as *mut pg_sys::Aggref;
                 let args = PgList::<pg_sys::TargetEntry>::from_pg((*aggref).args);
-                let column = args.len() == 1
-                    && args
-                        .get_ptr(0)
-                        .is_some_and(|arg| is_column((*arg).expr.cast()));
-                // A sum of floats may overflow in a group that nobody asks for.
-                let exact = matches!((*aggref).aggtype, pg_sys::NUMERICOID | pg_sys::INT8OID);
+                let argument = args.get_ptr(0).map(|arg| (*arg).expr.cast());
+                let column = args.len() == 1 && argument.is_some_and(|arg| is_column(arg));
+                // A sum may overflow in a group that nobody asks for.
+                let bounded = argument.is_some_and(|arg| is_bounded(arg));
                 (*aggref).aggfnoid.to_u32() < 10_000
                     && (*aggref).agglevelsup == 0
                     && (*aggref).aggfilter.is_null()
                     && column
                     && match function_name((*aggref).aggfnoid).as_str() {
-                        "sum" | "avg" => exact,
-                        "min" | "max" => true,
+                        "sum" | "avg" => bounded,
+                        "min" | "max" => bounded || !multiplied,
                         _ => false,
                     }
             }
@@ -231,13 +230,42 @@ unsafe fn null_of_nothing(node: *mut pg_sys::Node) -> bool {
                 let (Some(a), Some(b)) = (args.get_ptr(0), args.get_ptr(1)) else {
                     return false;
                 };
-                let constant = |n: *mut pg_sys::Node| (*n).type_ == NodeTag::T_Const;
+                let constant =
+                    |n: *mut pg_sys::Node| (*n).type_ == NodeTag::T_Const && is_small(&*n.cast());
                 numeric
                     && comparison_name((*op).opno).is_ok_and(|name| name == "*")
-                    && ((constant(a) && null_of_nothing(b)) || (null_of_nothing(a) && constant(b)))
+                    && ((constant(a) && null_of_nothing(b, true))
+                        || (null_of_nothing(a, true) && constant(b)))
             }
             _ => false,
         }
+    }
+}
+
+/// Whether the sum of as many values as there can be is within the sum's type.
+unsafe fn is_bounded(argument: *mut pg_sys::Node) -> bool {
+    // SAFETY: an expression of a query.
+    unsafe {
+        match pg_sys::exprType(argument) {
+            pg_sys::INT2OID | pg_sys::INT4OID | pg_sys::INT8OID => true,
+            pg_sys::NUMERICOID => pg_sys::exprTypmod(argument) >= 0,
+            _ => false,
+        }
+    }
+}
+
+/// Whether a numeric constant has no more digits than a declared precision allows.
+unsafe fn is_small(constant: &pg_sys::Const) -> bool {
+    if constant.constisnull {
+        return true;
+    }
+    // SAFETY: a value of type numeric, shown as a C string.
+    unsafe {
+        let shown = pg_sys::OidOutputFunctionCall(
+            pg_sys::Oid::from_u32(pg_sys::F_NUMERIC_OUT),
+            constant.constvalue,
+        );
+        std::ffi::CStr::from_ptr(shown).count_bytes() <= pg_sys::NUMERIC_MAX_PRECISION as usize
     }
 }
 
@@ -254,7 +282,7 @@ unsafe fn is_column(node: *mut pg_sys::Node) -> bool {
 }
 
 /// Whether a condition can be evaluated on rows that the original query would not have looked at: built-in
-/// operators between columns and constants.
+/// operators between columns and what is constant.
 unsafe fn harmless(qual: *mut pg_sys::Node) -> bool {
     // SAFETY: a qual of a query.
     unsafe {
@@ -268,7 +296,11 @@ unsafe fn harmless(qual: *mut pg_sys::Node) -> bool {
                 "=" | "<>" | "<" | "<=" | ">" | ">=" | "~~" | "!~~"
             )
         });
-        let operand = |node| is_column(node) || !pg_sys::contain_var_clause(node);
+        // What is not immutable may fail, and the planner would ask for its value.
+        let operand = |node| {
+            is_column(node)
+                || !(pg_sys::contain_var_clause(node) || pg_sys::contain_mutable_functions(node))
+        };
         comparison
             && PgList::<pg_sys::Node>::from_pg((*op).args)
                 .iter_ptr()
@@ -404,6 +436,9 @@ unsafe fn link(qual: *mut pg_sys::Node) -> Option<Link> {
         } else {
             return None;
         };
+        if !groups_alike(inner, (*operator).inputcollid) {
+            return None;
+        }
         Some(Link {
             operator,
             inner,
@@ -411,6 +446,18 @@ unsafe fn link(qual: *mut pg_sys::Node) -> Option<Link> {
             outer_is_left,
         })
     }
+}
+
+/// Whether values that are equal by a collation are those that a GROUP BY of the column puts together.
+unsafe fn groups_alike(column: *mut pg_sys::Node, compared_by: pg_sys::Oid) -> bool {
+    // SAFETY: an expression of a query.
+    let grouped_by = unsafe { pg_sys::exprCollation(column) };
+    let by_bytes = |collation: pg_sys::Oid| {
+        // SAFETY: a catalogue look-up.
+        collation == pg_sys::InvalidOid
+            || unsafe { pg_sys::get_collation_isdeterministic(collation) }
+    };
+    grouped_by == compared_by || (by_bytes(grouped_by) && by_bytes(compared_by))
 }
 
 /// Makes the subquery a grouped one in the outer FROM; returns the Var of its value.

@@ -58,8 +58,13 @@ impl<K: KeyColumn> Stage for Probe<K> {
             NodeCounters::add(&counters.rows_out, counted(chunk.rows()));
             emit(chunk)
         };
+        let not_in = self.shape.kind == JoinKind::AntiNotIn;
+        if not_in && self.table.totals.rows == 0 {
+            // Nobody asks for the keys, which may fail.
+            return self.emit_probe_rows(chunk, |_| true, &mut emit);
+        }
         let heads = counters.timed(|| self.find(worker, &chunk))?;
-        if self.shape.kind == JoinKind::AntiNotIn {
+        if not_in {
             return self.emit_not_in(worker, chunk, &heads, &mut emit);
         }
         let simple =
@@ -107,8 +112,7 @@ impl<K: KeyColumn> Probe<K> {
         Ok(heads)
     }
 
-    /// `x NOT IN (build)`: true of every row when there are no build rows; never true once one of them is NULL,
-    /// nor of a NULL `x`.
+    /// `x NOT IN (build)` where there are build rows: never true once one of them is NULL, nor of a NULL `x`.
     fn emit_not_in(
         &self,
         worker: &Worker<'_>,
@@ -116,9 +120,6 @@ impl<K: KeyColumn> Probe<K> {
         heads: &[u32],
         emit: &mut Emit<'_>,
     ) -> Result<()> {
-        if self.table.totals.rows == 0 {
-            return self.emit_probe_rows(chunk, |_| true, emit);
-        }
         if self.table.totals.has_null_key {
             return Ok(());
         }

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 use super::*;
 use crate::batch::Batch;
-use crate::expr::CompareOp;
+use crate::exec::Options;
+use crate::expr::{ArithOp, CompareOp};
 use crate::plan::{JoinKey, Node, Op};
-use crate::testing::{check, random_batches, rows_of, ColumnSpec, Rng, Row};
+use crate::testing::{check, random_batches, rows_of, run, ColumnSpec, Rng, Row};
 use crate::types::Scalar;
 
 const KINDS: [JoinKind; 8] = [
@@ -281,6 +282,29 @@ fn not_in_is_null_aware() {
             &expected,
         );
     }
+}
+
+#[test]
+fn not_in_nothing_does_not_compute_its_left_side() {
+    let mut rng = Rng::new(5);
+    let specs = [(DataType::Int4, 3, true), VALUE];
+    let probe = random_batches(&mut rng, &specs, 300, 100);
+    let rows = rows_of(&probe);
+    let mut not_in = plan(JoinKind::AntiNotIn, &specs, &[0], false, false);
+    let Op::Join(join) = &mut not_in.op else {
+        panic!("a join");
+    };
+    let divisor = Expr::arith(
+        ArithOp::Sub,
+        Expr::column(0, DataType::Int4),
+        Expr::column(0, DataType::Int4),
+    );
+    let quotient = Expr::arith(ArithOp::Div, Expr::int4(10), divisor.unwrap());
+    join.keys[0].probe = quotient.unwrap();
+    check(&not_in, &[probe.clone(), Vec::new()], &rows);
+    let build = random_batches(&mut rng, &specs, 3, 3);
+    let failed = run(&not_in, &[probe, build], Options::default());
+    assert_eq!(failed.unwrap_err(), Error::DivisionByZero);
 }
 
 #[test]
