@@ -354,7 +354,7 @@ def text_of_another_server_is_not_run_here(options, directory):
     source.query("ALTER TABLE plain ADD COLUMN d text DEFAULT E'it''s \\\\ ; DROP TABLE plain; --'")
     run = "CREATE TABLE public.injected AS SELECT 1"
     source.query("CREATE FUNCTION public.real_type(oid, int) RETURNS text LANGUAGE internal STABLE AS 'format_type';"
-                 "CREATE FUNCTION public.real_expr(pg_node_tree, oid) RETURNS text LANGUAGE internal STABLE AS 'pg_get_expr';"
+                 "CREATE FUNCTION public.real_expr(pg_node_tree, oid) RETURNS text LANGUAGE internal STABLE STRICT AS 'pg_get_expr';"
                  "CREATE OR REPLACE FUNCTION pg_catalog.format_type(type_oid oid, typemod int) RETURNS text LANGUAGE sql STABLE AS "
                  f"$$ SELECT CASE WHEN pg_catalog.current_setting('evil.types', true) = 'on' THEN 'int4); {run}; --' ELSE public.real_type($1, $2) END $$;"
                  "CREATE OR REPLACE FUNCTION pg_catalog.pg_get_expr(pg_node_tree, oid) RETURNS text LANGUAGE sql STABLE AS "
