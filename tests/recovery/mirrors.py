@@ -99,6 +99,13 @@ def mirrors_are_filled_beside_the_stream(options, directory):
     cluster.query("CREATE TABLE live (id int PRIMARY KEY); CREATE TABLE other (id int)")
     cluster.query(f"SELECT doris.sync_table('live', options => '{{\"access_method\": \"{options.am}\"}}')")
     wait_for(cluster, "main")
+    # A transaction of another database holds nothing up.
+    cluster.query("CREATE DATABASE elsewhere")
+    elsewhere = cluster.session("elsewhere")
+    elsewhere.query("BEGIN; SELECT pg_current_xact_id()")
+    cluster.query(f"CREATE TABLE quick (id int PRIMARY KEY); SELECT doris.sync_table('quick', options => '{{\"access_method\": \"{options.am}\"}}')")
+    wait_for(cluster, "main")
+    elsewhere.close()
     tables = ["big", "wide", "third"]
     for table in tables:
         cluster.query(f"CREATE TABLE {table} (id int PRIMARY KEY, v text, n int);"

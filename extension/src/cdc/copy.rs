@@ -99,10 +99,11 @@ fn current_name(sync: &Sync, source: &mut Source, table: &SyncTable) -> String {
     name
 }
 
+/// Waits until the transactions of the source's database that are running now have ended.
 fn wait_for_running(source: &mut Source, check: &dyn Fn()) {
     let begun = transaction(|| source.running()).xmax();
     let pause = if source.is_local() { 5 } else { 50 };
-    while transaction(|| source.running()).xmin() < begun {
+    while transaction(|| source.is_running_before(begun)) {
         wait(pause);
         check();
     }

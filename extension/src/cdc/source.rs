@@ -601,6 +601,21 @@ impl Source {
         CopySnapshot::parse(&text, Lsn(0)).unwrap_or_else(|e| error!("{e}"))
     }
 
+    /// Whether a transaction runs that began before `xid` and may change tables of this database: all but those that are
+    /// known to be another one's.
+    pub(crate) fn is_running_before(&mut self, xid: u64) -> bool {
+        let sql = format!(
+            "SELECT 'yes' FROM pg_catalog.pg_snapshot_xip(pg_catalog.pg_current_snapshot()) x(xid) \
+             WHERE x.xid < '{xid}'::pg_catalog.xid8 AND NOT EXISTS (SELECT FROM pg_catalog.pg_locks l \
+             LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid \
+             LEFT JOIN pg_catalog.pg_prepared_xacts p ON p.transaction = l.transactionid \
+             WHERE l.locktype = 'transactionid' AND l.granted AND l.mode = 'ExclusiveLock' \
+             AND l.transactionid = x.xid::pg_catalog.xid AND COALESCE(a.datname, p.database) <> \
+             pg_catalog.current_database()) LIMIT 1"
+        );
+        self.value(&sql).is_some()
+    }
+
     /// Whether the stream of these tables can carry binary values.
     pub(crate) fn can_be_binary(&mut self, tables: &[u32]) -> bool {
         if self.is_local() || tables.is_empty() {
