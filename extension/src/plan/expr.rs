@@ -366,15 +366,11 @@ impl Translator<'_> {
         }
     }
 
+    /// `x = ANY (constants)` is looked up; other comparisons with a few constants are made one by one.
     unsafe fn array_op(&mut self, op: *mut pg_sys::ScalarArrayOpExpr) -> Converted<Expr> {
         // SAFETY: a ScalarArrayOpExpr; its second argument is checked to be a constant array.
         unsafe {
             let name = operator_name((*op).opno)?;
-            let negated = match (name.as_str(), (*op).useOr) {
-                ("=", true) => false,
-                ("<>", false) => true,
-                _ => return no(format!("{name} ANY or ALL")),
-            };
             let args = PgList::<pg_sys::Node>::from_pg((*op).args);
             let (Some(arg), Some(array)) = (args.get_ptr(0), args.get_ptr(1)) else {
                 return no("an array operator without arguments");
@@ -384,7 +380,26 @@ impl Translator<'_> {
             }
             let arg = self.expr(arg)?;
             let values = array_values(array.cast())?;
-            Ok(Expr::in_list(arg, values, negated)?)
+            let any = (*op).useOr;
+            if matches!((name.as_str(), any), ("=", true) | ("<>", false)) {
+                match Expr::in_list(arg.clone(), values.clone(), !any) {
+                    Err(_) if is_few(&arg, &values) => {}
+                    listed => return Ok(listed?),
+                }
+            }
+            if !ONE_BY_ONE.contains(&name.as_str()) || !is_few(&arg, &values) {
+                return no(format!("{name} ANY or ALL"));
+            }
+            let mut tests = Vec::new();
+            for value in values {
+                let operands = collated(vec![arg.clone(), value], (*op).inputcollid)?;
+                tests.push(binary(&name, operands, false)?);
+            }
+            match (tests.len(), any) {
+                (1, _) => Ok(tests.remove(0)),
+                (_, true) => Ok(Expr::or(tests)?),
+                (_, false) => Ok(Expr::and(tests)?),
+            }
         }
     }
 
@@ -447,6 +462,16 @@ impl Translator<'_> {
             }
         }
     }
+}
+
+/// Operators that `ANY` and `ALL` apply to one constant after the other.
+const ONE_BY_ONE: [&str; 10] = ["=", "<>", "<", "<=", ">", ">=", "~~", "!~~", "~~*", "!~~*"];
+/// Constants that are compared one by one.
+const FEW: usize = 32;
+
+/// Whether there are constants, and so few that the argument may be computed for each.
+fn is_few(arg: &Expr, values: &[Expr]) -> bool {
+    arg.is_native() && (1..=FEW).contains(&values.len())
 }
 
 /// A numeric as one of a declared precision and scale.

@@ -108,5 +108,12 @@ SELECT l.id FROM cov_long l WHERE l.c NOT IN (SELECT c FROM cov_short WHERE c IS
 SELECT count(*) FROM cov_long l FULL JOIN cov_short s ON s.c = l.c;
 DROP TABLE cov_short, cov_long;
 
+-- ANY and ALL of constants.
+EXPLAIN (VERBOSE, COSTS OFF) SELECT count(*) FROM cov_doris WHERE k < ANY (ARRAY[3, 5, NULL]) AND s LIKE ANY (ARRAY['s1', '_3']) AND d <> ALL (ARRAY['2024-03-01', '2024-03-02']::date[]);
+SELECT cov_differ('SELECT count(*), count(k < ANY (ARRAY[3, 5, NULL])), count(k > ALL (ARRAY[1, NULL])), count(n >= ALL (ARRAY[1.5, 2])), count(f = ALL (ARRAY[0, 0]::float8[])) FROM %s');
+SELECT cov_differ('SELECT id FROM %s WHERE s LIKE ANY (ARRAY[$$s1$$, $$_3$$, NULL]) OR s NOT LIKE ALL (ARRAY[$$s%%$$, NULL])');
+SELECT cov_differ('SELECT id, s <= ANY (ARRAY[$$s1$$, $$s0$$]), l > ALL (ARRAY[$$B$$, $$a$$]) FROM %s WHERE d < ANY (ARRAY[$$2024-03-01$$, $$infinity$$]::date[])');
+SELECT cov_differ('SELECT count(*), count(k < ANY (ARRAY[]::int[])), count(k > ALL (ARRAY[]::int[])) FROM %s WHERE k <> ANY (ARRAY[]::int[]) IS NOT TRUE');
+
 DROP TABLE cov_heap, cov_doris, cov_parts;
 DROP FUNCTION cov_differ;
