@@ -114,6 +114,15 @@ impl Selection {
         }
     }
 
+    /// The first half of the selected rows, and the others.
+    pub fn halves(&self) -> [Selection; 2] {
+        let middle = self.len() / 2;
+        let mut first = self.clone();
+        first.truncate(middle);
+        let second = self.indices()[middle..].to_vec();
+        [first, Selection::Indices(second)]
+    }
+
     /// Keeps the first `n` selected rows.
     pub fn truncate(&mut self, n: usize) {
         match self {

@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use doris_storage::vector::{BytesColumn, Values, Vector};
+use doris_storage::vector::{BytesColumn, Physical, Values, Vector};
 use hashbrown::HashMap;
 
 use super::context::EvalContext;
@@ -16,7 +16,7 @@ use super::kernels::{arith, call, cast, compare, control, item, like, logic, rep
 use super::operand::{strict_validity, Operand};
 use crate::batch::{Batch, Selection};
 use crate::error::{Error, Result};
-use crate::gather::{gather, nulls};
+use crate::gather::{concat, gather, nulls};
 use crate::types::{DataType, Scalar};
 
 /// A dictionary is worth computing over when it has at most this many entries, whatever the batch.
@@ -88,14 +88,47 @@ impl Expr {
                 Ok(Operand::Vector(Arc::new(items)))
             }
             ExprKind::External { id, args } => self.call_external(*id, args, ctx, batch, selection),
-            _ => {
-                let operands = self
-                    .children()
-                    .into_iter()
-                    .map(|child| child.operand(ctx, batch, selection));
-                self.over_operands(operands.collect::<Result<_>>()?, ctx, rows)
-            }
+            _ => match self.of_children(ctx, batch, selection) {
+                Err(Error::OutOfMemory) if rows > 1 && self.may_halve() => {
+                    self.by_halves(ctx, batch, selection)
+                }
+                outcome => outcome,
+            },
         }
+    }
+
+    fn of_children(
+        &self,
+        ctx: &EvalContext,
+        batch: &Batch,
+        selection: &Selection,
+    ) -> Result<Operand> {
+        let operands = self
+            .children()
+            .into_iter()
+            .map(|child| child.operand(ctx, batch, selection));
+        self.over_operands(operands.collect::<Result<_>>()?, ctx, selection.len())
+    }
+
+    /// Whether large texts that it is made of may be computed for some rows at a time: nothing is left of them.
+    fn may_halve(&self) -> bool {
+        self.data_type().physical() != Physical::Bytes && self.is_native()
+    }
+
+    /// The values for one half of the rows after the other.
+    fn by_halves(
+        &self,
+        ctx: &EvalContext,
+        batch: &Batch,
+        selection: &Selection,
+    ) -> Result<Operand> {
+        let [first, second] = selection.halves();
+        let halves = [
+            self.eval(ctx, batch, &first)?,
+            self.eval(ctx, batch, &second)?,
+        ];
+        let both = concat(self.data_type().physical(), &halves).ok_or(Error::OutOfMemory)?;
+        Ok(Operand::Vector(Arc::new(both)))
     }
 
     /// Runs the node's kernel, over as few rows as the operands allow.

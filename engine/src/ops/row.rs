@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Operators that look at one row at a time: filter and projection.
 
-use crate::batch::Batch;
-use crate::error::Result;
+use crate::batch::{Batch, Selection};
+use crate::error::{Error, Result};
 use crate::exec::query::{Chunk, NodeCounters, Worker};
 use crate::exec::stream::{Emit, Stage};
 use crate::expr::Expr;
@@ -42,22 +42,39 @@ pub struct Project {
 impl Stage for Project {
     fn push(&self, worker: &Worker<'_>, chunk: Chunk, emit: &mut Emit<'_>) -> Result<()> {
         let counters = worker.query.node(self.id);
-        let rows = chunk.rows();
-        NodeCounters::add(&counters.rows_in, rows as u64);
-        NodeCounters::add(&counters.rows_out, rows as u64);
-        let columns: Result<Vec<_>> = counters.timed(|| {
-            self.exprs
-                .iter()
-                .map(|expr| worker.eval(expr, &chunk))
-                .collect()
-        });
-        emit(Chunk::all(Batch {
-            columns: columns?,
-            rows,
-        }))
+        let rows = chunk.rows() as u64;
+        NodeCounters::add(&counters.rows_in, rows);
+        NodeCounters::add(&counters.rows_out, rows);
+        self.project(worker, &chunk.batch, &chunk.selection, emit)
     }
 
     fn needs_driver(&self) -> bool {
         !self.exprs.iter().all(Expr::is_native)
+    }
+}
+
+impl Project {
+    /// Emits the selected rows: half of them after the other where all would be too large.
+    fn project(
+        &self,
+        worker: &Worker<'_>,
+        batch: &Batch,
+        selection: &Selection,
+        emit: &mut Emit<'_>,
+    ) -> Result<()> {
+        let rows = selection.len();
+        let columns = |expr: &Expr| expr.eval(&worker.eval, batch, selection);
+        let columns: Result<Vec<_>> = worker
+            .query
+            .node(self.id)
+            .timed(|| self.exprs.iter().map(columns).collect());
+        match columns {
+            Ok(columns) => emit(Chunk::all(Batch { columns, rows })),
+            Err(Error::OutOfMemory) if rows > 1 && !self.needs_driver() => selection
+                .halves()
+                .iter()
+                .try_for_each(|half| self.project(worker, batch, half, emit)),
+            Err(error) => Err(error),
+        }
     }
 }

@@ -29,6 +29,8 @@ use std::sync::Arc;
 
 /// Rows in a slice.
 const SLICE_ROWS: usize = 64;
+/// Results for the entries of a dictionary are kept up to so many bytes of text.
+const KEPT_BYTES_MAX: usize = 32 << 20;
 /// Marks a dictionary entry without a result.
 const UNKNOWN: u32 = u32::MAX;
 
@@ -237,7 +239,9 @@ impl Call {
         }
         let rows: Vec<u32> = (0..codes.len()).map(|row| known.rows[entry(row)]).collect();
         let vector = gather(known.results.vector(), &rows);
-        self.known.set(Some(known));
+        if text_bytes(known.results.vector()) <= KEPT_BYTES_MAX {
+            self.known.set(Some(known));
+        }
         Ok(vector)
     }
 
@@ -309,5 +313,13 @@ impl Call {
             });
             pg_sys::MemoryContextSwitchTo(before);
         }
+    }
+}
+
+/// What a vector's texts take.
+fn text_bytes(vector: &Vector) -> usize {
+    match &vector.values {
+        Values::Bytes(column) => column.data.len(),
+        _ => 0,
     }
 }

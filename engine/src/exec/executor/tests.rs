@@ -2,13 +2,13 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use doris_storage::vector::Vector;
+use doris_storage::vector::{BytesColumn, Values, Vector};
 
 use super::*;
 use crate::expr::CompareOp;
 use crate::plan::{Aggregate, AggregateCall, AggregateFunction};
 use crate::source::Morsel;
-use crate::testing::{check, random_batches, rows_of, Rng, Row};
+use crate::testing::{check, random_batches, rows_of, run, Rng, Row};
 use crate::types::{DataType, Scalar};
 
 /// Morsels of 100 rows for ever, each calling a hook when decoded.
@@ -189,4 +189,27 @@ fn filters_projections_and_unions_match_the_model() {
         .map(|row| vec![row[1].clone(), row[0].clone()])
         .collect();
     check(&plan, &tables, &expected);
+}
+
+#[test]
+fn a_projection_whose_texts_are_too_large_hands_on_some_rows_at_a_time() {
+    let long = "a".repeat(10_000);
+    let mut column = BytesColumn::default();
+    (0..3).for_each(|_| column.push(long.as_bytes()));
+    let column = Arc::new(Vector {
+        values: Values::Bytes(column),
+        validity: None,
+    });
+    let text = DataType::TEXT_C;
+    let grown = Expr::replace(
+        Expr::column(0, text),
+        Expr::text("a", text),
+        Expr::text(&long, text),
+    );
+    let scan = Node::scan(0, 0, vec![0], vec![text], vec![]);
+    let plan = Node::project(1, scan, vec![grown.unwrap()]);
+    let table = vec![Batch::new(vec![column], 3)];
+    let batches = run(&plan, &[table], Options::default()).unwrap();
+    assert_eq!(batches.iter().map(|batch| batch.rows).sum::<usize>(), 3);
+    assert!(batches.len() > 1);
 }

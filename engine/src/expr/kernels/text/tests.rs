@@ -105,6 +105,28 @@ fn results_of_a_batch_that_grow_too_large_are_refused() {
 }
 
 #[test]
+fn what_is_made_of_large_texts_is_computed_for_some_rows_at_a_time() {
+    let long = "a".repeat(10_000);
+    let values = [Some(&*long), None, Some("b"), Some(&*long), Some(&*long)];
+    let batch = batch(&[texts(&values)]);
+    let grown = Expr::replace(
+        Expr::column(0, DataType::TEXT_C),
+        Expr::text("a", DataType::TEXT_C),
+        Expr::text(&long, DataType::TEXT_C),
+    );
+    let length = Expr::char_length(grown.unwrap()).unwrap();
+    let large = Some(Scalar::I32(100_000_000));
+    let expected = [
+        large.clone(),
+        None,
+        Some(Scalar::I32(1)),
+        large.clone(),
+        large,
+    ];
+    assert_eq!(values_of(&length, &batch).unwrap(), expected);
+}
+
+#[test]
 fn letters_have_case_under_c_alone() {
     let text = |collation| Expr::column(0, DataType::Text { collation });
     assert!(Expr::upper(text(Collation::C)).is_ok());
