@@ -12,6 +12,7 @@
 //! in whatever way) is told by the object access hook. An error rolls all of it back.
 mod prepare;
 mod settle;
+mod states;
 
 use super::{check, table};
 use crate::keys;
@@ -40,6 +41,8 @@ struct Frame {
     columns: Vec<Column>,
     /// The table whose options were taken out of pg_class; `options` is what it will have.
     stripped: Option<pg_sys::Oid>,
+    /// Where it may change names: those of the aggregates whose states are stored.
+    aggregates: Vec<states::Named>,
 }
 
 /// A column, with the name and type that it had.
@@ -195,13 +198,17 @@ unsafe extern "C-unwind" fn after() {
     settle::settle(FRAMES.with_borrow_mut(Vec::pop).unwrap_or_default());
 }
 
-/// Whether a statement creates or alters tables, or drops indexes of them.
+/// Whether a statement creates or alters tables, renames something, or drops indexes of tables.
 unsafe fn concerns_tables(statement: *mut pg_sys::Node) -> bool {
     use pg_sys::NodeTag::*;
     // SAFETY: a utility statement.
     unsafe {
         match (*statement).type_ {
-            T_CreateStmt | T_CreateTableAsStmt | T_AlterTableStmt | T_RenameStmt => true,
+            T_CreateStmt
+            | T_CreateTableAsStmt
+            | T_AlterTableStmt
+            | T_RenameStmt
+            | T_AlterObjectSchemaStmt => true,
             T_DropStmt => {
                 let drop = statement as *mut pg_sys::DropStmt;
                 (*drop).removeType == pg_sys::ObjectType::OBJECT_INDEX && !(*drop).concurrent

@@ -115,3 +115,43 @@ SELECT why($$SELECT agg_state('max(integer)', 1)::text::doris.agg_state$$);
 RESET ROLE;
 DROP OWNED BY agg_state_user;
 DROP ROLE agg_state_user;
+
+-- Columns depend on their aggregate, whose name is in each state.
+RESET search_path;
+CREATE SCHEMA agg_states;
+SET search_path = agg_states, doris;
+CREATE TYPE colour AS ENUM ('red');
+CREATE AGGREGATE total(int) (SFUNC = int4pl, STYPE = int, COMBINEFUNC = int4pl, INITCOND = '0');
+CREATE AGGREGATE largest(colour) (SFUNC = enum_larger, STYPE = colour, COMBINEFUNC = enum_larger);
+CREATE TABLE totals (k int, m doris.agg_state('total(int)')) USING doris WITH (aggregate_key = 'k', agg_state = 'm');
+INSERT INTO totals SELECT 1, doris.agg_state('total(int)', g) FROM generate_series(1, 10) g;
+CREATE TABLE plain (k int) USING doris;
+ALTER TABLE plain ADD COLUMN m doris.agg_state('largest(colour)');
+INSERT INTO plain VALUES (1, doris.agg_state('largest(colour)', 'red'::colour));
+DROP AGGREGATE total(int);
+DROP AGGREGATE largest(colour);
+ALTER AGGREGATE total(int) RENAME TO other;
+ALTER FUNCTION total(int) RENAME TO other;
+ALTER AGGREGATE total(int) SET SCHEMA public;
+ALTER SCHEMA agg_states RENAME TO others;
+ALTER TYPE colour RENAME TO color;
+ALTER TABLE totals RENAME COLUMN m TO states;
+ALTER TABLE totals RENAME TO sums;
+CREATE AGGREGATE unstored(int) (SFUNC = int4pl, STYPE = int, COMBINEFUNC = int4pl, INITCOND = '0');
+ALTER AGGREGATE unstored(int) RENAME TO other;
+INSERT INTO sums VALUES (1, doris.agg_state('total(int)', 5));
+SELECT doris.agg_final(states, NULL::int) FROM sums;
+-- A column of another type, or that is gone, does not.
+ALTER TABLE plain ALTER m TYPE doris.agg_state('max(int)') USING NULL;
+DROP AGGREGATE largest(colour);
+CREATE TABLE parent (k int, m doris.agg_state('other(int)')) USING heap;
+CREATE TABLE child () INHERITS (parent) USING doris;
+ALTER TABLE parent ALTER m TYPE text;
+DROP AGGREGATE other(int);
+ALTER TABLE plain DROP m;
+\set VERBOSITY terse
+DROP AGGREGATE total(int) CASCADE;
+\set VERBOSITY default
+SELECT attname FROM pg_attribute WHERE attrelid = 'sums'::regclass AND attnum > 0 AND NOT attisdropped;
+SET client_min_messages = warning;
+DROP SCHEMA agg_states CASCADE;

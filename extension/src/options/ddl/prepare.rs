@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Before a statement: our options are taken out of it, or out of pg_class where they are in the way.
 use super::super::{check_model, table};
-use super::{lock_owned, method_oid, Frame, Options};
+use super::{lock_owned, method_oid, states, Frame, Options};
 use crate::pg::{self, raw};
 use pgrx::{pg_sys, PgList, PgSqlErrorCode};
 
@@ -45,6 +45,10 @@ pub(super) unsafe fn prepare(statement: *mut pg_sys::Node) -> Frame {
             }
             T_ExplainStmt => prepare_into((*explained_table_as(statement)).into),
             T_AlterTableStmt => prepare_alter(statement.cast()),
+            T_RenameStmt | T_AlterObjectSchemaStmt => Frame {
+                aggregates: states::named(),
+                ..Frame::default()
+            },
             _ => Frame::default(),
         }
     }
@@ -180,11 +184,18 @@ unsafe fn prepare_alter(alter: *mut pg_sys::AlterTableStmt) -> Frame {
     unsafe {
         let mut changes = Vec::new();
         let mut any = false;
+        let mut retyped = Vec::new();
         let mut others = Vec::new();
         for command in PgList::<pg_sys::AlterTableCmd>::from_pg((*alter).cmds).iter_ptr() {
             use pg_sys::AlterTableType::*;
             if (*command).subtype == AT_AlterColumnType {
                 check_type_change(alter, command);
+                if let Some(relid) = lock_altered(alter) {
+                    let mode = pg_sys::AccessExclusiveLock as i32;
+                    let all = raw::inheritors_locked(relid, mode);
+                    all.iter().for_each(|relid| states::forget(*relid));
+                    retyped.extend(all);
+                }
             }
             let reset = (*command).subtype == AT_ResetRelOptions;
             if reset || (*command).subtype == AT_SetRelOptions {
@@ -196,7 +207,10 @@ unsafe fn prepare_alter(alter: *mut pg_sys::AlterTableStmt) -> Frame {
                 changes.extend(ours.into_iter().map(|option| (reset, option)));
             }
         }
-        let mut none = Frame::default();
+        let mut none = Frame {
+            altered: retyped,
+            ..Frame::default()
+        };
         if !any {
             // Whatever it does to constraints, a keyed table keeps a key index.
             let keyed = lock_altered(alter).filter(|relid| is_keyed(*relid));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! After a statement: the options of what it made are checked and stored, and follow what it renamed.
 use super::super::{check, table};
-use super::{is_table_named, method_oid, prepare, type_of, Column, Frame, Options};
+use super::{is_table_named, method_oid, prepare, states, type_of, Column, Frame, Options};
 use crate::keys;
 use pgrx::pg_sys;
 
@@ -9,6 +9,7 @@ use pgrx::pg_sys;
 pub(super) fn settle(frame: Frame) {
     // SAFETY: plain call: what the command wrote becomes visible.
     unsafe { pg_sys::CommandCounterIncrement() };
+    states::check_names(&frame.aggregates);
     let mut seen = Vec::new();
     let indexed: Vec<pg_sys::Oid> = frame.created.iter().filter_map(indexed_table).collect();
     for relid in frame
@@ -51,6 +52,7 @@ fn settle_one(frame: &Frame, relid: pg_sys::Oid, new: bool) {
     if new {
         options.clone_from(&frame.options);
     }
+    states::record(relid);
     if table::access_method(relid) != method_oid() {
         // The table was turned into one of another access method, which knows nothing of our options.
         if !before.is_empty() {
