@@ -20,6 +20,9 @@
 //! multiplication by a constant is. An aggregate without GROUP BY gives exactly one row, so there is no
 //! at-most-one-row error to preserve. (Galindo-Legaria and Joshi, "Orthogonal Optimization of Subqueries and
 //! Aggregation", SIGMOD 2001.)
+mod bounds;
+
+use self::bounds::{is_bounded, is_small, Place};
 use super::expr::{comparison_name, function_name};
 use pgrx::pg_sys::{self, NodeTag};
 use pgrx::PgList;
@@ -195,14 +198,15 @@ unsafe fn scalar_sublink(
         }
         let targets = PgList::<pg_sys::TargetEntry>::from_pg((*query).targetList);
         let target = targets.get_ptr(0)?;
-        let known = null_of_nothing((*target).expr.cast(), false) && all_doris(query, outer);
+        let known = null_of_nothing((*target).expr.cast(), Place { query, outer }, false)
+            && all_doris(query, outer);
         (targets.len() == 1 && known).then_some((cell, link))
     }
 }
 
 /// Whether an expression over aggregates is NULL for a group without rows and cannot fail on any other, nor when it
 /// is `multiplied` by a constant.
-unsafe fn null_of_nothing(node: *mut pg_sys::Node, multiplied: bool) -> bool {
+unsafe fn null_of_nothing(node: *mut pg_sys::Node, place: Place, multiplied: bool) -> bool {
     // SAFETY: a target expression of a query.
     unsafe {
         match (*node).type_ {
@@ -212,7 +216,7 @@ unsafe fn null_of_nothing(node: *mut pg_sys::Node, multiplied: bool) -> bool {
                 let argument = args.get_ptr(0).map(|arg| (*arg).expr.cast());
                 let column = args.len() == 1 && argument.is_some_and(|arg| is_column(arg));
                 // A sum may overflow in a group that nobody asks for.
-                let bounded = argument.is_some_and(|arg| is_bounded(arg));
+                let bounded = argument.is_some_and(|arg| is_bounded(arg, place));
                 (*aggref).aggfnoid.to_u32() < 10_000
                     && (*aggref).agglevelsup == 0
                     && (*aggref).aggfilter.is_null()
@@ -234,38 +238,11 @@ unsafe fn null_of_nothing(node: *mut pg_sys::Node, multiplied: bool) -> bool {
                     |n: *mut pg_sys::Node| (*n).type_ == NodeTag::T_Const && is_small(&*n.cast());
                 numeric
                     && comparison_name((*op).opno).is_ok_and(|name| name == "*")
-                    && ((constant(a) && null_of_nothing(b, true))
-                        || (null_of_nothing(a, true) && constant(b)))
+                    && ((constant(a) && null_of_nothing(b, place, true))
+                        || (null_of_nothing(a, place, true) && constant(b)))
             }
             _ => false,
         }
-    }
-}
-
-/// Whether the sum of as many values as there can be is within the sum's type.
-unsafe fn is_bounded(argument: *mut pg_sys::Node) -> bool {
-    // SAFETY: an expression of a query.
-    unsafe {
-        match pg_sys::exprType(argument) {
-            pg_sys::INT2OID | pg_sys::INT4OID | pg_sys::INT8OID => true,
-            pg_sys::NUMERICOID => pg_sys::exprTypmod(argument) >= 0,
-            _ => false,
-        }
-    }
-}
-
-/// Whether a numeric constant has no more digits than a declared precision allows.
-unsafe fn is_small(constant: &pg_sys::Const) -> bool {
-    if constant.constisnull {
-        return true;
-    }
-    // SAFETY: a value of type numeric, shown as a C string.
-    unsafe {
-        let shown = pg_sys::OidOutputFunctionCall(
-            pg_sys::Oid::from_u32(pg_sys::F_NUMERIC_OUT),
-            constant.constvalue,
-        );
-        std::ffi::CStr::from_ptr(shown).count_bytes() <= pg_sys::NUMERIC_MAX_PRECISION as usize
     }
 }
 

@@ -102,5 +102,12 @@ SELECT s.* FROM (VALUES
   ('SELECT count(*) FROM o@ WHERE x < (SELECT 0.2 * sum(n.p) FROM n@ n WHERE n.k = o@.k)')
 ) q(q), same(q) s;
 EXPLAIN (COSTS OFF) SELECT count(*) FROM o_d WHERE x < (SELECT 0.2 * avg(n.p) FROM n_d n WHERE n.k = o_d.k);
+-- A CTE's sums of such numerics are bounded, too.
+EXPLAIN (COSTS OFF) WITH c AS (SELECT k, sum(p) total FROM n_d GROUP BY k)
+  SELECT count(*) FROM c a WHERE total > (SELECT 1.2 * avg(total) FROM c b WHERE b.k = a.k);
+SELECT s.* FROM (VALUES
+  ('WITH c AS (SELECT k, sum(p) total FROM n@ GROUP BY k) SELECT count(*) FROM c a WHERE total > (SELECT 0.2 * avg(total) FROM c b WHERE b.k = a.k)'),
+  ('WITH c AS (SELECT k, sum(v) total FROM n@ WHERE k < 4 GROUP BY k) SELECT count(*) FROM c a WHERE total > (SELECT 0.2 * avg(total) FROM c b WHERE b.k = a.k)')
+) q(q), same(q) s;
 
 DROP SCHEMA guards CASCADE;
