@@ -73,6 +73,12 @@ impl CopySnapshot {
         &self.running
     }
 
+    /// Whether a transaction of this id may have been running, or may not have begun.
+    pub fn may_run(&self, xid: u32) -> bool {
+        let begun = (self.xmax as u32).wrapping_sub(xid) as i32 > 0;
+        !begun || self.running.iter().any(|running| *running as u32 == xid)
+    }
+
     /// The first transaction id that had not begun.
     pub fn xmax(&self) -> u64 {
         self.xmax

@@ -41,6 +41,8 @@ CREATE TABLE doris.sync_table (
     columns jsonb,
     -- The number of the newest column that the source had then.
     columns_made smallint,
+    -- What tells whether it has other columns by now: a hash of the transactions that wrote their descriptions.
+    column_marks text,
     key_columns text[],
     -- The user has said which columns are the key.
     key_given boolean NOT NULL DEFAULT false,

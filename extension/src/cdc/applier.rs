@@ -2,7 +2,7 @@
 //! What an apply worker knows of its mirrors, and what it does with each message of the stream.
 use super::apply_shell;
 use super::board;
-use super::catalogue::{self, pause_table, Sync};
+use super::catalogue::{self, Sync};
 use super::columns::Columns;
 use super::coming::Arriving;
 use super::copier::Copies;
@@ -74,6 +74,10 @@ pub(super) struct Applier {
     pub(super) arriving: Arriving,
     /// Columns that no change has told of.
     pub(super) columns: Columns,
+    /// The first position that one of them waits for.
+    pub(super) columns_due: Option<Lsn>,
+    /// The transaction of the source in which each table was described last.
+    pub(super) described_by: HashMap<u32, u32>,
     /// What was applied lately.
     pub(super) lately: Lately,
     /// Members of partitioned sources that the stream told of while their mirrors were filled.
@@ -121,6 +125,8 @@ impl Applier {
             leaving: Leaving::default(),
             arriving: Arriving::default(),
             columns: Columns::default(),
+            columns_due: None,
+            described_by: HashMap::new(),
             lately: Lately::default(),
             met: HashSet::new(),
             described: None,
@@ -221,6 +227,11 @@ impl Applier {
             // Something happened to the table that does not show here.
             watch::touch();
         }
+        if before.as_ref() != Some(&relation) && self.columns.remove(&id).is_some() {
+            // A look may show columns that are older than these.
+            watch::touch();
+        }
+        self.described_by.insert(id, self.begin.xid);
         // Where all columns identify a row, those of a key do not show.
         let full = relation.replica_identity == b'f';
         let known = self.mirrors.get(&id);
@@ -288,6 +299,15 @@ impl Applier {
         self.batch_began.get_or_insert_with(Instant::now);
         WORKING_ON.set(relation);
         let id = self.sync.id;
+        if self.sync.connection.is_none() {
+            // What is on disk is decoded, and may be visible later: the catalogue has to show what this transaction did.
+            // SAFETY: a transaction is open; this one has ended or is about to.
+            unsafe {
+                let (no_table, no_row) = (std::ptr::null_mut(), std::ptr::null_mut());
+                let wait = pg_sys::XLTW_Oper::XLTW_None;
+                pg_sys::XactLockTableWait(self.begin.xid.into(), no_table, no_row, wait);
+            }
+        }
         // At the beginning of a stream each table is looked up: not with a connection each.
         let source = self.source.get_or_insert_with(|| Source::open(&self.sync));
         let followed = with_snapshot(|| {
@@ -299,10 +319,7 @@ impl Applier {
                     mirror.table.state = "init".into();
                     board::update(self.db, id, |e| e.generation += 1);
                 }
-                Err(why) => {
-                    pause_table(id, relation, why);
-                    mirror.table.state = "paused".into();
-                }
+                Err(why) => mirror.pause(id, why),
             }
             followed
         });
@@ -331,10 +348,10 @@ impl Applier {
         }
         WORKING_ON.set(relation);
         with_snapshot(|| {
-            let owner = mirror.writer(&self.sync);
-            match follow::relation_name(mirror.table.target) {
-                Ok(name) => as_role(owner, || apply_shell::truncate(&name)),
-                Err(e) => error!("{e}"),
+            let name = follow::relation_name(mirror.table.target);
+            match (mirror.writer(&self.sync), name) {
+                (Ok(owner), Ok(name)) => as_role(owner, || apply_shell::truncate(&name)),
+                (Err(why), _) | (_, Err(why)) => mirror.pause(self.sync.id, &why),
             }
         });
         // SAFETY: a transaction is open.
@@ -355,8 +372,12 @@ impl Applier {
             self.open = true;
         }
         WORKING_ON.set(relation);
-        let owner = with_snapshot(|| mirror.writer(&self.sync));
-        let Some(plan) = mirror.plan.as_mut() else {
+        let owner = with_snapshot(|| {
+            let owner = mirror.writer(&self.sync);
+            owner.inspect_err(|why| mirror.pause(self.sync.id, why))
+        });
+        let (Ok(owner), Some(plan)) = (owner, mirror.plan.as_mut()) else {
+            WORKING_ON.set(0);
             return;
         };
         let missing = as_role(owner, || apply_shell::write(mirror.table.target, plan));

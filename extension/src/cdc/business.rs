@@ -52,6 +52,7 @@ impl Applier {
             if let Some(old) = before.remove(&table.source) {
                 if (old.table.target, &old.table.columns) == (table.target, &table.columns) {
                     mirror.plan = old.plan;
+                    mirror.writer = old.writer;
                 }
             }
             self.mirrors.insert(table.source, mirror);
@@ -179,7 +180,8 @@ impl Applier {
 
     /// Whether the sources are to be looked at, and it is not a moment since they were.
     fn is_touched(&self) -> bool {
-        watch::is_due() && self.looked.elapsed() >= LOOK_APART
+        let due = self.columns_due.is_some_and(|end| self.applied >= end);
+        (watch::is_due() || due) && self.looked.elapsed() >= LOOK_APART
     }
 
     /// Whether a mirror waits to be filled and may be now.

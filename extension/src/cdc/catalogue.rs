@@ -84,6 +84,8 @@ pub(crate) struct SyncTable {
     pub(crate) made: i16,
     /// The user has said which columns are the key.
     pub(crate) key_given: bool,
+    /// What wrote the descriptions of the source's columns when the mirror was last known to have them.
+    pub(crate) column_marks: Option<String>,
     /// What the source was made of when its mirror was last known to hold what the stream tells.
     pub(crate) files: Files,
     /// Of a partitioned source: what is known of its members' rows.
@@ -155,10 +157,21 @@ pub(crate) fn sync(id: i32) -> Option<Sync> {
 
 /// The tables of a sync.
 pub(crate) fn tables(sync: i32) -> Vec<SyncTable> {
+    select_tables(sync, None)
+}
+
+/// One of them.
+pub(crate) fn table(sync: i32, source: u32) -> Option<SyncTable> {
+    select_tables(sync, Some(source)).pop()
+}
+
+fn select_tables(sync: i32, source: Option<u32>) -> Vec<SyncTable> {
     let sql = "SELECT source, source_name, target, state, snapshot, (snapshot_lsn - '0/0')::bigint, columns, \
-               files, marks, partitioned, published, bounds, columns_made, key_given FROM doris.sync_table WHERE sync = $1 ORDER BY source";
+               files, marks, partitioned, published, bounds, columns_made, key_given, column_marks \
+               FROM doris.sync_table WHERE sync = $1 AND ($2 IS NULL OR source = $2) ORDER BY source";
+    let source = source.map(pg_sys::Oid::from);
     elevated(|| {
-        rows(sql, &[sync.into()], |r| {
+        rows(sql, &[sync.into(), source.into()], |r| {
             let lsn = Lsn(column::<i64>(r, 6).unwrap_or(0) as u64);
             let snapshot = column::<String>(r, 5).map(|s| CopySnapshot::parse(&s, lsn));
             let columns = column::<JsonB>(r, 7).map(|j| columns_from_json(&j.0));
@@ -171,6 +184,7 @@ pub(crate) fn tables(sync: i32) -> Vec<SyncTable> {
                 columns: columns.unwrap_or_default(),
                 made: column(r, 13).unwrap_or(0),
                 key_given: column(r, 14).unwrap_or(false),
+                column_marks: column(r, 15),
                 files: Files {
                     files: column(r, 8),
                     marks: column(r, 9),

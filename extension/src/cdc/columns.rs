@@ -8,12 +8,15 @@
 use super::applier::{Applier, WORKING_ON};
 use super::catalogue;
 use super::follow;
-use super::session::transaction;
+use super::members::be_hasty;
+use super::session::{abort, caught, transaction};
 use super::source::{Look, Source};
 use super::target::Mirror;
 use super::watch;
 use doris_cdc::shape::{steps, Known};
+use doris_cdc::snapshot::CopySnapshot;
 use doris_cdc::Lsn;
+use pgrx::prelude::*;
 use std::collections::HashMap;
 
 /// For each source, what wrote the descriptions of its columns at the last look, and the position to wait for; `None` if
@@ -26,8 +29,8 @@ enum Outcome {
     InStep,
     /// That is left to the next change, which tells what to do about the key.
     Left,
-    /// They have changed since the look.
-    Changed,
+    /// They have changed since the look, or somebody holds the mirror.
+    Later,
     /// What its rows have in them cannot be told.
     Refill,
     /// It cannot be done.
@@ -35,38 +38,41 @@ enum Outcome {
 }
 
 impl Applier {
-    /// Brings the columns of a mirror in step with a source that was just looked at, if it is time. No transaction is
-    /// open.
-    pub(super) fn settle_columns(&mut self, now: &Look, source: &mut Source) {
+    /// Brings the columns of a mirror in step with a source that was just looked at, if it is time; `before` are the
+    /// transactions that ran before the look. No transaction is open.
+    pub(super) fn settle_columns(
+        &mut self,
+        now: &Look,
+        before: &CopySnapshot,
+        source: &mut Source,
+    ) {
         let (table, marks) = (now.table, &now.column_marks);
-        if !self.mirrors.get(&table).is_some_and(Mirror::streams) {
+        let Some(mirror) = self.mirrors.get(&table).filter(|m| m.streams()) else {
             self.columns.remove(&table);
             return;
+        };
+        let described = self.described_by.get(&table);
+        if described.is_some_and(|xid| before.may_run(*xid)) {
+            // The look may show older columns than the stream has.
+            self.columns.remove(&table);
+            return watch::touch();
         }
         match self.columns.get(&table) {
             Some((known, None)) if known == marks => return,
             Some((known, Some(end))) if known == marks => {
                 if self.applied < *end {
-                    return watch::touch();
+                    return;
                 }
             }
-            _ => {
-                let end = self.has_other_columns(table, source);
-                self.columns.insert(table, (marks.clone(), end));
-                if end.is_some() {
-                    watch::touch();
-                }
+            _ if marks.is_some() && mirror.table.column_marks == *marks => {
+                self.columns.insert(table, (marks.clone(), None));
                 return;
             }
+            _ => return self.await_columns(now, source),
         }
-        WORKING_ON.set(table);
-        let outcome = transaction(|| self.take_columns(now, source));
-        WORKING_ON.set(0);
-        match outcome {
-            Outcome::InStep | Outcome::Left => {
-                self.columns.insert(table, (marks.clone(), None));
-            }
-            Outcome::Changed => watch::touch(),
+        match self.try_columns(now, source) {
+            Outcome::InStep | Outcome::Left => self.have_columns(now),
+            Outcome::Later => {}
             Outcome::Refill => {
                 self.columns.remove(&table);
                 transaction(|| catalogue::refill(self.sync.id, table));
@@ -76,12 +82,63 @@ impl Applier {
             }
             Outcome::Failed(why) => {
                 self.columns.remove(&table);
-                transaction(|| catalogue::pause_table(self.sync.id, table, &why));
+                let sync = self.sync.id;
                 if let Some(mirror) = self.mirrors.get_mut(&table) {
-                    mirror.table.state = "paused".into();
+                    transaction(|| mirror.pause(sync, &why));
                 }
             }
         }
+    }
+
+    /// Notes when the next attempt is due.
+    pub(super) fn note_columns_due(&mut self) {
+        self.columns_due = self.columns.values().filter_map(|(_, end)| *end).min();
+    }
+
+    /// The mirror has the columns that the look has shown.
+    fn have_columns(&mut self, now: &Look) {
+        let (sync, table, marks) = (self.sync.id, now.table, &now.column_marks);
+        transaction(|| catalogue::update_table(sync, table, "column_marks = $3", marks.clone()));
+        self.columns.insert(table, (marks.clone(), None));
+        if let Some(mirror) = self.mirrors.get_mut(&table) {
+            mirror.table.column_marks = marks.clone();
+        }
+    }
+
+    /// Notes a position behind what gave the source other columns than are recorded, if it has others.
+    fn await_columns(&mut self, now: &Look, source: &mut Source) {
+        let publication = self.sync.publication();
+        let layout = transaction(|| source.stream_layout(&publication, now.table));
+        let known = self.mirrors.get(&now.table).map(|m| &m.table.columns);
+        if known == Some(&follow::known(&layout.columns)) {
+            return self.have_columns(now);
+        }
+        let end = transaction(|| source.written());
+        let entry = (now.column_marks.clone(), Some(end));
+        self.columns.insert(now.table, entry);
+    }
+
+    /// Takes the columns if nobody holds the mirror.
+    fn try_columns(&mut self, now: &Look, source: &mut Source) -> Outcome {
+        let local = source.is_local();
+        WORKING_ON.set(now.table);
+        let hasty = || {
+            be_hasty(c"50ms");
+            self.take_columns(now, source)
+        };
+        let outcome = match caught(|| transaction(hasty)) {
+            Ok(outcome) => outcome,
+            Err((why, true)) if !local => error!("{why}"),
+            Err((why, transient)) => {
+                abort();
+                match transient {
+                    true => Outcome::Later,
+                    false => Outcome::Failed(why),
+                }
+            }
+        };
+        WORKING_ON.set(0);
+        outcome
     }
 
     /// How many mirrors that stream may not have the columns of their sources.
@@ -89,17 +146,6 @@ impl Applier {
         let streaming = self.mirrors.values().filter(|m| m.streams());
         let known = |m: &Mirror| matches!(self.columns.get(&m.table.source), Some((_, None)));
         streaming.filter(|m| !known(m)).count()
-    }
-
-    /// A position behind what gave the source other columns than are recorded, if it has others.
-    fn has_other_columns(&self, table: u32, source: &mut Source) -> Option<Lsn> {
-        let publication = self.sync.publication();
-        let layout = transaction(|| source.stream_layout(&publication, table));
-        let mirror = self.mirrors.get(&table)?;
-        if follow::known(&layout.columns) == mirror.table.columns {
-            return None;
-        }
-        Some(transaction(|| source.written()))
     }
 
     /// Alters the mirror. A description of the stream's that is older than these columns is forgotten: another comes with
@@ -111,11 +157,18 @@ impl Applier {
         let after = source.look(&publication, &[table]).pop();
         if !after.is_some_and(|a| a.column_marks == looked.column_marks && a.files == looked.files)
         {
-            return Outcome::Changed;
+            return Outcome::Later;
         }
         let Some(mirror) = self.mirrors.get_mut(&table) else {
             return Outcome::Left;
         };
+        let told = |c: &Known| {
+            now.iter().any(|n| n.number == c.number) || layout.dropped.contains(&c.number)
+        };
+        if layout.made < mirror.table.made || !mirror.table.columns.iter().all(told) {
+            // Older ones than the stream has brought.
+            return Outcome::Later;
+        }
         let todo = steps(&mirror.table.columns, &now);
         match follow::keeps_key(&mirror.table, &todo) {
             Ok(true) => {}

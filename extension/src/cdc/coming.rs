@@ -97,6 +97,7 @@ impl Applier {
     /// `None` if the whole mirror has to be filled.
     fn read(&mut self, now: &Look, came: &[u32], source: &mut Source) -> Option<Coming> {
         let owner = self.mirrors.get_mut(&now.table)?.writer(&self.sync);
+        let owner = owner.unwrap_or_else(|e| error!("{e}"));
         let mirror = &self.mirrors.get(&now.table)?.table;
         let mut seen = source.running();
         // Behind all that the snapshot saw.
@@ -134,7 +135,9 @@ impl Applier {
                 .unwrap_or_else(|e| error!("{e}"));
             let sql = selection(&name, &columns, false, None);
             as_role(owner, || match source {
-                Source::Local => load_shell::load_query(to, &attributes, &sql, &|_| ()),
+                Source::Local => {
+                    load_shell::load_query(to, &attributes, &sql, self.sync.owner, &|_| ())
+                }
                 Source::Remote(connection) => {
                     let text: Vec<bool> = columns.iter().map(|c| c.by_text).collect();
                     connection.copy_out(&format!("COPY ({sql}) TO STDOUT (FORMAT binary)"));
@@ -229,7 +232,7 @@ impl Applier {
         if !same {
             return false;
         }
-        let owner = mirror.writer(&self.sync);
+        let owner = mirror.writer(&self.sync).unwrap_or_else(|e| error!("{e}"));
         let name = follow::relation_name(mirror.table.target).unwrap_or_else(|e| error!("{e}"));
         let columns: Vec<String> = coming.columns.iter().map(|c| quoted(c)).collect();
         let (columns, staging) = (columns.join(", "), staging(table));

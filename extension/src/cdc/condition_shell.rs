@@ -36,7 +36,8 @@ pub(super) fn is_plain(condition: &str, local: bool) -> bool {
     }
 }
 
-/// Whether a text is one expression and nothing beside it. Raises an error if it is no SQL.
+/// Whether a text is one expression and nothing beside it, which calls what PostgreSQL brings along and nothing else.
+/// Raises an error if it is no SQL. The session's search path has nothing but PostgreSQL's own.
 pub(super) fn is_expression(text: &str) -> bool {
     if text.contains("--") || text.contains("/*") {
         return false;
@@ -75,6 +76,30 @@ pub(super) fn is_expression(text: &str) -> bool {
             && select.intoClause.is_null()
             && select.withClause.is_null()
             && select.op == pg_sys::SetOperation::SETOP_NONE
+            && !names_others(select.targetList.cast(), std::ptr::null_mut())
+    }
+}
+
+/// Whether a function, a type or an operator below a node has the name of a user's schema.
+#[pg_guard]
+unsafe extern "C-unwind" fn names_others(
+    node: *mut pg_sys::Node,
+    context: *mut std::ffi::c_void,
+) -> bool {
+    if node.is_null() {
+        return false;
+    }
+    // SAFETY: a node is what its tag says; the walker calls back with the nodes below it.
+    unsafe {
+        let own = match (*node).type_ {
+            NodeTag::T_FuncCall => is_own((*node.cast::<pg_sys::FuncCall>()).funcname),
+            NodeTag::T_A_Expr => is_own((*node.cast::<pg_sys::A_Expr>()).name),
+            NodeTag::T_TypeName => is_own((*node.cast::<pg_sys::TypeName>()).names),
+            NodeTag::T_CollateClause => is_own((*node.cast::<pg_sys::CollateClause>()).collname),
+            NodeTag::T_SubLink => false,
+            _ => true,
+        };
+        !own || compat::raw_expression_tree_walker(node, Some(names_others), context)
     }
 }
 

@@ -152,7 +152,9 @@ fn copy_rows(
     // SAFETY: a transaction is open.
     unsafe { pg_sys::CommandCounterIncrement() };
     let rows = as_role(owner, || match source {
-        Source::Local => load_shell::load_query(table.target, &attributes, &sql, progress),
+        Source::Local => {
+            load_shell::load_query(table.target, &attributes, &sql, sync.owner, progress)
+        }
         Source::Remote(connection) => {
             let text: Vec<bool> = columns_now.iter().map(|c| c.by_text).collect();
             connection.copy_out(&format!("COPY ({sql}) TO STDOUT (FORMAT binary)"));

@@ -194,8 +194,9 @@ pub(crate) fn alter(
             Step::Add(name) => {
                 let type_name = type_of(name);
                 let value = values.and_then(|values| values.get(name));
-                let default = value.map(|v| format!(" DEFAULT {v}")).unwrap_or_default();
-                format!("ADD COLUMN {} {type_name}{default}", quoted(name))
+                // Always one, as a domain may bring its own.
+                let default = value.map_or("NULL", String::as_str);
+                format!("ADD COLUMN {} {type_name} DEFAULT {default}", quoted(name))
             }
             Step::Retype(name) => {
                 let type_name = type_of(name);
@@ -290,7 +291,9 @@ fn missing_value(source: &mut Source, table: u32, number: i16) -> Option<Option<
         let sql = format!(
             "SELECT {VALUE} FROM pg_catalog.pg_attribute a WHERE a.attrelid = {table} AND a.attnum = {number}"
         );
-        return Some(source.value(&sql).map(|v| literal(&v)));
+        // Without a row, the catalogue does not show the column yet.
+        let row = source.rows(&sql, 1).into_iter().next()?;
+        return Some(row[0].as_deref().map(literal));
     }
     let rows = source.rows(
         &format!(
@@ -305,7 +308,7 @@ fn missing_value(source: &mut Source, table: u32, number: i16) -> Option<Option<
     let mut known = rows.iter().filter(together);
     match (known.next(), known.next()) {
         (Some(row), None) => Some(row[0].as_deref().map(literal)),
-        (None, _) if rows.iter().all(|row| row[0].is_none()) => Some(None),
+        (None, _) if !rows.is_empty() && rows.iter().all(|row| row[0].is_none()) => Some(None),
         _ => None,
     }
 }
@@ -333,8 +336,7 @@ pub(crate) fn record_new(
     let now = known(&record_source(sync, source, table)?.columns);
     let stored = made.iter().filter(|c| c.generated.is_none());
     let made: Vec<Known> = stored.map(|c| c.known.clone()).collect();
-    let mut registered = catalogue::tables(sync.id).into_iter();
-    let registered = registered.find(|r| r.source == table);
+    let registered = catalogue::table(sync.id, table);
     let mirror = registered.ok_or("the mirror is not registered")?;
     writer::writer(sync, &mirror)?;
     let todo = steps(&made, &now);
@@ -364,9 +366,10 @@ pub(crate) fn record_source(
     if let Some(why) = looked.problem() {
         return Err(why.to_owned());
     }
-    let registered = catalogue::tables(sync.id);
-    if let Some(mirror) = registered.iter().find(|r| r.source == table) {
-        check_identities(mirror, &looked)?;
+    if looked.files.partitioned {
+        if let Some(mirror) = catalogue::table(sync.id, table) {
+            check_identities(&mirror, &looked)?;
+        }
     }
     catalogue::set_look(sync.id, &looked);
     let computed = source.computed(&sync.publication(), table);
@@ -384,10 +387,7 @@ pub(crate) fn record_source(
 
 /// An error if changes of a source's partitions do not tell which row of its mirror they are of.
 pub(crate) fn check_identities(table: &SyncTable, looked: &Look) -> Result<(), String> {
-    if !looked.files.partitioned {
-        return Ok(());
-    }
-    let names = opened_shell::describe(table.target)?.key_names();
+    let names = opened_shell::glance(table.target)?.key_names();
     let number = |name: &String| Some(table.columns.iter().find(|c| c.name == *name)?.number);
     let key: Option<Vec<i16>> = names.map(|n| n.iter().filter_map(number).collect());
     match looked.identity_problem(key.as_deref()) {

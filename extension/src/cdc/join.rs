@@ -195,9 +195,7 @@ fn register(sync: &Sync, source: &mut Source, table: &SourceTable) {
         if inherited {
             mirror::refit(&target, &wanted);
         }
-        let made = mirror::make(&target, &wanted);
-        made.give(&target, sync.owner, wanted.source);
-        made.oid
+        mirror::make(&target, &wanted, mirror::heir(sync.owner, wanted.source))
     });
     check_free(oid, &target);
     check_is_no_mirror(source, table);

@@ -2,6 +2,7 @@
 //! Fills mirrors with many rows: of a query of this database, of a copy from another one, of the stream.
 use super::apply_shell::ROWS_AT_ONCE;
 use super::opened_shell::Opened;
+use super::session::{as_user, current_role};
 use doris_cdc::pgoutput::Tuple;
 use pgrx::prelude::*;
 
@@ -26,13 +27,15 @@ pub(crate) fn load(
     rows
 }
 
-/// Inserts the rows of a query of this database.
+/// Inserts the rows of a query of this database, which `reader` runs.
 pub(crate) fn load_query(
     target: u32,
     attributes: &[i16],
     sql: &str,
+    reader: pg_sys::Oid,
     progress: &dyn Fn(u64),
 ) -> u64 {
+    let writer = current_role();
     load(target, attributes, progress, |load| {
         let command = std::ffi::CString::new(sql).unwrap_or_default();
         // SAFETY: the receiver outlives the query, which is the only one to use it; the query reads only.
@@ -46,6 +49,7 @@ pub(crate) fn load_query(
                     mydest: pg_sys::CommandDest::DestTransientRel,
                 },
                 load: (&raw mut *load).cast(),
+                writer,
             };
             let options = pg_sys::SPIExecuteOptions {
                 read_only: true,
@@ -55,7 +59,9 @@ pub(crate) fn load_query(
             // What is read is what the copy's snapshot sees; the rows written are not read.
             pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
             pg_sys::SPI_connect();
-            let result = pg_sys::SPI_execute_extended(command.as_ptr(), &options);
+            let result = as_user(reader, || {
+                pg_sys::SPI_execute_extended(command.as_ptr(), &options)
+            });
             if result < 0 {
                 error!("the source cannot be read: {result}");
             }
@@ -70,6 +76,8 @@ pub(crate) fn load_query(
 struct QueryRows {
     base: pg_sys::DestReceiver,
     load: *mut std::ffi::c_void,
+    /// The role that writes them.
+    writer: pg_sys::Oid,
 }
 
 #[pg_guard]
@@ -79,8 +87,9 @@ unsafe extern "C-unwind" fn receive_slot(
 ) -> bool {
     // SAFETY: the receiver is the one `load_query` made, its load is alive while the query runs.
     unsafe {
-        let load = (*receiver.cast::<QueryRows>()).load.cast::<Load<'_>>();
-        (*load).push_slot(slot);
+        let receiver = &*receiver.cast::<QueryRows>();
+        let load = receiver.load.cast::<Load<'_>>();
+        as_user(receiver.writer, || (*load).push_slot(slot));
     }
     true
 }

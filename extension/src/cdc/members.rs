@@ -242,7 +242,7 @@ impl Applier {
         let (id, sync) = (self.sync.id, &self.sync);
         WORKING_ON.set(now.table);
         let deleted = asked(|| {
-            let owner = mirror.writer(sync);
+            let owner = mirror.writer(sync).unwrap_or_else(|e| error!("{e}"));
             let name = follow::relation_name(mirror.table.target).unwrap_or_else(|e| error!("{e}"));
             let sql = format!("DELETE FROM ONLY {name} WHERE {}", conditions.join(" OR "));
             with_own_names(|| as_role(owner, || execute(&sql, &[])));

@@ -2,7 +2,7 @@
 //! The table a mirror is: made like its source, or one that exists and fits. With the rights in force.
 use super::condition_shell::is_expression;
 use super::follow::known_here;
-use super::session::{as_role, column, elevated, execute, refuse, rows, value};
+use super::session::{as_role, column, current_role, elevated, execute, refuse, rows, value};
 use super::source::{quoted, SourceColumn};
 use pgrx::prelude::*;
 
@@ -23,56 +23,45 @@ pub(crate) struct Wanted<'a> {
     pub(crate) overwrite: bool,
 }
 
-/// The table of this name, made if there is none.
-pub(crate) fn make(name: &str, wanted: &Wanted<'_>) -> Made {
-    match lookup(name) {
-        Some(oid) => {
-            check(oid, name, wanted);
-            Made { oid, new: false }
-        }
-        None => {
-            create(name, wanted);
-            let oid = lookup(name).unwrap_or_else(|| error!("{name} was not made"));
-            Made { oid, new: true }
-        }
+/// The table of this name, made for `owner` if there is none.
+pub(crate) fn make(name: &str, wanted: &Wanted<'_>, owner: pg_sys::Oid) -> pg_sys::Oid {
+    if let Some(oid) = lookup(name) {
+        check(oid, name, wanted);
+        return oid;
     }
+    create(name, wanted, owner);
+    lookup(name).unwrap_or_else(|| error!("{name} was not made"))
 }
 
-/// A mirror, and whether it was made just now.
-pub(crate) struct Made {
-    pub(crate) oid: pg_sys::Oid,
-    pub(crate) new: bool,
+/// Whose a new mirror is to be: the role whose code writing to it runs. That is the owner of its source, if the sync is a
+/// superuser's and the source is not; otherwise the sync's owner.
+pub(crate) fn heir(sync_owner: pg_sys::Oid, source: Option<u32>) -> pg_sys::Oid {
+    const SQL: &str = "SELECT CASE WHEN o.rolsuper AND NOT a.rolsuper THEN a.oid ELSE o.oid END FROM pg_roles o \
+         LEFT JOIN pg_class c ON c.oid = $2 LEFT JOIN pg_roles a ON a.oid = c.relowner WHERE o.oid = $1";
+    let source = pg_sys::Oid::from(source.unwrap_or(0));
+    let heir = elevated(|| value::<pg_sys::Oid>(SQL, &[sync_owner.into(), source.into()]));
+    heir.unwrap_or(sync_owner)
 }
 
-impl Made {
-    /// Gives a new mirror to the role whose code it may run: the owner of its source, if the sync is a superuser's and
-    /// the source is not; otherwise the sync's owner. It has to be able to reach the mirror.
-    pub(crate) fn give(&self, name: &str, sync_owner: pg_sys::Oid, source: Option<u32>) {
-        const SQL: &str = "SELECT CASE WHEN r.oid <> t.relowner THEN pg_catalog.quote_ident(r.rolname) END, \
-             CASE WHEN NOT pg_catalog.has_schema_privilege(r.oid, n.oid, 'USAGE') AND n.nspowner = $2 \
-             THEN pg_catalog.quote_ident(n.nspname) END FROM pg_catalog.pg_class t \
-             JOIN pg_catalog.pg_namespace n ON n.oid = t.relnamespace JOIN pg_catalog.pg_roles o ON o.oid = $2 \
-             LEFT JOIN pg_catalog.pg_class c ON c.oid = $3 LEFT JOIN pg_catalog.pg_roles a ON a.oid = c.relowner \
-             JOIN pg_catalog.pg_roles r ON r.oid = CASE WHEN o.rolsuper AND NOT a.rolsuper THEN a.oid ELSE o.oid END \
-             WHERE t.oid = $1";
-        if !self.new {
-            return;
-        }
-        let source = pg_sys::Oid::from(source.unwrap_or(0));
-        let arguments = [self.oid.into(), sync_owner.into(), source.into()];
-        let found = elevated(|| {
-            rows(SQL, &arguments, |r| {
-                (column::<String>(r, 1), column::<String>(r, 2))
-            })
-        });
-        let Some((Some(role), schema)) = found.into_iter().next() else {
-            return;
-        };
-        if let Some(schema) = schema {
-            execute(&format!("GRANT USAGE ON SCHEMA {schema} TO {role}"), &[]);
-        }
-        execute(&format!("ALTER TABLE {name} OWNER TO {role}"), &[]);
+/// Hands a table over, and lets its new owner reach it.
+fn give(name: &str, owner: pg_sys::Oid) {
+    const SQL: &str = "SELECT quote_ident(r.rolname), CASE WHEN NOT has_schema_privilege(r.oid, n.oid, 'USAGE') \
+         AND pg_has_role($3, n.nspowner, 'USAGE') THEN quote_ident(n.nspname) END \
+         FROM pg_class t JOIN pg_namespace n ON n.oid = t.relnamespace JOIN pg_roles r ON r.oid = $2 \
+         WHERE t.oid = to_regclass($1)";
+    let arguments = [name.into(), owner.into(), current_role().into()];
+    let found = elevated(|| {
+        rows(SQL, &arguments, |r| {
+            (column::<String>(r, 1), column::<String>(r, 2))
+        })
+    });
+    let Some((Some(role), schema)) = found.into_iter().next() else {
+        return;
+    };
+    if let Some(schema) = schema {
+        execute(&format!("GRANT USAGE ON SCHEMA {schema} TO {role}"), &[]);
     }
+    execute(&format!("ALTER TABLE {name} OWNER TO {role}"), &[]);
 }
 
 fn lookup(name: &str) -> Option<pg_sys::Oid> {
@@ -81,10 +70,18 @@ fn lookup(name: &str) -> Option<pg_sys::Oid> {
 }
 
 /// Gives the mirror of a table that is gone the columns of the one that takes it over, and takes its rows away if it
-/// lacked any.
+/// lacked any. All of that runs with the rights of its owner.
 pub(crate) fn refit(name: &str, wanted: &Wanted<'_>) {
     let Some(oid) = lookup(name) else { return };
+    lock(oid, name);
     check_own(oid, name, wanted.source);
+    let owner = "SELECT relowner FROM pg_class WHERE oid = $1";
+    let owner = elevated(|| value::<pg_sys::Oid>(owner, &[oid.into()]));
+    let Some(owner) = owner else { return };
+    as_role(owner, || take_columns(oid, name, wanted));
+}
+
+fn take_columns(oid: pg_sys::Oid, name: &str, wanted: &Wanted<'_>) {
     let there = |column: &SourceColumn| {
         let sql = "SELECT true FROM pg_catalog.pg_attribute WHERE attrelid = $1 AND attname = $2 AND NOT attisdropped";
         value::<bool>(sql, &[oid.into(), column.known.name.clone().into()]).is_some()
@@ -95,11 +92,7 @@ pub(crate) fn refit(name: &str, wanted: &Wanted<'_>) {
     if missing.is_empty() {
         return;
     }
-    let owner = "SELECT relowner FROM pg_catalog.pg_class WHERE oid = $1";
-    let owner = elevated(|| value::<pg_sys::Oid>(owner, &[oid.into()]));
-    as_role(owner.unwrap_or(pg_sys::InvalidOid), || {
-        execute(&format!("TRUNCATE ONLY {name}"), &[])
-    });
+    execute(&format!("TRUNCATE ONLY {name}"), &[]);
     let far = wanted.source.is_none();
     for column in missing {
         let action = if there(column) {
@@ -112,8 +105,11 @@ pub(crate) fn refit(name: &str, wanted: &Wanted<'_>) {
     }
 }
 
-/// Makes the table. It has no constraint but its key: a constraint that the source drops must not stop its mirror.
-fn create(name: &str, wanted: &Wanted<'_>) {
+/// Makes the table. It has no constraint but its key: a constraint that the source drops must not stop its mirror. What is
+/// computed for another role is computed with its rights, from the beginning: PostgreSQL evaluates what it can of an
+/// expression where that is defined.
+fn create(name: &str, wanted: &Wanted<'_>, owner: pg_sys::Oid) {
+    let handed_over = owner != current_role();
     let mut columns: Vec<&SourceColumn> = wanted.columns.iter().collect();
     if wanted.model == Some("unique_key") {
         // The model has its key first; who asks for it by name does not ask for the source's order.
@@ -124,6 +120,12 @@ fn create(name: &str, wanted: &Wanted<'_>) {
         columns.sort_by_key(place);
     }
     let far = wanted.source.is_none();
+    let first = columns.iter().position(|c| c.generated.is_some());
+    let at_once = first.filter(|_| handed_over).unwrap_or(columns.len());
+    let is_key = |c: &&SourceColumn| wanted.key.contains(&c.known.name) && c.generated.is_none();
+    let later: Vec<&SourceColumn> = columns.split_off(at_once);
+    let (keys, later): (Vec<_>, Vec<_>) = later.into_iter().partition(is_key);
+    columns.extend(keys);
     let mut parts: Vec<String> = columns.into_iter().map(|c| definition(c, far)).collect();
     if !wanted.key.is_empty() {
         let key: Vec<_> = wanted.key.iter().map(|k| quoted(k)).collect();
@@ -155,6 +157,28 @@ fn create(name: &str, wanted: &Wanted<'_>) {
         quoted(&method)
     );
     execute(&sql, &[]);
+    if !handed_over {
+        return;
+    }
+    give(name, owner);
+    as_role(owner, || {
+        for column in later {
+            let definition = definition(column, far);
+            execute(&format!("ALTER TABLE {name} ADD COLUMN {definition}"), &[]);
+        }
+    });
+}
+
+/// Keeps the table of a name from being another one in a moment.
+fn lock(oid: pg_sys::Oid, name: &str) {
+    // SAFETY: a transaction is open, which keeps the lock.
+    unsafe { pg_sys::LockRelationOid(oid, pg_sys::AccessShareLock as i32) };
+    if lookup(name) != Some(oid) {
+        refuse!(
+            ERRCODE_OBJECT_IN_USE,
+            format!("{name} has just become another table")
+        );
+    }
 }
 
 /// Whether rows can be replaced by key in bulk: the key columns come first, in their order, and have types and names
@@ -269,6 +293,7 @@ fn check(oid: pg_sys::Oid, name: &str, wanted: &Wanted<'_>) {
             "a table cannot be its own mirror"
         );
     }
+    lock(oid, name);
     check_own(oid, name, wanted.source);
     let missing = lacking(oid, wanted);
     if !missing.is_empty() {
@@ -284,7 +309,10 @@ fn check(oid: pg_sys::Oid, name: &str, wanted: &Wanted<'_>) {
     }
     check_key(oid, name, wanted);
     let filled = format!("SELECT EXISTS (SELECT FROM {name})");
-    if !wanted.overwrite && value::<bool>(&filled, &[]) == Some(true) {
+    // As the owner of the table: whatever has its name by now, nothing of it runs as a superuser.
+    let owner = "SELECT relowner FROM pg_class WHERE oid = $1";
+    let owner = elevated(|| value::<pg_sys::Oid>(owner, &[oid.into()])).unwrap_or(oid);
+    if !wanted.overwrite && as_role(owner, || value::<bool>(&filled, &[])) == Some(true) {
         refuse!(
             ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             format!("{name} is not empty"),

@@ -22,11 +22,20 @@ impl Shape {
     }
 }
 
-/// Looks at a mirror.
+/// Looks at a mirror that is about to be written to.
 pub(crate) fn describe(target: u32) -> Result<Shape, String> {
+    look(target, pg_sys::RowExclusiveLock)
+}
+
+/// Looks at a mirror.
+pub(crate) fn glance(target: u32) -> Result<Shape, String> {
+    look(target, pg_sys::AccessShareLock)
+}
+
+fn look(target: u32, lock: u32) -> Result<Shape, String> {
     // SAFETY: a transaction is open; the relation is closed again, its lock kept until the end of the transaction.
     unsafe {
-        let rel = pg_sys::try_table_open(target.into(), pg_sys::RowExclusiveLock as i32);
+        let rel = pg_sys::try_table_open(target.into(), lock as i32);
         if rel.is_null() {
             return Err("the mirror has been dropped".into());
         }
@@ -225,13 +234,13 @@ unsafe fn check_rights(rel: pg_sys::Relation) {
                 ereport!(
                     ERROR,
                     PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
-                    format!("the sync's owner lacks rights on mirror \"{name}\"")
+                    format!("the owner of mirror \"{name}\" lacks rights on it")
                 );
             }
         }
         let enabled = pg_sys::CheckEnableRlsResult::RLS_ENABLED as i32;
         if pg_sys::check_enable_rls(oid, pg_sys::InvalidOid, false) == enabled {
-            error!("mirror \"{name}\" has row security that applies to the sync's owner");
+            error!("mirror \"{name}\" has row security that applies to its owner");
         }
     }
 }

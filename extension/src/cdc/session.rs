@@ -92,14 +92,19 @@ pub(crate) fn as_role<R>(role: pg_sys::Oid, f: impl FnOnce() -> R) -> R {
     let forbid = pg_sys::SECURITY_LOCAL_USERID_CHANGE | pg_sys::SECURITY_RESTRICTED_OPERATION;
     // SAFETY: an error undoes the settings with the transaction; otherwise they are undone below.
     let settings = unsafe { pg_sys::NewGUCNestLevel() };
-    let result = as_user(role, forbid as i32, f);
+    let result = in_context(role, forbid as i32, f);
     // SAFETY: ends the level begun above, and takes back what was set in it.
     unsafe { pg_sys::AtEOXact_GUC(false, settings) };
     result
 }
 
+/// Runs `f` with the rights of another role, inside of `as_role`, which forbids what it forbids and ends what is set.
+pub(crate) fn as_user<R>(role: pg_sys::Oid, f: impl FnOnce() -> R) -> R {
+    in_context(role, 0, f)
+}
+
 /// Runs `f` as a user, in a security context.
-fn as_user<R>(role: pg_sys::Oid, forbid: i32, f: impl FnOnce() -> R) -> R {
+fn in_context<R>(role: pg_sys::Oid, forbid: i32, f: impl FnOnce() -> R) -> R {
     let (mut before, mut context) = (pg_sys::InvalidOid, 0);
     // SAFETY: an error restores the user with the transaction; otherwise it is restored below.
     unsafe {
@@ -116,7 +121,7 @@ fn as_user<R>(role: pg_sys::Oid, forbid: i32, f: impl FnOnce() -> R) -> R {
 /// Operators have no such names: those of the session's search path are not the ones meant.
 pub(crate) fn elevated<R>(f: impl FnOnce() -> R) -> R {
     let forbid = pg_sys::SECURITY_LOCAL_USERID_CHANGE as i32;
-    with_own_names(|| as_user(pg_sys::Oid::from(SUPERUSER), forbid, f))
+    with_own_names(|| in_context(pg_sys::Oid::from(SUPERUSER), forbid, f))
 }
 
 /// Runs `f` with a search path on which nothing but PostgreSQL's own is found.

@@ -112,23 +112,20 @@ impl Look {
         }
         let tells = |identity: &&Option<Vec<(i16, String)>>| match (identity, key) {
             (None, _) => true,
-            (Some(columns), Some(key)) => {
-                columns.len() == key.len() && columns.iter().all(|(n, _)| key.contains(n))
-            }
+            // PostgreSQL refuses to update and delete rows of such a partition.
+            (Some(columns), _) if columns.is_empty() => true,
+            (Some(columns), Some(key)) => key.iter().all(|n| columns.iter().any(|(m, _)| m == n)),
             (Some(_), None) => false,
         };
         let odd = self.identities.iter().find(|i| !tells(i))?.as_ref()?;
         let names: Vec<&str> = odd.iter().map(|(_, name)| name.as_str()).collect();
-        let has = match names.len() {
-            0 => "nothing that identifies its rows".to_owned(),
-            _ => format!("rows identified by {}", names.join(", ")),
-        };
         let needs = match key {
             Some(_) => "the key of the mirror",
             None => "REPLICA IDENTITY FULL, as the mirror has no key",
         };
         Some(format!(
-            "a partition has {has} in the WAL: it needs {needs}"
+            "a partition has rows identified by {} in the WAL: it needs {needs}",
+            names.join(", ")
         ))
     }
 
@@ -509,11 +506,19 @@ impl Source {
         Lsn(position.unwrap_or(0))
     }
 
-    /// The end of what is written of the source's WAL, whether it is on disk or not.
+    /// The end of what is written of the source's WAL, which is on its way to the disk: decoding reads it there.
     pub(crate) fn written(&mut self) -> Lsn {
         let sql = "SELECT (pg_catalog.pg_current_wal_insert_lsn() - '0/0')::pg_catalog.text";
         let position = self.value(sql).and_then(|p| p.parse().ok());
-        Lsn(position.unwrap_or(0)).before_page_header()
+        let position = Lsn(position.unwrap_or(0)).before_page_header();
+        if self.is_local() {
+            // SAFETY: a position that has been written.
+            unsafe { pg_sys::XLogFlush(position.0) };
+        } else if self.position() < position {
+            // The end of a transaction that has an id wakes the process that writes behind.
+            self.value("SELECT pg_catalog.pg_current_xact_id()::pg_catalog.text");
+        }
+        position
     }
 
     /// Whether these members are too large to be read while the stream stands still: larger than what is beside them, or

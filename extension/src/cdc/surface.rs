@@ -47,14 +47,14 @@ fn sync_table(source: pg_sys::Oid, target: Option<String>, options: Option<JsonB
         model: options.model.as_deref(),
         overwrite: options.overwrite,
     };
+    join::check_is_no_mirror(&Source::Local, &source);
+    let (id, name) = find_or_add_sync(&options);
+    let sync = elevated(|| catalogue::sync(id)).unwrap_or_else(|| error!("the sync is gone"));
     if inherited && options.overwrite {
         mirror::refit(&target, &wanted);
     }
-    join::check_is_no_mirror(&Source::Local, &source);
-    let made = mirror::make(&target, &wanted);
-    let oid = made.oid;
+    let oid = mirror::make(&target, &wanted, mirror::heir(sync.owner, wanted.source));
     join::check_free(oid, &target);
-    let (id, name) = find_or_add_sync(&options);
     publish(id, &source);
     let table = NewTable {
         source: source.oid,
@@ -65,8 +65,6 @@ fn sync_table(source: pg_sys::Oid, target: Option<String>, options: Option<JsonB
         refused: None,
     };
     insert_table(id, &table);
-    let sync = elevated(|| catalogue::sync(id)).unwrap_or_else(|| error!("the sync is gone"));
-    made.give(&target, sync.owner, wanted.source);
     if let Err(why) = follow::record_new(&sync, &mut Source::Local, source.oid, &columns) {
         refuse!(ERRCODE_FEATURE_NOT_SUPPORTED, why);
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! One mirrored table as the apply worker holds it: its catalogue row, the shape of the stream, what is pending.
-use super::catalogue::{Sync, SyncTable};
+use super::catalogue::{self, Sync, SyncTable};
 use super::opened_shell;
 use super::{watch, writer};
 use doris_cdc::fold::bag::Bag;
@@ -20,7 +20,7 @@ pub(crate) struct Mirror {
     /// The plan of application, once the mirror is in step with `relation`.
     pub(crate) plan: Option<Plan>,
     /// The role that writes to the mirror, as of this state of the catalogue.
-    writer: Option<(u64, pg_sys::Oid)>,
+    pub(super) writer: Option<(u64, pg_sys::Oid)>,
 }
 
 /// How the columns of the stream meet those of the mirror, and what is pending.
@@ -58,17 +58,24 @@ impl Mirror {
         }
     }
 
-    /// The role that writes to the mirror. Raises an error if none is to. A transaction and a snapshot are open.
-    pub(crate) fn writer(&mut self, sync: &Sync) -> pg_sys::Oid {
+    /// The role that writes to the mirror, or why none is to. A transaction and a snapshot are open.
+    pub(crate) fn writer(&mut self, sync: &Sync) -> Result<pg_sys::Oid, String> {
         let now = watch::owners_seen();
         match self.writer {
-            Some((then, role)) if then == now => role,
+            Some((then, role)) if then == now => Ok(role),
             _ => {
-                let role = writer::writer(sync, &self.table).unwrap_or_else(|e| error!("{e}"));
+                let role = writer::writer(sync, &self.table)?;
                 self.writer = Some((now, role));
-                role
+                Ok(role)
             }
         }
+    }
+
+    /// Applies no more of its changes, and records why.
+    pub(crate) fn pause(&mut self, sync: i32, why: &str) {
+        catalogue::pause_table(sync, self.table.source, why);
+        self.table.state = "paused".into();
+        self.plan = None;
     }
 
     /// Whether what the stream brings is applied.

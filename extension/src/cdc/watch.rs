@@ -37,6 +37,8 @@ pub(super) fn install() {
         for cache in [
             pg_sys::SysCacheIdentifier::AUTHOID,
             pg_sys::SysCacheIdentifier::AUTHMEMROLEMEM,
+            pg_sys::SysCacheIdentifier::TYPEOID,
+            pg_sys::SysCacheIdentifier::PROCOID,
         ] {
             let none = pg_sys::Datum::from(0);
             pg_sys::CacheRegisterSyscacheCallback(cache as i32, Some(roles_changed), none);
@@ -107,8 +109,9 @@ impl Applier {
         }
         for now in found {
             self.judge(&now, &before, source);
-            self.settle_columns(&now, source);
+            self.settle_columns(&now, &before, source);
         }
+        self.note_columns_due();
         self.watch();
     }
 
@@ -127,7 +130,10 @@ impl Applier {
         if !matches!(verdict, Verdict::Came(_)) {
             self.arriving.remove(&table);
         }
-        let mut problem = transaction(|| follow::check_identities(known, now).err());
+        let mut problem = match now.files.partitioned {
+            true => transaction(|| follow::check_identities(known, now).err()),
+            false => None,
+        };
         if verdict == Verdict::Same && problem.is_none() {
             return self.note_bounds(table, source);
         }

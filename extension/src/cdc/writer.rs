@@ -61,13 +61,19 @@ pub(crate) fn with_types(
             "the mirror belongs neither to the owner of its source nor to that of the sync".into(),
         );
     }
-    if is_super == Some(true) && source_is_super != Some(true) {
+    if is_super == Some(true) && source_is_super == Some(false) {
+        return Err(
+            "the mirror belongs to a superuser and its source does not: give it to the source's owner".into(),
+        );
+    }
+    if is_super == Some(true) && source_is_super.is_none() {
         check_code(target, types)?;
     }
     Ok(owner)
 }
 
-/// An error if writing to a superuser's table runs a function of somebody else's.
+/// An error if writing to a superuser's mirror of a table of another server runs what belongs to somebody else: functions,
+/// or types, to which their owners add what they like.
 fn check_code(target: pg_sys::Oid, types: Vec<String>) -> Result<(), String> {
     const SQL: &str = "WITH RECURSIVE types(oid) AS (SELECT atttypid FROM pg_attribute \
          WHERE attrelid = $1 AND attnum > 0 AND NOT attisdropped \
@@ -79,16 +85,21 @@ fn check_code(target: pg_sys::Oid, types: Vec<String>) -> Result<(), String> {
          parts(class, oid) AS (SELECT 'pg_attrdef'::regclass, oid FROM pg_attrdef WHERE adrelid = $1 \
          UNION ALL SELECT 'pg_constraint'::regclass, oid FROM pg_constraint WHERE conrelid = $1 \
          UNION ALL SELECT 'pg_constraint'::regclass, c.oid FROM pg_constraint c JOIN types ON c.contypid = types.oid \
+         UNION ALL SELECT 'pg_type'::regclass, oid FROM types \
          UNION ALL SELECT 'pg_class'::regclass, indexrelid FROM pg_index WHERE indrelid = $1 \
-         UNION ALL SELECT 'pg_trigger'::regclass, oid FROM pg_trigger WHERE tgrelid = $1 AND NOT tgisinternal) \
-         SELECT p.oid::regprocedure::text FROM parts JOIN pg_depend d ON d.classid = parts.class AND d.objid = parts.oid \
-         LEFT JOIN pg_operator o ON d.refclassid = 'pg_operator'::regclass AND o.oid = d.refobjid \
-         JOIN pg_proc p ON d.refclassid = 'pg_proc'::regclass AND p.oid = d.refobjid OR p.oid = o.oprcode \
-         JOIN pg_roles w ON w.oid = p.proowner WHERE NOT w.rolsuper LIMIT 1";
+         UNION ALL SELECT 'pg_trigger'::regclass, oid FROM pg_trigger WHERE tgrelid = $1 AND NOT tgisinternal), \
+         needed(class, oid) AS (SELECT d.refclassid, d.refobjid FROM parts JOIN pg_depend d ON d.classid = parts.class \
+         AND d.objid = parts.oid), \
+         functions(oid) AS (SELECT oid FROM needed WHERE class = 'pg_proc'::regclass \
+         UNION ALL SELECT o.oprcode FROM needed n JOIN pg_operator o ON o.oid = n.oid WHERE n.class = 'pg_operator'::regclass) \
+         SELECT p.oid::regprocedure::text FROM functions f JOIN pg_proc p ON p.oid = f.oid \
+         JOIN pg_roles w ON w.oid = p.proowner WHERE NOT w.rolsuper \
+         UNION ALL SELECT 'type ' || t.oid::regtype::text FROM types JOIN pg_type t ON t.oid = types.oid \
+         JOIN pg_roles w ON w.oid = t.typowner WHERE NOT w.rolsuper LIMIT 1";
     match elevated(|| value::<String>(SQL, &[target.into(), types.into()])) {
         None => Ok(()),
-        Some(function) => Err(format!(
-            "writing to the mirror, which belongs to a superuser, would run {function}, which does not"
+        Some(what) => Err(format!(
+            "writing to the mirror, which belongs to a superuser, would run {what}, which does not"
         )),
     }
 }

@@ -836,3 +836,35 @@ fn instr_time(duration: std::time::Duration) -> pg_sys::instr_time {
         ticks: duration.as_nanos() as i64,
     }
 }
+
+/// A function that a walk calls for each node.
+pub type TreeWalker =
+    Option<unsafe extern "C-unwind" fn(*mut pg_sys::Node, *mut std::ffi::c_void) -> bool>;
+
+/// Calls `walker` for each node right below one of the parser's.
+///
+/// # Safety
+/// A node as the parser makes it.
+pub unsafe fn raw_expression_tree_walker(
+    node: *mut pg_sys::Node,
+    walker: TreeWalker,
+    context: *mut std::ffi::c_void,
+) -> bool {
+    #[cfg(feature = "pg15")]
+    {
+        extern "C-unwind" {
+            fn raw_expression_tree_walker(
+                node: *mut pg_sys::Node,
+                walker: TreeWalker,
+                context: *mut std::ffi::c_void,
+            ) -> bool;
+        }
+        // SAFETY: the caller's promise.
+        unsafe { raw_expression_tree_walker(node, walker, context) }
+    }
+    #[cfg(not(feature = "pg15"))]
+    // SAFETY: the caller's promise.
+    unsafe {
+        pg_sys::raw_expression_tree_walker_impl(node, walker, context)
+    }
+}

@@ -180,6 +180,15 @@ INSERT INTO idle_parts (id, day, w) VALUES (2, 11, 1);
 SELECT doris.resume_sync('ddl');
 SELECT doris.wait_for_sync('ddl');
 SELECT id, day, w, x FROM idle_parts_mirror ORDER BY id;
+-- A domain's default is not what old rows have.
+CREATE DOMAIN seven AS int DEFAULT 7;
+CREATE TABLE domains (id int PRIMARY KEY);
+INSERT INTO domains VALUES (1);
+SELECT doris.sync_table('domains', options => '{"sync": "ddl"}');
+SELECT doris.wait_for_sync('ddl');
+ALTER TABLE domains ADD x seven DEFAULT NULL, ADD y seven;
+SELECT doris.wait_for_sync('ddl');
+(TABLE domains EXCEPT TABLE domains_mirror) UNION ALL (TABLE domains_mirror EXCEPT TABLE domains);
 -- Changes and columns, in turn.
 INSERT INTO idle (id, a, e, d) VALUES (3, 'was c', 'was a', 3);
 ALTER TABLE idle ADD COLUMN f text;

@@ -79,16 +79,18 @@ RESET ROLE;
 CREATE SCHEMA cdc_theirs AUTHORIZATION cdc_alice;
 SET ROLE cdc_alice;
 CREATE TABLE cdc_theirs.computed (id int PRIMARY KEY, g int GENERATED ALWAYS AS (cdc_alice.innocent(id)) STORED);
+CREATE TABLE cdc_theirs.folded (id int PRIMARY KEY, g int GENERATED ALWAYS AS (id + cdc_alice.innocent(1)) STORED, v int);
 CREATE TABLE cdc_theirs.checked (id int PRIMARY KEY, d cdc_alice.small);
 CREATE TABLE cdc_theirs.prepared (id int PRIMARY KEY, v int);
 CREATE TABLE cdc_theirs.prepared_mirror (id int PRIMARY KEY, v int);
 CREATE INDEX ON cdc_theirs.prepared_mirror (cdc_alice.innocent(v));
 RESET ROLE;
-SELECT doris.create_sync('all', tables => '{cdc_theirs.computed, cdc_theirs.checked, cdc_theirs.prepared}');
+SELECT doris.create_sync('all', tables => '{cdc_theirs.computed, cdc_theirs.folded, cdc_theirs.checked, cdc_theirs.prepared}');
 SELECT doris.wait_for_sync('all');
 SELECT doris.wait_for_sync('all');
 SET ROLE cdc_alice;
 INSERT INTO cdc_theirs.computed VALUES (1);
+INSERT INTO cdc_theirs.folded (id, v) VALUES (1, 7);
 INSERT INTO cdc_theirs.checked VALUES (1, 1);
 INSERT INTO cdc_theirs.prepared VALUES (1, 1);
 ALTER TABLE cdc_theirs.prepared ADD late cdc_alice.small DEFAULT 5;
@@ -97,10 +99,28 @@ TRUNCATE cdc_alice.log;
 RESET ROLE;
 SELECT doris.wait_for_sync('all');
 SELECT * FROM cdc_theirs.computed_mirror;
+SELECT * FROM cdc_theirs.folded_mirror;
 SELECT * FROM cdc_theirs.checked_mirror;
 SELECT * FROM cdc_theirs.prepared_mirror ORDER BY id;
 SELECT DISTINCT who FROM cdc_alice.log;
 SELECT relname, relowner::regrole FROM pg_class WHERE relnamespace = 'cdc_theirs'::regnamespace AND relname LIKE '%mirror' ORDER BY 1;
+SELECT cdc_alice_is_super();
+-- One that takes a mirror over.
+SET ROLE cdc_alice;
+CREATE FUNCTION cdc_alice.refill() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  INSERT INTO cdc_theirs.folded_mirror (id) VALUES (0) ON CONFLICT DO NOTHING;
+  RETURN NULL;
+END $$;
+CREATE TRIGGER refill AFTER TRUNCATE ON cdc_theirs.folded_mirror FOR EACH STATEMENT EXECUTE FUNCTION cdc_alice.refill();
+ALTER TABLE cdc_theirs.folded_mirror ENABLE ALWAYS TRIGGER refill;
+DROP TABLE cdc_theirs.folded;
+CREATE TABLE cdc_theirs.folded (id int PRIMARY KEY, g int GENERATED ALWAYS AS (id + cdc_alice.innocent(1)) STORED, v int,
+  h int GENERATED ALWAYS AS (cdc_alice.innocent(id)) STORED);
+RESET ROLE;
+SELECT doris.wait_for_sync('all');
+SELECT doris.wait_for_sync('all');
+SELECT DISTINCT who FROM cdc_alice.log;
 SELECT cdc_alice_is_super();
 -- In a schema that the sync makes.
 SELECT doris.create_sync('apart', tables => '{cdc_theirs.computed}', target_schema => 'cdc_apart');
