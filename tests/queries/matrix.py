@@ -130,9 +130,9 @@ def others(r):
     """Operators and functions that no type stands for."""
     some = where(r)
     yield "SELECT count(*) FROM (SELECT t.id FROM {p}w t LIMIT 70) x", {"Limit"}
-    yield f"SELECT count(*), sum(a.id), sum(b.id) FROM {{p}}x a LEFT JOIN {{p}}x b ON a.id < b.i2 AND {pick(r, 'a.n > b.n', 'a.d <> b.d', 'b.bo')}", {"Nested Loop Left", "Nested Loop with a condition"}
-    yield f"SELECT count(*), sum(a.id) FROM {{p}}x a WHERE EXISTS (SELECT FROM {{p}}x b WHERE a.id < b.i2 {pick(r, '', 'AND a.n > b.n')})", {"Nested Loop Semi", "Nested Loop with a condition"}
-    yield f"SELECT count(*), sum(a.id) FROM {{p}}x a WHERE NOT EXISTS (SELECT FROM {{p}}x b WHERE a.id < b.i2 {pick(r, '', 'AND a.n > b.n')})", {"Nested Loop Anti", "Nested Loop with a condition"}
+    yield f"SELECT count(*), sum(a.id), sum(b.id) FROM {{p}}x a LEFT JOIN {{p}}x b ON a.id < b.i2 AND {pick(r, 'a.n > b.n', 'a.d <> b.d', 'b.bo')}", None
+    yield f"SELECT count(*), sum(a.id) FROM {{p}}x a WHERE EXISTS (SELECT FROM {{p}}x b WHERE a.id < b.i2 {pick(r, '', 'AND a.n > b.n')})", None
+    yield f"SELECT count(*), sum(a.id) FROM {{p}}x a WHERE NOT EXISTS (SELECT FROM {{p}}x b WHERE a.id < b.i2 {pick(r, '', 'AND a.n > b.n')})", None
     yield "SELECT count(*), sum(a.id) FROM {p}x a JOIN {p}x b ON a.id < b.i2 AND a.n > b.n", {"Nested Loop Inner", "Nested Loop with a condition"}
     yield f"SELECT count(*) FROM {{p}}x a, {{p}}x b WHERE b.i2 = {pick(r, '1', '5')}", {"Nested Loop Inner"}
     yield f"SELECT DISTINCT t.s, t.i2 FROM {{p}}w t WHERE {some}", set()

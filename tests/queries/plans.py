@@ -7,7 +7,7 @@ import re
 OPERATORS = [
     "Scan", "Scan with a filter", "Filter", "Project", "Hash Join Inner", "Hash Join Left", "Hash Join Right", "Hash Join Full",
     "Hash Join Semi", "Hash Join Anti", "Hash Join AntiNotIn", "Hash Join BuildSemi", "Hash Join BuildAnti", "Hash Join with a condition",
-    "Nested Loop Inner", "Nested Loop Left", "Nested Loop Semi", "Nested Loop Anti", "Nested Loop with a condition", "Aggregate of all rows", "Aggregate by keys", "Aggregate in grouping sets", "Aggregate of distinct values",
+    "Nested Loop Inner", "Nested Loop with a condition", "Aggregate of all rows", "Aggregate by keys", "Aggregate in grouping sets", "Aggregate of distinct values",
     "Aggregate with a filter", "Sort", "Top", "Limit", "Append", "Intersect", "Except", "Distinct", "Window",
 ]
 # Those that go to temporary files when memory is short.

@@ -20,9 +20,7 @@
 //! multiplication by a constant is. An aggregate without GROUP BY gives exactly one row, so there is no
 //! at-most-one-row error to preserve. (Galindo-Legaria and Joshi, "Orthogonal Optimization of Subqueries and
 //! Aggregation", SIGMOD 2001.)
-mod bounds;
 
-use self::bounds::{is_bounded, is_small, Place};
 use super::expr::{comparison_name, function_name};
 use pgrx::pg_sys::{self, NodeTag};
 use pgrx::PgList;
@@ -198,32 +196,32 @@ unsafe fn scalar_sublink(
         }
         let targets = PgList::<pg_sys::TargetEntry>::from_pg((*query).targetList);
         let target = targets.get_ptr(0)?;
-        let known = null_of_nothing((*target).expr.cast(), Place { query, outer }, false)
-            && all_doris(query, outer);
+        let known = null_of_nothing((*target).expr.cast()) && all_doris(query, outer);
         (targets.len() == 1 && known).then_some((cell, link))
     }
 }
 
-/// Whether an expression over aggregates is NULL for a group without rows and cannot fail on any other, nor when it
-/// is `multiplied` by a constant.
-unsafe fn null_of_nothing(node: *mut pg_sys::Node, place: Place, multiplied: bool) -> bool {
+/// Whether an expression over aggregates is NULL for a group without rows and cannot fail on any other.
+unsafe fn null_of_nothing(node: *mut pg_sys::Node) -> bool {
     // SAFETY: a target expression of a query.
     unsafe {
         match (*node).type_ {
             NodeTag::T_Aggref => {
                 let aggref = node as *mut pg_sys::Aggref;
                 let args = PgList::<pg_sys::TargetEntry>::from_pg((*aggref).args);
-                let argument = args.get_ptr(0).map(|arg| (*arg).expr.cast());
-                let column = args.len() == 1 && argument.is_some_and(|arg| is_column(arg));
-                // A sum may overflow in a group that nobody asks for.
-                let bounded = argument.is_some_and(|arg| is_bounded(arg, place));
+                let column = args.len() == 1
+                    && args
+                        .get_ptr(0)
+                        .is_some_and(|arg| is_column((*arg).expr.cast()));
+                // A sum of floats may overflow in a group that nobody asks for.
+                let exact = matches!((*aggref).aggtype, pg_sys::NUMERICOID | pg_sys::INT8OID);
                 (*aggref).aggfnoid.to_u32() < 10_000
                     && (*aggref).agglevelsup == 0
                     && (*aggref).aggfilter.is_null()
                     && column
                     && match function_name((*aggref).aggfnoid).as_str() {
-                        "sum" | "avg" => bounded,
-                        "min" | "max" => bounded || !multiplied,
+                        "sum" | "avg" => exact,
+                        "min" | "max" => true,
                         _ => false,
                     }
             }
@@ -234,12 +232,10 @@ unsafe fn null_of_nothing(node: *mut pg_sys::Node, place: Place, multiplied: boo
                 let (Some(a), Some(b)) = (args.get_ptr(0), args.get_ptr(1)) else {
                     return false;
                 };
-                let constant =
-                    |n: *mut pg_sys::Node| (*n).type_ == NodeTag::T_Const && is_small(&*n.cast());
+                let constant = |n: *mut pg_sys::Node| (*n).type_ == NodeTag::T_Const;
                 numeric
                     && comparison_name((*op).opno).is_ok_and(|name| name == "*")
-                    && ((constant(a) && null_of_nothing(b, place, true))
-                        || (null_of_nothing(a, place, true) && constant(b)))
+                    && ((constant(a) && null_of_nothing(b)) || (null_of_nothing(a) && constant(b)))
             }
             _ => false,
         }

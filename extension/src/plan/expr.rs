@@ -469,9 +469,13 @@ const ONE_BY_ONE: [&str; 10] = ["=", "<>", "<", "<=", ">", ">=", "~~", "!~~", "~
 /// Constants that are compared one by one.
 const FEW: usize = 32;
 
-/// Whether there are constants, and so few that the argument may be computed for each.
+/// Whether there are constants, and so few that the argument may be looked at for each; one that is computed is for one.
 fn is_few(arg: &Expr, values: &[Expr]) -> bool {
-    arg.is_native() && (1..=FEW).contains(&values.len())
+    let most = match arg.kind() {
+        doris_engine::expr::ExprKind::Column(_) => FEW,
+        _ => 1,
+    };
+    arg.is_native() && (1..=most).contains(&values.len())
 }
 
 /// A numeric as one of a declared precision and scale.

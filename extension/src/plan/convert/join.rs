@@ -28,28 +28,22 @@ impl Converter<'_> {
             let outer = self.output(unsorted(left), false)?;
             let inner = self.output(unsorted(right), false)?;
             // The engine keeps the build side in memory: the smaller one.
-            let mut swapped = (*right).plan_rows > (*left).plan_rows * MUCH_LARGER;
+            let swapped = (*right).plan_rows > (*left).plan_rows * MUCH_LARGER;
             let (outer_width, inner_width) = (outer.node.types.len(), inner.node.types.len());
-            let places = |swapped: bool| match swapped {
+            let (outer_at, inner_at) = match swapped {
                 true => (inner_width, 0),
                 false => (0, outer_width),
             };
             let outer = renamed(outer, pg_sys::OUTER_VAR);
             let inner = renamed(inner, pg_sys::INNER_VAR);
-            let both = |swapped: bool| {
-                let (outer_at, inner_at) = places(swapped);
-                side_by_side(&outer.scope, outer_at, &inner.scope, inner_at)
-            };
-            let sides = (&outer.scope, &inner.scope);
-            let (mut keys, mut residual) =
-                self.join_conditions(join, clauses, sides, &both(swapped))?;
-            // Without a key to look up, each row of the outer side is shown candidates until one matches.
-            if keys.is_empty() && swapped && matches!(asked, JoinKind::Semi | JoinKind::Anti) {
-                swapped = false;
-                (keys, residual) = self.join_conditions(join, clauses, sides, &both(swapped))?;
+            let both = side_by_side(&outer.scope, outer_at, &inner.scope, inner_at);
+            let (keys, residual) =
+                self.join_conditions(join, clauses, (&outer.scope, &inner.scope), &both)?;
+            // PostgreSQL stops at a row's first partner, and hands rows out while it looks for others.
+            if keys.is_empty() && asked != JoinKind::Inner {
+                return no("an outer or semi join without an equality");
             }
             let kind = if swapped { mirrored(asked) } else { asked };
-            let (outer_at, inner_at) = places(swapped);
             let keys = keys.into_iter().map(|key| match swapped {
                 true => JoinKey {
                     probe: key.build,
