@@ -151,8 +151,12 @@ impl Toast {
                 )
             };
             let heap_only = (*(*tuple).t_data).t_infomask2 & pg_sys::HEAP_ONLY_TUPLE as u16 != 0;
-            if result == pg_sys::TM_Result::TM_Ok && !heap_only {
-                self.index(key, (*tuple).t_self);
+            if result == pg_sys::TM_Result::TM_Ok {
+                match heap_only {
+                    // Its entry may have been made by somebody who failed before he could say so.
+                    true => crate::store::anchored::filed(self, key),
+                    false => self.index(key, (*tuple).t_self),
+                }
             }
             pg_sys::heap_freetuple(tuple);
             result

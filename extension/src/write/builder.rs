@@ -373,6 +373,8 @@ fn register_now(
     let key = (keys::DIRECTORY, entry.key());
     let visibility = if FROZEN.get() { INSERT_FROZEN } else { 0 };
     let at = toast.insert(key, &entry.encode(), cid, visibility, std::ptr::null_mut());
+    // Who looks for a key of its rows from here on meets the entry; who has looked before is met here.
+    raw::conflict_in(rel, None);
     (entry, at)
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Columns of states of aggregates depend on their aggregate: it cannot be dropped without them, and cannot get another
 //! name, which each stored state has.
+use crate::cdc::session::with_own_names;
 use crate::options::model;
 use crate::pg;
 use pgrx::{pg_sys, PgSqlErrorCode, Spi};
@@ -55,8 +56,19 @@ pub(super) fn record(relid: pg_sys::Oid) {
         let depender = address(pg_sys::RelationRelationId, relid, column);
         let referenced = address(pg_sys::ProcedureRelationId, aggregate, 0);
         let normal = pg_sys::DependencyType::DEPENDENCY_NORMAL;
-        // SAFETY: addresses on our stack.
-        unsafe { pg_sys::recordDependencyOn(&depender, &referenced, normal) };
+        // SAFETY: addresses on our stack. Nobody drops or renames the aggregate from here on.
+        unsafe {
+            let class = pg_sys::ProcedureRelationId;
+            pg_sys::LockDatabaseObject(class, aggregate, 0, pg_sys::AccessShareLock as _);
+            if pg_sys::get_func_name(aggregate).is_null() {
+                pg::refuse(
+                    PgSqlErrorCode::ERRCODE_UNDEFINED_FUNCTION,
+                    "the aggregate of a column's states has just been dropped".to_owned(),
+                    "Make the aggregate again, or choose another one.",
+                );
+            }
+            pg_sys::recordDependencyOn(&depender, &referenced, normal);
+        }
     }
 }
 
@@ -85,12 +97,15 @@ pub(super) fn named() -> Vec<Named> {
     const QUERY: &str = "SELECT DISTINCT refobjid FROM pg_catalog.pg_depend \
          WHERE refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass \
          AND classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND objsubid > 0 AND deptype = 'n' ORDER BY 1";
-    let found = Spi::connect(|client| -> Result<Vec<pg_sys::Oid>, pgrx::spi::Error> {
-        let mut found = Vec::new();
-        for row in client.select(QUERY, None, &[])? {
-            found.extend(row.get::<pg_sys::Oid>(1)?);
-        }
-        Ok(found)
+    // Operators have no schema in it: those of the session's search path may be anybody's.
+    let found = with_own_names(|| {
+        Spi::connect(|client| -> Result<Vec<pg_sys::Oid>, pgrx::spi::Error> {
+            let mut found = Vec::new();
+            for row in client.select(QUERY, None, &[])? {
+                found.extend(row.get::<pg_sys::Oid>(1)?);
+            }
+            Ok(found)
+        })
     });
     let found = found.unwrap_or_else(|e| pgrx::error!("{e}"));
     found.into_iter().map(|oid| (oid, name(oid))).collect()
