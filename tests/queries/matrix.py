@@ -130,6 +130,9 @@ def others(r):
     """Operators and functions that no type stands for."""
     some = where(r)
     yield "SELECT count(*) FROM (SELECT t.id FROM {p}w t LIMIT 70) x", {"Limit"}
+    # Large enough on both sides to go to temporary files.
+    for kind in ("Inner", "Left", "Full"):
+        yield f"SELECT count(*), sum(a.id), sum(b.id) FROM {{p}}w a {kind.upper()} JOIN {{p}}w b ON a.n = b.n", {f"Hash Join {kind}"}
     yield f"SELECT count(*), sum(a.id), sum(b.id) FROM {{p}}x a LEFT JOIN {{p}}x b ON a.id < b.i2 AND {pick(r, 'a.n > b.n', 'a.d <> b.d', 'b.bo')}", None
     yield f"SELECT count(*), sum(a.id) FROM {{p}}x a WHERE EXISTS (SELECT FROM {{p}}x b WHERE a.id < b.i2 {pick(r, '', 'AND a.n > b.n')})", None
     yield f"SELECT count(*), sum(a.id) FROM {{p}}x a WHERE NOT EXISTS (SELECT FROM {{p}}x b WHERE a.id < b.i2 {pick(r, '', 'AND a.n > b.n')})", None
