@@ -109,6 +109,13 @@ mod tests {
     }
 
     #[test]
+    fn what_had_not_ended_may_run() {
+        let s = CopySnapshot::parse("100:110:100,105", Lsn(0)).unwrap();
+        assert!(s.may_run(100) && s.may_run(105) && s.may_run(110) && s.may_run(500));
+        assert!(!s.may_run(99) && !s.may_run(101) && !s.may_run(109));
+    }
+
+    #[test]
     fn ids_wrap_round() {
         let base = 7u64 << 32;
         let s = CopySnapshot::parse(&format!("{}:{}:{}", base - 5, base + 3, base - 5), Lsn(10))

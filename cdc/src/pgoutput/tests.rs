@@ -137,6 +137,24 @@ fn a_message_cut_short_or_grown_is_an_error() {
     }
 }
 
+#[test]
+fn numbers_are_added_to_a_description() {
+    let is_description = |sample: &&Vec<u8>| sample[0] == b'R';
+    let mut bytes = samples().into_iter().find(|s| is_description(&s)).unwrap();
+    let numbers_of = |bytes: &[u8]| match decode(bytes) {
+        Ok(Message::Relation(r)) => r.columns.iter().map(|c| c.number).collect::<Vec<_>>(),
+        other => panic!("{other:?}"),
+    };
+    let without = numbers_of(&bytes);
+    assert!(!without.is_empty() && without.iter().all(Option::is_none));
+    let numbers: Vec<i16> = (0..without.len() as i16).map(|n| 3 * n + 300).collect();
+    put_numbers(&mut bytes, &numbers);
+    let with: Vec<Option<i16>> = numbers.into_iter().map(Some).collect();
+    assert_eq!(numbers_of(&bytes), with);
+    bytes.push(0);
+    assert!(matches!(decode(&bytes), Err(DecodeError::Long { .. })));
+}
+
 proptest! {
     #[test]
     fn any_bytes_decode_or_fail_in_bounded_memory(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {

@@ -57,6 +57,7 @@ impl Applier {
             self.columns.remove(&table);
             return watch::touch();
         }
+        self.described_by.remove(&table);
         match self.columns.get(&table) {
             Some((known, None)) if known == marks => return,
             Some((known, Some(end))) if known == marks => {
