@@ -289,9 +289,10 @@ fn missing_value(source: &mut Source, table: u32, number: i16) -> Option<Option<
         "CASE WHEN a.atthasmissing THEN (a.attmissingval::pg_catalog.text::pg_catalog.text[])[1] END";
     if !source.is_partitioned(table) {
         let sql = format!(
-            "SELECT {VALUE} FROM pg_catalog.pg_attribute a WHERE a.attrelid = {table} AND a.attnum = {number}"
+            "SELECT {VALUE} FROM pg_catalog.pg_attribute a WHERE a.attrelid = {table} AND a.attnum = {number} \
+             AND NOT a.attisdropped"
         );
-        // Without a row, the catalogue does not show the column yet.
+        // Without a row, the catalogue does not show the column yet, or no more, and nobody knows what its values were.
         let row = source.rows(&sql, 1).into_iter().next()?;
         return Some(row[0].as_deref().map(literal));
     }
@@ -300,7 +301,7 @@ fn missing_value(source: &mut Source, table: u32, number: i16) -> Option<Option<
             "SELECT DISTINCT {VALUE}, (a.xmin = r.xmin)::pg_catalog.text FROM pg_catalog.pg_attribute r \
              CROSS JOIN pg_catalog.pg_partition_tree({table}) p \
              JOIN pg_catalog.pg_attribute a ON a.attrelid = p.relid AND a.attname = r.attname \
-             WHERE r.attrelid = {table} AND r.attnum = {number} AND p.isleaf AND p.level > 0"
+             WHERE r.attrelid = {table} AND r.attnum = {number} AND NOT r.attisdropped AND p.isleaf AND p.level > 0"
         ),
         2,
     );
