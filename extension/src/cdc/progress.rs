@@ -89,7 +89,8 @@ fn position_now(sync: &catalogue::Sync) -> u64 {
         return Source::Local.written().0;
     }
     own_sync(&sync.name);
-    Source::open(sync).written().0
+    // What that server has on disk: nothing makes it write what was committed asynchronously.
+    Source::open(sync).position().0
 }
 
 /// The copies that are under way in this database.
