@@ -18,7 +18,6 @@ use super::catalogue;
 use super::condition_shell::is_plain;
 use super::copy::{receive_rows, selection};
 use super::follow;
-use super::load_shell;
 use super::members::{be_hasty, Leave};
 use super::opened_shell;
 use super::session::{
@@ -26,6 +25,7 @@ use super::session::{
 };
 use super::source::{quoted, Look, Source};
 use super::watch;
+use super::{load_shell, mirror};
 use doris_cdc::snapshot::CopySnapshot;
 use pgrx::prelude::*;
 
@@ -136,7 +136,8 @@ impl Applier {
             let sql = selection(&name, &columns, false, None);
             as_role(owner, || match source {
                 Source::Local => {
-                    load_shell::load_query(to, &attributes, &sql, self.sync.owner, &|_| ())
+                    let reader = mirror::heir(self.sync.owner, Some(now.table));
+                    load_shell::load_query(to, &attributes, &sql, reader, &|_| ())
                 }
                 Source::Remote(connection) => {
                     let text: Vec<bool> = columns.iter().map(|c| c.by_text).collect();

@@ -13,6 +13,7 @@ use super::board;
 use super::catalogue::{self, Sync, SyncTable};
 use super::follow;
 use super::load_shell::{self, Load};
+use super::mirror;
 use super::opened_shell;
 use super::remote_shell::{wait_for_socket, Arrived, Connection};
 use super::session::{
@@ -153,7 +154,11 @@ fn copy_rows(
     unsafe { pg_sys::CommandCounterIncrement() };
     let rows = as_role(owner, || match source {
         Source::Local => {
-            load_shell::load_query(table.target, &attributes, &sql, sync.owner, progress)
+            {
+                // What has the name by now may be a view: it is nothing that a superuser reads.
+                let reader = mirror::heir(sync.owner, Some(table.source));
+                load_shell::load_query(table.target, &attributes, &sql, reader, progress)
+            }
         }
         Source::Remote(connection) => {
             let text: Vec<bool> = columns_now.iter().map(|c| c.by_text).collect();

@@ -190,12 +190,13 @@ fn register(sync: &Sync, source: &mut Source, table: &SourceTable) {
             .or_else(|| sync.options["model"].as_str()),
         overwrite: inherited || sync.options["overwrite"].as_bool() == Some(true),
     };
+    let heir = mirror::heir(sync.owner, wanted.source);
     let oid = as_role(sync.owner, || {
         make_schema(&target);
         if inherited {
-            mirror::refit(&target, &wanted);
+            mirror::refit(&target, &wanted, heir);
         }
-        mirror::make(&target, &wanted, mirror::heir(sync.owner, wanted.source))
+        mirror::make(&target, &wanted, heir)
     });
     check_free(oid, &target);
     check_is_no_mirror(source, table);

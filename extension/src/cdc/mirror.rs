@@ -4,6 +4,7 @@ use super::condition_shell::is_expression;
 use super::follow::known_here;
 use super::session::{as_role, column, current_role, elevated, execute, refuse, rows, value};
 use super::source::{quoted, SourceColumn};
+use super::writer::check_code;
 use pgrx::prelude::*;
 
 /// What the mirror is to look like.
@@ -29,8 +30,22 @@ pub(crate) fn make(name: &str, wanted: &Wanted<'_>, owner: pg_sys::Oid) -> pg_sy
         check(oid, name, wanted);
         return oid;
     }
-    create(name, wanted, owner);
-    lookup(name).unwrap_or_else(|| error!("{name} was not made"))
+    check_types(wanted, owner);
+    create(name, wanted, owner)
+}
+
+/// An error if a superuser's mirror of a table of another server would have columns of a type that is somebody else's:
+/// what they are computed from may be cast to it.
+fn check_types(wanted: &Wanted<'_>, owner: pg_sys::Oid) {
+    let far = wanted.source.is_none();
+    let is_super = "SELECT rolsuper FROM pg_roles WHERE oid = $1";
+    if !far || elevated(|| value::<bool>(is_super, &[owner.into()])) != Some(true) {
+        return;
+    }
+    let types = wanted.columns.iter().map(|c| type_of(c, far)).collect();
+    if let Err(why) = check_code(pg_sys::InvalidOid, types) {
+        refuse!(ERRCODE_FEATURE_NOT_SUPPORTED, why);
+    }
 }
 
 /// Whose a new mirror is to be: the role whose code writing to it runs. That is the owner of its source, if the sync is a
@@ -44,7 +59,7 @@ pub(crate) fn heir(sync_owner: pg_sys::Oid, source: Option<u32>) -> pg_sys::Oid 
 }
 
 /// Hands a table over, and lets its new owner reach it.
-fn give(name: &str, owner: pg_sys::Oid) {
+fn give(oid: pg_sys::Oid, name: &str, owner: pg_sys::Oid) {
     const SQL: &str = "SELECT quote_ident(r.rolname), CASE WHEN NOT has_schema_privilege(r.oid, n.oid, 'USAGE') \
          AND pg_has_role($3, n.nspowner, 'USAGE') THEN quote_ident(n.nspname) END \
          FROM pg_class t JOIN pg_namespace n ON n.oid = t.relnamespace JOIN pg_roles r ON r.oid = $2 \
@@ -62,6 +77,17 @@ fn give(name: &str, owner: pg_sys::Oid) {
         execute(&format!("GRANT USAGE ON SCHEMA {schema} TO {role}"), &[]);
     }
     execute(&format!("ALTER TABLE {name} OWNER TO {role}"), &[]);
+    let given = "SELECT relowner = $2 FROM pg_class WHERE oid = $1";
+    if elevated(|| value::<bool>(given, &[oid.into(), owner.into()])) != Some(true) {
+        refuse_other(name);
+    }
+}
+
+fn refuse_other(name: &str) -> ! {
+    refuse!(
+        ERRCODE_OBJECT_IN_USE,
+        format!("{name} has just become another table")
+    )
 }
 
 fn lookup(name: &str) -> Option<pg_sys::Oid> {
@@ -70,15 +96,21 @@ fn lookup(name: &str) -> Option<pg_sys::Oid> {
 }
 
 /// Gives the mirror of a table that is gone the columns of the one that takes it over, and takes its rows away if it
-/// lacked any. All of that runs with the rights of its owner.
-pub(crate) fn refit(name: &str, wanted: &Wanted<'_>) {
+/// lacked any. All of that runs with the rights of its owner, who has to be the one whose a new mirror would be.
+pub(crate) fn refit(name: &str, wanted: &Wanted<'_>, heir: pg_sys::Oid) {
     let Some(oid) = lookup(name) else { return };
     lock(oid, name);
     check_own(oid, name, wanted.source);
     let owner = "SELECT relowner FROM pg_class WHERE oid = $1";
     let owner = elevated(|| value::<pg_sys::Oid>(owner, &[oid.into()]));
-    let Some(owner) = owner else { return };
-    as_role(owner, || take_columns(oid, name, wanted));
+    if owner != Some(heir) {
+        refuse!(
+            ERRCODE_INSUFFICIENT_PRIVILEGE,
+            format!("{name} belongs to another role than the table that would take it over")
+        );
+    }
+    check_types(wanted, heir);
+    as_role(heir, || take_columns(oid, name, wanted));
 }
 
 fn take_columns(oid: pg_sys::Oid, name: &str, wanted: &Wanted<'_>) {
@@ -99,7 +131,13 @@ fn take_columns(oid: pg_sys::Oid, name: &str, wanted: &Wanted<'_>) {
             let (name, type_name) = (quoted(&column.known.name), type_of(column, far));
             format!("ALTER COLUMN {name} TYPE {type_name} USING NULL::{type_name}")
         } else {
-            format!("ADD COLUMN {}", definition(column, far))
+            // A domain may bring a default of its own.
+            let default = if column.generated.is_some() {
+                ""
+            } else {
+                " DEFAULT NULL"
+            };
+            format!("ADD COLUMN {}{default}", definition(column, far))
         };
         execute(&format!("ALTER TABLE {name} {action}"), &[]);
     }
@@ -108,8 +146,9 @@ fn take_columns(oid: pg_sys::Oid, name: &str, wanted: &Wanted<'_>) {
 /// Makes the table. It has no constraint but its key: a constraint that the source drops must not stop its mirror. What is
 /// computed for another role is computed with its rights, from the beginning: PostgreSQL evaluates what it can of an
 /// expression where that is defined.
-fn create(name: &str, wanted: &Wanted<'_>, owner: pg_sys::Oid) {
-    let handed_over = owner != current_role();
+fn create(name: &str, wanted: &Wanted<'_>, owner: pg_sys::Oid) -> pg_sys::Oid {
+    let maker = current_role();
+    let handed_over = owner != maker;
     let mut columns: Vec<&SourceColumn> = wanted.columns.iter().collect();
     if wanted.model == Some("unique_key") {
         // The model has its key first; who asks for it by name does not ask for the source's order.
@@ -157,16 +196,23 @@ fn create(name: &str, wanted: &Wanted<'_>, owner: pg_sys::Oid) {
         quoted(&method)
     );
     execute(&sql, &[]);
+    let made = lookup(name).unwrap_or_else(|| error!("{name} was not made"));
     if !handed_over {
-        return;
+        return made;
     }
-    give(name, owner);
+    // Names of schemas change without a lock on what is in them: it has to be the table that was made here.
+    let own = "SELECT relowner = $2 AND age(xmin) <= age(pg_current_xact_id()::xid) FROM pg_class WHERE oid = $1";
+    if elevated(|| value::<bool>(own, &[made.into(), maker.into()])) != Some(true) {
+        refuse_other(name);
+    }
+    give(made, name, owner);
     as_role(owner, || {
         for column in later {
             let definition = definition(column, far);
             execute(&format!("ALTER TABLE {name} ADD COLUMN {definition}"), &[]);
         }
     });
+    made
 }
 
 /// Keeps the table of a name from being another one in a moment.
@@ -174,10 +220,7 @@ fn lock(oid: pg_sys::Oid, name: &str) {
     // SAFETY: a transaction is open, which keeps the lock.
     unsafe { pg_sys::LockRelationOid(oid, pg_sys::AccessShareLock as i32) };
     if lookup(name) != Some(oid) {
-        refuse!(
-            ERRCODE_OBJECT_IN_USE,
-            format!("{name} has just become another table")
-        );
+        refuse_other(name);
     }
 }
 

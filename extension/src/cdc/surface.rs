@@ -50,10 +50,11 @@ fn sync_table(source: pg_sys::Oid, target: Option<String>, options: Option<JsonB
     join::check_is_no_mirror(&Source::Local, &source);
     let (id, name) = find_or_add_sync(&options);
     let sync = elevated(|| catalogue::sync(id)).unwrap_or_else(|| error!("the sync is gone"));
+    let heir = mirror::heir(sync.owner, wanted.source);
     if inherited && options.overwrite {
-        mirror::refit(&target, &wanted);
+        mirror::refit(&target, &wanted, heir);
     }
-    let oid = mirror::make(&target, &wanted, mirror::heir(sync.owner, wanted.source));
+    let oid = mirror::make(&target, &wanted, heir);
     join::check_free(oid, &target);
     publish(id, &source);
     let table = NewTable {

@@ -74,7 +74,7 @@ pub(crate) fn with_types(
 
 /// An error if writing to a superuser's mirror of a table of another server runs what belongs to somebody else: functions,
 /// or types, to which their owners add what they like.
-fn check_code(target: pg_sys::Oid, types: Vec<String>) -> Result<(), String> {
+pub(crate) fn check_code(target: pg_sys::Oid, types: Vec<String>) -> Result<(), String> {
     const SQL: &str = "WITH RECURSIVE types(oid) AS (SELECT atttypid FROM pg_attribute \
          WHERE attrelid = $1 AND attnum > 0 AND NOT attisdropped \
          UNION SELECT to_regtype(name)::oid FROM unnest($2) name UNION SELECT x.oid FROM types y JOIN pg_type t ON t.oid = y.oid \

@@ -122,6 +122,20 @@ SELECT doris.wait_for_sync('all');
 SELECT doris.wait_for_sync('all');
 SELECT DISTINCT who FROM cdc_alice.log;
 SELECT cdc_alice_is_super();
+-- One that takes over a superuser's mirror, in a schema of its own, does not.
+CREATE TABLE cdc_theirs.lost (id int PRIMARY KEY);
+SELECT doris.create_sync('lost', tables => '{cdc_theirs.lost}');
+SELECT doris.wait_for_sync('lost');
+SELECT relowner = (SELECT oid FROM pg_roles WHERE rolname = current_user) AS own FROM pg_class WHERE oid = 'cdc_theirs.lost_mirror'::regclass;
+SET ROLE cdc_alice;
+DROP TABLE cdc_theirs.lost;
+CREATE TABLE cdc_theirs.lost (id int PRIMARY KEY, g int GENERATED ALWAYS AS (id + cdc_alice.innocent(1)) STORED, d cdc_alice.small);
+RESET ROLE;
+SELECT doris.wait_for_sync('lost');
+SELECT doris.wait_for_sync('lost');
+SELECT state, split_part(last_error, ';', 1) FROM doris.sync_tables WHERE sync = 'lost' AND state <> 'gone';
+SELECT DISTINCT who FROM cdc_alice.log;
+SELECT doris.drop_sync('lost');
 -- In a schema that the sync makes.
 SELECT doris.create_sync('apart', tables => '{cdc_theirs.computed}', target_schema => 'cdc_apart');
 SELECT doris.wait_for_sync('apart');
