@@ -248,7 +248,7 @@ impl Applier {
     /// Whether the current source transaction concerns the mirror: it is filled, and the copy does not hold it.
     fn concerns(&self, relation: u32) -> bool {
         self.mirrors.get(&relation).is_some_and(|m| {
-            m.table.state == "streaming"
+            m.streams()
                 && !m
                     .table
                     .snapshot

@@ -79,10 +79,7 @@ impl Applier {
         let copied = if self.sync.connection.is_some() {
             0
         } else {
-            let copies = self
-                .mirrors
-                .values()
-                .filter(|m| m.table.state == "streaming");
+            let copies = self.mirrors.values().filter(|m| m.streams());
             copies
                 .filter_map(|m| Some(m.table.snapshot.as_ref()?.lsn.0))
                 .max()

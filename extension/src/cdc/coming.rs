@@ -218,7 +218,7 @@ impl Applier {
         else {
             return false;
         };
-        if mirror.table.state != "streaming" {
+        if !mirror.streams() {
             return false;
         }
         let source = self.source.get_or_insert_with(|| Source::open(&self.sync));

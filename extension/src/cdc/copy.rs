@@ -154,11 +154,9 @@ fn copy_rows(
     unsafe { pg_sys::CommandCounterIncrement() };
     let rows = as_role(owner, || match source {
         Source::Local => {
-            {
-                // What has the name by now may be a view: it is nothing that a superuser reads.
-                let reader = mirror::heir(sync.owner, Some(table.source));
-                load_shell::load_query(table.target, &attributes, &sql, reader, progress)
-            }
+            // What has the name by now may be a view: it is nothing that a superuser reads.
+            let reader = mirror::heir(sync.owner, Some(table.source));
+            load_shell::load_query(table.target, &attributes, &sql, reader, progress)
         }
         Source::Remote(connection) => {
             let text: Vec<bool> = columns_now.iter().map(|c| c.by_text).collect();

@@ -9,10 +9,11 @@ use super::board;
 use super::catalogue::{self, slot_name};
 use super::channel::{Channel, Tried};
 use super::copier::NOT_DECODED;
-use super::opened_shell::attribute;
 use super::session::{caught, check_interrupts, start_worker, transaction, wait};
 
+use crate::options::model::live_attributes;
 use doris_cdc::pgoutput::{self, Message, Relation};
+use doris_cdc::streamed::{self, Piece};
 use doris_cdc::{frame, Lsn};
 use pgrx::prelude::*;
 use std::collections::HashMap;
@@ -372,10 +373,11 @@ unsafe extern "C-unwind" fn write(
 /// The description of a table with the numbers of its columns, which are those of the moment at which the change was
 /// made; `None` for other messages.
 fn with_numbers(message: &[u8], in_block: bool) -> Option<Vec<u8>> {
-    let kind = message.first().filter(|kind| **kind == b'R')?;
-    // Inside of a block the transaction's id is behind the kind.
-    let rest = message.get(if in_block { 5 } else { 1 }..)?;
-    let plain = [&[*kind], rest].concat();
+    message.first().filter(|kind| **kind == b'R')?;
+    let plain = match streamed::piece(message, in_block) {
+        Ok(Piece::Change { kind, rest, .. }) => [&[kind], rest].concat(),
+        _ => message.to_vec(),
+    };
     let Ok(Message::Relation(described)) = pgoutput::decode(&plain) else {
         return None;
     };
@@ -395,14 +397,10 @@ unsafe fn numbers_of(described: &Relation) -> Option<Vec<i16>> {
         if rel.is_null() {
             return None;
         }
-        let desc = (*rel).rd_att;
         let mut by_name = HashMap::new();
-        for i in 0..(*desc).natts {
-            let attribute = attribute(desc, i as usize);
-            if !(*attribute).attisdropped {
-                let name = CStr::from_ptr((*attribute).attname.data.as_ptr());
-                by_name.insert(name.to_bytes().to_vec(), (*attribute).attnum);
-            }
+        for attribute in live_attributes(rel) {
+            let name = CStr::from_ptr(attribute.attname.data.as_ptr());
+            by_name.insert(name.to_bytes().to_vec(), attribute.attnum);
         }
         pg_sys::RelationClose(rel);
         let columns = described.columns.iter();

@@ -150,16 +150,9 @@ pub(crate) fn check_key_of_copy(
 /// Whether none of the steps drops a column of the mirror's key.
 pub(crate) fn keeps_key(table: &SyncTable, todo: &[Step]) -> Result<bool, String> {
     let shape = opened_shell::describe(table.target)?;
-    let Some((_, key)) = shape.key else {
-        return Ok(true);
-    };
-    let of_key = |name: &str| {
-        let column = shape.columns.iter().find(|(n, _)| n == name);
-        column.is_some_and(|(_, attribute)| key.contains(attribute))
-    };
-    Ok(!todo
-        .iter()
-        .any(|step| matches!(step, Step::Drop(name) if of_key(name))))
+    let key = shape.key_names().unwrap_or_default();
+    let drops_key = |step: &Step| matches!(step, Step::Drop(name) if key.contains(name));
+    Ok(!todo.iter().any(drops_key))
 }
 
 /// Alters the mirror. `values` are what its rows get in new columns; without them it holds no rows.
@@ -179,13 +172,12 @@ pub(crate) fn alter(
         Step::Add(name) | Step::Retype(name) => columns.iter().find(|c| c.name == *name),
         _ => None,
     });
-    let names: Vec<String> = changed.map(|c| type_name(source, c)).collect();
-    let owner = writer::with_types(sync, table, names)?;
+    let types: HashMap<&str, String> = changed
+        .map(|c| (c.name.as_str(), type_name(source, c)))
+        .collect();
+    let owner = writer::with_types(sync, table, types.values().cloned().collect())?;
     for step in todo {
-        let mut type_of = |name: &str| {
-            let column = columns.iter().find(|c| c.name == *name);
-            column.map_or_else(|| "text".to_owned(), |c| type_name(source, c))
-        };
+        let type_of = |name: &str| types.get(name).map_or("text", String::as_str);
         let action = match step {
             Step::Drop(name) => format!("DROP COLUMN IF EXISTS {}", quoted(name)),
             Step::Rename { from, to } => {

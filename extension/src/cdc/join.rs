@@ -235,10 +235,15 @@ pub(crate) fn check_parts(sync: i32, table: &SourceTable) {
     }
 }
 
+/// The table whose mirror this one is.
+fn mirrored(table: pg_sys::Oid) -> Option<String> {
+    let sql = "SELECT source_name FROM doris.sync_table WHERE target = $1";
+    elevated(|| value::<String>(sql, &[table.into()]))
+}
+
 /// An error if a table is a mirror already, or has one.
 pub(crate) fn check_free(target: pg_sys::Oid, name: &str) {
-    let sql = "SELECT source_name FROM doris.sync_table WHERE target = $1";
-    if let Some(other) = elevated(|| value::<String>(sql, &[target.into()])) {
+    if let Some(other) = mirrored(target) {
         refuse!(
             ERRCODE_DUPLICATE_OBJECT,
             format!("{name} is already the mirror of {other}")
@@ -256,11 +261,10 @@ pub(crate) fn check_free(target: pg_sys::Oid, name: &str) {
 
 /// An error if a table of this database is a mirror: what fills it is not decoded.
 pub(crate) fn check_is_no_mirror(source: &Source, table: &SourceTable) {
-    let sql = "SELECT source_name FROM doris.sync_table WHERE target = $1";
     if !source.is_local() {
         return;
     }
-    if let Some(other) = elevated(|| value::<String>(sql, &[pg_sys::Oid::from(table.oid).into()])) {
+    if let Some(other) = mirrored(table.oid.into()) {
         refuse!(
             ERRCODE_FEATURE_NOT_SUPPORTED,
             format!("{} is the mirror of {other}", table.name()),

@@ -95,15 +95,18 @@ fn lookup(name: &str) -> Option<pg_sys::Oid> {
     value::<pg_sys::Oid>(sql, &[name.into()])
 }
 
+fn owner_of(table: pg_sys::Oid) -> Option<pg_sys::Oid> {
+    let sql = "SELECT relowner FROM pg_class WHERE oid = $1";
+    elevated(|| value::<pg_sys::Oid>(sql, &[table.into()]))
+}
+
 /// Gives the mirror of a table that is gone the columns of the one that takes it over, and takes its rows away if it
 /// lacked any. All of that runs with the rights of its owner, who has to be the one whose a new mirror would be.
 pub(crate) fn refit(name: &str, wanted: &Wanted<'_>, heir: pg_sys::Oid) {
     let Some(oid) = lookup(name) else { return };
     lock(oid, name);
     check_own(oid, name, wanted.source);
-    let owner = "SELECT relowner FROM pg_class WHERE oid = $1";
-    let owner = elevated(|| value::<pg_sys::Oid>(owner, &[oid.into()]));
-    if owner != Some(heir) {
+    if owner_of(oid) != Some(heir) {
         refuse!(
             ERRCODE_INSUFFICIENT_PRIVILEGE,
             format!("{name} belongs to another role than the table that would take it over")
@@ -353,8 +356,7 @@ fn check(oid: pg_sys::Oid, name: &str, wanted: &Wanted<'_>) {
     check_key(oid, name, wanted);
     let filled = format!("SELECT EXISTS (SELECT FROM {name})");
     // As the owner of the table: whatever has its name by now, nothing of it runs as a superuser.
-    let owner = "SELECT relowner FROM pg_class WHERE oid = $1";
-    let owner = elevated(|| value::<pg_sys::Oid>(owner, &[oid.into()])).unwrap_or(oid);
+    let owner = owner_of(oid).unwrap_or_else(|| refuse_other(name));
     if !wanted.overwrite && as_role(owner, || value::<bool>(&filled, &[])) == Some(true) {
         refuse!(
             ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,

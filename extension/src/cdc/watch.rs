@@ -140,8 +140,7 @@ impl Applier {
         problem = problem.or_else(|| now.problem().map(str::to_owned));
         let computed = || follow::check_computed(&self.sync, source, table).err();
         if let Some(why) = problem.or_else(|| transaction(computed)) {
-            transaction(|| catalogue::pause_table(id, table, &why));
-            known.state = "paused".into();
+            transaction(|| mirror.pause(id, &why));
             self.leaving.remove(&table);
             self.arriving.remove(&table);
             return;

@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Whether rows of a plan node come in an order that PostgreSQL may have planned with, and who relies on one.
-use super::expr::function_name;
+use super::expr::{function_name, FIRST_OTHER_OID};
 use super::{hook, node};
 use crate::pg::compat;
 use pgrx::pg_catalog::pg_proc::PgProc;
 use pgrx::pg_sys::{self, NodeTag};
 use pgrx::PgList;
 
-/// OIDs below are PostgreSQL's own.
-const FIRST_OTHER_OID: u32 = 10_000;
 /// `SQLlanguageId` of catalog/pg_language.h.
 const SQL_LANGUAGE: pg_sys::Oid = pg_sys::Oid::from_u32(14);
 
