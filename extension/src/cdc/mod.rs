@@ -4,7 +4,8 @@
 //! ```text
 //! surface    doris.sync_table() and its kin record what is wanted (catalogue.sql), nothing more; create: whole
 //!            schemas, databases, other servers; progress: waiting, and what the views show
-//! launcher   sees from pg_replication_origin which syncs exist and keeps a worker running for each
+//! launcher   sees on the board which syncs exist and keeps a worker running for each; after a start of the server it has
+//!            the board filled from pg_replication_origin
 //! source     where the tables are: this database, or another server (remote); questions to its catalogue
 //! join       tables that match a sync's patterns join it; mirror makes their targets
 //! copier     processes that fill mirrors (copy) while the stream goes on
@@ -90,19 +91,19 @@ pub fn init() {
     let settings = [
         (
             c"doris.sync_batch_rows",
-            c"Rows after which an apply worker commits.",
+            c"Number of changed rows after which an apply worker commits a batch.",
             &BATCH_ROWS,
             GucFlags::empty(),
         ),
         (
             c"doris.sync_batch_bytes",
-            c"Memory of an apply worker's batch.",
+            c"Maximum memory for a batch of an apply worker.",
             &BATCH_KB,
             GucFlags::UNIT_KB,
         ),
         (
             c"doris.sync_batch_time",
-            c"Time after which an apply worker commits.",
+            c"Time after which an apply worker commits a batch.",
             &BATCH_MS,
             GucFlags::UNIT_MS,
         ),
@@ -111,7 +112,7 @@ pub fn init() {
         GucRegistry::define_int_guc(
             name,
             text,
-            c"Batches end with a whole transaction of the source.",
+            c"A batch ends only at the end of a transaction of the source.",
             setting,
             1,
             i32::MAX / 1024,
@@ -121,8 +122,8 @@ pub fn init() {
     }
     GucRegistry::define_int_guc(
         c"doris.sync_retained_wal",
-        c"WAL that a mirror's slot may hold back before it is dropped.",
-        c"The mirrors of the sync are then lost until doris.resync(). 0 is no bound.",
+        c"Maximum WAL that the slot of a sync may retain before the slot is dropped; 0 means no limit.",
+        c"The sync is then lost until doris.resync() fills its mirrors again.",
         &RETAINED_MB,
         0,
         i32::MAX,
@@ -131,8 +132,8 @@ pub fn init() {
     );
     GucRegistry::define_int_guc(
         c"doris.max_copy_workers",
-        c"Tables of a sync that are filled at once, each by a background worker, while its stream goes on.",
-        c"With 0, or without a free worker, the apply worker fills them itself and the stream waits.",
+        c"Maximum number of mirrors of a sync that background workers fill at the same time, beside the stream.",
+        c"With 0, or without a free background worker, the apply worker fills them one by one and the stream waits.",
         &COPY_WORKERS,
         0,
         64,

@@ -12,7 +12,7 @@ const LOCK: u32 = 4711;
 pub fn define() {
     GucRegistry::define_string_guc(
         c"doris.debug_pause",
-        c"Names the point at which this session waits for the advisory lock 4711.",
+        c"Name of the point at which this session waits for the advisory lock 4711.",
         c"For tests.",
         &POINT,
         GucContext::Suset,

@@ -39,7 +39,7 @@ static SERVER_TIME: GucSetting<i32> = GucSetting::<i32>::new(3600);
 pub fn define() {
     GucRegistry::define_enum_guc(
         c"doris.compaction_policy",
-        c"How tables without option compaction_policy are compacted.",
+        c"Compaction policy of tables without the option compaction_policy.",
         c"",
         &SERVER_POLICY,
         GucContext::Sighup,
@@ -48,17 +48,17 @@ pub fn define() {
     let integers = [
         (
             c"doris.time_series_compaction_goal_size_mbytes",
-            c"Megabytes of new segments from which a table with policy time_series merges them.",
+            c"Megabytes of new segments at which a table with the policy time_series merges them.",
             &SERVER_GOAL_SIZE,
         ),
         (
             c"doris.time_series_compaction_file_count_threshold",
-            c"New segments from which a table with policy time_series merges them.",
+            c"Number of new segments at which a table with the policy time_series merges them.",
             &SERVER_FILE_COUNT,
         ),
         (
             c"doris.time_series_compaction_time_threshold_seconds",
-            c"Seconds after which a table with policy time_series merges what new segments it has.",
+            c"Seconds after which a table with the policy time_series merges its new segments, whatever their size and number.",
             &SERVER_TIME,
         ),
     ];
@@ -66,7 +66,7 @@ pub fn define() {
         GucRegistry::define_int_guc(
             name,
             text,
-            c"A table's option of that name comes first.",
+            c"A table option of the same name overrides it.",
             setting,
             least,
             i32::MAX,

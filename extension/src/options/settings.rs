@@ -33,8 +33,8 @@ pub fn define() {
     define_models();
     GucRegistry::define_int_guc(
         c"doris.load_memory",
-        c"Memory for the segments that a session is loading.",
-        c"Beyond it, segments are written out before they are full.",
+        c"Maximum memory for the segments that a session is loading.",
+        c"A load that reaches it writes a segment out before the segment is full.",
         &LOAD_MEMORY,
         8 * 1024,
         16 * 1024 * 1024,
@@ -44,15 +44,15 @@ pub fn define() {
     GucRegistry::define_bool_guc(
         c"doris.enable_bulk_load",
         c"Lets bulk loads write column segments directly.",
-        c"When off, all rows go to the row store until they are compacted.",
+        c"When off, all rows go to the row store until compaction moves them.",
         &BULK_LOAD,
         GucContext::Userset,
         GucFlags::default(),
     );
     GucRegistry::define_int_guc(
         c"doris.rows_to_heap",
-        c"Rows of a command that go to the row store before a column segment is begun.",
-        c"Commands that insert fewer rows cost what they cost in a heap.",
+        c"Number of rows of a command that go to the row store before the command starts a column segment.",
+        c"A command that inserts fewer rows costs as much as in a heap.",
         &ROWS_TO_HEAP,
         0,
         i32::MAX,
@@ -61,8 +61,8 @@ pub fn define() {
     );
     GucRegistry::define_int_guc(
         c"doris.bulk_delete_rows",
-        c"Rows in a row from which a DELETE or UPDATE marks rows of segments in bulk; 0 turns that off.",
-        c"Fewer get a mark each.",
+        c"Minimum number of consecutive segment rows for which DELETE or UPDATE uses one bulk mark instead of one mark per row; 0 turns bulk marks off.",
+        c"Shorter runs of rows get one mark per row.",
         &BULK_DELETE_ROWS,
         0,
         i32::MAX,
@@ -83,16 +83,16 @@ pub fn define() {
 fn define_models() {
     GucRegistry::define_bool_guc(
         c"doris.partial_update",
-        c"Lets INSERT and COPY into unique_key tables change the named columns only.",
-        c"Columns that are not named keep the values of the stored row.",
+        c"Makes INSERT and COPY into unique_key tables change only the columns that they name.",
+        c"The other columns keep the values of the stored row.",
         &PARTIAL_UPDATE,
         GucContext::Userset,
         GucFlags::default(),
     );
     GucRegistry::define_enum_guc(
         c"doris.partial_update_new_key",
-        c"What a partial update does with a key that is not in the table.",
-        c"append inserts a row with defaults in the columns that are not named.",
+        c"Sets what a partial update does with a key that is not in the table.",
+        c"append inserts a row with defaults in the other columns; error raises an error.",
         &NEW_KEYS,
         GucContext::Userset,
         GucFlags::default(),
@@ -100,7 +100,7 @@ fn define_models() {
     GucRegistry::define_bool_guc(
         c"doris.require_sequence_in_insert",
         c"Requires INSERT and COPY to name the sequence column of a table that has one.",
-        c"Columns with a default need not be named, nor does a partial update name them.",
+        c"A sequence column with a default, and a partial update, are exempt.",
         &REQUIRE_SEQUENCE,
         GucContext::Userset,
         GucFlags::default(),
@@ -111,7 +111,7 @@ fn define_models() {
 fn define_engine() {
     GucRegistry::define_int_guc(
         c"doris.threads",
-        c"Threads that a query may use, its own included; 0 means as many as there are processors.",
+        c"Maximum number of threads of a query or load, including its own; 0 means one per processor.",
         c"",
         &THREADS,
         0,
@@ -121,8 +121,8 @@ fn define_engine() {
     );
     GucRegistry::define_int_guc(
         c"doris.work_mem",
-        c"Memory that the vectorised part of a query may use.",
-        c"Beyond it, rows go to temporary files.",
+        c"Maximum memory for the vectorised part of a query.",
+        c"A query that needs more writes rows to temporary files.",
         &WORK_MEM,
         64,
         i32::MAX / 2,
@@ -131,8 +131,8 @@ fn define_engine() {
     );
     GucRegistry::define_int_guc(
         c"doris.max_threads",
-        c"Worker threads of all sessions together; 0 means four a processor.",
-        c"A query that finds none left works on its own thread.",
+        c"Maximum number of worker threads of all sessions together; 0 means four per processor.",
+        c"A query that gets no worker thread runs on its own thread.",
         &MAX_THREADS,
         0,
         4096,
@@ -141,8 +141,8 @@ fn define_engine() {
     );
     GucRegistry::define_int_guc(
         c"doris.max_memory",
-        c"Memory of the vectorised parts of all queries together; 0 means no bound.",
-        c"A query that finds none left goes to temporary files.",
+        c"Maximum memory for the vectorised parts of all queries together; 0 means no limit.",
+        c"A query that gets no memory writes rows to temporary files.",
         &MAX_MEMORY,
         0,
         i32::MAX,
@@ -151,7 +151,7 @@ fn define_engine() {
     );
     GucRegistry::define_int_guc(
         c"doris.batch_rows",
-        c"Rows that operators aim to hand on at once.",
+        c"Target number of rows in a batch that one operator passes to the next.",
         c"Small values are for tests of the engine.",
         &BATCH_ROWS,
         1,

@@ -67,8 +67,8 @@ pub(crate) fn init() {
     unsafe {
         GucRegistry::define_bool_guc_with_hooks(
             c"doris.use_mirrors",
-            c"Lets mirrors answer queries on the tables they mirror.",
-            c"Where all tables of a query have mirrors that show this session's last commit.",
+            c"Lets mirrors answer queries on the tables that they mirror.",
+            c"All tables of a query must have mirrors that show this session's last commit.",
             &USE,
             GucContext::Userset,
             GucFlags::EXPLAIN,
@@ -80,7 +80,7 @@ pub(crate) fn init() {
     }
     GucRegistry::define_int_guc(
         c"doris.max_staleness",
-        c"Age up to which mirrors answer although they do not show this session's last commit; -1: never.",
+        c"Maximum lag at which mirrors answer although they do not show this session's last commit; -1 means never.",
         c"",
         &STALENESS,
         -1,
