@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # make demo   from nothing to a running server with columnar tables in it
-# make test   everything CI checks; make test SUITES="regress isolation" for a part, PG=18 for another server
+# make test   every suite; make test SUITES="regress isolation" for a part, PG=18 for another server
+# CI runs the same suites, and make deny and make package besides.
 # PG picks PostgreSQL's major version (15 default). PG_CONFIG picks the installation that install and package use.
 PG ?= 15
 PG_CONFIG ?= /usr/lib/postgresql/$(PG)/bin/pg_config
@@ -9,7 +10,7 @@ SECONDS_PER_TARGET ?= 60
 export PG
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build install package test demo bench fuzz lint fmt tidy clean
+.PHONY: help deps build install package test demo bench fuzz lint fmt tidy deny clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 12
@@ -48,6 +49,9 @@ fmt: ## format the sources
 
 tidy: ## the rules of the tree that no compiler checks
 	@scripts/tidy.sh
+
+deny: ## licences, sources and advisories of dependencies (needs cargo-deny)
+	cargo deny check
 
 clean: ## stop the private servers and remove target/
 	@scripts/clean.sh
