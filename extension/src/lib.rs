@@ -1,27 +1,44 @@
 // SPDX-License-Identifier: Apache-2.0
 //! pg_doris: columnar tables, Doris's table models and a vectorised engine inside PostgreSQL.
 //!
-//! A map: `options` (settings and table options), `keys` (tables with one row a key), `write` (rows to segments), `store` (the column store
-//! inside a TOAST relation), `read` (segments to rows), `am` (the table access method over all of these),
-//! `keys` (key models: what becomes of two rows of one key), `delete` (statements that delete or update many rows),
-//! `cdc` (mirrors kept current from the WAL), `compact` (rows on the move), `hooks` (what PostgreSQL calls besides), `types` (Doris's types and functions), `pg` (the edge
-//! to PostgreSQL).
+//! In the order data travels:
+//! - `hooks`: what PostgreSQL calls besides the access method; `options`: settings and table options;
+//! - `am`: the table access method; `keys`: key models, which decide what becomes of two rows of one key;
+//! - `write`: rows to segments; `store`: the column store inside a TOAST relation; `read`: segments to rows;
+//! - `delete`: statements that delete or update many rows; `compact`: rows on the move;
+//! - `plan`: finished plans to plans of the engine, and the node that runs them;
+//! - `cdc`: mirrors kept current from the WAL;
+//! - `types`: Doris's types and functions; `inspect`: views on tables, and `doris.verify`;
+//! - `pg`: the edge to PostgreSQL.
 use pgrx::prelude::*;
 
-mod am;
-mod cdc;
-mod compact;
-mod delete;
 mod hooks;
-mod inspect;
-mod keys;
+
 mod options;
-mod pg;
-mod plan;
-mod read;
-mod store;
-mod types;
+
+mod am;
+
+mod keys;
+
 mod write;
+
+mod store;
+
+mod read;
+
+mod delete;
+
+mod compact;
+
+mod plan;
+
+mod cdc;
+
+mod types;
+
+mod inspect;
+
+mod pg;
 
 #[global_allocator]
 static ALLOCATOR: pg::large_pages::LargePages = pg::large_pages::LargePages;

@@ -18,19 +18,19 @@
 //! `rows` what goes out without a lookup, `partition` the blocks and their merging, `coded` numbers text keys, `accumulate` the states of aggregate functions; `rewrite` makes simpler
 //! aggregations of some.
 
-pub mod accumulate;
-
-mod coded;
+mod rewrite;
 
 mod inputs;
 
 mod local;
 
+mod rows;
+
+mod coded;
+
 mod partition;
 
-mod rewrite;
-
-mod rows;
+pub mod accumulate;
 
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -19,25 +19,25 @@
 //! `tail` is phase 2; `spill` is the detour for build sides larger than memory, by way of files (`side`) and, where one
 //! key has too many rows, `blocks`.
 
-mod blocks;
-
 mod build;
 
 mod early;
+
+mod turn;
+
+mod table;
 
 pub mod kept;
 
 mod probe;
 
-mod side;
+mod tail;
 
 mod spill;
 
-mod table;
+mod side;
 
-mod tail;
-
-mod turn;
+mod blocks;
 
 use std::sync::Arc;
 

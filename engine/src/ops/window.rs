@@ -13,23 +13,23 @@
 //! In the order data travels: `held` collects batches, `piece` looks at them, `section` at partitions, `frame` finds a row's frame;
 //! `range` frames by values; `rank`, `pick`, `aggregate` and `collect` are the functions.
 
-mod aggregate;
-
-mod collect;
-
-mod frame;
-
 mod held;
 
 mod piece;
 
-mod pick;
+mod section;
+
+mod frame;
 
 mod range;
 
 mod rank;
 
-mod section;
+mod pick;
+
+mod aggregate;
+
+mod collect;
 
 use std::sync::{Arc, Mutex};
 

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! PostgreSQL functions that pgrx does not bind: predicate locking (storage/predicate.h), and the numeric
-//! constants of a few macros.
+//! PostgreSQL functions that pgrx does not bind, or binds with a guard that would change errors on their way:
+//!
+//! - catalogue: conditions and parents of partitions, signatures of functions, collations, copies of Datums;
+//! - plans: the standard implementations behind the planner, executor, utility and EXPLAIN hooks, and tree mutators;
+//! - snapshots and predicate locks (storage/predicate.h), for SERIALIZABLE.
 use pgrx::pg_sys;
 use std::sync::OnceLock;
 
