@@ -2,12 +2,15 @@
 # make demo   from nothing to a running server with columnar tables in it
 # make test   every suite; make test SUITES="regress isolation" for a part, PG=18 for another server
 # CI runs the same suites, and make deny and make package besides.
+# What build and install make is for this machine's processor; TARGET_CPU=x86-64 makes it run on others, as package does.
 # PG picks PostgreSQL's major version (15 default). PG_CONFIG picks the installation that install and package use.
 PG ?= 15
 PG_CONFIG ?= /usr/lib/postgresql/$(PG)/bin/pg_config
 SUITES ?=
+TARGET_CPU ?= native
 SECONDS_PER_TARGET ?= 60
-export PG
+export PG TARGET_CPU
+SHELL := /bin/bash
 
 .DEFAULT_GOAL := help
 .PHONY: help deps build install package test demo bench fuzz lint fmt tidy deny clean
@@ -20,10 +23,11 @@ deps: ## install what a fresh Debian 12 with Rust lacks
 
 build: deps ## build the extension for PG
 	@scripts/server.sh prefix
-	cargo build --release -p pg_doris --no-default-features --features pg$(PG)
+	@. scripts/lib.sh && optimize_for_cpu && \
+	  cargo build --release -p pg_doris --no-default-features --features pg$(PG)
 
 install: deps ## install the extension into the PostgreSQL of PG_CONFIG
-	cd extension && cargo pgrx install --release --no-default-features --features pg$(PG) --pg-config $(PG_CONFIG) \
+	. scripts/lib.sh && optimize_for_cpu && cd extension && cargo pgrx install --release --no-default-features --features pg$(PG) --pg-config $(PG_CONFIG) \
 	  $(if $(filter 0,$(shell id -u)),,--sudo)
 
 package: deps ## make an installable tree under target/release/

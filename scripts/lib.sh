@@ -94,3 +94,11 @@ own_apt() {
   fi
   apt-get "${APT[@]}" update >/dev/null
 }
+
+# Release builds that are installed here use the instructions of this machine's processor. TARGET_CPU=x86-64 (or another
+# of `rustc --print target-cpus`) builds for other machines; `make package` does so by itself.
+optimize_for_cpu() {
+  local host
+  host=$(rustc -vV | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')
+  export "CARGO_TARGET_${host}_RUSTFLAGS=-C target-cpu=${TARGET_CPU:-native}"
+}

@@ -80,7 +80,7 @@ prefix_from_debian13() {
 install_extension() {
   prefix
   local profile=(--release)
-  [ "${1:-}" = --debug ] && profile=()
+  if [ "${1:-}" = --debug ]; then profile=(); else optimize_for_cpu; fi
   (cd "$REPO/extension" &&
     cargo pgrx install "${profile[@]}" --no-default-features --features "pg$PG" --pg-config "$BIN/pg_config")
 }

@@ -48,6 +48,14 @@ static ALLOCATOR: pg::large_pages::LargePages = pg::large_pages::LargePages;
 /// Loads the library: settings and hooks. Does little outside of shared_preload_libraries.
 #[pg_guard]
 pub unsafe extern "C-unwind" fn _PG_init() {
+    if let Some(feature) = pg::cpu::missing_feature() {
+        ereport!(
+            ERROR,
+            PgSqlErrorCode::ERRCODE_SYSTEM_ERROR,
+            format!("pg_doris was built for processors with {feature}, which this one lacks"),
+            "Build it on this machine, or with TARGET_CPU=x86-64 for all machines."
+        );
+    }
     // pgrx would send backtraces to clients.
     std::env::remove_var("RUST_BACKTRACE");
     options::settings::define();

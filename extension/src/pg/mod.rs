@@ -8,6 +8,7 @@
 
 pub mod collation;
 pub mod compat;
+pub mod cpu;
 pub mod custom;
 pub mod heapam;
 pub mod key_share;

@@ -6,8 +6,27 @@ use super::Bitmap;
 
 /// Rows tested at a time; one word of a validity bitmap.
 const CHUNK: usize = 64;
-/// Up to so many hits in a chunk are visited one by one; for more, writing every position is faster.
-const FEW: usize = 12;
+const ALL: u32 = CHUNK as u32;
+/// Up to so many hits in a chunk are visited one by one; for more, eight rows are looked up at a time.
+const FEW: u32 = 6;
+
+/// For each set of eight rows, the numbers of those in it, first ones first; what follows them is of no meaning.
+static ROWS_OF_BYTE: [[u8; 8]; 256] = {
+    let mut all = [[0; 8]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let (mut row, mut count) = (0, 0);
+        while row < 8 {
+            if byte >> row & 1 == 1 {
+                all[byte][count] = row as u8;
+                count += 1;
+            }
+            row += 1;
+        }
+        byte += 1;
+    }
+    all
+};
 
 /// Appends the positions, counted from `base`, of all values accepted and not NULL.
 pub fn push_positions<T: Copy>(
@@ -17,24 +36,21 @@ pub fn push_positions<T: Copy>(
     out: &mut Vec<u32>,
     accept: impl Fn(T) -> bool,
 ) {
-    let mut found = [0u32; CHUNK];
+    let mut found = [0u32; CHUNK + 8];
     for (number, chunk) in values.chunks(CHUNK).enumerate() {
         let mut bits = [0u8; CHUNK];
         bits.iter_mut()
             .zip(chunk)
             .for_each(|(bit, &value)| *bit = u8::from(accept(value)));
+        let mut word = word_of(&bits);
         if let Some(validity) = validity {
-            let word = validity.words()[number];
-            bits.iter_mut()
-                .enumerate()
-                .for_each(|(i, bit)| *bit &= (word >> i) as u8 & 1);
+            word &= validity.words()[number];
         }
         let base = base + (number * CHUNK) as u32;
-        match bits.iter().sum::<u8>() as usize {
+        match word.count_ones() {
             0 => {}
-            CHUNK => out.extend(base..base + CHUNK as u32),
+            ALL => out.extend(base..base + CHUNK as u32),
             few if few <= FEW => {
-                let mut word = word_of(&bits);
                 while word != 0 {
                     out.push(base + word.trailing_zeros());
                     word &= word - 1;
@@ -42,9 +58,15 @@ pub fn push_positions<T: Copy>(
             }
             _ => {
                 let mut count = 0;
-                for (i, bit) in bits.iter().enumerate() {
-                    found[count % CHUNK] = base + i as u32;
-                    count += usize::from(*bit);
+                for (eight, byte) in word.to_le_bytes().into_iter().enumerate() {
+                    let first = base + 8 * eight as u32;
+                    let rows = &ROWS_OF_BYTE[usize::from(byte)];
+                    // All eight places are written; those beyond the hits are written again.
+                    let places = found[count..][..8].iter_mut();
+                    places
+                        .zip(rows)
+                        .for_each(|(place, row)| *place = first + u32::from(*row));
+                    count += byte.count_ones() as usize;
                 }
                 out.extend_from_slice(&found[..count]);
             }
