@@ -252,8 +252,10 @@ def dump_restores_options_key_models_and_their_rows(options, directory):
                   "CREATE TABLE part1 PARTITION OF parts FOR VALUES FROM (0) TO (10) USING doris WITH (unique_key = 'd, k');"
                   "CREATE TABLE counts (day date, hits bigint, users doris.bitmap, ms doris.agg_state('stddev(double precision)')) USING doris "
                   "WITH (aggregate_key = 'day', sum = 'hits', bitmap_union = 'users', agg_state = 'ms');"
+                  "CREATE TABLE codes (k char(8), v int) USING doris WITH (unique_key = 'k');"
                   "CREATE UNLOGGED TABLE passing (k int, v text) USING doris WITH (unique_key = 'k')")
     execute(cluster, [
+        "INSERT INTO codes SELECT 'k' || g % 1000, g FROM generate_series(1, 5000) g",
         "INSERT INTO log SELECT '2024-01-01'::timestamptz + g * interval '1 s', 'line ' || g FROM generate_series(1, 5000) g",
         "INSERT INTO sorted SELECT g % 10, g::text, g / 7.0 FROM generate_series(1, 5000) g",
         "INSERT INTO parts SELECT g % 10, g % 500, g::text FROM generate_series(1, 5000) g",
@@ -261,7 +263,7 @@ def dump_restores_options_key_models_and_their_rows(options, directory):
         "FROM generate_series(1, 5000) g",
         "INSERT INTO passing SELECT g % 100, g::text FROM generate_series(1, 500) g",
     ])
-    tables = ("log", "sorted", "parts", "counts", "passing")
+    tables = ("log", "sorted", "parts", "counts", "passing", "codes")
 
     def rows(database):
         return [cluster.query(f"SELECT count(*), sum(hashtextextended(t::text, 0)::numeric) FROM {table} t", database) for table in tables]
@@ -283,11 +285,13 @@ def dump_restores_options_key_models_and_their_rows(options, directory):
         sound(cluster, kind)
         # The models hold: an upsert replaces and folds. (What is remembered of deleted keys is no part of a dump.)
         execute(cluster, ["INSERT INTO a VALUES (1, 5, 5, 'more')", "INSERT INTO p VALUES (1, 'more', 5)", "INSERT INTO u VALUES (1, 'older', 2)",
-                          "INSERT INTO parts VALUES (1, 1, 'more')", "INSERT INTO counts VALUES ('2024-01-01', 1, NULL, NULL)"], kind)
+                          "INSERT INTO parts VALUES (1, 1, 'more')", "INSERT INTO counts VALUES ('2024-01-01', 1, NULL, NULL)",
+                          "INSERT INTO codes VALUES ('k1    ', 0)"], kind)
         check(state(cluster, kind)[1] != before[1] and [row[0][:2] for row in state(cluster, kind)] == [row[0][:2] for row in before],
               f"a key has two rows in {kind}")
         check(state(cluster, kind)[0] == before[0], f"an older row replaced a newer one in {kind}")
         check(cluster.value("SELECT count(*) FROM parts", kind) == others[2][0][0], f"a key of a partition has two rows in {kind}")
+        check(cluster.value("SELECT count(*) FROM codes", kind) == others[5][0][0], f"a key of blank-padded text has two rows in {kind}")
 
 
 @scenario

@@ -184,14 +184,15 @@ fn comparable(type_oid: pg_sys::Oid) -> bool {
     }
 }
 
-/// Whether equal values of an attribute have equal bytes, or are brought into one form (numerics).
+/// Whether equal values of an attribute have equal bytes, or are brought into one form (`keys::code::Form`): numerics, and
+/// blank-padded text, of whose operator class PostgreSQL's minor releases do not say the same.
 fn unique_by_bytes(attribute: &pg_sys::FormData_pg_attribute) -> bool {
     // BTEQUALIMAGE_PROC of access/nbtree.h.
     const EQUAL_IMAGE: i16 = 4;
     // SAFETY: catalogue look-ups of a type that has a btree operator class; the support function takes a type.
     unsafe {
         let base = pg_sys::getBaseType(attribute.atttypid);
-        if base == pg_sys::NUMERICOID {
+        if base == pg_sys::NUMERICOID || base == pg_sys::BPCHAROID {
             return true;
         }
         let class = pg_sys::GetDefaultOpClass(base, pg_sys::BTREE_AM_OID);
