@@ -167,10 +167,13 @@ pub fn partial_update_runs(relid: pg_sys::Oid) -> bool {
 
 /// Whether a column must get a value and has none by itself.
 pub fn lacks_default(attribute: &pg_sys::FormData_pg_attribute) -> bool {
-    attribute.attnotnull
-        && !attribute.attisdropped
-        && !attribute.atthasdef
-        && attribute.attidentity == 0
+    attribute.attnotnull && !attribute.attisdropped && !gets_default(attribute)
+}
+
+/// Whether a column that is not named gets a value: by a default of its own or of its type, or as an identity column.
+pub fn gets_default(attribute: &pg_sys::FormData_pg_attribute) -> bool {
+    attribute.atthasdef
+        || attribute.attidentity != 0
         // SAFETY: a catalogue look-up of a type that exists.
         && unsafe { pg_sys::get_typdefault(attribute.atttypid) }.is_null()
 }

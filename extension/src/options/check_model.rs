@@ -4,7 +4,7 @@
 use super::model::{self, Aggregation, AGGREGATIONS};
 use super::table::{self, column_names, KEY_OPTIONS, MERGE_ON_WRITE};
 use crate::keys::merge::can_be_summed;
-use crate::keys::statement::name_of;
+use crate::keys::statement::{gets_default, name_of};
 use crate::pg;
 use pgrx::{pg_sys, PgSqlErrorCode};
 
@@ -211,14 +211,14 @@ fn value(
                 hint,
             );
         }
-        if attribute.atthasdef {
+        if gets_default(attribute) {
+            let of_type = !attribute.atthasdef;
+            let what = match of_type {
+                true => "has aggregation \"replace_if_not_null\" and a type with a default",
+                false => "has aggregation \"replace_if_not_null\" and a default",
+            };
             let hint = "An INSERT that does not name the column would replace the stored value.";
-            refuse_column(
-                rel,
-                column,
-                "has aggregation \"replace_if_not_null\" and a default",
-                hint,
-            );
+            refuse_column(rel, column, what, hint);
         }
     }
 }

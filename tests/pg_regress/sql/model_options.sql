@@ -62,3 +62,7 @@ CREATE TABLE bad (a int, b int NOT NULL) WITH (aggregate_key = 'a', replace_if_n
 CREATE TABLE bad (a int, b int DEFAULT 1) WITH (aggregate_key = 'a', replace_if_not_null = 'b');
 CREATE TABLE bad (a int, b int GENERATED ALWAYS AS (a + 1) STORED) WITH (aggregate_key = 'a', sum = 'b');
 CREATE TABLE bad (a int, b int GENERATED ALWAYS AS IDENTITY) WITH (aggregate_key = 'a', max = 'b');
+
+-- A default of the type is a default.
+CREATE DOMAIN five AS int DEFAULT 5;
+CREATE TABLE bad (a int, b int, c five) WITH (aggregate_key = 'a', sum = 'b', replace_if_not_null = 'c');
