@@ -146,7 +146,7 @@ struct Sign {
 struct Partial {
     /// One for each attribute.
     named: Vec<bool>,
-    /// The sequence column is among them.
+    /// The sequence column is among them, or computed from them.
     sequenced: bool,
     /// Columns that are not named, must not be NULL and have no default.
     required: Vec<usize>,
@@ -237,7 +237,9 @@ impl Rule {
             (Model::Aggregate, _) => Kind::Aggregate(folds(rel, &keyed.aggregations)),
             (Model::Unique, None) => Kind::Replace,
             (Model::Unique, Some(named)) => Kind::Partial(Partial {
-                sequenced: sequence.as_ref().is_some_and(|s| named[s.column]),
+                sequenced: sequence
+                    .as_ref()
+                    .is_some_and(|s| gives_sequence(rel, s.column, &keyed.keys, &named)),
                 required: required(rel, &named),
                 no_new_keys: settings::new_keys_are_errors(),
                 named,
@@ -508,11 +510,39 @@ fn named_columns(
     }
     let sequence = keyed.sequence.iter().find(missing);
     if let Some(sequence) = sequence.filter(|_| settings::require_sequence()) {
-        if !attribute(rel, usize::from(*sequence) - 1).atthasdef {
+        if !statement::gets_default(attribute(rel, usize::from(*sequence) - 1)) {
             refuse_unnamed(rel, *sequence, false);
         }
     }
     None
+}
+
+/// Whether rows that name some columns say what their sequence is. A generated one is that of the row that will be stored
+/// where all columns are named that it is computed from, and stays as it is where none is.
+fn gives_sequence(rel: pg_sys::Relation, column: usize, keys: &[u16], named: &[bool]) -> bool {
+    if attribute(rel, column).attgenerated == 0 {
+        return named[column];
+    }
+    let is_key = |column: usize| keys.iter().any(|key| usize::from(*key) - 1 == column);
+    let sources = recheck::sources(rel, column);
+    let missing = sources.iter().find(|source| !named[**source]);
+    let Some(missing) = missing else {
+        return true;
+    };
+    if sources.iter().any(|s| named[*s] && !is_key(*s)) {
+        let name = |column| statement::name_of(attribute(rel, column));
+        pg::refuse(
+            PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+            format!(
+                "a partial update of table \"{}\" must name column \"{}\": the sequence column \"{}\" is computed from it",
+                pg::relation_name(rel),
+                name(*missing),
+                name(column)
+            ),
+            "Name all columns that the sequence column is computed from, or none.",
+        );
+    }
+    false
 }
 
 /// Raises the error for a statement that leaves out a column that it must name.

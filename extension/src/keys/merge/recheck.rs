@@ -19,12 +19,24 @@ pub fn needed(rel: pg_sys::Relation) -> bool {
 
 /// Whether some columns, from 0, say which partition a row belongs to: a merged row may not belong to its partition then.
 pub fn decide_partition(rel: pg_sys::Relation, mut columns: impl Iterator<Item = usize>) -> bool {
-    let qual = raw::partition_qual(rel);
-    if qual.is_null() {
-        return false;
-    }
-    // SAFETY: a condition on the columns of the relation, which is its first variable number.
-    unsafe {
+    let decide = raw::partition_columns(rel);
+    columns.any(|column| decide.contains(&(column as u16 + 1)))
+}
+
+/// The columns that a generated column is computed from; all from 0.
+pub fn sources(rel: pg_sys::Relation, column: usize) -> Vec<usize> {
+    // SAFETY: an open relation; its constraints have num_defval expressions, as strings, in which the relation is the first
+    // variable number.
+    let found = unsafe {
+        let constraints = (*(*rel).rd_att).constr;
+        let defaults = std::slice::from_raw_parts(
+            (*constraints).defval,
+            usize::from((*constraints).num_defval),
+        );
+        let of_column = |d: &&pg_sys::AttrDefault| usize::from(d.adnum as u16) == column + 1;
+        let Some(default) = defaults.iter().find(of_column) else {
+            return Vec::new();
+        };
         let mut found = std::ptr::null_mut();
         pg_sys::pull_varattnos(qual.cast(), 1, &mut found);
         columns.any(|column| {
