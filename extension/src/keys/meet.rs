@@ -349,6 +349,10 @@ fn check_new(load: Load, attrs: &[Attr], batch: &mut Batch, met: &Met) {
 fn mark(gate: &Gate, load: Load, stored: &StoredRows, met: &Met) -> (Vec<bool>, Option<Busy>) {
     let mut marked = vec![false; met.keys.len()];
     let unchanged = &met.folded.unchanged;
+    let mut fates = met.folded.parts.iter().zip(unchanged);
+    if fates.any(|(part, unchanged)| *part == Part::Deleted && !unchanged) {
+        single::check_deletable(load.rel, load.model);
+    }
     for (at, (_, live)) in stored.heap.iter().enumerate() {
         if unchanged[at] {
             continue;

@@ -43,10 +43,33 @@ pub struct Model {
     pub row_triggers: bool,
     /// A foreign key refers to columns that a new row of the same key may change.
     pub referenced_values: bool,
+    /// Foreign keys refer to the table.
+    pub referenced: Referenced,
     /// A whole new row replaces the stored one unseen.
     pub replaces: bool,
     /// The sequence column.
     pub sequence: Option<u16>,
+}
+
+/// In which sessions foreign keys check or follow deletes of a table's rows.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Referenced {
+    /// In ordinary ones.
+    origin: bool,
+    /// In those with session_replication_role = replica.
+    replica: bool,
+}
+
+impl Referenced {
+    /// In this session.
+    pub fn here(self) -> bool {
+        // SAFETY: a plain variable of this backend.
+        let role = unsafe { pg_sys::SessionReplicationRole } as u32;
+        match role == pg_sys::SESSION_REPLICATION_ROLE_REPLICA {
+            true => self.replica,
+            false => self.origin,
+        }
+    }
 }
 
 impl Model {
@@ -156,6 +179,7 @@ fn make(rel: pg_sys::Relation) -> Option<Model> {
         other_indexes: Vec::new(),
         row_triggers: has_row_triggers(rel),
         referenced_values: false,
+        referenced: referenced(rel),
         replaces: keyed.as_ref().is_some_and(|keyed| keyed.replaces()),
         sequence: keyed.and_then(|keyed| keyed.sequence),
     };
@@ -246,35 +270,53 @@ pub unsafe fn is_key_shaped(
     }
 }
 
-/// Whether the user's own row triggers run when rows are inserted.
-fn has_row_triggers(rel: pg_sys::Relation) -> bool {
+// TRIGGER_TYPE_* of catalog/pg_trigger.h.
+const ROW: i16 = 1;
+const INSERT: i16 = 4;
+const DELETE: i16 = 8;
+
+/// The triggers of an open relation.
+fn triggers<'a>(rel: pg_sys::Relation) -> &'a [pg_sys::Trigger] {
     // SAFETY: an open relation; its trigger description has numtriggers elements.
     unsafe {
-        let triggers = (*rel).trigdesc;
-        if triggers.is_null() {
-            return false;
+        let all = (*rel).trigdesc;
+        if all.is_null() {
+            return &[];
         }
-        let all =
-            std::slice::from_raw_parts((*triggers).triggers, (*triggers).numtriggers as usize);
-        // TRIGGER_TYPE_ROW and TRIGGER_TYPE_INSERT of catalog/pg_trigger.h.
-        all.iter()
-            .any(|t| !t.tgisinternal && t.tgtype & 1 != 0 && t.tgtype & 4 != 0)
+        std::slice::from_raw_parts((*all).triggers, (*all).numtriggers as usize)
     }
+}
+
+/// Whether the user's own row triggers run when rows are inserted.
+fn has_row_triggers(rel: pg_sys::Relation) -> bool {
+    let all = triggers(rel).iter();
+    all.filter(|t| !t.tgisinternal)
+        .any(|t| t.tgtype & ROW != 0 && t.tgtype & INSERT != 0)
+}
+
+/// Where foreign keys of other tables, or of its own, check or follow deletes of a table's rows.
+fn referenced(rel: pg_sys::Relation) -> Referenced {
+    let mut found = Referenced::default();
+    for trigger in triggers(rel) {
+        // SAFETY: a look-up in a table of PostgreSQL's functions.
+        let kind = unsafe { pg_sys::RI_FKey_trigger_type(trigger.tgfoid) };
+        if kind as u32 != pg_sys::RI_TRIGGER_PK || trigger.tgtype & DELETE == 0 {
+            continue;
+        }
+        let fires = trigger.tgenabled as u8;
+        found.origin |= fires == b'O' || fires == b'A';
+        found.replica |= fires == b'R' || fires == b'A';
+    }
+    found
 }
 
 /// Whether a foreign key of some table refers to other columns than the key's.
 fn refers_to_values(rel: pg_sys::Relation, numbers: &[u16]) -> bool {
-    // SAFETY: an open relation; its trigger description has numtriggers elements. The constraint's tuple is
-    // released after its array was looked at.
+    // SAFETY: an open relation. The constraint's tuple is released after its array was looked at.
     unsafe {
-        let triggers = (*rel).trigdesc;
-        if triggers.is_null() {
-            return false;
-        }
         let relid = pg::relation_id(rel);
-        let all =
-            std::slice::from_raw_parts((*triggers).triggers, (*triggers).numtriggers as usize);
-        all.iter()
+        triggers(rel)
+            .iter()
             .filter(|t| t.tgisinternal && t.tgconstraint != pg_sys::InvalidOid)
             .any(|t| {
                 let none = pg_sys::Datum::from(0);

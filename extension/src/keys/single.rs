@@ -425,6 +425,7 @@ unsafe fn attempt(
                     }
                     Some(Decision::Write) => {
                         let old = (live, lock_mode(model));
+                        check_deletable(rel, model);
                         heap::replace(rel, search.index, old, slot, values, insert.cid)
                     }
                 };
@@ -553,6 +554,21 @@ fn check_unhidden(rel: pg_sys::Relation, insert: Insert) {
     }
     pg::refuse(
         PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+/// Raises an error when a delete sign would delete a row that foreign keys may refer to: a load fires no triggers of
+/// stored rows, and so neither their checks nor their actions.
+pub fn check_deletable(rel: pg_sys::Relation, model: &Model) {
+    if model.referenced.here() {
+        pg::refuse(
+            PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+            format!(
+                "cannot delete a row of table \"{}\" by a delete sign: a foreign key refers to the table",
+                pg::relation_name(rel)
+            ),
+            "Use DELETE, which checks the rows that refer to it.",
+        );
+    }
+}
+
         format!(
             "cannot replace a row of table \"{}\" by INSERT under row security",
             pg::relation_name(rel)
@@ -651,6 +667,7 @@ unsafe fn replace_segment_row(
                     let _gate = Gate::take(toast, Mode::Single);
                     merging.remember(&merging.load(toast, model, insert.cid), key);
                 }
+                check_deletable(rel, model);
                 return Attempt::Done;
             }
         }
