@@ -3,7 +3,7 @@
 use crate::delete::ahead;
 use crate::keys::{self, merge, statement};
 use crate::options::ddl;
-use crate::pg::{heapam, raw, run_hook};
+use crate::pg::{heapam, held, raw, run_hook};
 use crate::store::followed;
 use crate::write::builder;
 use pgrx::{pg_guard, pg_sys};
@@ -56,6 +56,7 @@ unsafe extern "C-unwind" fn xact_callback(
     match event {
         XACT_EVENT_PRE_COMMIT | XACT_EVENT_PARALLEL_PRE_COMMIT | XACT_EVENT_PRE_PREPARE => {
             builder::flush_current();
+            held::release();
         }
         XACT_EVENT_COMMIT => {
             crate::cdc::answer::committed();
@@ -78,6 +79,7 @@ fn forget() {
     keys::index_shell::forget();
     keys::heap::forget();
     run_hook::forget();
+    held::forget();
 }
 
 #[pg_guard]

@@ -45,6 +45,8 @@ pub struct Model {
     pub referenced_values: bool,
     /// Foreign keys refer to the table.
     pub referenced: Referenced,
+    /// Triggers for inserted rows may run when the transaction ends.
+    pub late_triggers: bool,
     /// A whole new row replaces the stored one unseen.
     pub replaces: bool,
     /// The sequence column.
@@ -180,6 +182,7 @@ fn make(rel: pg_sys::Relation) -> Option<Model> {
         row_triggers: has_row_triggers(rel),
         referenced_values: false,
         referenced: referenced(rel),
+        late_triggers: has_late_triggers(rel),
         replaces: keyed.as_ref().is_some_and(|keyed| keyed.replaces()),
         sequence: keyed.and_then(|keyed| keyed.sequence),
     };
@@ -272,6 +275,7 @@ pub unsafe fn is_key_shaped(
 
 // TRIGGER_TYPE_* of catalog/pg_trigger.h.
 const ROW: i16 = 1;
+const BEFORE: i16 = 2;
 const INSERT: i16 = 4;
 const DELETE: i16 = 8;
 
@@ -292,6 +296,14 @@ fn has_row_triggers(rel: pg_sys::Relation) -> bool {
     let all = triggers(rel).iter();
     all.filter(|t| !t.tgisinternal)
         .any(|t| t.tgtype & ROW != 0 && t.tgtype & INSERT != 0)
+}
+
+/// Whether row triggers for INSERT may be deferred: those of constraints.
+fn has_late_triggers(rel: pg_sys::Relation) -> bool {
+    let after = |t: &pg_sys::Trigger| {
+        t.tgtype & ROW != 0 && t.tgtype & INSERT != 0 && t.tgtype & BEFORE == 0
+    };
+    triggers(rel).iter().any(|t| t.tgdeferrable && after(t))
 }
 
 /// Where foreign keys of other tables, or of its own, check or follow deletes of a table's rows.

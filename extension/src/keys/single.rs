@@ -17,7 +17,7 @@ use crate::compact::board as compaction;
 use crate::heap_call;
 use crate::options::published::{self, Change};
 use crate::pg::toast::{Fate, Toast};
-use crate::pg::{self, compat, raw};
+use crate::pg::{self, compat, held, raw};
 use crate::store::anchors::{self, Claim, Request, Sight};
 use crate::store::directory::Found;
 use crate::store::entry::Anchor;
@@ -57,6 +57,8 @@ struct Merging<'a> {
     given: Merged,
     /// The row is below a delete of its key, which matters where the statement has deleted the stored one before.
     covered: bool,
+    /// Triggers for the stored row may run when the transaction ends.
+    late_triggers: bool,
     /// What is made for a row.
     memory: PgMemoryContexts,
 }
@@ -109,7 +111,7 @@ pub unsafe fn insert(
         }
         return;
     };
-    let mut merging = Merging::new(rel, rule, insert.part);
+    let mut merging = Merging::new(rel, rule, insert.part, model.late_triggers);
     for &slot in slots {
         // SAFETY: passed on to the caller.
         unsafe {
@@ -121,7 +123,7 @@ pub unsafe fn insert(
 }
 
 impl<'a> Merging<'a> {
-    fn new(rel: pg_sys::Relation, rule: &'a Rule, part: Part) -> Self {
+    fn new(rel: pg_sys::Relation, rule: &'a Rule, part: Part, late_triggers: bool) -> Self {
         Self {
             rel,
             rule,
@@ -129,6 +131,7 @@ impl<'a> Merging<'a> {
             reader: Reader::new(rel),
             given: Merged::default(),
             covered: false,
+            late_triggers,
             memory: PgMemoryContexts::new("doris merge"),
         }
     }
@@ -153,6 +156,7 @@ impl<'a> Merging<'a> {
     ) -> Decision {
         let stored = read(&mut self.reader);
         let row = stored.as_ref().map(|(row, _)| *row);
+        let met = row.is_some();
         // SAFETY: passed on to the caller. Scans must not allocate in the context, which is reset for each row.
         let decision = unsafe {
             let before = pg_sys::MemoryContextSwitchTo(self.memory.value());
@@ -167,6 +171,10 @@ impl<'a> Merging<'a> {
             decision
         };
         self.reader.release();
+        if met && self.late_triggers && !matches!(decision, Decision::Write) {
+            // The slot names the stored row, which others may delete and VACUUM remove.
+            held::until_end();
+        }
         decision
     }
 
@@ -417,6 +425,7 @@ unsafe fn attempt(
                     None => return Attempt::Again,
                     Some(Decision::Keep) => return Attempt::Done,
                     Some(Decision::Delete) => {
+                        check_deletable(rel, model);
                         let result = heap::delete(rel, live, insert.cid);
                         if let (TM_Ok, Some(merging)) = (result, merging) {
                             merging.remember(&merging.load(toast, model, insert.cid), key);
@@ -425,7 +434,6 @@ unsafe fn attempt(
                     }
                     Some(Decision::Write) => {
                         let old = (live, lock_mode(model));
-                        check_deletable(rel, model);
                         heap::replace(rel, search.index, old, slot, values, insert.cid)
                     }
                 };
@@ -546,14 +554,6 @@ pub fn check_replaceable(rel: pg_sys::Relation, model: &Model, seen: bool) {
     }
 }
 
-/// Raises an error for a row that meets a stored one which row security may hide from the user, or let them read but not
-/// change: no policy was asked about it.
-fn check_unhidden(rel: pg_sys::Relation, insert: Insert) {
-    if !insert.row_security {
-        return;
-    }
-    pg::refuse(
-        PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
 /// Raises an error when a delete sign would delete a row that foreign keys may refer to: a load fires no triggers of
 /// stored rows, and so neither their checks nor their actions.
 pub fn check_deletable(rel: pg_sys::Relation, model: &Model) {
@@ -569,6 +569,14 @@ pub fn check_deletable(rel: pg_sys::Relation, model: &Model) {
     }
 }
 
+/// Raises an error for a row that meets a stored one which row security may hide from the user, or let them read but not
+/// change: no policy was asked about it.
+fn check_unhidden(rel: pg_sys::Relation, insert: Insert) {
+    if !insert.row_security {
+        return;
+    }
+    pg::refuse(
+        PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
         format!(
             "cannot replace a row of table \"{}\" by INSERT under row security",
             pg::relation_name(rel)
@@ -659,6 +667,7 @@ unsafe fn replace_segment_row(
                 return Attempt::Done;
             }
             Decision::Delete => {
+                check_deletable(rel, model);
                 published::check(rel, Change::Delete);
                 anchors::bury(rel, toast, row, claim, Anchor::Deleted, insert.cid);
                 raw::conflict_in(rel, Some(row.to_tid()));
@@ -667,7 +676,6 @@ unsafe fn replace_segment_row(
                     let _gate = Gate::take(toast, Mode::Single);
                     merging.remember(&merging.load(toast, model, insert.cid), key);
                 }
-                check_deletable(rel, model);
                 return Attempt::Done;
             }
         }

@@ -11,6 +11,7 @@ pub mod compat;
 pub mod cpu;
 pub mod custom;
 pub mod heapam;
+pub mod held;
 pub mod key_share;
 pub mod large_pages;
 pub mod pruning;
