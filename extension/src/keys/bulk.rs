@@ -209,7 +209,12 @@ impl Batch {
     }
 
     /// The Datums of a key.
-    fn values(&self, model: &Model, key: usize, arena: &mut Arena) -> Vec<(pg_sys::Datum, bool)> {
+    pub fn values(
+        &self,
+        model: &Model,
+        key: usize,
+        arena: &mut Arena,
+    ) -> Vec<(pg_sys::Datum, bool)> {
         let row = self.places[key] as usize;
         model
             .columns

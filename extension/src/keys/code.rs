@@ -168,6 +168,22 @@ impl Keys {
         }
     }
 
+    /// How many bytes a key has.
+    pub fn length(&self, i: usize) -> usize {
+        match self {
+            Keys::Words(_, width) => *width,
+            Keys::Bytes(bytes) => bytes.get(i).len(),
+        }
+    }
+
+    /// Whether all have less bytes.
+    pub fn are_shorter_than(&self, bytes: usize) -> bool {
+        match self {
+            Keys::Words(..) => true,
+            Keys::Bytes(_) => (0..self.len()).all(|i| self.length(i) < bytes),
+        }
+    }
+
     /// The rows in the order of their keys; rows of one key in their own order.
     pub fn order(&self) -> Vec<u32> {
         match self {

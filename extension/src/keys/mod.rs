@@ -8,7 +8,7 @@
 //! finds and replaces rows in the heap; `single` writes one row, `bulk` a segment, `meet` one whose rows are merged
 //! with stored ones, which `stored` reads; `index_shell` stands in for functions of the key index, `behind` has the
 //! segment rows of its scans; `follow` finds
-//! what replaced a row; `deleted` remembers deleted keys, `burial` those that statements delete; `plan` tells the planner
+//! what replaced a row; `limit` says which keys are too long; `deleted` remembers deleted keys, `burial` those that statements delete; `plan` tells the planner
 //! what that index can do; `ddl` makes it; `json` is `doris.upsert_json`.
 
 mod behind;
@@ -21,6 +21,7 @@ pub mod follow;
 pub mod heap;
 pub mod index_shell;
 mod json;
+pub mod limit;
 pub mod meet;
 pub mod merge;
 pub mod model;

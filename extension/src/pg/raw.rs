@@ -87,6 +87,20 @@ pub fn may_have_inheritors(relid: pg_sys::Oid) -> bool {
     // SAFETY: a catalogue look-up of a relation that exists.
     guarded(|| unsafe { has_subclass(relid) })
 }
+extern "C-unwind" {
+    fn toast_compress_datum(value: pg_sys::Datum, method: std::ffi::c_char) -> pg_sys::Datum;
+}
+
+/// A value compressed by a column's method; `None` where that would not make it smaller.
+///
+/// # Safety
+/// A varlena that is neither compressed nor stored elsewhere.
+pub unsafe fn compressed(value: pg_sys::Datum, method: std::ffi::c_char) -> Option<pg_sys::Datum> {
+    // SAFETY: passed on to the caller.
+    let made = guarded(|| unsafe { toast_compress_datum(value, method) });
+    (made.value() != 0).then_some(made)
+}
+
 
 /// The partitioned table that a partition belongs to.
 pub fn partition_parent(relid: pg_sys::Oid) -> pg_sys::Oid {

@@ -4,14 +4,15 @@
 //! ```text
 //! version u8 | 3 bytes 0 | key length u32 | dug at i64, microseconds | key | sequence
 //! ```
-//! A grave is one tuple, filed under a hash of its key; its visibility is that of the delete. Whoever looks at or
+//! A key of more than [`KEY_BYTES_MAX`] bytes is there as its first bytes and a digest. A grave is one tuple, filed under a hash of its key; its visibility is that of the delete. Whoever looks at or
 //! changes graves of a key has the table's gate, alone or with the [`Latch`](super::gate::Latch) of the key.
 use super::keys;
 use super::tid::block_of;
 use crate::pg;
 use crate::pg::toast::{Fate, Toast, Version, INSERT_FROZEN};
 use doris_engine::sketch::hash::murmur3_64;
-use pgrx::{pg_sys, PgSqlErrorCode};
+use pgrx::{pg_sys, IntoDatum, PgSqlErrorCode};
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 const VERSION: u8 = 1;
@@ -36,9 +37,28 @@ impl Grave {
     }
 }
 
+/// The longest key that a grave has as it is: it is a tuple of a page, and a key may take more where it compresses well.
+const KEY_BYTES_MAX: usize = 4096;
+
+/// A key as graves have it, which is the same as that of such a key.
+fn filed(key: &[u8]) -> Cow<'_, [u8]> {
+    if key.len() <= KEY_BYTES_MAX {
+        return Cow::Borrowed(key);
+    }
+    // SAFETY: the function takes and returns a bytea.
+    let digest = unsafe {
+        let argument = key.into_datum();
+        pgrx::direct_function_call::<Vec<u8>>(pg_sys::sha256_bytea, &[argument])
+    };
+    let digest = digest.expect("a digest");
+    let mut out = key[..KEY_BYTES_MAX - digest.len()].to_vec();
+    out.extend_from_slice(&digest);
+    Cow::Owned(out)
+}
+
 /// The hash by which a key is filed.
 pub fn hash(key: &[u8]) -> u64 {
-    murmur3_64(key, 0)
+    murmur3_64(&filed(key), 0)
 }
 
 /// Where the graves of a key are filed, from this chunk_seq on.
@@ -85,9 +105,10 @@ fn visit(toast: &Toast, (id, first): (u32, i32), each: impl FnMut(&Version) -> b
 /// The graves of a key, of which there is one as a rule; or the open transaction that digs or fills one.
 pub fn of_key(toast: &Toast, key: &[u8]) -> Result<Vec<Grave>, pg_sys::TransactionId> {
     let (mut graves, mut open) = (Vec::new(), None);
-    visit(toast, place(key), |version| {
+    let key = filed(key);
+    visit(toast, place(&key), |version| {
         let (_, found, sequence) = parts(toast, version);
-        if found != key || gone(version) {
+        if found != &*key || gone(version) {
             return true;
         }
         let writer = version.writer_fate();
@@ -122,7 +143,8 @@ fn is_seen(version: &Version) -> bool {
 
 /// Digs the grave of a key.
 pub fn dig(toast: &Toast, key: &[u8], sequence: &[u8], cid: pg_sys::CommandId) {
-    file(toast, key, &encode(key, sequence), cid, 0);
+    let key = filed(key);
+    file(toast, &key, &encode(&key, sequence), cid, 0);
 }
 
 fn file(toast: &Toast, key: &[u8], payload: &[u8], cid: pg_sys::CommandId, options: i32) {

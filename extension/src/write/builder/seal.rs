@@ -4,6 +4,7 @@
 use super::{register, register_now, Builder, Columns};
 use crate::compact::board as compaction;
 use crate::keys::bulk::{self, Batch};
+use crate::keys::limit;
 use crate::keys::meet;
 use crate::keys::merge::Rule;
 use crate::keys::model as key_model;
@@ -81,6 +82,7 @@ fn write_segment(rel: pg_sys::Relation, toast: &Toast, builder: Builder) {
     let rule = Rule::of(rel, cid).filter(|rule| !rule.replaces());
     let rule = rule.as_deref();
     let mut batch = Batch::fold(&model, columns, unobserved, rule.map(|rule| (rel, rule)));
+    limit::check(rel, &model, &batch);
     let few = unobserved && batch.len() as u64 <= options::rows_to_heap();
     if let (true, Some(index)) = (few, model.index) {
         bulk::to_heap(rel, &model, index, &batch, rule, cid);

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The longest key. The key index takes what a btree takes; a segment takes any key, but an UPDATE or DELETE of its row
+//! brings it to the row store. So loads of longer keys are refused, however many rows they have.
+use super::bulk::Batch;
+use super::code::Form;
+use super::model::Model;
+use crate::pg::{self, compat, raw};
+use crate::read::datum::Arena;
+use pgrx::{pg_sys, varlena, PgSqlErrorCode};
+
+/// Key bytes (as in [`Keys`](super::code::Keys)) with which no index entry is too long.
+const SHORT_BYTES: usize = 1000;
+/// The longest entry of a btree (BTMaxItemSize of access/nbtree.h).
+const ENTRY_BYTES_MAX: usize = {
+    let page = pg_sys::BLCKSZ as usize - (24 + 3 * 4 + 4) - 16;
+    page / 3 / 8 * 8 - 8
+};
+/// Longer values are compressed in index entries (TOAST_INDEX_TARGET of access/heaptoast.h).
+const COMPRESSED_BYTES_MIN: i32 = (pg_sys::BLCKSZ as i32 - 32) / 16;
+
+/// Raises an error where a row of a batch has a key that the key index does not take.
+pub fn check(rel: pg_sys::Relation, model: &Model, batch: &Batch) {
+    // Blanks at the end are part of the entry, not of the key.
+    let padded = model.columns.iter().any(|c| c.form == Form::Blank);
+    if !padded && batch.keys().are_shorter_than(SHORT_BYTES) {
+        return;
+    }
+    let mut entry = Entry::of(rel, model);
+    let mut arena = Arena::default();
+    for key in 0..batch.len() {
+        if !padded && batch.keys().length(key) < SHORT_BYTES {
+            continue;
+        }
+        arena.reset();
+        let values = batch.values(model, key, &mut arena);
+        entry.check(rel, model, &values);
+        pgrx::check_for_interrupts!();
+    }
+}
+
+/// An entry of the key index.
+struct Entry {
+    desc: pg_sys::TupleDesc,
+    memory: pgrx::memcxt::PgMemoryContexts,
+}
+
+impl Entry {
+    fn of(rel: pg_sys::Relation, model: &Model) -> Self {
+        // SAFETY: an open relation and its columns.
+        let desc = unsafe {
+            let desc = pg_sys::CreateTemplateTupleDesc(model.columns.len() as i32);
+            for (at, column) in model.columns.iter().enumerate() {
+                let number = column.attr.number as i16;
+                pg_sys::TupleDescCopyEntry(desc, at as i16 + 1, (*rel).rd_att, number);
+            }
+            desc
+        };
+        Self {
+            desc,
+            memory: pgrx::memcxt::PgMemoryContexts::new("doris key lengths"),
+        }
+    }
+
+    /// Raises an error where the entry of a key is too long.
+    fn check(&mut self, rel: pg_sys::Relation, model: &Model, key: &[(pg_sys::Datum, bool)]) {
+        // SAFETY: values of the key columns; compressed copies are freed with the context.
+        let (bytes, widths) = unsafe {
+            self.memory.reset();
+            let before = pg_sys::MemoryContextSwitchTo(self.memory.value());
+            let (mut values, mut nulls): (Vec<_>, Vec<bool>) = key.iter().copied().unzip();
+            for (at, value) in values.iter_mut().enumerate().filter(|(at, _)| !key[*at].1) {
+                *value = as_in_index(compat::attribute(self.desc, at), *value);
+            }
+            let header = match nulls.contains(&true) {
+                true => 16,
+                false => 8,
+            };
+            let (values, nulls) = (values.as_mut_ptr(), nulls.as_mut_ptr());
+            let data = pg_sys::heap_compute_data_size(self.desc, values, nulls) as usize;
+            let widths: Vec<usize> = (0..key.len())
+                .map(
+                    |at| match key[at].1 || compat::attribute(self.desc, at).attlen != -1 {
+                        true => 0,
+                        false => varlena::varsize_any((*values.add(at)).cast_mut_ptr()),
+                    },
+                )
+                .collect();
+            pg_sys::MemoryContextSwitchTo(before);
+            (header + data, widths)
+        };
+        if bytes.next_multiple_of(8) > ENTRY_BYTES_MAX {
+            refuse(rel, model, bytes, &widths);
+        }
+    }
+}
+
+/// A value as `index_form_tuple` puts it into an entry.
+unsafe fn as_in_index(
+    attribute: &pg_sys::FormData_pg_attribute,
+    value: pg_sys::Datum,
+) -> pg_sys::Datum {
+    // TYPSTORAGE_EXTENDED and TYPSTORAGE_MAIN of catalog/pg_type.h.
+    let compresses = matches!(attribute.attstorage as u8, b'x' | b'm');
+    // SAFETY: a value of the attribute's type.
+    unsafe {
+        if attribute.attlen != -1 || !compresses {
+            return value;
+        }
+        let pointer = value.cast_mut_ptr::<pg_sys::varlena>();
+        let plain = varlena::varatt_is_4b_u(pointer);
+        if !plain || varlena::varsize_any(pointer) as i32 <= COMPRESSED_BYTES_MIN {
+            return value;
+        }
+        raw::compressed(value, attribute.attcompression).unwrap_or(value)
+    }
+}
+
+fn refuse(rel: pg_sys::Relation, model: &Model, bytes: usize, widths: &[usize]) -> ! {
+    let widest = (0..widths.len()).max_by_key(|at| widths[*at]).unwrap_or(0);
+    let number = usize::from(model.columns[widest].attr.number);
+    // SAFETY: an open relation and one of its columns.
+    let column = super::statement::name_of(unsafe { compat::attribute((*rel).rd_att, number - 1) });
+    pg::refuse(
+        PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+        format!(
+            "a key of table \"{}\" takes {bytes} bytes, {} of them in column \"{column}\": an index takes keys of at most \
+             {ENTRY_BYTES_MAX}",
+            pg::relation_name(rel),
+            widths[widest]
+        ),
+        "Make a hash of the value the key, such as md5(value), and keep the value in a column behind it.",
+    )
+}
