@@ -5,8 +5,7 @@ CREATE FUNCTION _unnamed(anyelement, oid) RETURNS anyelement
 
 -- Rows that each name their own columns.
 CREATE FUNCTION upsert_json(target regclass, rows jsonb) RETURNS bigint
-  LANGUAGE c STRICT PARALLEL UNSAFE SET doris.partial_update = on
-  AS 'MODULE_PATHNAME', 'doris_upsert_json';
+  LANGUAGE c STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'doris_upsert_json';
 COMMENT ON FUNCTION upsert_json(regclass, jsonb) IS
   'upserts JSON objects into a unique key table; each changes the columns that it names';
 CREATE FUNCTION upsert_json(target regclass, rows text) RETURNS bigint

@@ -4,7 +4,8 @@ use super::board::{self, Shown};
 use super::job::{Done, Job};
 use super::pick::{self, Kind};
 use super::{cleanup, flush, merge};
-use crate::pg::{self, compat};
+use crate::pg::{self, compat, raw};
+use crate::plan::hook::is_doris_table;
 use crate::store::directory;
 use pgrx::prelude::*;
 use pgrx::{pg_sys, PgSqlErrorCode};
@@ -36,7 +37,7 @@ fn compact(fcinfo: pg_sys::FunctionCallInfo) {
             "Kinds are cumulative, base and full.",
         );
     };
-    check(table);
+    let tables = tables_of(table);
     // SAFETY: the context of a CALL says whether it may end transactions.
     let atomic = unsafe {
         let context = (*fcinfo).context;
@@ -55,8 +56,47 @@ fn compact(fcinfo: pg_sys::FunctionCallInfo) {
     unsafe {
         pg_sys::SPI_connect_ext(pg_sys::SPI_OPT_NONATOMIC as i32);
         pg_sys::SPI_commit();
-        run(table, kind);
+        for table in tables {
+            run(table, kind);
+        }
         pg_sys::SPI_finish();
+    }
+}
+
+/// The tables to compact: the table, or the columnar partitions of a partitioned one, all of which are the user's.
+fn tables_of(table: pg_sys::Oid) -> Vec<pg_sys::Oid> {
+    // SAFETY: a catalogue look-up.
+    let kind = unsafe { pg_sys::get_rel_relkind(table) } as u8;
+    if kind != pg_sys::RELKIND_PARTITIONED_TABLE {
+        check(table);
+        return vec![table];
+    }
+    check_owner(table);
+    let mut partitions = raw::inheritors(table);
+    partitions.retain(|relid| is_doris_table(*relid));
+    partitions.iter().for_each(|relid| check_owner(*relid));
+    partitions
+}
+
+/// Refuses a table that is not the user's.
+fn check_owner(table: pg_sys::Oid) {
+    // SAFETY: catalogue look-ups.
+    unsafe {
+        if compat::owns_relation(table) {
+            return;
+        }
+        let name = pg_sys::get_rel_name(table);
+        let name = match name.is_null() {
+            true => table.to_u32().to_string(),
+            false => std::ffi::CStr::from_ptr(name)
+                .to_string_lossy()
+                .into_owned(),
+        };
+        pg::refuse(
+            PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
+            format!("must be owner of table {name}"),
+            "",
+        );
     }
 }
 
@@ -76,14 +116,8 @@ fn check(table: pg_sys::Oid) {
                 "",
             );
         }
-        if !compat::owns_relation(table) {
-            pg::refuse(
-                PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
-                format!("must be owner of table {name}"),
-                "",
-            );
-        }
     }
+    check_owner(table);
 }
 
 /// Runs steps until nothing is left to do. Called, and left, with a transaction that has done nothing.

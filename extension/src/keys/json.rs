@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `doris.upsert_json`: rows that each name their own columns.
 //!
-//! Rows that follow each other and name the same columns become one INSERT under `doris.partial_update` (the
-//! function's declaration turns it on), so that triggers, constraints and row security are PostgreSQL's. Rows with
-//! a delete sign become a DELETE; where they name the sequence, it is remembered for their keys (`burial`).
+//! Rows that follow each other and name the same columns become one INSERT that is a partial update, so that triggers,
+//! constraints and row security are PostgreSQL's. Rows with a delete sign become a DELETE; where they name the sequence, it
+//! is remembered for their keys (`burial`). Of a partitioned table the partitions say what the key is.
 use crate::keys::burial::Burial;
-use crate::keys::statement::name_of;
+use crate::keys::statement::{self, name_of};
 use crate::options::model::{self, Model};
-use crate::pg;
+use crate::pg::{self, raw};
 use crate::plan::hook::is_doris_table;
 use crate::types::shells::{sql_functions, Args};
 use pgrx::datum::DatumWithOid;
@@ -90,52 +90,87 @@ struct Target {
     /// Its name as SQL writes it.
     name: String,
     plain_name: String,
-    /// Key columns, and whether they are never NULL.
-    keys: Vec<(String, bool)>,
+    key: Key,
+    /// The tables that store its rows, each with the condition on rows that belong there, where there are several.
+    stores: Vec<(pg_sys::Oid, Option<String>)>,
+}
+
+/// The key of a table, by name.
+struct Key {
+    columns: Vec<String>,
+    /// Some of the columns may be NULL.
+    nullable: Vec<bool>,
     sequence: Option<String>,
+}
+
+impl Key {
+    /// That of a unique key table.
+    fn of(rel: pg_sys::Relation) -> Option<Self> {
+        if !is_doris_table(pg::relation_id(rel)) {
+            return None;
+        }
+        let keyed = model::of(rel).filter(|keyed| keyed.model == Model::Unique)?;
+        let (columns, nullable) = columns(rel, &keyed.keys).into_iter().unzip();
+        let sequence = keyed.sequence.and_then(|number| {
+            let found = self::columns(rel, &[number]).into_iter().next();
+            found.map(|(name, _)| name)
+        });
+        Some(Self {
+            columns,
+            nullable,
+            sequence,
+        })
+    }
+
+    /// The key of two tables; `None` where they differ.
+    fn and(mut self, other: Self) -> Option<Self> {
+        let same = self.columns == other.columns && self.sequence == other.sequence;
+        for (nullable, also) in self.nullable.iter_mut().zip(other.nullable) {
+            *nullable |= also;
+        }
+        same.then_some(self)
+    }
 }
 
 impl Target {
     fn of(relid: pg_sys::Oid) -> Self {
-        // SAFETY: the relation stays locked until the transaction ends, as it would be by a statement.
+        // SAFETY: relations stay locked until the transaction ends, as they would be by a statement.
         unsafe {
-            let rel = pg_sys::relation_open(relid, pg_sys::RowExclusiveLock as i32);
+            let mode = pg_sys::RowExclusiveLock as i32;
+            let rel = pg_sys::relation_open(relid, mode);
             let plain_name = pg::relation_name(rel);
-            let keyed = is_doris_table(relid).then(|| model::of(rel)).flatten();
-            let Some(keyed) = keyed.filter(|keyed| keyed.model == Model::Unique) else {
-                pg::refuse(
-                    PgSqlErrorCode::ERRCODE_WRONG_OBJECT_TYPE,
-                    format!("\"{plain_name}\" is not a unique key table"),
-                    "Rows that name their own columns need a table with option unique_key.",
-                );
-            };
             let schema = pg_sys::get_namespace_name((*(*rel).rd_rel).relnamespace);
             let schema = std::ffi::CStr::from_ptr(schema).to_string_lossy();
             let name = quote_qualified_identifier(&*schema, &plain_name);
-            let target = Self {
+            let partitioned = (*(*rel).rd_rel).relkind as u8 == pg_sys::RELKIND_PARTITIONED_TABLE;
+            let (key, stores) = match partitioned {
+                true => key_of_partitions(relid, &plain_name),
+                false => (Key::of(rel), vec![(relid, None)]),
+            };
+            pg_sys::relation_close(rel, pg_sys::NoLock as i32);
+            let key = key.unwrap_or_else(|| refuse_table(&plain_name));
+            Self {
                 relid,
                 name,
                 plain_name,
-                keys: columns(rel, &keyed.keys),
-                sequence: keyed.sequence.and_then(|number| {
-                    let found = columns(rel, &[number]).into_iter().next();
-                    found.map(|(name, _)| name)
-                }),
-            };
-            pg_sys::relation_close(rel, pg_sys::NoLock as i32);
-            target
+                key,
+                stores,
+            }
         }
     }
 
     fn apply(&self, run: Run) {
-        if let Some((key, _)) = self.keys.iter().find(|(key, _)| !run.columns.contains(key)) {
+        let missing = |key: &&String| !run.columns.contains(key);
+        if let Some(key) = self.key.columns.iter().find(missing) {
             let what = format!("lacks key column \"{key}\"");
             refuse_row(self, run.first, &what, "Rows are found by their whole key.");
         }
         if run.deletes {
             self.delete_rows(run);
         } else {
+            statement::next_is_partial(self.relid);
             execute(&self.insert(&run.columns), run.rows);
+            statement::next_is_partial(pg_sys::InvalidOid);
         }
     }
 
@@ -143,12 +178,11 @@ impl Target {
     /// any more. A row that came between the two is deleted in another turn, and who deletes one meanwhile leaves its own
     /// sequence only: the rest stays once a turn has neither deleted nor remembered any of it.
     fn delete_rows(&self, run: Run) {
-        let sql = self.delete(&run.columns);
         let named = |name: &&String| run.columns.contains(name);
-        let sequence = self.sequence.as_ref().filter(named);
+        let sequence = self.key.sequence.as_ref().filter(named);
         let (mut rows, mut again) = (run.rows, false);
         while !rows.is_empty() {
-            let (deleted, before) = (execute(&sql, rows.clone()), rows.len());
+            let (deleted, before) = (self.delete(sequence, &rows), rows.len());
             let Some(sequence) = sequence else {
                 return;
             };
@@ -170,41 +204,63 @@ impl Target {
         if hidden {
             return Vec::new();
         }
-        let keys: Vec<String> = self
-            .keys
-            .iter()
-            .map(|(key, _)| quote_identifier(key))
-            .collect();
+        let mut left: Vec<usize> = Vec::new();
+        for (relid, belongs) in &self.stores {
+            let places = self.bury_in(*relid, belongs.as_deref(), sequence, rows.clone());
+            left.extend(places);
+        }
+        left.sort_unstable();
+        let mut rows: Vec<Option<String>> = rows.into_iter().map(Some).collect();
+        let of_place = |place: &usize| rows.get_mut(*place).and_then(Option::take);
+        left.iter().filter_map(of_place).collect()
+    }
+
+    /// Remembers the sequences of those rows that belong to a table; returns the places, from 0, of those of whose keys a
+    /// row is stored there.
+    fn bury_in(
+        &self,
+        relid: pg_sys::Oid,
+        belongs: Option<&str>,
+        sequence: &str,
+        rows: Vec<String>,
+    ) -> Vec<usize> {
+        let keys: Vec<String> = self.key.columns.iter().map(quote_identifier).collect();
         let sql = format!(
-            "SELECT r.{}, r.{} FROM {} ORDER BY u.o",
+            "SELECT u.o, r.{}, r.{} FROM {} ORDER BY u.o",
             keys.join(", r."),
             quote_identifier(sequence),
-            self.records()
+            self.records_where(belongs)
         );
         // SAFETY: a text array is what the statement takes.
-        let argument = unsafe { DatumWithOid::new(rows.clone(), pg_sys::TEXTARRAYOID) };
-        let left = Spi::connect(|client| -> Result<Vec<String>, pgrx::spi::Error> {
+        let argument = unsafe { DatumWithOid::new(rows, pg_sys::TEXTARRAYOID) };
+        let stored = Spi::connect(|client| -> Result<Vec<usize>, pgrx::spi::Error> {
             let _table = client.select(&sql, None, &[argument])?;
             // SAFETY: the result of the statement before; it lives as long as the connection. The relation is locked.
-            let stored = unsafe {
-                let rel = pg_sys::table_open(self.relid, pg_sys::NoLock as i32);
+            unsafe {
+                let rel = pg_sys::table_open(relid, pg_sys::NoLock as i32);
                 let stored = bury_all(rel, pg_sys::SPI_tuptable, keys.len());
                 pg_sys::table_close(rel, pg_sys::NoLock as i32);
-                stored
-            };
-            let left = rows.into_iter().zip(stored).filter(|(_, stored)| *stored);
-            Ok(left.map(|(row, _)| row).collect())
+                Ok(stored)
+            }
         });
-        left.unwrap_or_else(|error| pgrx::error!("could not read the rows: {error}"))
+        stored.unwrap_or_else(|error| pgrx::error!("could not read the rows: {error}"))
     }
 
     /// The rows of `$1` as records `r` of the table, with their places.
     fn records(&self) -> String {
-        format!(
-            "pg_catalog.unnest($1) WITH ORDINALITY u(e, o), \
-             LATERAL pg_catalog.jsonb_populate_record(NULL::{}, u.e::pg_catalog.jsonb) r",
+        self.records_where(None)
+    }
+
+    /// Those of which a condition on the table's columns holds.
+    fn records_where(&self, condition: Option<&str>) -> String {
+        let row = format!(
+            "pg_catalog.jsonb_populate_record(NULL::{}, u.e::pg_catalog.jsonb)",
             self.name
-        )
+        );
+        let row = condition.map_or(row.clone(), |condition| {
+            format!("(SELECT p.* FROM {row} p WHERE {condition})")
+        });
+        format!("pg_catalog.unnest($1) WITH ORDINALITY u(e, o), LATERAL {row} r")
     }
 
     fn insert(&self, columns: &[String]) -> String {
@@ -219,23 +275,47 @@ impl Target {
         )
     }
 
-    fn delete(&self, columns: &[String]) -> String {
-        let mut conditions: Vec<String> = self
-            .keys
-            .iter()
-            .map(|(key, never_null)| {
-                let (key, equals) = (
-                    quote_identifier(key),
-                    if *never_null {
-                        "="
-                    } else {
-                        "IS NOT DISTINCT FROM"
-                    },
-                );
-                format!("t.{key} {equals} r.{key}")
-            })
+    /// Deletes the rows of keys, whose sequence allows it where one is named; returns how many there were.
+    fn delete(&self, sequence: Option<&String>, rows: &[String]) -> usize {
+        let deleted = execute(&self.deletion(sequence, "="), rows.to_vec());
+        let nulls = self.of_null_keys(rows);
+        if nulls.is_empty() {
+            return deleted;
+        }
+        // Not for all rows: no index is searched for it.
+        deleted + execute(&self.deletion(sequence, "IS NOT DISTINCT FROM"), nulls)
+    }
+
+    /// The rows with a NULL in their key.
+    fn of_null_keys(&self, rows: &[String]) -> Vec<String> {
+        let columns = self.key.columns.iter().zip(&self.key.nullable);
+        let nulls: Vec<String> = columns
+            .filter(|(_, nullable)| **nullable)
+            .map(|(column, _)| format!("r.{} IS NULL", quote_identifier(column)))
             .collect();
-        let sequence = self.sequence.as_ref().filter(|name| columns.contains(name));
+        if nulls.is_empty() {
+            return Vec::new();
+        }
+        let sql = format!(
+            "SELECT u.e FROM {} WHERE {} ORDER BY u.o",
+            self.records(),
+            nulls.join(" OR ")
+        );
+        // SAFETY: a text array is what the statement takes.
+        let argument = unsafe { DatumWithOid::new(rows.to_vec(), pg_sys::TEXTARRAYOID) };
+        let found = Spi::connect(|client| -> Result<Vec<String>, pgrx::spi::Error> {
+            let table = client.select(&sql, None, &[argument])?;
+            let texts = table.map(|row| row.get::<String>(1));
+            texts.filter_map(Result::transpose).collect()
+        });
+        found.unwrap_or_else(|error| pgrx::error!("could not read the rows: {error}"))
+    }
+
+    fn deletion(&self, sequence: Option<&String>, equals: &str) -> String {
+        let keys = self.key.columns.iter().map(quote_identifier);
+        let mut conditions: Vec<String> = keys
+            .map(|key| format!("t.{key} {equals} r.{key}"))
+            .collect();
         conditions.extend(sequence.map(|name| {
             let name = quote_identifier(name);
             format!("(t.{name} IS NULL OR t.{name} <= r.{name})")
@@ -249,6 +329,61 @@ impl Target {
     }
 }
 
+/// The key that all partitions of a table have, and the partitions.
+fn key_of_partitions(
+    relid: pg_sys::Oid,
+    name: &str,
+) -> (Option<Key>, Vec<(pg_sys::Oid, Option<String>)>) {
+    let mut key: Option<Key> = None;
+    let mut stores = Vec::new();
+    for relid in raw::inheritors_locked(relid, pg_sys::RowExclusiveLock as i32) {
+        // SAFETY: a relation that was locked.
+        let of_partition = unsafe {
+            if pg_sys::get_rel_relkind(relid) as u8 == pg_sys::RELKIND_PARTITIONED_TABLE {
+                continue;
+            }
+            let rel = pg_sys::relation_open(relid, pg_sys::NoLock as i32);
+            let found = Key::of(rel).ok_or_else(|| pg::relation_name(rel));
+            pg_sys::relation_close(rel, pg_sys::NoLock as i32);
+            found
+        };
+        let of_partition = of_partition.unwrap_or_else(|partition| refuse_table(&partition));
+        let both = match key.take() {
+            None => Some(of_partition),
+            Some(key) => key.and(of_partition),
+        };
+        key = Some(both.unwrap_or_else(|| refuse_keys(name)));
+        stores.push((relid, Some(partition_condition(relid))));
+    }
+    (key, stores)
+}
+
+/// What holds for the rows of a partition, as SQL.
+fn partition_condition(relid: pg_sys::Oid) -> String {
+    // SAFETY: an OID is what the statement takes.
+    let argument = unsafe { DatumWithOid::new(relid, pg_sys::OIDOID) };
+    let sql = "SELECT coalesce(pg_catalog.pg_get_partition_constraintdef($1), 'true')";
+    let found = Spi::get_one_with_args::<String>(sql, &[argument]);
+    let found = found.unwrap_or_else(|error| pgrx::error!("could not read the partition: {error}"));
+    found.unwrap_or_else(|| String::from("true"))
+}
+
+fn refuse_table(name: &str) -> ! {
+    pg::refuse(
+        PgSqlErrorCode::ERRCODE_WRONG_OBJECT_TYPE,
+        format!("\"{name}\" is not a unique key table"),
+        "Rows that name their own columns need a table with option unique_key, or a partitioned one of such tables.",
+    )
+}
+
+fn refuse_keys(name: &str) -> ! {
+    pg::refuse(
+        PgSqlErrorCode::ERRCODE_WRONG_OBJECT_TYPE,
+        format!("the partitions of \"{name}\" have different keys or sequence columns"),
+        "Write to each of the partitions.",
+    )
+}
+
 /// Runs a statement over rows; returns how many it changed.
 fn execute(sql: &str, rows: Vec<String>) -> usize {
     // SAFETY: a text array is what the statements take.
@@ -258,18 +393,19 @@ fn execute(sql: &str, rows: Vec<String>) -> usize {
     done.unwrap_or_else(|error| pgrx::error!("could not write the rows: {error}"))
 }
 
-/// Remembers the deletes of a result's rows, which are keys and a sequence; tells of which keys a row is stored.
+/// Remembers the deletes of a result's rows, which are a place from 1, keys and a sequence; returns the places, from 0, of
+/// those of whose keys a row is stored.
 unsafe fn bury_all(
     rel: pg_sys::Relation,
     table: *mut pg_sys::SPITupleTable,
     keys: usize,
-) -> Vec<bool> {
+) -> Vec<usize> {
     // SAFETY: passed on to the caller: a result with these columns.
     unsafe {
         let cid = pg_sys::GetCurrentCommandId(true);
         let count = (*table).numvals as usize;
         let Some(mut burial) = Burial::of(rel, cid) else {
-            return vec![false; count];
+            return Vec::new();
         };
         let (desc, tuples) = (
             (*table).tupdesc,
@@ -280,20 +416,22 @@ unsafe fn bury_all(
             let value = pg_sys::SPI_getbinval(tuple, desc, column as i32 + 1, &mut null);
             (value, null)
         };
-        let bury = |tuple: &pg_sys::HeapTuple| {
-            let (sequence, none) = value(*tuple, keys);
-            let key: Vec<_> = (0..keys).map(|column| value(*tuple, column)).collect();
+        let bury = |tuple: &&pg_sys::HeapTuple| {
+            let (sequence, none) = value(**tuple, keys + 1);
+            let key: Vec<_> = (1..=keys).map(|column| value(**tuple, column)).collect();
             !none && !burial.key(&key, sequence)
         };
-        tuples.iter().map(bury).collect()
+        let stored = tuples.iter().filter(bury);
+        stored.map(|tuple| value(*tuple, 0).0.value() - 1).collect()
     }
 }
 
+/// Columns by number, and whether they may be NULL.
 fn columns(rel: pg_sys::Relation, numbers: &[u16]) -> Vec<(String, bool)> {
     let wanted = numbers.iter().filter_map(|number| {
         let mut all = model::live_attributes(rel);
         let attribute = all.find(|attribute| attribute.attnum as u16 == *number)?;
-        Some((name_of(attribute), attribute.attnotnull))
+        Some((name_of(attribute), !attribute.attnotnull))
     });
     wanted.collect()
 }

@@ -12,7 +12,7 @@ use crate::pg::{self, compat, raw};
 use crate::plan::hook::is_doris_table;
 use pgrx::pg_sys::{self, NodeTag};
 use pgrx::{PgList, PgSqlErrorCode};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 
@@ -54,6 +54,12 @@ type Watched = HashMap<(pg_sys::Oid, pg_sys::CommandId), (i32, Watch)>;
 thread_local! {
     static NOTED: RefCell<Vec<Noted>> = const { RefCell::new(Vec::new()) };
     static WATCHED: RefCell<Watched> = RefCell::default();
+    static PARTIAL: Cell<pg_sys::Oid> = const { Cell::new(pg_sys::InvalidOid) };
+}
+
+/// The next INSERT that is started into a table is a partial update, whatever the setting says; none that its triggers run.
+pub fn next_is_partial(relid: pg_sys::Oid) {
+    PARTIAL.set(relid);
 }
 
 fn note(relid: pg_sys::Oid, cid: pg_sys::CommandId, columns: Columns) {
@@ -86,6 +92,7 @@ pub fn forget(subtransaction: bool) {
     // SAFETY: plain call; while a subtransaction aborts, its level is the current one.
     let level = unsafe { pg_sys::GetCurrentTransactionNestLevel() };
     moved::forget();
+    PARTIAL.set(pg_sys::InvalidOid);
     // A rolled-back command's id may be used again.
     NOTED.with_borrow_mut(|noted| noted.retain(|n| subtransaction && n.level < level));
     WATCHED.with_borrow_mut(|watched| watched.retain(|_, w| subtransaction && w.0 < level));
@@ -175,7 +182,7 @@ pub fn gets_default(attribute: &pg_sys::FormData_pg_attribute) -> bool {
     attribute.atthasdef
         || attribute.attidentity != 0
         // SAFETY: a catalogue look-up of a type that exists.
-        && unsafe { pg_sys::get_typdefault(attribute.atttypid) }.is_null()
+        || !unsafe { pg_sys::get_typdefault(attribute.atttypid) }.is_null()
 }
 
 /// The name of an attribute.
@@ -357,12 +364,17 @@ unsafe fn insertion(
     if !may_be_keyed(relid) {
         return;
     }
+    let asked = PARTIAL.get() == relid;
+    if asked {
+        PARTIAL.set(pg_sys::InvalidOid);
+    }
+    let partial = asked || settings::partial_update();
     // SAFETY: the statement has locked the relation.
     unsafe {
         let rel = pg_sys::table_open(relid, pg_sys::NoLock as i32);
         let wanted = |a: &&pg_sys::FormData_pg_attribute| a.attgenerated == 0;
         let whole = model::live_attributes(rel).filter(wanted).all(&is_named);
-        let noted = !whole || beside_others && settings::partial_update();
+        let noted = !whole || beside_others && partial;
         let mut names = BTreeSet::new();
         if noted {
             let named = model::live_attributes(rel).filter(|attribute| is_named(attribute));
@@ -370,7 +382,6 @@ unsafe fn insertion(
         }
         pg_sys::table_close(rel, pg_sys::NoLock as i32);
         if noted {
-            let partial = settings::partial_update();
             note(relid, cid, Columns { names, partial });
         }
     }

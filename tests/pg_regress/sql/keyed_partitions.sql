@@ -1,0 +1,40 @@
+-- Keyed partitions as one table: JSON, compaction, keys that do not name the partition.
+CREATE SCHEMA keyed_partitions;
+SET search_path = keyed_partitions, doris, public;
+SET default_table_access_method = doris;
+CREATE TABLE p (k int, v int, w int DEFAULT 7, s int) PARTITION BY RANGE (k);
+CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (100) WITH (unique_key = 'k', sequence = 's');
+CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (100) TO (200) PARTITION BY HASH (k);
+CREATE TABLE p21 PARTITION OF p2 FOR VALUES WITH (MODULUS 2, REMAINDER 0) WITH (unique_key = 'k', sequence = 's');
+CREATE TABLE p22 (k int, s int, w int, v int) WITH (unique_key = 'k', sequence = 's');
+ALTER TABLE p2 ATTACH PARTITION p22 FOR VALUES WITH (MODULUS 2, REMAINDER 1);
+INSERT INTO p SELECT g, g, g, 10 FROM generate_series(98, 105) g;
+SELECT upsert_json('p', '[{"k": 98, "v": 1, "s": 11}, {"k": 105, "v": 1, "s": 11}, {"k": 104, "v": 1, "s": 9}, {"k": 1, "v": 1, "s": 1}]');
+SELECT upsert_json('p', '[{"k": 99, "s": 10, "__DORIS_DELETE_SIGN__": 1}, {"k": 100, "s": 9, "__DORIS_DELETE_SIGN__": 1},
+  {"k": 150, "s": 9, "__DORIS_DELETE_SIGN__": 1}, {"k": 101, "s": 12, "__DORIS_DELETE_SIGN__": 1}]');
+SELECT * FROM p ORDER BY k;
+-- The deletes are remembered where their keys belong.
+INSERT INTO p (k, v, s) VALUES (99, 0, 9), (150, 0, 8), (101, 0, 11), (102, 0, 11), (151, 0, 1);
+SELECT * FROM p WHERE v = 0 ORDER BY k;
+CREATE TABLE p3 PARTITION OF p FOR VALUES FROM (200) TO (300) WITH (unique_key = 'k');
+SELECT upsert_json('p', '[{"k": 98, "v": 1}]');
+DROP TABLE p3;
+CREATE TABLE p3 PARTITION OF p FOR VALUES FROM (200) TO (300) USING heap;
+SELECT upsert_json('p', '[{"k": 98, "v": 1}]');
+CREATE TABLE empty (k int) PARTITION BY LIST (k);
+SELECT upsert_json('empty', '[]');
+
+-- Compaction of a partitioned table is that of its partitions.
+CALL compact('p');
+SELECT DISTINCT "table" FROM doris.segments WHERE "table" IN ('p1'::regclass, 'p21'::regclass, 'p22'::regclass) ORDER BY 1;
+SELECT count(*), sum(v) FROM p;
+CREATE ROLE keyed_partitions_owner;
+ALTER TABLE p OWNER TO keyed_partitions_owner;
+GRANT USAGE ON SCHEMA keyed_partitions TO keyed_partitions_owner;
+SET ROLE keyed_partitions_owner;
+CALL compact('keyed_partitions.p');
+RESET ROLE;
+
+SET client_min_messages = warning;
+DROP SCHEMA keyed_partitions CASCADE;
+DROP ROLE keyed_partitions_owner;
