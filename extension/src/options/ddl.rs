@@ -11,6 +11,7 @@
 //! What PostgreSQL does to relations in between (inherited columns, partitions, renamed and dropped columns,
 //! in whatever way) is told by the object access hook. An error rolls all of it back.
 mod prepare;
+mod relations;
 mod settle;
 mod states;
 
@@ -39,6 +40,10 @@ struct Frame {
     altered: Vec<pg_sys::Oid>,
     /// Columns altered since it began.
     columns: Vec<Column>,
+    /// Constraints made since it began.
+    constraints: Vec<pg_sys::Oid>,
+    /// Tables that it makes partitions.
+    attached: Vec<pg_sys::Oid>,
     /// The table whose options were taken out of pg_class; `options` is what it will have.
     stripped: Option<pg_sys::Oid>,
     /// Where it may change names: those of the aggregates whose states are stored.
@@ -243,6 +248,9 @@ unsafe extern "C-unwind" fn object_access(
         if let Some(previous) = PREV_OBJECT_ACCESS {
             raw::guarded(|| previous(access, class, object, part, arg));
         }
+    }
+    if class == relations::CONSTRAINTS && access == OAT_POST_CREATE {
+        note(|frame| frame.constraints.push(object));
     }
     if class != pg_sys::RelationRelationId {
         return;

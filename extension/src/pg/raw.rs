@@ -54,6 +54,24 @@ pub fn partition_qual(rel: pg_sys::Relation) -> *mut pg_sys::List {
     guarded(|| unsafe { RelationGetPartitionQual(rel) })
 }
 
+/// The numbers of the columns that say which partition of its parents a row of a partition belongs to.
+pub fn partition_columns(rel: pg_sys::Relation) -> Vec<u16> {
+    let qual = partition_qual(rel);
+    if qual.is_null() {
+        return Vec::new();
+    }
+    // SAFETY: a condition on the columns of the open relation, which is its first variable number.
+    unsafe {
+        let mut found = std::ptr::null_mut();
+        pg_sys::pull_varattnos(qual.cast(), 1, &mut found);
+        let is_in = |column: &u16| {
+            let member = i32::from(*column) - pg_sys::FirstLowInvalidHeapAttributeNumber;
+            pg_sys::bms_is_member(member, found)
+        };
+        (1..=(*(*rel).rd_att).natts as u16).filter(is_in).collect()
+    }
+}
+
 extern "C-unwind" {
     fn datumCopy(value: pg_sys::Datum, by_value: bool, length: i32) -> pg_sys::Datum;
     fn get_func_signature(
@@ -67,6 +85,20 @@ extern "C-unwind" {
 pub fn copy_datum(value: pg_sys::Datum, by_value: bool, length: i16) -> pg_sys::Datum {
     // SAFETY: a value of such a type.
     guarded(|| unsafe { datumCopy(value, by_value, i32::from(length)) })
+}
+
+extern "C-unwind" {
+    fn toast_compress_datum(value: pg_sys::Datum, method: std::ffi::c_char) -> pg_sys::Datum;
+}
+
+/// A value compressed by a column's method; `None` where that would not make it smaller.
+///
+/// # Safety
+/// A varlena that is neither compressed nor stored elsewhere.
+pub unsafe fn compressed(value: pg_sys::Datum, method: std::ffi::c_char) -> Option<pg_sys::Datum> {
+    // SAFETY: passed on to the caller.
+    let made = guarded(|| unsafe { toast_compress_datum(value, method) });
+    (made.value() != 0).then_some(made)
 }
 
 /// The result type of a function; its arguments' types are put into a palloc'd array.
@@ -87,20 +119,6 @@ pub fn may_have_inheritors(relid: pg_sys::Oid) -> bool {
     // SAFETY: a catalogue look-up of a relation that exists.
     guarded(|| unsafe { has_subclass(relid) })
 }
-extern "C-unwind" {
-    fn toast_compress_datum(value: pg_sys::Datum, method: std::ffi::c_char) -> pg_sys::Datum;
-}
-
-/// A value compressed by a column's method; `None` where that would not make it smaller.
-///
-/// # Safety
-/// A varlena that is neither compressed nor stored elsewhere.
-pub unsafe fn compressed(value: pg_sys::Datum, method: std::ffi::c_char) -> Option<pg_sys::Datum> {
-    // SAFETY: passed on to the caller.
-    let made = guarded(|| unsafe { toast_compress_datum(value, method) });
-    (made.value() != 0).then_some(made)
-}
-
 
 /// The partitioned table that a partition belongs to.
 pub fn partition_parent(relid: pg_sys::Oid) -> pg_sys::Oid {

@@ -35,6 +35,16 @@ SET ROLE keyed_partitions_owner;
 CALL compact('keyed_partitions.p');
 RESET ROLE;
 
+-- Partition columns outside of the key.
+CREATE TABLE q (k int, r int, v int) PARTITION BY LIST (r);
+CREATE TABLE q1 PARTITION OF q FOR VALUES IN (1) WITH (unique_key = 'k, r');
+CREATE TABLE q2 PARTITION OF q FOR VALUES IN (2) WITH (unique_key = 'k');
+CREATE TABLE q3 (k int, r int, v int) WITH (unique_key = 'k');
+ALTER TABLE q ATTACH PARTITION q3 FOR VALUES IN (3);
+CREATE TABLE e (k int, r int) PARTITION BY RANGE ((k + r));
+CREATE TABLE e1 PARTITION OF e FOR VALUES FROM (0) TO (10) WITH (unique_key = 'k');
+CREATE TABLE e2 PARTITION OF e FOR VALUES FROM (10) TO (20) WITH (duplicate_key = 'k');
+
 SET client_min_messages = warning;
 DROP SCHEMA keyed_partitions CASCADE;
 DROP ROLE keyed_partitions_owner;

@@ -66,3 +66,18 @@ CREATE TABLE bad (a int, b int GENERATED ALWAYS AS IDENTITY) WITH (aggregate_key
 -- A default of the type is a default.
 CREATE DOMAIN five AS int DEFAULT 5;
 CREATE TABLE bad (a int, b int, c five) WITH (aggregate_key = 'a', sum = 'b', replace_if_not_null = 'c');
+
+-- Actions of foreign keys that would update rows of an aggregate key, or delete them by values, never could.
+CREATE TABLE referred (id int PRIMARY KEY) USING heap;
+CREATE TABLE bad (a int REFERENCES referred ON UPDATE CASCADE, b int) WITH (aggregate_key = 'a', sum = 'b');
+CREATE TABLE bad (a int REFERENCES referred ON DELETE SET NULL, b int) WITH (aggregate_key = 'a', sum = 'b');
+CREATE TABLE bad (a int, b int REFERENCES referred ON DELETE CASCADE) WITH (aggregate_key = 'a', replace = 'b');
+CREATE TABLE referring (a int REFERENCES referred ON DELETE CASCADE, b int) WITH (aggregate_key = 'a', replace = 'b');
+ALTER TABLE referring ADD FOREIGN KEY (b) REFERENCES referred ON DELETE SET DEFAULT;
+ALTER TABLE referring ADD FOREIGN KEY (b) REFERENCES referred;
+INSERT INTO referred VALUES (1), (2);
+INSERT INTO referring VALUES (1, 2);
+DELETE FROM referred WHERE id = 2;
+DELETE FROM referred WHERE id = 1;
+SELECT count(*) FROM referring;
+DROP TABLE referring, referred;

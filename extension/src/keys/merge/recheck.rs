@@ -38,12 +38,17 @@ pub fn sources(rel: pg_sys::Relation, column: usize) -> Vec<usize> {
             return Vec::new();
         };
         let mut found = std::ptr::null_mut();
-        pg_sys::pull_varattnos(qual.cast(), 1, &mut found);
-        columns.any(|column| {
-            let member = column as i32 + 1 - pg_sys::FirstLowInvalidHeapAttributeNumber;
-            pg_sys::bms_is_member(member, found)
-        })
-    }
+        pg_sys::pull_varattnos(pg_sys::stringToNode(default.adbin).cast(), 1, &mut found);
+        found
+    };
+    // SAFETY: as above; the set is of column numbers.
+    let columns = unsafe { (*(*rel).rd_att).natts as usize };
+    let is_source = |column: &usize| {
+        let member = *column as i32 + 1 - pg_sys::FirstLowInvalidHeapAttributeNumber;
+        // SAFETY: a set, or null.
+        unsafe { pg_sys::bms_is_member(member, found) }
+    };
+    (0..columns).filter(is_source).collect()
 }
 
 /// What is needed to check rows of a relation, one after the other.

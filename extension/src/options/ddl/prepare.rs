@@ -186,6 +186,7 @@ unsafe fn prepare_alter(alter: *mut pg_sys::AlterTableStmt) -> Frame {
         let mut any = false;
         let mut retyped = Vec::new();
         let mut others = Vec::new();
+        let mut attached = Vec::new();
         for command in PgList::<pg_sys::AlterTableCmd>::from_pg((*alter).cmds).iter_ptr() {
             use pg_sys::AlterTableType::*;
             if (*command).subtype == AT_AlterColumnType {
@@ -196,6 +197,17 @@ unsafe fn prepare_alter(alter: *mut pg_sys::AlterTableStmt) -> Frame {
                     all.iter().for_each(|relid| states::forget(*relid));
                     retyped.extend(all);
                 }
+            }
+            if (*command).subtype == AT_AttachPartition {
+                let partition = (*((*command).def as *mut pg_sys::PartitionCmd)).name;
+                // PostgreSQL locks it, after the table that it becomes a part of.
+                attached.push(pg_sys::RangeVarGetRelidExtended(
+                    partition,
+                    pg_sys::NoLock as i32,
+                    pg_sys::RVROption::RVR_MISSING_OK,
+                    None,
+                    std::ptr::null_mut(),
+                ));
             }
             let reset = (*command).subtype == AT_ResetRelOptions;
             if reset || (*command).subtype == AT_SetRelOptions {
@@ -209,6 +221,7 @@ unsafe fn prepare_alter(alter: *mut pg_sys::AlterTableStmt) -> Frame {
         }
         let mut none = Frame {
             altered: retyped,
+            attached,
             ..Frame::default()
         };
         if !any {

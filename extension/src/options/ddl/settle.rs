@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! After a statement: the options of what it made are checked and stored, and follow what it renamed.
 use super::super::{check, table};
-use super::{is_table_named, method_oid, prepare, states, type_of, Column, Frame, Options};
+use super::{
+    is_table_named, method_oid, prepare, relations, states, type_of, Column, Frame, Options,
+};
 use crate::keys;
 use pgrx::pg_sys;
 
@@ -30,6 +32,19 @@ pub(super) fn settle(frame: Frame) {
                     .as_deref()
                     .is_some_and(|name| is_table_named(*relid, name));
         settle_one(&frame, *relid, new);
+    }
+    for constraint in &frame.constraints {
+        relations::check_constraint(*constraint);
+    }
+    // SAFETY: catalogue look-ups.
+    let partition = |relid: &&pg_sys::Oid| unsafe { pg_sys::get_rel_relispartition(**relid) };
+    for relid in frame
+        .created
+        .iter()
+        .chain(&frame.attached)
+        .filter(partition)
+    {
+        relations::warn_of_partitions(*relid);
     }
 }
 
