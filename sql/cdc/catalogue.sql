@@ -21,6 +21,8 @@ CREATE TABLE doris.sync (
         CHECK (state IN ('starting', 'copying', 'streaming', 'paused', 'failing', 'lost', 'dropping')),
     slot_made boolean NOT NULL DEFAULT false,
     options jsonb NOT NULL DEFAULT '{}',
+    -- The schemas that it has made for its mirrors: their owners may be let into these.
+    made_schemas oid[] NOT NULL DEFAULT '{}',
     last_error text,
     error_at timestamptz,
     retries int NOT NULL DEFAULT 0,

@@ -9,6 +9,7 @@ use super::copier::Copies;
 use super::follow::{self, Followed};
 use super::lately::Lately;
 use super::members::Leaving;
+use super::relation_shell;
 use super::session::{as_role, begin, check_interrupts, with_snapshot};
 use super::source::Source;
 use super::streams::{Arrived, Streamed, Streams};
@@ -347,12 +348,9 @@ impl Applier {
             self.open = true;
         }
         WORKING_ON.set(relation);
-        with_snapshot(|| {
-            let name = follow::relation_name(mirror.table.target);
-            match (mirror.writer(&self.sync), name) {
-                (Ok(owner), Ok(name)) => as_role(owner, || apply_shell::truncate(&name)),
-                (Err(why), _) | (_, Err(why)) => mirror.pause(self.sync.id, &why),
-            }
+        with_snapshot(|| match mirror.writer(&self.sync) {
+            Ok(owner) => as_role(owner, || relation_shell::truncate(mirror.table.target)),
+            Err(why) => mirror.pause(self.sync.id, &why),
         });
         // SAFETY: a transaction is open.
         unsafe { pg_sys::CommandCounterIncrement() };

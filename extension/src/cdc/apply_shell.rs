@@ -118,11 +118,6 @@ fn is_whole(net: &Net<'_>) -> bool {
     matches!(net, Net::Update { row, .. } if !row.has_unchanged())
 }
 
-/// Empties a mirror.
-pub(crate) fn truncate(name: &str) {
-    super::session::execute(&format!("TRUNCATE ONLY {name}"), &[]);
-}
-
 impl Opened {
     /// Deletes the rows of all keys at once, from a mirror that has one row a key.
     unsafe fn delete_keys<'a>(

@@ -295,6 +295,12 @@ pub(crate) fn set_error(sync: i32, state: &str, message: &str, retries: i32) {
     elevated(|| execute(sql, &arguments));
 }
 
+/// Records that a sync has made a schema for its mirrors.
+pub(crate) fn add_schema(sync: i32, schema: pg_sys::Oid) {
+    let sql = "UPDATE doris.sync SET made_schemas = made_schemas || $2 WHERE id = $1";
+    elevated(|| execute(sql, &[sync.into(), schema.into()]));
+}
+
 /// Records that the slot exists and that all tables are to be filled from it.
 pub(crate) fn set_slot_made(sync: i32, made: bool) {
     let sql = "UPDATE doris.sync SET slot_made = $2 WHERE id = $1";

@@ -20,6 +20,7 @@ use super::copy::{receive_rows, selection};
 use super::follow;
 use super::members::{be_hasty, Leave};
 use super::opened_shell;
+use super::relation_shell;
 use super::session::{
     abort, as_role, begin, caught, commit, elevated, execute, value, with_own_names, with_snapshot,
 };
@@ -137,7 +138,8 @@ impl Applier {
             as_role(owner, || match source {
                 Source::Local => {
                     let reader = mirror::heir(self.sync.owner, Some(now.table));
-                    load_shell::load_query(to, &attributes, &sql, reader, &|_| ())
+                    let from = (*member, &sql[..]);
+                    load_shell::load_query(to, &attributes, from, reader, &|_| ())
                 }
                 Source::Remote(connection) => {
                     let text: Vec<bool> = columns.iter().map(|c| c.by_text).collect();
@@ -234,7 +236,8 @@ impl Applier {
             return false;
         }
         let owner = mirror.writer(&self.sync).unwrap_or_else(|e| error!("{e}"));
-        let name = follow::relation_name(mirror.table.target).unwrap_or_else(|e| error!("{e}"));
+        let name = relation_shell::locked_name(mirror.table.target, pg_sys::RowExclusiveLock)
+            .unwrap_or_else(|e| error!("{e}"));
         let columns: Vec<String> = coming.columns.iter().map(|c| quoted(c)).collect();
         let (columns, staging) = (columns.join(", "), staging(table));
         let condition = coming.conditions.join(" OR ");

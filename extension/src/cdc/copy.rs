@@ -15,10 +15,11 @@ use super::follow;
 use super::load_shell::{self, Load};
 use super::mirror;
 use super::opened_shell;
+use super::relation_shell;
 use super::remote_shell::{wait_for_socket, Arrived, Connection};
 use super::session::{
-    as_role, begin, changed_value, check_interrupts, commit_to_disk, elevated, execute,
-    transaction, value, wait, with_snapshot,
+    as_role, begin, changed_value, check_interrupts, commit_to_disk, elevated, transaction, value,
+    wait, with_snapshot,
 };
 use super::source::{quoted, Source, SourceColumn};
 use super::writer;
@@ -123,8 +124,6 @@ fn copy_rows(
     if source.relation_name(table.source).as_deref() != Ok(name) {
         error!("{name} was renamed or dropped");
     }
-    let target =
-        follow::relation_name(table.target).unwrap_or_else(|e| error!("the mirror of {name}: {e}"));
     if let Err(e) = follow::check_computed(sync, source, table.source) {
         error!("{}: {e}", table.source_name);
     }
@@ -137,8 +136,8 @@ fn copy_rows(
     let owner =
         writer::writer(sync, table).unwrap_or_else(|e| error!("{}: {e}", table.source_name));
     as_role(owner, || {
-        if value::<bool>(&format!("SELECT EXISTS (SELECT FROM {target})"), &[]).unwrap_or(true) {
-            execute(&format!("TRUNCATE ONLY {target}"), &[]);
+        if relation_shell::has_rows(table.target) {
+            relation_shell::truncate(table.target);
         }
     });
     if let Err(e) = follow::alter(table, sync, source, &steps, &known, None) {
@@ -156,7 +155,8 @@ fn copy_rows(
         Source::Local => {
             // What has the name by now may be a view: it is nothing that a superuser reads.
             let reader = mirror::heir(sync.owner, Some(table.source));
-            load_shell::load_query(table.target, &attributes, &sql, reader, progress)
+            let from = (table.source, &sql[..]);
+            load_shell::load_query(table.target, &attributes, from, reader, progress)
         }
         Source::Remote(connection) => {
             let text: Vec<bool> = columns_now.iter().map(|c| c.by_text).collect();

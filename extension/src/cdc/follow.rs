@@ -7,6 +7,7 @@
 //! sources are made of (`doris_cdc::files`), as no change may follow, and the columns may look the same as before.
 use super::catalogue::{self, set_columns, Sync, SyncTable};
 use super::opened_shell;
+use super::relation_shell;
 use super::session::{as_role, elevated, execute, refuse, value};
 use super::source::{literal, quoted, Look, Source, SourceColumn};
 use super::target::Mirror;
@@ -33,10 +34,7 @@ pub(crate) enum Followed {
 
 /// The full name of a relation of this database, or what is wrong.
 pub(crate) fn relation_name(oid: u32) -> Result<String, String> {
-    let sql = "SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) FROM pg_catalog.pg_class c \
-               JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = $1";
-    elevated(|| value::<String>(sql, &[pg_sys::Oid::from(oid).into()]))
-        .ok_or_else(|| "the table has been dropped".to_owned())
+    relation_shell::name(oid).ok_or_else(|| "the table has been dropped".to_owned())
 }
 
 /// Brings a mirror in step with the stream's description of its source. A transaction and a snapshot are open.
@@ -167,7 +165,7 @@ pub(crate) fn alter(
     if todo.is_empty() {
         return Ok(());
     }
-    let target = relation_name(table.target)?;
+    let target = relation_shell::locked_name(table.target, pg_sys::AccessExclusiveLock)?;
     let changed = todo.iter().filter_map(|step| match step {
         Step::Add(name) | Step::Retype(name) => columns.iter().find(|c| c.name == *name),
         _ => None,
@@ -211,6 +209,7 @@ pub(crate) fn alter(
             as_role(owner, || execute(&sql, &[]));
         }
     }
+    relation_shell::check_name(table.target, &target);
     log!("mirror {target} followed its source: {todo:?}");
     Ok(())
 }

@@ -191,12 +191,14 @@ fn register(sync: &Sync, source: &mut Source, table: &SourceTable) {
         overwrite: inherited || sync.options["overwrite"].as_bool() == Some(true),
     };
     let heir = mirror::heir(sync.owner, wanted.source);
+    if let Some(schema) = as_role(sync.owner, || make_schema(&target)) {
+        catalogue::add_schema(sync.id, schema);
+    }
     let oid = as_role(sync.owner, || {
-        make_schema(&target);
         if inherited {
             mirror::refit(&target, &wanted, heir);
         }
-        mirror::make(&target, &wanted, heir)
+        mirror::make(&target, &wanted, heir, sync.id)
     });
     check_free(oid, &target);
     check_is_no_mirror(source, table);
@@ -316,14 +318,15 @@ fn target_name(sync: &Sync, table: &SourceTable, settings: &serde_json::Value) -
     }
 }
 
-/// Makes the schema of a mirror if there is none.
-fn make_schema(target: &str) {
+/// Makes the schema of a mirror if there is none; which it is, if it was made.
+fn make_schema(target: &str) -> Option<pg_sys::Oid> {
     let parts = value::<Vec<String>>("SELECT pg_catalog.parse_ident($1)", &[target.into()]);
-    let Some(schema) = parts.and_then(|p| p.into_iter().next()) else {
-        return;
-    };
-    let known = "SELECT true FROM pg_catalog.pg_namespace WHERE nspname = $1";
-    if value::<bool>(known, &[schema.clone().into()]).is_none() {
-        execute(&format!("CREATE SCHEMA {}", quoted(&schema)), &[]);
+    let schema = parts.and_then(|p| p.into_iter().next())?;
+    let known = "SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = $1";
+    let find = || value::<pg_sys::Oid>(known, &[schema.clone().into()]);
+    if find().is_some() {
+        return None;
     }
+    execute(&format!("CREATE SCHEMA {}", quoted(&schema)), &[]);
+    find()
 }

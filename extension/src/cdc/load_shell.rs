@@ -2,6 +2,7 @@
 //! Fills mirrors with many rows: of a query of this database, of a copy from another one, of the stream.
 use super::apply_shell::ROWS_AT_ONCE;
 use super::opened_shell::Opened;
+use super::relation_shell;
 use super::session::{as_user, current_role};
 use doris_cdc::pgoutput::Tuple;
 use pgrx::prelude::*;
@@ -27,17 +28,16 @@ pub(crate) fn load(
     rows
 }
 
-/// Inserts the rows of a query of this database, which `reader` runs.
+/// Inserts the rows of a table of this database, as a query of it has them, which `reader` runs.
 pub(crate) fn load_query(
     target: u32,
     attributes: &[i16],
-    sql: &str,
+    (table, sql): (u32, &str),
     reader: pg_sys::Oid,
     progress: &dyn Fn(u64),
 ) -> u64 {
     let writer = current_role();
     load(target, attributes, progress, |load| {
-        let command = std::ffi::CString::new(sql).unwrap_or_default();
         // SAFETY: the receiver outlives the query, which is the only one to use it; the query reads only.
         unsafe {
             let mut receiver = QueryRows {
@@ -51,21 +51,11 @@ pub(crate) fn load_query(
                 load: (&raw mut *load).cast(),
                 writer,
             };
-            let options = pg_sys::SPIExecuteOptions {
-                read_only: true,
-                dest: (&raw mut receiver).cast(),
-                ..Default::default()
-            };
             // What is read is what the copy's snapshot sees; the rows written are not read.
             pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
-            pg_sys::SPI_connect();
-            let result = as_user(reader, || {
-                pg_sys::SPI_execute_extended(command.as_ptr(), &options)
+            as_user(reader, || {
+                relation_shell::read(table, sql, (&raw mut receiver).cast())
             });
-            if result < 0 {
-                error!("the source cannot be read: {result}");
-            }
-            pg_sys::SPI_finish();
             pg_sys::PopActiveSnapshot();
         }
     })

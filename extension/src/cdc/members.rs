@@ -17,6 +17,7 @@ use super::board;
 use super::catalogue::{self, columns_from_json, columns_to_json};
 use super::condition_shell::is_plain;
 use super::follow;
+use super::relation_shell;
 use super::session::{
     abort, as_role, begin, caught, execute, transaction, with_own_names, with_snapshot,
 };
@@ -242,8 +243,9 @@ impl Applier {
         let (id, sync) = (self.sync.id, &self.sync);
         WORKING_ON.set(now.table);
         let deleted = asked(|| {
+            let name = relation_shell::locked_name(mirror.table.target, pg_sys::RowExclusiveLock)
+                .unwrap_or_else(|e| error!("{e}"));
             let owner = mirror.writer(sync).unwrap_or_else(|e| error!("{e}"));
-            let name = follow::relation_name(mirror.table.target).unwrap_or_else(|e| error!("{e}"));
             let sql = format!("DELETE FROM ONLY {name} WHERE {}", conditions.join(" OR "));
             with_own_names(|| as_role(owner, || execute(&sql, &[])));
             catalogue::set_look(id, now);

@@ -2,6 +2,7 @@
 //! The table a mirror is: made like its source, or one that exists and fits. With the rights in force.
 use super::condition_shell::is_expression;
 use super::follow::known_here;
+use super::relation_shell;
 use super::session::{as_role, column, current_role, elevated, execute, refuse, rows, value};
 use super::source::{quoted, SourceColumn};
 use super::writer::check_code;
@@ -24,14 +25,14 @@ pub(crate) struct Wanted<'a> {
     pub(crate) overwrite: bool,
 }
 
-/// The table of this name, made for `owner` if there is none.
-pub(crate) fn make(name: &str, wanted: &Wanted<'_>, owner: pg_sys::Oid) -> pg_sys::Oid {
+/// The table of this name, made for `owner` by a sync if there is none.
+pub(crate) fn make(name: &str, wanted: &Wanted<'_>, owner: pg_sys::Oid, sync: i32) -> pg_sys::Oid {
     if let Some(oid) = lookup(name) {
         check(oid, name, wanted);
         return oid;
     }
     check_types(wanted, owner);
-    create(name, wanted, owner)
+    create(name, wanted, owner, sync)
 }
 
 /// An error if a superuser's mirror of a table of another server would have columns of a type that is somebody else's:
@@ -58,28 +59,50 @@ pub(crate) fn heir(sync_owner: pg_sys::Oid, source: Option<u32>) -> pg_sys::Oid 
     heir.unwrap_or(sync_owner)
 }
 
-/// Hands a table over, and lets its new owner reach it.
-fn give(oid: pg_sys::Oid, name: &str, owner: pg_sys::Oid) {
-    const SQL: &str = "SELECT quote_ident(r.rolname), CASE WHEN NOT has_schema_privilege(r.oid, n.oid, 'USAGE') \
-         AND pg_has_role($3, n.nspowner, 'USAGE') THEN quote_ident(n.nspname) END \
-         FROM pg_class t JOIN pg_namespace n ON n.oid = t.relnamespace JOIN pg_roles r ON r.oid = $2 \
-         WHERE t.oid = to_regclass($1)";
-    let arguments = [name.into(), owner.into(), current_role().into()];
+/// Hands a table over, and lets its new owner reach it in a schema that the sync has made; who reaches into another is its
+/// owner's to say.
+fn give(oid: pg_sys::Oid, name: &str, owner: pg_sys::Oid, sync: i32) {
+    const SQL: &str =
+        "SELECT quote_ident(r.rolname), CASE WHEN NOT has_schema_privilege(r.oid, n.oid, 'USAGE') \
+         THEN quote_ident(n.nspname) END, n.oid = ANY (s.made_schemas) FROM pg_class t \
+         JOIN pg_namespace n ON n.oid = t.relnamespace JOIN pg_roles r ON r.oid = $2 \
+         JOIN doris.sync s ON s.id = $3 WHERE t.oid = $1";
+    let arguments = [oid.into(), owner.into(), sync.into()];
     let found = elevated(|| {
         rows(SQL, &arguments, |r| {
-            (column::<String>(r, 1), column::<String>(r, 2))
+            let names = (column::<String>(r, 1), column::<String>(r, 2));
+            (names, column::<bool>(r, 3))
         })
     });
-    let Some((Some(role), schema)) = found.into_iter().next() else {
-        return;
+    let Some(((Some(role), schema), made)) = found.into_iter().next() else {
+        refuse_other(name)
     };
-    if let Some(schema) = schema {
-        execute(&format!("GRANT USAGE ON SCHEMA {schema} TO {role}"), &[]);
+    match schema {
+        Some(schema) if made == Some(true) => {
+            execute(&format!("GRANT USAGE ON SCHEMA {schema} TO {role}"), &[]);
+        }
+        Some(schema) => refuse!(
+            ERRCODE_INSUFFICIENT_PRIVILEGE,
+            format!(
+                "mirror {name} is to belong to {role}, the owner of its source, who lacks the right to use its schema: \
+                 GRANT USAGE ON SCHEMA {schema} TO {role}, or let the sync make a schema"
+            )
+        ),
+        None => {}
     }
     execute(&format!("ALTER TABLE {name} OWNER TO {role}"), &[]);
     let given = "SELECT relowner = $2 FROM pg_class WHERE oid = $1";
     if elevated(|| value::<bool>(given, &[oid.into(), owner.into()])) != Some(true) {
         refuse_other(name);
+    }
+}
+
+/// An error if the owner of the mirror's schema may not act as the mirror's owner, but could give its name to another
+/// table.
+fn check_schema(oid: pg_sys::Oid, name: &str, owner: pg_sys::Oid) {
+    let what = format!("mirror {name}");
+    if let Some(why) = relation_shell::schema_problem(u32::from(oid), owner, &what) {
+        refuse!(ERRCODE_INSUFFICIENT_PRIVILEGE, why);
     }
 }
 
@@ -113,6 +136,7 @@ pub(crate) fn refit(name: &str, wanted: &Wanted<'_>, heir: pg_sys::Oid) {
         );
     }
     check_types(wanted, heir);
+    check_schema(oid, name, heir);
     as_role(heir, || take_columns(oid, name, wanted));
 }
 
@@ -127,7 +151,7 @@ fn take_columns(oid: pg_sys::Oid, name: &str, wanted: &Wanted<'_>) {
     if missing.is_empty() {
         return;
     }
-    execute(&format!("TRUNCATE ONLY {name}"), &[]);
+    relation_shell::truncate(u32::from(oid));
     let far = wanted.source.is_none();
     for column in missing {
         let action = if there(column) {
@@ -149,7 +173,7 @@ fn take_columns(oid: pg_sys::Oid, name: &str, wanted: &Wanted<'_>) {
 /// Makes the table. It has no constraint but its key: a constraint that the source drops must not stop its mirror. What is
 /// computed for another role is computed with its rights, from the beginning: PostgreSQL evaluates what it can of an
 /// expression where that is defined.
-fn create(name: &str, wanted: &Wanted<'_>, owner: pg_sys::Oid) -> pg_sys::Oid {
+fn create(name: &str, wanted: &Wanted<'_>, owner: pg_sys::Oid, sync: i32) -> pg_sys::Oid {
     let maker = current_role();
     let handed_over = owner != maker;
     let mut columns: Vec<&SourceColumn> = wanted.columns.iter().collect();
@@ -200,6 +224,7 @@ fn create(name: &str, wanted: &Wanted<'_>, owner: pg_sys::Oid) -> pg_sys::Oid {
     );
     execute(&sql, &[]);
     let made = lookup(name).unwrap_or_else(|| error!("{name} was not made"));
+    check_schema(made, name, owner);
     if !handed_over {
         return made;
     }
@@ -208,7 +233,7 @@ fn create(name: &str, wanted: &Wanted<'_>, owner: pg_sys::Oid) -> pg_sys::Oid {
     if elevated(|| value::<bool>(own, &[made.into(), maker.into()])) != Some(true) {
         refuse_other(name);
     }
-    give(made, name, owner);
+    give(made, name, owner, sync);
     as_role(owner, || {
         for column in later {
             let definition = definition(column, far);
@@ -354,10 +379,9 @@ fn check(oid: pg_sys::Oid, name: &str, wanted: &Wanted<'_>) {
         );
     }
     check_key(oid, name, wanted);
-    let filled = format!("SELECT EXISTS (SELECT FROM {name})");
-    // As the owner of the table: whatever has its name by now, nothing of it runs as a superuser.
     let owner = owner_of(oid).unwrap_or_else(|| refuse_other(name));
-    if !wanted.overwrite && as_role(owner, || value::<bool>(&filled, &[])) == Some(true) {
+    check_schema(oid, name, owner);
+    if !wanted.overwrite && relation_shell::has_rows(u32::from(oid)) {
         refuse!(
             ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             format!("{name} is not empty"),

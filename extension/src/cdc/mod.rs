@@ -14,7 +14,7 @@
 //! lately     what was applied that a snapshot may not see yet
 //! members    partitions of sources that come and go (coming: with rows in them); condition: whether the text of their
 //!            conditions is harmless
-//! writer     whose rights changes are applied with
+//! writer     whose rights changes are applied with; relation_shell: tables by number, where a name will not do
 //! columns    columns that sources got and no change has told of
 //! channel    the queue between the two
 //! worker     folds the changes of whole transactions (doris_cdc), applies them (applier; apply_shell with opened_shell,
@@ -53,6 +53,7 @@ mod mirror;
 mod opened_shell;
 mod progress;
 mod receiver_shell;
+mod relation_shell;
 mod remote_shell;
 mod retention_shell;
 pub(crate) mod session;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A mirror open for writing, as the executor opens a table that a statement changes; and what a mirror looks like.
+use super::relation_shell::check_kind;
 use super::values_shell::Converter;
 use crate::keys::merge::Rule;
 use pgrx::prelude::*;
@@ -101,6 +102,7 @@ impl Opened {
         // SAFETY: the steps of the executor's start for one result relation; the caller has a transaction open.
         unsafe {
             let rel = pg_sys::table_open(target.into(), pg_sys::RowExclusiveLock as i32);
+            check_kind(rel);
             check_rights(rel);
             let estate = pg_sys::CreateExecutorState();
             let before = pg_sys::MemoryContextSwitchTo((*estate).es_query_cxt);

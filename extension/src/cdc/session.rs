@@ -263,7 +263,8 @@ pub(crate) fn start_worker(database: Option<u32>) {
 /// Sets what a worker needs that runs SQL by itself, whatever the database's settings are.
 pub(crate) fn set_worker_parameters() {
     for (name, setting) in [
-        (c"search_path", c""),
+        // Without it, types of temporary tables come before PostgreSQL's own.
+        (c"search_path", c"pg_catalog, pg_temp"),
         (c"row_security", c"off"),
         (c"DateStyle", c"ISO"),
         (c"IntervalStyle", c"postgres"),

@@ -2,6 +2,7 @@
 //! Where a sync's tables are: this database or another server. Questions to its catalogue are the same statements
 //! either way, which name every object in full and answer in text.
 use super::catalogue::Sync;
+use super::relation_shell;
 use super::remote_shell::Connection;
 use super::session::{
     as_role, changed_value, column, elevated, execute, refuse, rows, with_own_names,
@@ -673,5 +674,9 @@ impl Source {
 fn as_owner<R>(table: u32, f: impl FnOnce() -> Option<R>) -> Option<R> {
     let sql = format!("SELECT relowner FROM pg_catalog.pg_class WHERE oid = {table}");
     let owner = elevated(|| changed_value::<pg_sys::Oid>(&sql, &[]))?;
+    // What is run names the table.
+    if let Some(why) = relation_shell::schema_problem(table, owner, "the source") {
+        error!("{why}");
+    }
     with_own_names(|| as_role(owner, f))
 }

@@ -54,7 +54,7 @@ fn sync_table(source: pg_sys::Oid, target: Option<String>, options: Option<JsonB
     if inherited && options.overwrite {
         mirror::refit(&target, &wanted, heir);
     }
-    let oid = mirror::make(&target, &wanted, heir);
+    let oid = mirror::make(&target, &wanted, heir, id);
     join::check_free(oid, &target);
     publish(id, &source);
     let table = NewTable {

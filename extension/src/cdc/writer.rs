@@ -5,6 +5,7 @@
 //! of domains. In a mirror all of that is its owner's, so that it is the owner's rights that it runs with, whoever made the
 //! sync. A superuser's sync makes the mirror of a table for the role that owns the table.
 use super::catalogue::{Sync, SyncTable};
+use super::relation_shell::schema_problem;
 use super::session::{column, elevated, rows, value};
 use pgrx::prelude::*;
 
@@ -69,7 +70,10 @@ pub(crate) fn with_types(
     if is_super == Some(true) && source_is_super.is_none() {
         check_code(target, types)?;
     }
-    Ok(owner)
+    match schema_problem(table.target, owner, "the mirror") {
+        None => Ok(owner),
+        Some(why) => Err(why),
+    }
 }
 
 /// An error if writing to a superuser's mirror of a table of another server runs what belongs to somebody else: functions,

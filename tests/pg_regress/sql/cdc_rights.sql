@@ -122,20 +122,44 @@ SELECT doris.wait_for_sync('all');
 SELECT doris.wait_for_sync('all');
 SELECT DISTINCT who FROM cdc_alice.log;
 SELECT cdc_alice_is_super();
--- One that takes over a superuser's mirror, in a schema of its own, does not.
-CREATE TABLE cdc_theirs.lost (id int PRIMARY KEY);
-SELECT doris.create_sync('lost', tables => '{cdc_theirs.lost}');
+-- One that takes over a superuser's mirror does not.
+CREATE SCHEMA cdc_ours;
+GRANT ALL ON SCHEMA cdc_ours TO cdc_alice;
+CREATE TABLE cdc_ours.lost (id int PRIMARY KEY);
+SELECT doris.create_sync('lost', tables => '{cdc_ours.lost}');
 SELECT doris.wait_for_sync('lost');
-SELECT relowner = (SELECT oid FROM pg_roles WHERE rolname = current_user) AS own FROM pg_class WHERE oid = 'cdc_theirs.lost_mirror'::regclass;
+SELECT relowner = (SELECT oid FROM pg_roles WHERE rolname = current_user) AS own FROM pg_class WHERE oid = 'cdc_ours.lost_mirror'::regclass;
+DROP TABLE cdc_ours.lost;
 SET ROLE cdc_alice;
-DROP TABLE cdc_theirs.lost;
-CREATE TABLE cdc_theirs.lost (id int PRIMARY KEY, g int GENERATED ALWAYS AS (id + cdc_alice.innocent(1)) STORED, d cdc_alice.small);
+CREATE TABLE cdc_ours.lost (id int PRIMARY KEY, g int GENERATED ALWAYS AS (id + cdc_alice.innocent(1)) STORED, d cdc_alice.small);
 RESET ROLE;
 SELECT doris.wait_for_sync('lost');
 SELECT doris.wait_for_sync('lost');
 SELECT state, split_part(last_error, ';', 1) FROM doris.sync_tables WHERE sync = 'lost' AND state <> 'gone';
 SELECT DISTINCT who FROM cdc_alice.log;
 SELECT doris.drop_sync('lost');
+-- A superuser's mirror is not in a schema of somebody else's, who could put another table in its place while a worker waits
+-- for a lock.
+CREATE TABLE cdc_theirs.super (id int PRIMARY KEY);
+SELECT doris.sync_table('cdc_theirs.super', options => '{"sync": "lost"}');
+CREATE TABLE cdc_theirs.super_mirror (id int PRIMARY KEY);
+SELECT doris.sync_table('cdc_theirs.super', options => '{"sync": "lost"}');
+SELECT doris.sync_table('cdc_theirs.super', 'cdc_ours.super', options => '{"sync": "lost"}');
+SELECT doris.wait_for_sync('lost');
+ALTER SCHEMA cdc_ours OWNER TO cdc_alice;
+INSERT INTO cdc_theirs.super VALUES (1);
+SELECT cdc_why('"cdc_theirs"."super"');
+ALTER SCHEMA cdc_ours OWNER TO postgres;
+SELECT doris.resync('lost', 'cdc_theirs.super');
+SELECT doris.wait_for_sync('lost');
+TABLE cdc_ours.super;
+SELECT doris.drop_sync('lost');
+-- Nor does a sync let a role into a schema that it has not made.
+CREATE SCHEMA cdc_shut;
+SELECT doris.create_sync('shut', tables => '{cdc_theirs.computed}', target_schema => 'cdc_shut');
+SELECT cdc_why('"cdc_theirs"."computed"');
+SELECT nspacl FROM pg_namespace WHERE nspname = 'cdc_shut';
+SELECT doris.drop_sync('shut');
 -- In a schema that the sync makes.
 SELECT doris.create_sync('apart', tables => '{cdc_theirs.computed}', target_schema => 'cdc_apart');
 SELECT doris.wait_for_sync('apart');
@@ -199,7 +223,7 @@ BEGIN
   END LOOP;
 END $$;
 REVOKE ALL ON FUNCTION doris.sync_table(regclass, text, jsonb) FROM cdc_alice;
-DROP SCHEMA cdc_theirs, cdc_apart CASCADE;
+DROP SCHEMA cdc_theirs, cdc_apart, cdc_ours, cdc_shut CASCADE;
 DROP SCHEMA cdc_alice CASCADE;
 DROP OWNED BY cdc_alice, cdc_bob;
 DROP ROLE cdc_alice, cdc_bob;
