@@ -8,6 +8,7 @@
 //! frame    what travels between the decoding and the applying process
 //! streamed parts of transactions that have not committed yet
 //! pgoutput one protocol message: begin, commit, relation, insert, update, delete, truncate
+//! row      rows of a catalogue as text, read by the names of their columns
 //! snapshot which transactions the initial copy already holds
 //! fold     the changes of one table in a batch, the changes of a key reduced to their net effect
 //! shape    what changed between two descriptions of a source table
@@ -21,6 +22,7 @@ pub mod fold;
 pub mod frame;
 pub mod pattern;
 pub mod pgoutput;
+pub mod row;
 pub mod shape;
 pub mod snapshot;
 pub mod stream;

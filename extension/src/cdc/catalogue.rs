@@ -199,16 +199,17 @@ fn select_tables(sync: i32, source: Option<u32>) -> Vec<SyncTable> {
 
 /// The columns a mirror is in step with, as they are recorded.
 pub(super) fn columns_from_json(json: &serde_json::Value) -> Vec<Known> {
-    let number = |v: &serde_json::Value, name: &str| v[name].as_i64().unwrap_or(0);
-    json.as_array()
-        .into_iter()
-        .flatten()
-        .map(|c| Known {
-            number: number(c, "number") as i16,
-            name: c["name"].as_str().unwrap_or_default().to_owned(),
-            type_oid: number(c, "type") as u32,
-            typmod: number(c, "typmod") as i32,
+    let read = |c: &serde_json::Value| {
+        Some(Known {
+            number: c["number"].as_i64()?.try_into().ok()?,
+            name: c["name"].as_str()?.to_owned(),
+            type_oid: c["type"].as_i64()?.try_into().ok()?,
+            typmod: c["typmod"].as_i64()?.try_into().ok()?,
         })
+    };
+    let columns = json.as_array().into_iter().flatten();
+    columns
+        .map(|c| read(c).unwrap_or_else(|| error!("a recorded column cannot be read: {c}")))
         .collect()
 }
 

@@ -44,14 +44,14 @@ pub(crate) struct Bounds {
 impl Bounds {
     /// As it is recorded.
     pub(super) fn from_json(json: &serde_json::Value) -> Self {
-        let text = |v: &serde_json::Value| v.as_str().unwrap_or_default().to_owned();
+        let odd = || -> ! { error!("what is recorded of partitions cannot be read: {json}") };
+        let text = |v: &serde_json::Value| v.as_str().unwrap_or_else(|| odd()).to_owned();
+        let number = |oid: &String| oid.parse().unwrap_or_else(|_| odd());
         let of = json["of"].as_object().into_iter().flatten();
         Bounds {
             files: text(&json["files"]),
             columns: columns_from_json(&json["columns"]),
-            of: of
-                .filter_map(|(oid, bound)| Some((oid.parse().ok()?, text(bound))))
-                .collect(),
+            of: of.map(|(oid, bound)| (number(oid), text(bound))).collect(),
         }
     }
 

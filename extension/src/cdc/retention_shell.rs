@@ -52,12 +52,12 @@ pub(super) fn holds_too_much_there(db: u32, sync: &Sync, source: &mut Source) ->
         return false;
     }
     let sql = format!(
-        "SELECT pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_insert_lsn(), restart_lsn)::pg_catalog.int8::pg_catalog.text \
+        "SELECT GREATEST(pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_insert_lsn(), restart_lsn)::pg_catalog.int8, 0)::pg_catalog.text \
          FROM pg_catalog.pg_replication_slots WHERE slot_name = {}",
         literal(&sync.slot())
     );
-    let retained = transaction(|| source.value(&sql)).and_then(|r| r.parse().ok());
-    let retained: u64 = retained.unwrap_or(0);
+    // Before the slot has decoded anything, or once it is lost, it holds nothing back.
+    let retained = transaction(|| source.number("the slot of the sync", &sql)).unwrap_or(0);
     let limit = RETAINED_MB.get() as u64 * (1 << 20);
     let near = limit != 0 && retained >= limit / 100 * WARN_AT;
     let mut warned = false;

@@ -8,6 +8,7 @@ use super::session::{
     as_role, changed_value, column, elevated, execute, refuse, rows, with_own_names,
 };
 use doris_cdc::files::Files;
+use doris_cdc::row::{OddValue, Row};
 use doris_cdc::shape::Known;
 use doris_cdc::snapshot::CopySnapshot;
 use doris_cdc::Lsn;
@@ -265,6 +266,27 @@ impl Source {
         }
     }
 
+    /// The rows of a question whose columns have these names, each through `read`. What cannot be read is an error.
+    fn read<R>(
+        &mut self,
+        question: &'static str,
+        names: &'static [&'static str],
+        sql: &str,
+        read: impl Fn(Row) -> Result<R, OddValue>,
+    ) -> Vec<R> {
+        let rows = self.rows(sql, names.len()).into_iter();
+        rows.map(|values| read(Row::new(question, names, values)).unwrap_or_else(|e| error!("{e}")))
+            .collect()
+    }
+
+    /// The number that a question asks for; `None` for NULL, and without a row.
+    pub(crate) fn number(&mut self, question: &'static str, sql: &str) -> Option<u64> {
+        self.read(question, &["number"], sql, |row| row.maybe("number"))
+            .into_iter()
+            .next()
+            .flatten()
+    }
+
     /// The first column of the first row.
     pub(crate) fn value(&mut self, sql: &str) -> Option<String> {
         self.rows(sql, 1)
@@ -312,20 +334,31 @@ impl Source {
              FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
              WHERE {condition} ORDER BY n.nspname, c.relname"
         );
-        let text = |v: &Option<String>| v.clone().unwrap_or_default();
-        self.rows(&sql, 8)
-            .into_iter()
-            .map(|r| SourceTable {
-                oid: text(&r[0]).parse().unwrap_or(0),
-                schema: text(&r[1]),
-                table: text(&r[2]),
-                kind: text(&r[3]),
-                persistence: text(&r[4]),
-                identity: text(&r[5]),
-                key: serde_json::from_str(&text(&r[6])).unwrap_or_default(),
-                permitted: r[7].as_deref() == Some("true"),
+        const NAMES: &[&str] = &[
+            "oid",
+            "schema",
+            "table",
+            "kind",
+            "persistence",
+            "identity",
+            "key",
+            "permitted",
+        ];
+        self.read("tables of the source", NAMES, &sql, |row| {
+            Ok(SourceTable {
+                oid: row.get("oid")?,
+                schema: row.get("schema")?,
+                table: row.get("table")?,
+                kind: row.get("kind")?,
+                persistence: row.get("persistence")?,
+                identity: row.get("identity")?,
+                key: row
+                    .maybe_by("key", |json| serde_json::from_str(json).ok())?
+                    .unwrap_or_default(),
+                // The owner of a table that is being dropped may be gone.
+                permitted: row.text("permitted")?.is_some() && row.flag("permitted")?,
             })
-            .collect()
+        })
     }
 
     /// The columns of a table that a publication has, generated ones among them; of those that it names, none is computed
@@ -355,32 +388,46 @@ impl Source {
              AND (r.named IS NULL OR a.attnum::pg_catalog.text = ANY (r.named)) ORDER BY a.attnum",
             literal(publication)
         );
-        let number = |v: &Option<String>| v.as_ref().and_then(|t| t.parse::<i64>().ok());
+        const NAMES: &[&str] = &[
+            "number",
+            "name",
+            "type",
+            "typmod",
+            "type name",
+            "by text",
+            "generated",
+            "collation",
+            "made",
+            "dropped",
+        ];
         // What stays in this database is never turned into something else.
         let far = !self.is_local();
-        let rows = self.rows(&sql, 10);
-        let first = rows.first();
-        let made = first.and_then(|r| number(&r[8])).unwrap_or(0) as i16;
-        let dropped = first.and_then(|r| serde_json::from_str(r[9].as_deref()?).ok());
-        let columns = rows
-            .iter()
-            .map(|r| SourceColumn {
+        let read = |row: Row| {
+            let column = SourceColumn {
                 known: Known {
-                    number: number(&r[0]).unwrap_or(0) as i16,
-                    name: r[1].clone().unwrap_or_default(),
-                    type_oid: number(&r[2]).unwrap_or(0) as u32,
-                    typmod: number(&r[3]).unwrap_or(-1) as i32,
+                    number: row.get("number")?,
+                    name: row.get("name")?,
+                    type_oid: row.get("type")?,
+                    typmod: row.get("typmod")?,
                 },
-                type_name: r[4].clone().unwrap_or_default(),
-                by_text: far && r[5].as_deref() == Some("true"),
-                generated: r[6].clone(),
-                collation: r[7].clone(),
-            })
-            .collect();
+                type_name: row.get("type name")?,
+                by_text: far && row.flag("by text")?,
+                generated: row.maybe("generated")?,
+                collation: row.maybe("collation")?,
+            };
+            let dropped: Option<Vec<i16>> =
+                row.maybe_by("dropped", |json| serde_json::from_str(json).ok())?;
+            Ok((column, row.get::<i16>("made")?, dropped.unwrap_or_default()))
+        };
+        let rows = self.read("columns of the source", NAMES, &sql, read);
+        // The same in all rows; a table without columns that are published has none.
+        let (made, dropped) = rows.first().map_or((0, Vec::new()), |(_, made, dropped)| {
+            (*made, dropped.clone())
+        });
         Layout {
-            columns,
+            columns: rows.into_iter().map(|(column, _, _)| column).collect(),
             made,
-            dropped: dropped.unwrap_or_default(),
+            dropped,
         }
     }
 
@@ -431,7 +478,8 @@ impl Source {
              FROM pg_catalog.pg_class c WHERE (c.oid = {table} OR c.oid IN (SELECT p.relid FROM \
              pg_catalog.pg_partition_tree({table}) p)) AND c.relkind = 'r' HAVING pg_catalog.min(c.reltuples) >= 0"
         );
-        self.value(&sql).and_then(|rows| rows.parse().ok())
+        self.number("statistics of the source", &sql)
+            .and_then(|rows| i64::try_from(rows).ok())
     }
 
     /// What tables are made of and how they are published, by one look at the catalogue; those that are gone are left out.
@@ -451,29 +499,38 @@ impl Source {
             literal(publication),
             list.join(", ")
         );
-        self.rows(&sql, 10)
-            .into_iter()
-            .map(|r| {
-                let partitioned = r[4].as_deref() == Some("p");
-                Look {
-                    table: r[0].as_ref().and_then(|o| o.parse().ok()).unwrap_or(0),
-                    files: Files {
-                        files: r[1].clone(),
-                        marks: if partitioned { &r[2] } else { &r[3] }.clone(),
-                        partitioned,
-                        published: r[5].clone(),
-                    },
-                    column_marks: r[3].clone(),
-                    kinds_left_out: r[6].clone(),
-                    filter: r[7].clone(),
-                    columns: r[8].as_ref().and_then(|c| serde_json::from_str(c).ok()),
-                    identities: r[9]
-                        .as_ref()
-                        .and_then(|i| serde_json::from_str(i).ok())
-                        .unwrap_or_default(),
-                }
+        const NAMES: &[&str] = &[
+            "table",
+            "files",
+            "born",
+            "column marks",
+            "kind",
+            "published",
+            "kinds left out",
+            "filter",
+            "columns",
+            "identities",
+        ];
+        self.read("what sources are made of", NAMES, &sql, |row| {
+            let partitioned = row.get::<String>("kind")? == "p";
+            let marks = if partitioned { "born" } else { "column marks" };
+            Ok(Look {
+                table: row.get("table")?,
+                files: Files {
+                    files: row.maybe("files")?,
+                    marks: row.maybe(marks)?,
+                    partitioned,
+                    published: row.maybe("published")?,
+                },
+                column_marks: row.maybe("column marks")?,
+                kinds_left_out: row.maybe("kinds left out")?,
+                filter: row.maybe("filter")?,
+                columns: row.maybe_by("columns", |json| serde_json::from_str(json).ok())?,
+                identities: row
+                    .maybe_by("identities", |json| serde_json::from_str(json).ok())?
+                    .unwrap_or_default(),
             })
-            .collect()
+        })
     }
 
     /// The first column of a question to a table of a user's. Here it is asked with its owner's rights: the planner may
@@ -497,21 +554,28 @@ impl Source {
         let snapshot = self.value("SELECT pg_catalog.pg_current_snapshot()::pg_catalog.text");
         // Read after the snapshot was taken, so that whatever it saw lies before.
         let lsn = self.value("SELECT pg_catalog.pg_current_wal_insert_lsn()::pg_catalog.text");
-        (snapshot.unwrap_or_default(), lsn.unwrap_or_default())
+        match (snapshot, lsn) {
+            (Some(snapshot), Some(lsn)) => (snapshot, lsn),
+            _ => error!("the source has no snapshot"),
+        }
     }
 
     /// The end of what is on the disk of the source.
     pub(crate) fn position(&mut self) -> Lsn {
         let sql = "SELECT (pg_catalog.pg_current_wal_flush_lsn() - '0/0')::pg_catalog.text";
-        let position = self.value(sql).and_then(|p| p.parse().ok());
-        Lsn(position.unwrap_or(0))
+        self.wal_position(sql)
+    }
+
+    /// The position that a question asks for.
+    fn wal_position(&mut self, sql: &str) -> Lsn {
+        let position = self.number("the WAL of the source", sql);
+        Lsn(position.unwrap_or_else(|| error!("the source has no position in its WAL")))
     }
 
     /// The end of what is written of the source's WAL, which is on its way to the disk: decoding reads it there.
     pub(crate) fn written(&mut self) -> Lsn {
         let sql = "SELECT (pg_catalog.pg_current_wal_insert_lsn() - '0/0')::pg_catalog.text";
-        let position = self.value(sql).and_then(|p| p.parse().ok());
-        let position = Lsn(position.unwrap_or(0)).before_page_header();
+        let position = self.wal_position(sql).before_page_header();
         if self.is_local() {
             // SAFETY: a position that has been written.
             unsafe { pg_sys::XLogFlush(position.0) };
@@ -551,8 +615,15 @@ impl Source {
             "SELECT p.relid::pg_catalog.oid::pg_catalog.text, pg_catalog.pg_get_partition_constraintdef(p.relid) \
              FROM pg_catalog.pg_partition_tree({table}) p WHERE p.isleaf AND p.level > 0"
         );
-        let rows = self.rows(&sql, 2).into_iter();
-        rows.filter_map(|r| Some((r[0].as_ref()?.parse().ok()?, r[1].clone()?)))
+        let read = |row: Row| Ok((row.get::<u32>("member")?, row.maybe::<String>("condition")?));
+        let rows = self.read(
+            "partitions of the source",
+            &["member", "condition"],
+            &sql,
+            read,
+        );
+        rows.into_iter()
+            .filter_map(|(member, condition)| Some((member, condition?)))
             .collect()
     }
 

@@ -109,9 +109,12 @@ pub fn time_series(relid: pg_sys::Oid) -> Option<TimeSeries> {
         return None;
     }
     let number = |name: &str, setting: &GucSetting<i32>| {
-        own(name)
-            .and_then(|value| value.parse::<i32>().ok())
-            .unwrap_or_else(|| setting.get())
+        let Some(value) = own(name) else {
+            return setting.get();
+        };
+        // Checked when it was set.
+        let number = value.parse::<i32>();
+        number.unwrap_or_else(|_| pgrx::error!("option {name} of a table holds \"{value}\""))
     };
     Some(TimeSeries {
         goal_bytes: (number(GOAL_SIZE, &SERVER_GOAL_SIZE) as u64) << 20,

@@ -4,6 +4,7 @@ use super::query::name;
 use crate::cdc::catalogue::columns_from_json;
 use crate::cdc::session::elevated;
 use crate::pg::compat;
+use doris_cdc::row::{OddValue, Row};
 use doris_cdc::shape::Known;
 use pgrx::prelude::*;
 use std::cell::Cell;
@@ -124,18 +125,28 @@ unsafe fn registered(desc: pg_sys::TupleDesc, tuple: pg_sys::HeapTuple) -> Regis
                 .into_owned(),
         )
     };
-    let number = |at: i32| text(at).and_then(|t| t.parse::<u64>().ok()).unwrap_or(0);
-    let json = text(7).and_then(|t| serde_json::from_str(&t).ok());
-    Registered {
-        source: pg_sys::Oid::from(number(1) as u32),
-        sync: number(2) as i32,
-        sync_name: text(3).unwrap_or_default(),
-        target: pg_sys::Oid::from(number(4) as u32),
-        problem: text(5),
-        copied_lsn: number(6),
+    const NAMES: &[&str] = &[
+        "source", "sync", "name", "target", "problem", "snapshot", "columns", "facts",
+    ];
+    let values = (1..=NAMES.len() as i32).map(text).collect();
+    let row = Row::new("mirrors", NAMES, values);
+    read_row(&row).unwrap_or_else(|e| error!("{e}"))
+}
+
+fn read_row(row: &Row) -> Result<Registered, OddValue> {
+    let json: Option<serde_json::Value> =
+        row.maybe_by("columns", |json| serde_json::from_str(json).ok())?;
+    Ok(Registered {
+        source: pg_sys::Oid::from(row.get::<u32>("source")?),
+        sync: row.get("sync")?,
+        sync_name: row.get("name")?,
+        target: pg_sys::Oid::from(row.get::<u32>("target")?),
+        problem: row.maybe("problem")?,
+        // One that is not filled yet has none, and a problem.
+        copied_lsn: row.maybe("snapshot")?.unwrap_or(0),
         columns: json.map(|j| columns_from_json(&j)).unwrap_or_default(),
-        facts: text(8).unwrap_or_default(),
-    }
+        facts: row.get("facts")?,
+    })
 }
 
 /// For columns of the original, by number, those of its mirror; both relations are locked.
