@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: Apache-2.0
-CREATE VIEW doris.compactions AS
+CREATE VIEW doris.compactions WITH (security_barrier) AS
 SELECT c.oid::regclass AS "table", r.kind, r.state,
        timestamptz '2000-01-01 00:00:00+00' + r.started_us * interval '1 microsecond' AS started,
        coalesce(r.took_us * interval '1 microsecond',

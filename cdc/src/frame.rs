@@ -44,6 +44,33 @@ pub fn put_failure(parcel: &mut Vec<u8>, why: &str) {
     put(parcel, b'E', Lsn(0), why.as_bytes());
 }
 
+/// How far a parcel leads: behind the last of its commits, or to the last position in it; 0 without either.
+pub fn reach(mut parcel: &[u8]) -> Result<Lsn, CorruptParcel> {
+    let mut end = Lsn(0);
+    while let Some(frame) = next(&mut parcel)? {
+        let reached = match frame {
+            Frame::Data(message) => end_of_commit(message)?,
+            Frame::Progress(lsn) => Some(lsn),
+            Frame::Failure(_) => None,
+        };
+        end = end.max(reached.unwrap_or_default());
+    }
+    Ok(end)
+}
+
+/// Where the transaction ends whose commit this message is, streamed or not.
+fn end_of_commit(message: &[u8]) -> Result<Option<Lsn>, CorruptParcel> {
+    let mut r = Reader(message);
+    let before = match message.first() {
+        // Kind, flags, and the place of the record; behind the kind, the id of a streamed transaction.
+        Some(b'C') => 1 + 1 + 8,
+        Some(b'c') => 1 + 4 + 1 + 8,
+        _ => return Ok(None),
+    };
+    r.take(before)?;
+    Ok(Some(Lsn(r.u64()?)))
+}
+
 fn put(parcel: &mut Vec<u8>, kind: u8, lsn: Lsn, bytes: &[u8]) {
     parcel.push(kind);
     parcel.extend_from_slice(&lsn.0.to_be_bytes());
@@ -73,6 +100,30 @@ pub fn next<'a>(parcel: &mut &'a [u8]) -> Result<Option<Frame<'a>>, CorruptParce
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_parcel_leads_to_the_end_of_its_last_commit_or_to_its_last_position() {
+        let commit = |start: &[u8], end: u64| {
+            let mut message = start.to_vec();
+            for number in [end - 1, end, 3] {
+                message.extend_from_slice(&number.to_be_bytes());
+            }
+            message
+        };
+        let mut parcel = Vec::new();
+        put_data(&mut parcel, b"I12345678901234567890");
+        assert_eq!(reach(&parcel), Ok(Lsn(0)));
+        put_data(&mut parcel, &commit(b"C\0", 70));
+        assert_eq!(reach(&parcel), Ok(Lsn(70)));
+        put_data(&mut parcel, &commit(b"c\0\0\0\x07\0", 90));
+        assert_eq!(reach(&parcel), Ok(Lsn(90)));
+        put_progress(&mut parcel, Lsn(80));
+        assert_eq!(reach(&parcel), Ok(Lsn(90)));
+        put_progress(&mut parcel, Lsn(100));
+        assert_eq!(reach(&parcel), Ok(Lsn(100)));
+        put_data(&mut parcel, b"C\0");
+        assert_eq!(reach(&parcel), Err(CorruptParcel));
+    }
 
     #[test]
     fn frames_come_back_in_order() {

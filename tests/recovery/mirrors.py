@@ -31,6 +31,17 @@ def wait_for(cluster, sync, seconds=60):
         raise AssertionError(f"{error}\n{state}") from None
 
 
+def wait_for_others(cluster, sync, paused):
+    """Waits for a sync of which these mirrors are paused: that is an error, once the others are in step."""
+    try:
+        cluster.query(f"SELECT doris.wait_for_sync('{sync}', timeout => '60 s')")
+    except Refused as error:
+        told = "paused" in str(error) and all(f'"{name}"' in str(error) for name in paused)
+        check(told, f"another error: {error}")
+        return
+    raise AssertionError(f"mirrors of {paused} are paused, and the sync was waited for")
+
+
 def same(source, mirror, pairs):
     """Each pair of tables, of two servers, holds the same rows."""
     for here, there in pairs:

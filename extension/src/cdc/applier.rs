@@ -51,8 +51,10 @@ pub(super) struct Applier {
     /// The end of the newest whole source transaction in the batch.
     pub(super) last: Commit,
     pub(super) applied: Lsn,
-    /// Everything before this has been received.
+    /// Everything before this has been received, and is nothing or part of a whole transaction.
     pub(super) progress: Lsn,
+    /// The last position that was received.
+    received: Lsn,
     /// The stream may carry binary values.
     pub(super) binary: bool,
     /// Mirrors being filled beside the stream.
@@ -115,6 +117,7 @@ impl Applier {
             last: Commit::default(),
             applied,
             progress: Lsn(0),
+            received: Lsn(0),
             binary: true,
             copies: Copies::default(),
             begin_bytes: Vec::new(),
@@ -135,6 +138,16 @@ impl Applier {
             careful: Lsn(board::get(db, id).map_or(0, |e| e.failing.2)),
             recent: (Instant::now(), 0),
             unflushed: VecDeque::new(),
+        }
+    }
+
+    /// Notes that the worker has all changes up to here, applied or not.
+    pub(super) fn receive(&mut self, end: Lsn) {
+        if end > self.received {
+            self.received = end;
+            board::update(self.db, self.sync.id, |e| {
+                e.received = e.received.max(end.0)
+            });
         }
     }
 
@@ -192,6 +205,10 @@ impl Applier {
             Message::Begin(begin) => {
                 self.begin = begin;
                 self.in_source_transaction = true;
+                if self.transactions == 0 {
+                    let oldest_us = begin.commit_us;
+                    board::update(self.db, self.sync.id, |e| e.oldest_us = oldest_us);
+                }
                 NEWEST.set((begin.xid, begin.commit_lsn, self.transactions));
             }
             Message::Commit(commit) => self.end_of_transaction(commit),

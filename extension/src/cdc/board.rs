@@ -32,7 +32,9 @@ pub(crate) struct Entry {
     pub(crate) seen: u32,
     /// Tables that the worker knows it has to fill.
     pub(crate) to_fill: u32,
-    /// Decoded up to here.
+    /// The source is asked to make the slot, which it does when the transactions that run there have ended.
+    pub(crate) making_slot: bool,
+    /// The worker has the changes up to here.
     pub(crate) received: u64,
     /// Visible in the mirrors up to here.
     pub(crate) applied: u64,
@@ -51,6 +53,9 @@ pub(crate) struct Entry {
     pub(crate) retention_warned: bool,
     /// How far the WAL of another server had been written when it was last asked; 0 is not known.
     pub(crate) source_lsn: u64,
+    /// Source commit time of the oldest transaction that the worker has, in whole or in part, and that is not applied; 0
+    /// is none.
+    pub(crate) oldest_us: i64,
     /// Source commit time of the newest transaction applied, and when that happened.
     pub(crate) commit_us: i64,
     pub(crate) applied_us: i64,
@@ -99,6 +104,8 @@ pub(crate) struct Copy {
     pub(crate) sync: i32,
     pub(crate) source: u32,
     pub(crate) rows: u64,
+    /// The transaction of the source that has to end before it begins, or 0.
+    pub(crate) awaited: u64,
     /// The process that fills it; one that was ended from outside has not tidied up.
     pub(crate) pid: i32,
 }
@@ -226,10 +233,18 @@ impl Copying {
                 sync,
                 source,
                 rows: 0,
+                awaited: 0,
                 pid,
             };
             Some(at)
         }))
+    }
+
+    /// Shows for which transaction of the source it waits; 0 is none.
+    pub(crate) fn wait_for(&self, xid: u64) {
+        if let Some(at) = self.0 {
+            write(|b| b.copies[at].awaited = xid);
+        }
     }
 
     /// Shows the rows copied so far.

@@ -52,6 +52,7 @@ impl Applier {
             e.fresh_us = fresh_us;
             e.applied = applied;
             e.received = e.received.max(applied);
+            e.oldest_us = 0;
             e.rows += rows;
             e.transactions += transactions;
             e.batches += 1;
@@ -90,6 +91,7 @@ impl Applier {
             e.fresh_us = fresh_us;
             e.applied = applied;
             e.received = e.received.max(applied);
+            e.oldest_us = 0;
         });
         self.report_flushed();
     }

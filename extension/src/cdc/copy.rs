@@ -54,10 +54,12 @@ pub(crate) fn fill(sync: &Sync, source: &mut Source, table: &SyncTable, job: Opt
         catalogue::update_table(sync.id, table.source, "rows_expected = $3", expected);
         current_name(sync, source, table)
     });
-    wait_for_running(source, &|| {
+    let progress = board::Copying::begin(sync.id, table.source);
+    wait_for_running(source, &|xid| {
+        progress.wait_for(xid);
         job.inspect(|j| j.check(sync.id));
     });
-    let progress = board::Copying::begin(sync.id, table.source);
+    progress.wait_for(0);
     if let Source::Remote(connection) = source {
         connection.run("BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY");
     }
@@ -101,13 +103,14 @@ fn current_name(sync: &Sync, source: &mut Source, table: &SyncTable) -> String {
     name
 }
 
-/// Waits until the transactions of the source's database that are running now have ended.
-fn wait_for_running(source: &mut Source, check: &dyn Fn()) {
+/// Waits until the transactions of the source's database that are running now have ended; `check` is told of one that has
+/// not, now and then.
+fn wait_for_running(source: &mut Source, check: &dyn Fn(u64)) {
     let begun = transaction(|| source.running()).xmax();
     let pause = if source.is_local() { 5 } else { 50 };
-    while transaction(|| source.is_running_before(begun)) {
+    while let Some(xid) = transaction(|| source.running_before(begun)) {
+        check(xid);
         wait(pause);
-        check();
     }
 }
 

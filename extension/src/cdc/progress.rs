@@ -2,11 +2,13 @@
 //! The functions that tell how far syncs are: waiting for one, and what the views show.
 use super::board;
 use super::catalogue;
-use super::session::{current_role, elevated, refuse, value};
+use super::session::{column, current_role, elevated, refuse, rows, value, with_latest_snapshot};
 use super::source::Source;
 use super::surface::{changed_here, find_sync, own_sync};
 use pgrx::datum::Interval;
+use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
+use std::collections::HashSet;
 
 /// Waits until the mirrors of a sync show everything up to `lsn`: by default all that is committed now.
 #[pg_extern(sql = r#"
@@ -52,16 +54,18 @@ fn wait_for_sync(name: Option<String>, lsn: Option<i64>, timeout: Option<Interva
         // An answer across mirrors needs them at one position, beyond the newest copy.
         let wanted = wanted.max(entry.copied);
         if entry.seen == entry.generation + 1 && entry.to_fill == 0 && entry.applied >= wanted {
-            return;
+            return check_paused(id, &name);
         }
         if board::monotonic_us() >= until {
             // It may quote rows: it is for those who see it in doris.syncs.
             let role = current_role();
-            let why = elevated(|| {
-                value::<String>(
-                    "SELECT last_error FROM doris.sync WHERE id = $1 AND state <> 'streaming' AND pg_catalog.pg_has_role($2, owner, 'USAGE')",
-                    &[id.into(), role.into()],
-                )
+            let why = with_latest_snapshot(|| {
+                elevated(|| {
+                    value::<String>(
+                        "SELECT last_error FROM doris.sync WHERE id = $1 AND state <> 'streaming' AND pg_catalog.pg_has_role($2, owner, 'USAGE')",
+                        &[id.into(), role.into()],
+                    )
+                })
             });
             let why = if entry.no_worker {
                 Some(board::NO_WORKER.to_owned())
@@ -82,6 +86,34 @@ fn wait_for_sync(name: Option<String>, lsn: Option<i64>, timeout: Option<Interva
     }
 }
 
+/// An error if a mirror of the sync is paused: it does not show what the others do.
+fn check_paused(id: i32, name: &str) {
+    const SQL: &str = "SELECT string_agg(source_name, ', ' ORDER BY source_name), \
+         min(t.last_error) FILTER (WHERE pg_has_role($2, s.owner, 'USAGE')) FROM doris.sync_table t \
+         JOIN doris.sync s ON s.id = t.sync WHERE t.sync = $1 AND t.state = 'paused'";
+    let arguments = [id.into(), current_role().into()];
+    let read =
+        |r: &pgrx::spi::SpiHeapTupleData<'_>| (column::<String>(r, 1), column::<String>(r, 2));
+    // What happened since the statement began counts.
+    let found = with_latest_snapshot(|| elevated(|| rows(SQL, &arguments, read)));
+    let Some((Some(paused), why)) = found.into_iter().next() else {
+        return;
+    };
+    let mut report = ErrorReport::new(
+        PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+        format!("mirrors of sync \"{name}\" are paused and do not follow their sources: {paused}"),
+        pgrx::function_name!(),
+    )
+    .set_hint(
+        "Remove the cause and call doris.resync(), or end the mirror with doris.unsync_table().",
+    );
+    // It may quote rows: it is for those who see it in doris.sync_tables.
+    if let Some(why) = why {
+        report = report.set_detail(why);
+    }
+    report.report(PgLogLevel::ERROR);
+}
+
 /// The end of what is committed on the source.
 fn position_now(sync: &catalogue::Sync) -> u64 {
     if sync.connection.is_none() {
@@ -93,9 +125,17 @@ fn position_now(sync: &catalogue::Sync) -> u64 {
     Source::open(sync).position().0
 }
 
-/// The copies that are under way in this database.
+/// The syncs that the current role may see in the views: its own, and those of roles it is a member of.
+fn visible() -> HashSet<i32> {
+    let sql = "SELECT id FROM doris.sync WHERE pg_has_role($1, owner, 'USAGE')";
+    let role = current_role();
+    let ids = elevated(|| rows(sql, &[role.into()], |r| column::<i32>(r, 1)));
+    ids.into_iter().flatten().collect()
+}
+
+/// The copies that are under way in this database, of syncs that the current role may see.
 #[pg_extern(sql = r#"
-CREATE FUNCTION doris."sync_copies"(OUT sync int, OUT source oid, OUT rows bigint)
+CREATE FUNCTION doris."sync_copies"(OUT sync int, OUT source oid, OUT rows bigint, OUT process int, OUT awaited bigint)
 RETURNS SETOF record LANGUAGE c STRICT AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
 "#)]
 fn sync_copies() -> TableIterator<
@@ -104,27 +144,33 @@ fn sync_copies() -> TableIterator<
         name!(sync, i32),
         name!(source, pg_sys::Oid),
         name!(rows, i64),
+        name!(process, i32),
+        name!(awaited, Option<i64>),
     ),
 > {
     let mut out = Vec::new();
     if board::exists() {
         // SAFETY: the database this session is connected to.
         let db = unsafe { u32::from(pg_sys::MyDatabaseId) };
-        let copies = board::read(|b| b.copies);
+        let (copies, visible) = (board::read(|b| b.copies), visible());
         let here = copies
             .iter()
-            .filter(|c| c.sync != 0 && c.db == db && board::is_alive(c.pid));
-        out.extend(here.map(|c| (c.sync, c.source.into(), c.rows as i64)));
+            .filter(|c| c.db == db && visible.contains(&c.sync) && board::is_alive(c.pid));
+        out.extend(here.map(|c| {
+            let awaited = Some(c.awaited as i64).filter(|xid| *xid != 0);
+            (c.sync, c.source.into(), c.rows as i64, c.pid, awaited)
+        }));
     }
     TableIterator::new(out)
 }
 
-/// How far the syncs of this database are.
+/// How far the syncs of this database are that the current role may see.
 #[pg_extern(sql = r#"
 CREATE FUNCTION doris."sync_progress"(OUT sync int, OUT worker_pid int, OUT received_lsn pg_lsn,
     OUT applied_lsn pg_lsn, OUT flushed_lsn pg_lsn, OUT last_commit_at timestamptz, OUT applied_at timestamptz,
     OUT rows_applied bigint, OUT transactions_applied bigint, OUT batches_applied bigint, OUT source_lsn pg_lsn,
-    OUT rows_per_second float8, OUT problem text, OUT retained_bytes bigint)
+    OUT rows_per_second float8, OUT problem text, OUT retained_bytes bigint, OUT oldest_commit_at timestamptz,
+    OUT making_slot boolean)
 RETURNS SETOF record LANGUAGE c STRICT AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
 "#)]
 #[allow(clippy::type_complexity)]
@@ -145,6 +191,8 @@ fn sync_progress() -> TableIterator<
         name!(rows_per_second, f64),
         name!(problem, Option<&'static str>),
         name!(retained_bytes, Option<i64>),
+        name!(oldest_commit_at, Option<TimestampWithTimeZone>),
+        name!(making_slot, bool),
     ),
 > {
     let mut out = Vec::new();
@@ -153,9 +201,10 @@ fn sync_progress() -> TableIterator<
         let db = unsafe { u32::from(pg_sys::MyDatabaseId) };
         let positive = |n: u64| Some(n as i64).filter(|n| *n != 0);
         let time = |us: i64| TimestampWithTimeZone::try_from(us).ok().filter(|_| us != 0);
+        let visible = visible();
         for e in board::read(|b| b.entries)
             .iter()
-            .filter(|e| e.sync != 0 && e.db == db)
+            .filter(|e| e.db == db && visible.contains(&e.sync))
         {
             out.push((
                 e.sync,
@@ -172,6 +221,8 @@ fn sync_progress() -> TableIterator<
                 e.rate,
                 e.no_worker.then_some(board::NO_WORKER),
                 positive(e.retained),
+                time(e.oldest_us),
+                e.making_slot,
             ));
         }
     }

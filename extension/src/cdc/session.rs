@@ -85,6 +85,16 @@ pub(crate) fn with_snapshot<R>(f: impl FnOnce() -> R) -> R {
     result
 }
 
+/// Runs `f` under a snapshot of this moment, whatever the statement and its transaction see.
+pub(crate) fn with_latest_snapshot<R>(f: impl FnOnce() -> R) -> R {
+    // SAFETY: a transaction is open; an error unwinds the snapshot stack with the transaction.
+    unsafe { pg_sys::PushActiveSnapshot(pg_sys::GetLatestSnapshot()) };
+    let result = f();
+    // SAFETY: the snapshot pushed above is on top.
+    unsafe { pg_sys::PopActiveSnapshot() };
+    result
+}
+
 /// Runs `f`, which may run code of `role`'s, with its rights. That code can change neither the role nor, for what comes
 /// after, a setting; and it can put nothing off until the transaction ends, when this process has its own rights again
 /// (as `SwitchToUntrustedUser` of PostgreSQL 16).

@@ -678,11 +678,11 @@ impl Source {
         CopySnapshot::parse(&text, Lsn(0)).unwrap_or_else(|e| error!("{e}"))
     }
 
-    /// Whether a transaction runs that began before `xid` and may change tables of this database: all but those that are
-    /// known to be another one's.
-    pub(crate) fn is_running_before(&mut self, xid: u64) -> bool {
+    /// A transaction that runs, began before `xid` and may change tables of this database: any but those that are known to
+    /// be another one's.
+    pub(crate) fn running_before(&mut self, xid: u64) -> Option<u64> {
         let sql = format!(
-            "SELECT 'yes' FROM pg_catalog.pg_snapshot_xip(pg_catalog.pg_current_snapshot()) x(xid) \
+            "SELECT x.xid::pg_catalog.text FROM pg_catalog.pg_snapshot_xip(pg_catalog.pg_current_snapshot()) x(xid) \
              WHERE x.xid < '{xid}'::pg_catalog.xid8 AND NOT EXISTS (SELECT FROM pg_catalog.pg_locks l \
              LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid \
              LEFT JOIN pg_catalog.pg_prepared_xacts p ON p.transaction = l.transactionid \
@@ -690,7 +690,7 @@ impl Source {
              AND l.transactionid = x.xid::pg_catalog.xid AND COALESCE(a.datname, p.database) <> \
              pg_catalog.current_database()) LIMIT 1"
         );
-        self.value(&sql).is_some()
+        self.number("transactions of the source", &sql)
     }
 
     /// Whether the stream of these tables can carry binary values.

@@ -72,6 +72,7 @@ fn claim(db: u32, sync: i32) -> bool {
     let claimed = board::write(|b| match b.entry(db, sync) {
         Some(e) if e.worker_pid == 0 => {
             e.worker_pid = pid;
+            (e.oldest_us, e.making_slot) = (0, false);
             e.seen = 0;
             e.not_before_us = 0;
             true
@@ -341,7 +342,9 @@ fn make_slot(db: u32, sync: &Sync, source: &mut Source) {
     let sql = format!(
         "SELECT (lsn - '0/0')::pg_catalog.text FROM pg_catalog.pg_create_logical_replication_slot({slot}, 'pgoutput')"
     );
+    board::update(db, sync.id, |e| e.making_slot = true);
     let begin = transaction(|| source.awaited_value(&sql)).and_then(|l| l.parse().ok());
+    board::update(db, sync.id, |e| e.making_slot = false);
     set_origin(
         db,
         sync.id,
@@ -430,6 +433,7 @@ fn note_unfinished(db: u32, sync: i32, origin: Lsn) {
         }
         e.committing = Batch::default();
         e.applied = e.applied.max(origin.0);
+        e.received = e.applied;
     });
 }
 
@@ -472,6 +476,7 @@ fn stream(mut applier: Applier, mut channel: Channel) {
             Received::Parcel(bytes) => {
                 parcel_bytes.clear();
                 parcel_bytes.extend_from_slice(bytes);
+                applier.receive(frame::reach(bytes).unwrap_or_else(|e| error!("{e}")));
             }
             Received::Closed => error!("the decoding process ended"),
             Received::Nothing => {

@@ -52,6 +52,7 @@ INSERT INTO t (id) VALUES (6);
 SELECT doris.wait_for_sync('ddl');
 SELECT count(*) FROM t_mirror;
 SELECT source, state, last_error FROM doris.sync_tables WHERE sync = 'ddl' ORDER BY source;
+SELECT doris.unsync_table('u');
 -- Several changes before the mirror has seen the first: it knows by their numbers which columns are meant.
 CREATE TABLE late (id int PRIMARY KEY, a text, b int, c text);
 INSERT INTO late SELECT i, 'a' || i, i, 'c' || i FROM generate_series(1, 5) i;
@@ -143,6 +144,7 @@ END $$;
 SELECT source, state, last_error FROM doris.sync_tables WHERE sync = 'ddl' AND source LIKE '%k%' ORDER BY source;
 SELECT doris.wait_for_sync('ddl');
 SELECT * FROM k_again ORDER BY day;
+SELECT doris.unsync_table('kf');
 -- A key that is checked when transactions end does not tell rows apart in between.
 CREATE TABLE kd (id int PRIMARY KEY DEFERRABLE, v text);
 SELECT doris.sync_table('kd', options => '{"sync": "ddl"}');

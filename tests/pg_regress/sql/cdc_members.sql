@@ -24,6 +24,7 @@ SELECT doris.sync_table('u', options => '{"sync": "members"}');
 SELECT doris.wait_for_sync('members');
 CREATE UNLOGGED TABLE u3 PARTITION OF u FOR VALUES FROM (200) TO (300);
 SELECT why('"cdc_members"."u"');
+SELECT doris.unsync_table('u');
 -- Partitions whose rows are identified by something else.
 CREATE TABLE q (id int PRIMARY KEY, u int NOT NULL, v int) PARTITION BY RANGE (id);
 CREATE TABLE q1 PARTITION OF q FOR VALUES FROM (0) TO (100);
@@ -39,6 +40,7 @@ SELECT doris.wait_for_sync('members');
 TABLE q_mirror;
 ALTER TABLE q1 REPLICA IDENTITY USING INDEX q1u;
 SELECT why('"cdc_members"."q"');
+SELECT doris.unsync_table('q');
 CREATE TABLE f (id int, v int) PARTITION BY RANGE (id);
 ALTER TABLE f REPLICA IDENTITY FULL;
 CREATE TABLE f1 PARTITION OF f FOR VALUES FROM (0) TO (100);

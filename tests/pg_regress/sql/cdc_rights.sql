@@ -71,6 +71,33 @@ INSERT INTO cdc_alice.later VALUES (1);
 RESET ROLE;
 SELECT cdc_why('"cdc_alice"."later"');
 SELECT cdc_alice_is_super();
+-- Who waits for the sync is told that one of its mirrors does not follow; why, only those who may see it.
+CREATE FUNCTION cdc_waited(name text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE detail text; hint text;
+BEGIN
+  PERFORM doris.wait_for_sync(name);
+  RETURN 'in step';
+EXCEPTION WHEN object_not_in_prerequisite_state THEN
+  GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
+  RETURN concat_ws(' | ', SQLERRM, split_part(detail, ';', 1), hint);
+END $$;
+SELECT cdc_waited('alice');
+SET ROLE cdc_bob;
+SELECT cdc_waited('alice');
+-- Others see neither its errors, in which rows may be quoted, nor how far it is: not by a function of their own in the query,
+-- either.
+CREATE FUNCTION pg_temp.leak(what text) RETURNS boolean COST 0.0000001 LANGUAGE plpgsql AS $$
+BEGIN
+  RAISE WARNING 'seen: %', what;
+  RETURN true;
+END $$;
+SELECT count(*) FROM doris.sync_tables WHERE pg_temp.leak(last_error);
+SELECT count(*) FROM doris.syncs WHERE pg_temp.leak(name);
+SELECT count(*) FROM doris.sync_progress();
+SELECT count(*) FROM doris.sync_copies();
+RESET ROLE;
+SELECT relname FROM pg_class WHERE relnamespace = 'doris'::regnamespace AND relkind = 'v'
+  AND NOT COALESCE(reloptions @> '{security_barrier=true}', false);
 -- A superuser's sync: the mirror is the source's owner's.
 SET ROLE cdc_alice;
 TRUNCATE cdc_alice.log;
@@ -214,7 +241,7 @@ SELECT cdc_why('"public"."cdc_plain"');
 SELECT cdc_alice_is_super();
 SELECT doris.drop_sync('held');
 DROP TABLE cdc_held, cdc_lent, cdc_plain, cdc_plain_mirror, cdc_unlogged, cdc_before;
-DROP FUNCTION cdc_why(text), cdc_alice_is_super();
+DROP FUNCTION cdc_why(text), cdc_waited(text), cdc_alice_is_super();
 DO $$
 BEGIN
   FOR i IN 1..1000 LOOP
