@@ -53,7 +53,8 @@ pub(crate) fn write(target: u32, plan: &Plan) -> u64 {
                 let whole = work.deletes + work.whole;
                 let in_bulk = whole >= AT_ONCE && !opened.has_triggers() && is_doris(opened.rel);
                 // Rows that go and come again as a whole, in a table that does not replace them by itself.
-                let again = in_bulk && !upserts && opened.fills_all_columns();
+                let fills_all = opened.fills_all_columns();
+                let again = in_bulk && !upserts && fills_all;
                 if again {
                     opened.pass(|o| o.delete_found(net(), *index, positions));
                 } else if upserts && work.deletes >= AT_ONCE && !opened.has_triggers() {
@@ -61,7 +62,8 @@ pub(crate) fn write(target: u32, plan: &Plan) -> u64 {
                 } else if work.deletes > 0 {
                     opened.pass(|o| o.change_found(net(), *index, positions, true));
                 }
-                let inserted = upserts || again;
+                // A row that is replaced loses what the target's own columns hold.
+                let inserted = upserts && fills_all || again;
                 if work.updates > 0 || work.whole > 0 && !inserted {
                     let updates = net().filter(|n| !(inserted && is_whole(n)));
                     opened.pass(|o| o.change_found(updates, *index, positions, false));
