@@ -189,6 +189,34 @@ def bad_rows_and_dropped_targets_stop_their_table_only(options, directory):
 
 
 @scenario
+def a_commit_that_waits_for_a_standby_holds_no_mirror_up(options, directory):
+    """It is decoded before others see it: what describes a table as it is known is not looked up in the catalogue."""
+    cluster = start(directory, options, "primary", options.port)
+    cluster.query("CREATE TABLE t (id int PRIMARY KEY)")
+    cluster.query(f"SELECT doris.sync_table('t', options => '{options_of(options)}')")
+    wait_for(cluster, "main")
+    # The next worker has no description of the table yet.
+    cluster.query("SELECT doris.pause_sync('main')")
+    until(lambda: state(cluster)[0] == "paused", "the state paused")
+    cluster.query("SELECT doris.resume_sync('main')")
+    wait_for(cluster, "main")
+    cluster.query("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+    cluster.query("SELECT pg_reload_conf()")
+    with cluster.session() as session:
+        try:
+            until(lambda: cluster.value("SHOW synchronous_standby_names") == "nobody", "the setting")
+            session.process.stdin.write("INSERT INTO t VALUES (1);\n")
+            session.process.stdin.flush()
+            until(lambda: cluster.value("SELECT count(*) FROM t_mirror") == "1", "the change in the mirror", 30)
+            check(cluster.value("SELECT count(*) FROM t") == "0", "the commit waited for nobody")
+        finally:
+            cluster.query("ALTER SYSTEM RESET synchronous_standby_names")
+            cluster.query("SELECT pg_reload_conf()")
+    wait_for(cluster, "main")
+    same(cluster, cluster, [("t", "t_mirror")])
+
+
+@scenario
 def what_is_missing_to_run_is_told_and_waited_for(options, directory):
     cluster = start(directory, options, "primary", options.port, "max_replication_slots = 1")
     cluster.query("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)")

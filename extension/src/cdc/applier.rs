@@ -317,6 +317,10 @@ impl Applier {
         self.batch_began.get_or_insert_with(Instant::now);
         WORKING_ON.set(relation);
         let id = self.sync.id;
+        if with_snapshot(|| follow::is_in_step(mirror)) {
+            WORKING_ON.set(0);
+            return true;
+        }
         if self.sync.connection.is_none() {
             // What is on disk is decoded, and may be visible later: the catalogue has to show what this transaction did.
             // SAFETY: a transaction is open; this one has ended or is about to.

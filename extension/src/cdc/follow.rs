@@ -81,6 +81,46 @@ pub(crate) fn follow(
     Ok(Followed::InStep)
 }
 
+/// Whether the stream's description of a source says by itself that its mirror is in step, which then has a plan: the same
+/// columns under the same name, and rows identified by the mirror's key and nothing else, so that an index keeps them
+/// apart. Nothing is asked of the source, whose catalogue may not show the transaction yet.
+pub(crate) fn is_in_step(mirror: &mut Mirror) -> bool {
+    let streamed = mirror.streamed_columns();
+    let told = mirror.relation.as_ref().is_some_and(|r| {
+        // An index of a partitioned table may be one that its partitions do not have.
+        if mirror.table.files.partitioned {
+            return false;
+        }
+        let name = format!("{}.{}", quoted(&r.schema), quoted(&r.name));
+        // Where all columns identify a row, those of a key do not show.
+        r.replica_identity != b'f' && same_name(&mirror.table.source_name, &name)
+    });
+    if !told || streamed.iter().any(|c| c.number == 0) || streamed != mirror.table.columns {
+        return false;
+    }
+    if mirror.plan().is_err() {
+        return false;
+    }
+    let identity = mirror.relation.iter().flat_map(|r| &r.columns);
+    let identity = identity.filter(|c| c.identity).filter_map(|c| c.number);
+    let mut identity: Vec<i16> = identity.collect();
+    identity.sort_unstable();
+    let mut key = mirror.key_numbers().unwrap_or_default();
+    key.sort_unstable();
+    let whole = !key.is_empty() && key == identity;
+    if !whole {
+        mirror.plan = None;
+    }
+    whole
+}
+
+/// Whether two texts are the same name.
+fn same_name(one: &str, other: &str) -> bool {
+    let parts = "SELECT parse_ident($1) = parse_ident($2)";
+    let arguments = [one.to_owned().into(), other.to_owned().into()];
+    elevated(|| value::<bool>(parts, &arguments)) == Some(true)
+}
+
 /// The columns that the stream has described, with their numbers: here decoding adds them, of another server the
 /// catalogue may tell.
 fn numbers(sync: &Sync, source: &mut Source, mirror: &Mirror) -> Option<Vec<Known>> {
@@ -103,9 +143,7 @@ fn follow_name(sync: &Sync, mirror: &mut Mirror) {
         return;
     };
     let name = format!("{}.{}", quoted(&relation.schema), quoted(&relation.name));
-    let parts = "SELECT parse_ident($1) = parse_ident($2)";
-    let arguments = [mirror.table.source_name.clone().into(), name.clone().into()];
-    if elevated(|| value::<bool>(parts, &arguments)) != Some(true) {
+    if !same_name(&mirror.table.source_name, &name) {
         let set = "source_name = $3";
         catalogue::update_table(sync.id, mirror.table.source, set, name.clone());
         mirror.table.source_name = name;
