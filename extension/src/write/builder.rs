@@ -394,11 +394,12 @@ fn unregistered() -> Entry {
 }
 
 /// Whether rows of a keyed table can be stored where, and as, it suits us: neither triggers nor indexes are told
-/// of their places. The key index takes no TIDs of segment rows.
+/// of their places, nor are triggers shown the rows. The key index takes no TIDs of segment rows.
 pub fn unobserved(rel: pg_sys::Relation, model: &Model) -> bool {
-    // SAFETY: an open relation.
-    let after = unsafe { !(*rel).trigdesc.is_null() && (*(*rel).trigdesc).trig_insert_after_row };
-    model.other_indexes.is_empty() && !after
+    // SAFETY: an open relation; its triggers, if it has any.
+    let triggers = unsafe { (*rel).trigdesc.as_ref() };
+    let seen = triggers.is_some_and(|t| t.trig_insert_after_row || t.trig_insert_new_table);
+    model.other_indexes.is_empty() && !seen
 }
 
 /// Begins to build a segment.
