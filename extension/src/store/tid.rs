@@ -20,18 +20,15 @@ pub const ROW_NUMBERS: u64 = ((1u64 << 31) - 2) * ROWS_PER_VIRTUAL_BLOCK;
 pub struct RowNumber(pub u64);
 
 impl RowNumber {
-    /// The row a TID names, or `None` for a heap TID.
-    pub fn from_tid(tid: &pg_sys::ItemPointerData) -> Option<Self> {
-        let block = block_of(tid);
-        let row = (VIRTUAL_BLOCK_BASE..u32::MAX - 1).contains(&block) && tid.ip_posid != 0;
-        if !row {
+    /// The row a TID names, or `None` for a heap TID, and for one that names no row: each row has one TID only.
+    pub const fn from_tid(tid: &pg_sys::ItemPointerData) -> Option<Self> {
+        let (block, offset) = (block_of(tid), tid.ip_posid as u64);
+        let of_segments = block >= VIRTUAL_BLOCK_BASE && block < u32::MAX - 1;
+        if !of_segments || offset == 0 || offset > ROWS_PER_VIRTUAL_BLOCK {
             return None;
         }
-        Some(Self(
-            u64::from(block - VIRTUAL_BLOCK_BASE) * ROWS_PER_VIRTUAL_BLOCK
-                + u64::from(tid.ip_posid)
-                - 1,
-        ))
+        let first = (block - VIRTUAL_BLOCK_BASE) as u64 * ROWS_PER_VIRTUAL_BLOCK;
+        Some(Self(first + offset - 1))
     }
 
     /// The TID of this row.
@@ -43,12 +40,12 @@ impl RowNumber {
 }
 
 /// The block number in a TID.
-pub fn block_of(tid: &pg_sys::ItemPointerData) -> u32 {
-    u32::from(tid.ip_blkid.bi_hi) << 16 | u32::from(tid.ip_blkid.bi_lo)
+pub const fn block_of(tid: &pg_sys::ItemPointerData) -> u32 {
+    (tid.ip_blkid.bi_hi as u32) << 16 | tid.ip_blkid.bi_lo as u32
 }
 
 /// A TID from its parts.
-pub fn tid(block: u32, offset: u16) -> pg_sys::ItemPointerData {
+pub const fn tid(block: u32, offset: u16) -> pg_sys::ItemPointerData {
     pg_sys::ItemPointerData {
         ip_blkid: pg_sys::BlockIdData {
             bi_hi: (block >> 16) as u16,
@@ -57,3 +54,24 @@ pub fn tid(block: u32, offset: u16) -> pg_sys::ItemPointerData {
         ip_posid: offset,
     }
 }
+
+const _: () = {
+    /// Whether a TID names this row, or none where that is `u64::MAX`.
+    const fn names(block: u32, offset: u16, row: u64) -> bool {
+        match RowNumber::from_tid(&tid(block, offset)) {
+            Some(found) => found.0 == row,
+            None => row == u64::MAX,
+        }
+    }
+    let last = u32::MAX - 2;
+    assert!(names(VIRTUAL_BLOCK_BASE, 1, 0));
+    assert!(names(VIRTUAL_BLOCK_BASE, 291, 290));
+    assert!(names(VIRTUAL_BLOCK_BASE + 1, 1, 291));
+    assert!(names(last, 291, ROW_NUMBERS - ROWS_PER_VIRTUAL_BLOCK + 290));
+    assert!(names(VIRTUAL_BLOCK_BASE, 0, u64::MAX));
+    assert!(names(VIRTUAL_BLOCK_BASE, 292, u64::MAX));
+    assert!(names(VIRTUAL_BLOCK_BASE, u16::MAX, u64::MAX));
+    assert!(names(VIRTUAL_BLOCK_BASE - 1, 1, u64::MAX));
+    assert!(names(last + 1, 1, u64::MAX));
+    assert!(names(u32::MAX, 1, u64::MAX));
+};

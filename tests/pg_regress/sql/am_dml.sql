@@ -113,6 +113,12 @@ VACUUM FULL d;
 SELECT * FROM same;
 
 -- Scans in both directions, by TID, samples, cursors.
+-- A row has one TID only: offsets beyond those of a block name none.
+BEGIN;
+WITH gone AS (DELETE FROM d WHERE ctid = ANY (ARRAY(SELECT ('(' || b || ',' || o || ')')::tid
+  FROM generate_series(2147483648, 2147483700) b, (VALUES (0), (292), (400), (65535)) o(o))) RETURNING id)
+SELECT count(*) FROM gone;
+ROLLBACK;
 SELECT count(*) FROM d WHERE ctid IN (SELECT ctid FROM d WHERE id < 100);
 SELECT count(*) = (SELECT count(*) FROM d) AS all_rows FROM d WHERE ctid > '(0,0)';
 SELECT count(*) = (SELECT count(*) FROM d) AS all_rows FROM d TABLESAMPLE BERNOULLI (100);
