@@ -4,7 +4,7 @@
 //! Values travel as `vector`s; `segment` turns them into an immutable stream and back with the encodings
 //! of `encoding`; `zone_map`, `bloom` and `key` say what a block may hold, and `prune` decides which blocks a
 //! predicate can skip; `sort` orders rows by keys; `slice`, `successors` and `moves` say which rows were deleted or updated
-//! and where they went.
+//! and where they went; `entry` has the small records that name segments and rows.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
@@ -12,6 +12,7 @@ pub mod bloom;
 pub mod checksum;
 mod dictionary;
 mod encoding;
+pub mod entry;
 pub mod error;
 pub mod key;
 pub mod moves;

@@ -11,7 +11,7 @@
 //! Standbys are told before: their snapshots may be older than all of the primary's.
 use super::progress::Vacuum;
 use crate::pg::toast::{Fate, Toast, Version};
-use crate::pg::vacuum::full;
+use crate::pg::vacuum::{full, is_near_wraparound};
 use crate::pg::{self, compat};
 use crate::store::cleaned::{self, Cleaned};
 use crate::store::directory::Found;
@@ -108,6 +108,10 @@ pub unsafe fn indexes(
     let Some(toast) = Toast::open(rel, pg_sys::RowExclusiveLock as i32) else {
         return;
     };
+    // To note for the first time what was removed takes a transaction id: VACUUM is there to save them.
+    if is_near_wraparound() && !cleaned::is_noted(&toast) {
+        return;
+    }
     // SAFETY: an open relation.
     let horizon = full(unsafe { pg_sys::GetOldestNonRemovableTransactionId(rel) });
     let before = cleaned::read(rel, &toast);

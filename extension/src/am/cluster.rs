@@ -11,12 +11,14 @@ use crate::read::attrs::{self, Attr};
 use crate::read::cursor::missing;
 use crate::store::entry::{Entry, State};
 use crate::store::segment::{self, Segment};
-use crate::store::{chunks, directory, keys};
+use crate::store::tid::block_of;
+use crate::store::{chunks, deletes, directory, keys};
 use crate::write::builder;
 use crate::write::column::Column;
 use crate::write::kind::Kind;
 use doris_storage::vector::{Physical, Vector};
 use pgrx::pg_sys;
+use std::collections::HashMap;
 
 #[repr(C)]
 struct RewriteStateData {
@@ -162,6 +164,18 @@ fn added_column(main: pg_sys::Relation, attr: &Attr, rows: u32) -> (Kind, Vector
     (column.kind(), column.finish())
 }
 
+fn place(at: &pg_sys::ItemPointerData) -> (u32, u16) {
+    (block_of(at), at.ip_posid)
+}
+
+/// New numbers for bulk deletes that are filed where others are, by their places.
+fn renumber(main: pg_sys::Relation, from: &Toast) -> HashMap<(u32, u16), i32> {
+    deletes::filed_twice(from)
+        .iter()
+        .map(|at| (place(at), directory::serial(main, from) as i32))
+        .collect()
+}
+
 /// Copies our tuples from one TOAST relation to another; returns whether there were any.
 pub fn copy_store(
     main: pg_sys::Relation,
@@ -173,6 +187,7 @@ pub fn copy_store(
 ) -> bool {
     let mut copied = false;
     let renewed = renew(main, from, to);
+    let renumbered = renumber(main, from);
     // Chunks of renewed segments are in place, with their index entries.
     let first_block = to.blocks();
     // SAFETY: both relations are exclusively locked; the rewrite state is ended before its pages are read.
@@ -200,7 +215,10 @@ pub fn copy_store(
                 .iter()
                 .find(|r| (keys::DIRECTORY, r.old.key()) == key);
             if let Some(entry) = entry {
-                toast::payload_mut(copy).copy_from_slice(&entry.new.encode());
+                entry.new.encode_over(toast::payload_mut(copy));
+            }
+            if let Some(serial) = renumbered.get(&place(&(*tuple).t_self)) {
+                toast::set_chunk_seq(copy, *serial);
             }
             guarded(|| rewrite_heap_tuple(state, tuple, copy));
             pg_sys::heap_freetuple(copy);
@@ -209,7 +227,7 @@ pub fn copy_store(
         guarded(|| end_heap_rewrite(state));
         if copied {
             each_of_ours(to, |tuple, _| {
-                if crate::store::tid::block_of(&(*tuple).t_self) >= first_block {
+                if block_of(&(*tuple).t_self) >= first_block {
                     to.index_tuple(tuple);
                 }
             });

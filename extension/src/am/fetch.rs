@@ -83,6 +83,7 @@ impl RowFetch {
                 _ => directory::owner(rel, &self.toast, row.0, snapshot),
             };
         }
+        compat::refuse_old_snapshot(rel, snapshot);
         // SAFETY: a valid snapshot of the running scan.
         let id = unsafe {
             let s = &*snapshot;

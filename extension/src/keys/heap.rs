@@ -207,7 +207,8 @@ impl Search {
             let mut all = true;
             while all && pg_sys::index_fetch_heap(self.scan, self.slot) {
                 let slot = self.slot as *mut pg_sys::BufferHeapTupleTableSlot;
-                let deleter = heapam::changer((*(*slot).base.tuple).t_data);
+                let mut header = heapam::header_of((*slot).base.tuple, (*slot).buffer);
+                let deleter = heapam::changer(&mut header);
                 all = deleter.is_none_or(|xid| !committed_since(before, xid));
                 if !(*self.scan).xs_heap_continue {
                     break;

@@ -151,6 +151,25 @@ pub unsafe fn end_index_inserts(index: pg_sys::Relation, info: *mut pg_sys::Inde
     let _ = (index, info);
 }
 
+/// Raises "snapshot too old" where VACUUM and compaction may have removed what an MVCC snapshot sees
+/// (`old_snapshot_threshold`, up to 16). PostgreSQL asks page by page, which finds nothing where rows and their index
+/// entries are gone: ours are asked of the snapshot's age alone.
+#[inline]
+pub fn refuse_old_snapshot(rel: pg_sys::Relation, snapshot: pg_sys::Snapshot) {
+    #[cfg(any(feature = "pg15", feature = "pg16"))]
+    // SAFETY: an open relation; a snapshot of PostgreSQL's, which notes when it was taken where the setting is on.
+    unsafe {
+        if pg_sys::old_snapshot_threshold >= 0
+            && super::raw::is_mvcc(snapshot)
+            && (*snapshot).lsn != 0
+        {
+            pg_sys::TestForOldSnapshot_impl(snapshot, rel);
+        }
+    }
+    #[cfg(not(any(feature = "pg15", feature = "pg16")))]
+    let _ = (rel, snapshot);
+}
+
 /// Whether changes of a relation are WAL-logged (`RelationNeedsWAL`).
 ///
 /// # Safety

@@ -40,10 +40,30 @@ pub fn delete_now(
     }
 }
 
+/// A copy of the header of a tuple, whose fields belong together: who locks the tuple changes several of them.
+///
+/// # Safety
+/// A tuple on the page of a buffer that is pinned, and not locked by this backend.
+pub unsafe fn header_of(
+    tuple: pg_sys::HeapTuple,
+    buffer: pg_sys::Buffer,
+) -> pg_sys::HeapTupleHeaderData {
+    // SAFETY: passed on to the caller; the fixed part of a header is always there.
+    unsafe {
+        let mut copy = std::mem::zeroed::<pg_sys::HeapTupleHeaderData>();
+        pg_sys::LockBuffer(buffer, pg_sys::BUFFER_LOCK_SHARE as i32);
+        let bytes = std::mem::offset_of!(pg_sys::HeapTupleHeaderData, t_bits);
+        let (from, to) = ((*tuple).t_data.cast::<u8>(), (&raw mut copy).cast::<u8>());
+        std::ptr::copy_nonoverlapping(from, to, bytes);
+        pg_sys::LockBuffer(buffer, pg_sys::BUFFER_LOCK_UNLOCK as i32);
+        copy
+    }
+}
+
 /// Who has deleted or updated a version of a row: an open transaction, one that has ended well or not.
 ///
 /// # Safety
-/// The header of a tuple on a page that is pinned.
+/// The header of a tuple: a copy, or on a page whose content is locked.
 pub unsafe fn changer(header: pg_sys::HeapTupleHeader) -> Option<pg_sys::TransactionId> {
     // SAFETY: passed on to the caller.
     unsafe {
@@ -62,7 +82,7 @@ pub unsafe fn changer(header: pg_sys::HeapTupleHeader) -> Option<pg_sys::Transac
 /// has ended well or not.
 ///
 /// # Safety
-/// A tuple on a page that is pinned.
+/// A tuple whose header is as for [`changer`].
 pub unsafe fn remover(tuple: &pg_sys::HeapTupleData) -> Option<pg_sys::TransactionId> {
     // SAFETY: passed on to the caller.
     unsafe {
@@ -190,7 +210,7 @@ pub fn blocks(rel: pg_sys::Relation) -> u32 {
     unsafe { pg_sys::RelationGetNumberOfBlocksInFork(rel, pg_sys::ForkNumber::MAIN_FORKNUM) }
 }
 
-/// Calls `visit` with the heap tuple at a TID if a snapshot sees it.
+/// Calls `visit` with the heap tuple at a TID if a snapshot sees it: with a copy of its header, and nothing behind that.
 unsafe fn with_tuple<T>(
     rel: pg_sys::Relation,
     tid: &pg_sys::ItemPointerData,
@@ -208,7 +228,10 @@ unsafe fn with_tuple<T>(
         let found = heap_call!(tuple_fetch_row_version(rel, &mut tid, snapshot, slot));
         let result = found.then(|| {
             let slot = slot as *mut pg_sys::BufferHeapTupleTableSlot;
-            visit((*slot).base.tuple)
+            let mut tuple = *(*slot).base.tuple;
+            let mut header = header_of(&mut tuple, (*slot).buffer);
+            tuple.t_data = &mut header;
+            visit(&mut tuple)
         });
         pg_sys::ExecDropSingleTupleTableSlot(slot);
         result

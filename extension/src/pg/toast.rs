@@ -526,6 +526,12 @@ impl Version {
         unsafe { (*self.tuple).t_self }
     }
 
+    /// Its chunk_id.
+    pub fn id(&self) -> u32 {
+        // SAFETY: as above; the first attribute is an oid.
+        unsafe { *(self.data() as *const u32) }
+    }
+
     /// Its chunk_seq.
     pub fn seq(&self) -> i32 {
         // SAFETY: as above; the second attribute is an int4 at a fixed offset.
@@ -642,22 +648,17 @@ impl Version {
 
     /// What became of the transaction that deleted or replaced it; `None` when nobody has.
     pub fn deleter(&self) -> Option<(pg_sys::TransactionId, Fate)> {
-        // SAFETY: pinned by the slot.
-        unsafe {
-            let header = (*self.tuple).t_data;
-            let infomask = u32::from((*header).t_infomask);
-            if infomask & pg_sys::HEAP_XMAX_INVALID != 0
-                || infomask & pg_sys::HEAP_XMAX_LOCK_ONLY != 0
-            {
-                return None;
-            }
-            let xid = if infomask & pg_sys::HEAP_XMAX_IS_MULTI != 0 {
-                pg_sys::HeapTupleGetUpdateXid(header)
-            } else {
-                (*header).t_choice.t_heap.t_xmax
-            };
-            (xid != pg_sys::InvalidTransactionId).then(|| (xid, fate(xid)))
+        // SAFETY: pinned by the slot. The hint is set once, when nobody has changed it; it goes when somebody does, who has
+        // not committed for the caller then.
+        let infomask = u32::from(unsafe { (*(*self.tuple).t_data).t_infomask });
+        if infomask & pg_sys::HEAP_XMAX_INVALID != 0 {
+            return None;
         }
+        // SAFETY: pinned by the slot, of this buffer.
+        let mut header = unsafe { super::heapam::header_of(self.tuple, self.buffer) };
+        // SAFETY: a copy of a tuple's header.
+        let xid = unsafe { super::heapam::changer(&mut header) }?;
+        (xid != pg_sys::InvalidTransactionId).then(|| (xid, fate(xid)))
     }
 }
 
@@ -721,6 +722,18 @@ pub unsafe fn chunk_seq(tuple: pg_sys::HeapTuple) -> i32 {
     unsafe {
         let header = (*tuple).t_data;
         *((header as *const u8).add((*header).t_hoff as usize + 4) as *const i32)
+    }
+}
+
+/// Gives another chunk_seq to a tuple of a TOAST relation in memory.
+///
+/// # Safety
+/// A copy of such a tuple, which nobody else refers to.
+pub unsafe fn set_chunk_seq(tuple: pg_sys::HeapTuple, seq: i32) {
+    // SAFETY: as for `chunk_seq`.
+    unsafe {
+        let header = (*tuple).t_data;
+        *((header as *mut u8).add((*header).t_hoff as usize + 4) as *mut i32) = seq;
     }
 }
 

@@ -62,7 +62,9 @@ pub fn read_recent(
     }
     let size = CHUNK_BYTES as u64;
     let mut blocks = None;
-    out.reserve((range.end - range.start) as usize);
+    if out.try_reserve((range.end - range.start) as usize).is_err() {
+        pg::report_corrupt(main, "segment that is larger than memory");
+    }
     for number in range.start / size..=(range.end - 1) / size {
         let from = range.start.saturating_sub(number * size).min(size) as usize;
         let to = (range.end - number * size).min(size) as usize;

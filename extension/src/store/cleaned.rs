@@ -85,6 +85,11 @@ fn find(toast: &Toast) -> Option<pg_sys::ItemPointerData> {
     at
 }
 
+/// Whether VACUUM has noted anything yet.
+pub fn is_noted(toast: &Toast) -> bool {
+    find(toast).is_some()
+}
+
 /// What VACUUM has removed so far.
 pub fn read(main: pg_sys::Relation, toast: &Toast) -> Cleaned {
     let read = find(toast)

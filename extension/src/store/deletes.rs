@@ -15,6 +15,7 @@ pub use doris_storage::slice::What;
 pub use doris_storage::slice::SLICE_ROWS;
 use doris_storage::slice::{self, Marks, Slice};
 use pgrx::pg_sys;
+use std::collections::HashSet;
 
 /// Why a row could not be deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,6 +166,22 @@ pub fn add_seen(
     });
 }
 
+/// The tuples of bulk deletes, and of next versions, that are filed where another is: each beyond the first. Slices of
+/// one statement were filed so before each round of them had a serial of its own; REINDEX takes them for duplicates.
+pub fn filed_twice(toast: &Toast) -> Vec<pg_sys::ItemPointerData> {
+    let mut known = HashSet::new();
+    let mut twice = Vec::new();
+    let (low, high) = keys::all_slices();
+    toast.scan_ids(low, high, |version| {
+        if version.writer_fate() != Fate::Aborted && !known.insert((version.id(), version.seq())) {
+            twice.push(version.tid());
+        }
+        pgrx::check_for_interrupts!();
+        true
+    });
+    twice
+}
+
 /// Deletes rows, numbers ascending and without repetition, as this transaction's command `cid`; returns those that
 /// stay because somebody was there first. The caller holds the gate for bulk changes.
 pub fn bury_many(
@@ -229,11 +246,19 @@ pub fn register_all(
     if rows.is_empty() {
         return;
     }
-    let serial = directory::serial(main, toast);
+    // Slices that share an id are told apart by their serials.
+    let mut serial = (
+        directory::serial(main, toast),
+        keys::slice_round(slice_of(rows[0])),
+    );
     for slice in rows.chunk_by(|a, b| slice_of(*a) == slice_of(*b)) {
         let base = slice_of(slice[0]) * u64::from(SLICE_ROWS);
+        let round = keys::slice_round(slice_of(slice[0]));
+        if round != serial.1 {
+            serial = (directory::serial(main, toast), round);
+        }
         let positions: Vec<u16> = slice.iter().map(|row| (row - base) as u16).collect();
-        register(main, toast, (base, &positions, what), serial, cid);
+        register(main, toast, (base, &positions, what), serial.0, cid);
     }
     crate::compact::board::marks(main, rows.len() as u64);
 }

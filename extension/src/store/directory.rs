@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Which segments a table has: directory tuples under ordinary MVCC, and the allocator of row and chunk
 //! numbers, which is outside it (numbers handed out to a transaction that rolls back are never used again).
-use super::entry::{Allocator, Entry, ROW_UNIT};
+use super::entry::{first_row_at, Allocator, Entry, State, ROW_UNIT};
 use super::keys;
 use super::tid::{tid, ROW_NUMBERS};
 use crate::pg::toast::{Fate, Toast, Version, INSERT_FROZEN};
-use crate::pg::{self, raw};
+use crate::pg::{self, compat, raw, Corrupt};
 use pgrx::pg_sys;
 
 /// A directory tuple as found.
@@ -38,10 +38,17 @@ impl Found {
 }
 
 fn found(main: pg_sys::Relation, version: &Version, snapshot: pg_sys::Snapshot) -> Found {
-    let entry = Entry::decode(version.payload()).unwrap_or_else(|e| pg::report_corrupt(main, e));
+    checked(version, snapshot).unwrap_or_else(|error| {
+        let first_row = first_row_at(version.seq());
+        pg::report_corrupt(main, format!("segment at row {first_row}: {error}"))
+    })
+}
+
+fn checked(version: &Version, snapshot: pg_sys::Snapshot) -> Result<Found, Corrupt> {
+    let entry = Entry::decode_at(version.payload(), version.seq())?;
     let visible = version.visible(snapshot);
     let writer = version.writer_fate();
-    Found {
+    Ok(Found {
         entry,
         xmin: version.raw_xmin(),
         writer,
@@ -53,33 +60,73 @@ fn found(main: pg_sys::Relation, version: &Version, snapshot: pg_sys::Snapshot) 
         visible,
         deleter: version.deleter(),
         at: version.tid(),
-    }
+    })
 }
 
 /// Every directory tuple, in row order, judged by a snapshot.
 pub fn all(main: pg_sys::Relation, toast: &Toast, snapshot: pg_sys::Snapshot) -> Vec<Found> {
+    compat::refuse_old_snapshot(main, snapshot);
     let mut segments = Vec::new();
-    if toast.blocks() == 0 {
-        // While TRUNCATE rebuilds the table's indexes, that of the new, empty TOAST relation is still the old one.
-        return segments;
-    }
-    toast.scan(keys::DIRECTORY, 0, i32::MAX, false, |version| {
-        segments.push(found(main, version, snapshot));
-        true
+    each(toast, |version| {
+        segments.push(found(main, version, snapshot))
     });
     segments
+}
+
+/// As [`all`]; what is wrong with those tuples that are damaged goes to `problems`, with the number of the first row.
+pub fn all_sound(
+    toast: &Toast,
+    snapshot: pg_sys::Snapshot,
+    problems: &mut Vec<(Option<i64>, String)>,
+) -> Vec<Found> {
+    let mut segments = Vec::new();
+    each(toast, |version| match checked(version, snapshot) {
+        Ok(found) => segments.push(found),
+        Err(error) => {
+            let first_row = first_row_at(version.seq()) as i64;
+            problems.push((Some(first_row), error.to_string()));
+        }
+    });
+    segments
+}
+
+fn each(toast: &Toast, mut visit: impl FnMut(&Version)) {
+    if toast.blocks() == 0 {
+        // While TRUNCATE rebuilds the table's indexes, that of the new, empty TOAST relation is still the old one.
+        return;
+    }
+    toast.scan(keys::DIRECTORY, 0, i32::MAX, false, |version| {
+        visit(version);
+        true
+    });
 }
 
 /// The segments that a snapshot sees, in row order.
 pub fn visible(main: pg_sys::Relation, toast: &Toast, snapshot: pg_sys::Snapshot) -> Vec<Found> {
     let mut segments = all(main, toast, snapshot);
     segments.retain(|found| {
+        refuse_unfinished(main, found, snapshot);
         if !found.visible && found.writer != Fate::Aborted && raw::is_mvcc(snapshot) {
             raw::conflict_out(main, found.xmin, snapshot);
         }
         found.visible
     });
     segments
+}
+
+/// A transaction finishes its segments before it commits: one that a snapshot sees, and that is not finished, is damaged.
+fn refuse_unfinished(main: pg_sys::Relation, found: &Found, snapshot: pg_sys::Snapshot) {
+    let unfinished = found.entry.state == State::Building && found.writer == Fate::Committed;
+    if unfinished && found.visible && raw::is_mvcc(snapshot) {
+        let first_row = found.entry.first_row;
+        // Who rewrites a table writes entries that everybody would see, in a file that nobody else does.
+        if crate::write::builder::rows(compat::file_number(main), first_row).is_none() {
+            pg::report_corrupt(
+                main,
+                format!("segment at row {first_row} was never finished"),
+            );
+        }
+    }
 }
 
 /// The segment that owns a row number, judged by a snapshot; `None` when no tuple of it is left.
@@ -89,6 +136,7 @@ pub fn owner(
     row: u64,
     snapshot: pg_sys::Snapshot,
 ) -> Option<Found> {
+    compat::refuse_old_snapshot(main, snapshot);
     let mut result = None;
     toast.scan(
         keys::DIRECTORY,

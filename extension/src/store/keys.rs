@@ -59,6 +59,16 @@ pub fn slice(slice: u64, serial: u32) -> (u32, i32) {
     (SLICES + (slice % SLICE_IDS) as u32, serial as i32)
 }
 
+/// Which of the slices that share an id one is.
+pub fn slice_round(slice: u64) -> u64 {
+    slice / SLICE_IDS
+}
+
+/// The first and the last chunk_id of bulk deletes and of next versions.
+pub fn all_slices() -> (u32, u32) {
+    (SLICES, SUCCESSORS + SLICE_IDS as u32 - 1)
+}
+
 /// Where next versions of rows of a slice of row numbers are filed.
 pub fn successors(slice: u64, serial: u32) -> (u32, i32) {
     (SUCCESSORS + (slice % SLICE_IDS) as u32, serial as i32)

@@ -238,6 +238,7 @@ pub fn totals(main: pg_sys::Relation, toast: &Toast) -> Option<Totals> {
 /// The segments that a snapshot sees, in row order. Where all transactions of the directory have ended for it, they are
 /// not read again.
 pub fn visible(main: pg_sys::Relation, toast: &Toast, snapshot: pg_sys::Snapshot) -> Vec<Found> {
+    compat::refuse_old_snapshot(main, snapshot);
     let suits = raw::is_mvcc(snapshot) && !raw::serializable();
     let relid = pg::relation_id(main);
     let known = || {

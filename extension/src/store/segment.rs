@@ -168,6 +168,10 @@ pub fn load_checked(
     toast: &Toast,
     entry: &Entry,
 ) -> Result<Segment, String> {
+    // A chunk fills a page. What is said to be larger would be given memory before it is found missing.
+    if chunks::count(entry.stream_bytes) > u64::from(toast.blocks()) {
+        return Err("it is larger than the table".into());
+    }
     let mut bytes = Vec::new();
     chunks::read(
         main,
@@ -408,10 +412,11 @@ impl Segment {
 
     fn corrupt(&self, main: pg_sys::Relation, column: usize, error: doris_storage::Error) -> ! {
         let id = self.footer.columns[column].spec.id;
+        let name = pg::column_name(pg::relation_id(main), id);
         let first = self.entry.first_row;
         pg::report_corrupt(
             main,
-            format!("segment at row {first}, column {id}: {error}"),
+            format!("segment at row {first}, column \"{name}\": {error}"),
         )
     }
 }

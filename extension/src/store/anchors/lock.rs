@@ -246,7 +246,11 @@ pub(super) fn lock_anchor(
             tmfd,
         );
         let remover = match result {
-            TM_WouldBlock => heapam::remover(&tuple),
+            TM_WouldBlock if buffer != 0 => {
+                let mut header = heapam::header_of(&mut tuple, buffer);
+                tuple.t_data = &mut header;
+                heapam::remover(&tuple)
+            }
             _ => None,
         };
         if buffer != 0 {

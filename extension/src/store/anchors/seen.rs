@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Which rows a snapshot sees.
 use super::state::{look, State};
-use crate::pg::raw;
 use crate::pg::toast::{Fate, Toast, Version};
+use crate::pg::{compat, raw};
 use crate::store::deletes::{self, Deleter};
 use crate::store::entry::Anchor;
 use crate::store::tid::RowNumber;
@@ -52,6 +52,7 @@ pub fn judge(
             _ => true,
         };
     }
+    compat::refuse_old_snapshot(main, snapshot);
     let mvcc = raw::is_mvcc(snapshot);
     if !(mvcc && anchored::has_none(toast, row))
         && buried_alone(main, toast, row, snapshot, buried_by)
@@ -125,6 +126,7 @@ pub fn dead_rows_of(
     segments: &[(u64, u32)],
     snapshot: pg_sys::Snapshot,
 ) -> Vec<Marks> {
+    compat::refuse_old_snapshot(main, snapshot);
     let none = |(first, rows): &(u64, u32)| Marks::new(*first, *rows);
     let mut dead: Vec<Marks> = segments.iter().map(none).collect();
     // SAFETY: a valid snapshot of the caller.

@@ -177,7 +177,7 @@ fn complete(
     entry_tid: pg_sys::ItemPointerData,
     reserved_end: u64,
 ) {
-    toast.change_in_place(entry_tid, |bytes| bytes.copy_from_slice(&entry.encode()));
+    toast.change_in_place(entry_tid, |bytes| entry.encode_over(bytes));
     let used_end = entry.first_row + u64::from(entry.rows);
     directory::give_back(rel, toast, used_end, reserved_end);
     compaction::segment(rel);
