@@ -68,6 +68,26 @@ pub enum BadArgument {
     NegativeToFraction,
 }
 
+/// Stored data that is not what was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// What is wrong with it.
+    pub what: Box<str>,
+    /// Where it is, if that is known.
+    pub place: Option<Place>,
+}
+
+/// A column of a segment. Only the caller knows the names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The table's OID.
+    pub table: u32,
+    /// The column's attribute number.
+    pub column: u16,
+    /// The number of the segment's first row.
+    pub first_row: u64,
+}
+
 impl BadArgument {
     fn sqlstate(self) -> &'static str {
         match self {
@@ -156,7 +176,7 @@ pub enum Error {
     /// An error that PostgreSQL itself raised in a callback, kept by the caller under this number.
     External(u64),
     /// Stored data is not what was written (XX001).
-    Damaged(Box<str>),
+    Damaged(Box<Damage>),
     /// A bug in the engine (XX000).
     Internal(Box<str>),
 }
@@ -169,7 +189,18 @@ impl Error {
 
     /// An [`Error::Damaged`] with its description.
     pub fn damaged(what: impl Into<Box<str>>) -> Self {
-        Error::Damaged(what.into())
+        Error::Damaged(Box::new(Damage {
+            what: what.into(),
+            place: None,
+        }))
+    }
+
+    /// An [`Error::Damaged`] whose place is known.
+    pub fn damaged_at(what: impl Into<Box<str>>, place: Place) -> Self {
+        Error::Damaged(Box::new(Damage {
+            what: what.into(),
+            place: Some(place),
+        }))
     }
 
     /// An [`Error::Internal`] with its description.
@@ -288,7 +319,7 @@ impl fmt::Display for Error {
             Error::OutOfMemory => f.write_str("out of memory"),
             Error::Cancelled => f.write_str("canceling statement due to user request"),
             Error::External(number) => write!(f, "error {number} raised by PostgreSQL"),
-            Error::Damaged(what) => write!(f, "stored data is damaged: {what}"),
+            Error::Damaged(damage) => write!(f, "stored data is damaged: {}", damage.what),
             Error::Internal(what) => write!(f, "internal error in the vectorised engine: {what}"),
         }
     }

@@ -4,7 +4,6 @@
 //! Zone maps see only the least and the greatest value. A condition that asks for a small part of what lies between
 //! often leaves no row of a block all the same: rows of one kind lie together. The columns are ones that the scan needs
 //! in any case; what is wasted is a comparison on the main thread, and only for some blocks, unless it pays.
-use doris_engine::error::Result;
 use doris_engine::expr::{EvalContext, Expr};
 use doris_storage::segment::Block;
 
@@ -94,7 +93,7 @@ impl Glance {
     }
 
     /// Looks at one of these columns: whether some row of the block may be within the bounds.
-    pub fn finds(&mut self, column: usize, block: &Block<Vec<u8>>) -> Result<bool> {
+    pub fn finds(&mut self, column: usize, block: &Block<Vec<u8>>) -> doris_storage::Result<bool> {
         let Some(asked) = self.asked.iter_mut().find(|asked| asked.column == column) else {
             return Ok(true);
         };
@@ -103,7 +102,7 @@ impl Glance {
         for from in (0..rows).step_by(PIECE) {
             let piece = from..(from + PIECE).min(rows);
             let told = block.within(piece, (asked.low, asked.high), &mut found);
-            if !told.map_err(super::source::corrupt)? || !found.is_empty() {
+            if !told? || !found.is_empty() {
                 return Ok(true);
             }
         }

@@ -3,13 +3,14 @@
 //!
 //! Runs on the main thread, the only one that may touch PostgreSQL: it copies the bytes of the needed column
 //! blocks out of the buffers; workers decode them.
-use self::block::{alive, BlockColumn, BlockMorsel, Stored, SummaryMorsel};
+use self::block::{alive, damaged, BlockColumn, BlockMorsel, Stored, SummaryMorsel};
 use self::counters::add;
 pub use self::counters::Counters;
 use self::heap::HeapScan;
 use super::convert::Source;
 use super::glance::Glance;
 use super::{gathered, threads};
+use crate::pg;
 use crate::pg::toast::Toast;
 use crate::read::attrs::{self, Attr};
 use crate::read::cursor::missing;
@@ -21,7 +22,7 @@ use crate::write::builder;
 use crate::write::column::Column;
 use crate::write::kind::Kind;
 use doris_engine::batch::Batch;
-use doris_engine::error::{Error, Result};
+use doris_engine::error::{Error, Place, Result};
 use doris_engine::runtime_filter::RuntimeFilter;
 use doris_engine::source::{MemorySource, Morsel, MorselSource};
 use doris_engine::summary::{ColumnSummary, Need};
@@ -39,8 +40,6 @@ mod block;
 mod counters;
 mod foremost;
 mod heap;
-
-pub(super) use self::block::corrupt;
 
 /// Heap rows in a morsel.
 const HEAP_ROWS: usize = 4096;
@@ -416,6 +415,11 @@ impl TableSource {
                 block,
                 bytes: open.segment.block_bytes(self.rel, toast, column, block),
             };
+            let place = |at: usize| Place {
+                table: pg::relation_id(self.rel).to_u32(),
+                column: self.attrs[at].number,
+                first_row: open.segment.entry.first_row,
+            };
             let mut seen = Vec::new();
             let bytes = |at: usize| stored_bytes(open, at, block);
             let range = |at| zone_range(&open.segment, &open.columns, at, block);
@@ -423,8 +427,9 @@ impl TableSource {
             let mut found = true;
             for at in looks {
                 if let Some(column) = open.columns[at] {
-                    let opened = stored(column).open()?;
-                    found = self.glance.finds(at, &opened)?;
+                    let damaged = damaged(place(at));
+                    let opened = stored(column).open().map_err(&damaged)?;
+                    found = self.glance.finds(at, &opened).map_err(damaged)?;
                     seen.push((at, opened));
                 }
                 if !found {
@@ -452,6 +457,7 @@ impl TableSource {
                 rows,
                 dead,
                 passes_filters: open.pass[block],
+                places: (0..columns.len()).map(place).collect(),
                 columns,
             })));
         }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The engine's errors as PostgreSQL's.
-use doris_engine::error::Error;
+use crate::pg;
+use doris_engine::error::{Damage, Error, Place};
+use pgrx::pg_sys;
 
 /// Raises an engine's error as PostgreSQL would have.
 pub(super) fn report(error: Error) -> ! {
@@ -37,14 +39,27 @@ pub(super) fn report(error: Error) -> ! {
             "Run it with doris.enable_vectorization = off."
         );
     }
-    let detail = match error {
-        Error::Damaged(_) => {
-            "Check the tables with doris.verify() and restore them from a backup.".into()
-        }
-        _ => error.detail().unwrap_or_default(),
-    };
-    if detail.is_empty() {
-        pgrx::ereport!(ERROR, code, error.to_string());
+    if let Error::Damaged(damage) = &error {
+        let advice = "Check the tables with doris.verify() and restore them from a backup.";
+        pgrx::ereport!(ERROR, code, damage_text(damage), advice);
     }
-    pgrx::ereport!(ERROR, code, error.to_string(), detail);
+    if let Some(detail) = error.detail().filter(|detail| !detail.is_empty()) {
+        pgrx::ereport!(ERROR, code, error.to_string(), detail);
+    }
+    pgrx::ereport!(ERROR, code, error.to_string());
+}
+
+/// What is damaged, and where, by the names that the user knows.
+fn damage_text(damage: &Damage) -> String {
+    let what = &damage.what;
+    let Some(place) = damage.place else {
+        return format!("stored data is damaged: {what}");
+    };
+    let Place {
+        table, first_row, ..
+    } = place;
+    let table = pg_sys::Oid::from(table);
+    let column = pg::column_name(table, place.column);
+    let table = pg::table_name(table);
+    format!("table \"{table}\": segment at row {first_row}, column \"{column}\": {what}")
 }

@@ -2,7 +2,7 @@
 //! Row blocks of segments as morsels: workers decode what they need of the bytes that the main thread copied.
 use crate::store::segment::Verified;
 use doris_engine::batch::Selection;
-use doris_engine::error::{Error, Result};
+use doris_engine::error::{Error, Place, Result};
 use doris_engine::source::Morsel;
 use doris_engine::summary::ColumnSummary;
 use doris_storage::segment::{Block, ColumnReader, Footer, Verify};
@@ -70,23 +70,21 @@ pub(super) struct Stored {
 }
 
 impl Stored {
-    pub(super) fn open(self) -> Result<Block<Vec<u8>>> {
+    /// Opens it, and looks at its checksum where nobody has.
+    pub(super) fn open(self) -> doris_storage::Result<Block<Vec<u8>>> {
         let meta = &self.footer.columns[self.column].blocks[self.block];
         if self.verified.contains(self.column, self.block) {
-            return self
-                .reader
-                .block(meta, self.bytes, Verify::Trusted)
-                .map_err(corrupt);
+            return self.reader.block(meta, self.bytes, Verify::Trusted);
         }
-        let block = self.reader.block(meta, self.bytes, Verify::Checksum);
-        let block = block.map_err(corrupt)?;
+        let block = self.reader.block(meta, self.bytes, Verify::Checksum)?;
         self.verified.insert(self.column, self.block);
         Ok(block)
     }
 }
 
-pub(in crate::plan) fn corrupt(error: doris_storage::Error) -> Error {
-    Error::damaged(error.to_string())
+/// Names the place of damage: workers, which find it, cannot ask the catalogue for names.
+pub(super) fn damaged(place: Place) -> impl Fn(doris_storage::Error) -> Error {
+    move |error| Error::damaged_at(error.to_string(), place)
 }
 
 /// A row block of a segment, not yet decoded.
@@ -95,6 +93,8 @@ pub(super) struct BlockMorsel {
     pub(super) dead: Vec<u32>,
     pub(super) passes_filters: bool,
     pub(super) columns: Vec<BlockColumn>,
+    /// The place of each column.
+    pub(super) places: Vec<Place>,
 }
 
 impl Morsel for BlockMorsel {
@@ -121,17 +121,19 @@ impl Morsel for BlockMorsel {
         bounds: (i128, i128),
         out: &mut Vec<u32>,
     ) -> Result<bool> {
+        let damaged = damaged(self.places[column]);
         match self.opened(column)? {
-            BlockColumn::Open(_, block) => block.within(rows, bounds, out).map_err(corrupt),
+            BlockColumn::Open(_, block) => block.within(rows, bounds, out).map_err(damaged),
             _ => Ok(false),
         }
     }
 
     fn load(&mut self, column: usize, rows: Range<usize>) -> Result<Arc<Vector>> {
+        let damaged = damaged(self.places[column]);
         match self.opened(column)? {
             BlockColumn::Open(physical, block) => {
                 let mut out = Vector::empty(*physical);
-                block.decode(rows, &mut out).map_err(corrupt)?;
+                block.decode(rows, &mut out).map_err(damaged)?;
                 Ok(Arc::new(out))
             }
             BlockColumn::Ready(all) if rows.len() == all.len() => Ok(all.clone()),
@@ -141,9 +143,10 @@ impl Morsel for BlockMorsel {
     }
 
     fn load_selected(&mut self, column: usize, rows: &[u32], out: &mut Vector) -> Result<()> {
+        let damaged = damaged(self.places[column]);
         match self.opened(column)? {
-            BlockColumn::Open(_, block) => block.gather(rows, out).map_err(corrupt),
-            BlockColumn::Ready(all) => out.append(&all.take(rows)).map_err(corrupt),
+            BlockColumn::Open(_, block) => block.gather(rows, out).map_err(damaged),
+            BlockColumn::Ready(all) => out.append(&all.take(rows)).map_err(damaged),
             BlockColumn::Stored(..) => Err(Error::internal("a row block that does not open")),
         }
     }
@@ -152,16 +155,17 @@ impl Morsel for BlockMorsel {
 impl BlockMorsel {
     /// A column, opened; decoded whole where parts would cost as much each.
     fn opened(&mut self, column: usize) -> Result<&BlockColumn> {
+        let damaged = damaged(self.places[column]);
         let column = &mut self.columns[column];
         if matches!(column, BlockColumn::Stored(..)) {
             let none = BlockColumn::Ready(Arc::new(Vector::empty(Physical::Bool)));
             if let BlockColumn::Stored(physical, stored) = std::mem::replace(column, none) {
-                let block = stored.open()?;
+                let block = stored.open().map_err(&damaged)?;
                 *column = match block.is_in_parts() {
                     true => BlockColumn::Open(physical, Box::new(block)),
                     false => {
                         let mut all = Vector::empty(physical);
-                        block.decode(0..self.rows, &mut all).map_err(corrupt)?;
+                        block.decode(0..self.rows, &mut all).map_err(damaged)?;
                         BlockColumn::Ready(Arc::new(all))
                     }
                 };
