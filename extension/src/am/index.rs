@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Building indexes: the heap's rows by the heap's own code (with the table passing for a heap), then the
 //! segment rows.
-use super::progress::Blocks;
-use crate::heap_call;
-use crate::pg::heapam::{self, HeapView};
+use super::progress::{self, Blocks};
+use crate::pg::heap_rows::HeapRows;
+use crate::pg::heapam;
 use crate::pg::toast::{Fate, Toast};
 use crate::pg::{self, compat, raw};
 use crate::read::attrs;
 use crate::read::cursor::Cursor;
 use crate::store::anchors;
 use crate::store::directory;
-use crate::store::tid::RowNumber;
+use crate::store::tid::{block_of, tid, RowNumber};
 use pgrx::{pg_guard, pg_sys};
 use roaring::RoaringTreemap;
 use std::rc::Rc;
@@ -62,10 +62,10 @@ impl Former {
     unsafe fn enter(
         &mut self,
         index: pg_sys::Relation,
-        row: RowNumber,
+        tid: pg_sys::ItemPointerData,
         check: pg_sys::IndexUniqueCheck::Type,
     ) {
-        let mut tid = row.to_tid();
+        let mut tid = tid;
         // SAFETY: an open index of the relation, whose info formed the values.
         unsafe {
             pg_sys::index_insert(
@@ -96,12 +96,29 @@ impl Former {
                 return false;
             };
             super::fetch::store_tuple(self.rel, found, row, arrays, self.slot);
+            self.evaluate(self.slot)
+        }
+    }
+
+    /// Forms the index values of a heap row; false when the predicate leaves it out.
+    unsafe fn form_heap(&mut self, slot: *mut pg_sys::TupleTableSlot) -> bool {
+        // SAFETY: a slot of the relation's row type, which holds a row.
+        unsafe {
+            pg_sys::MemoryContextReset((*self.econtext).ecxt_per_tuple_memory);
+            self.evaluate(slot)
+        }
+    }
+
+    unsafe fn evaluate(&mut self, slot: *mut pg_sys::TupleTableSlot) -> bool {
+        // SAFETY: as for the callers; the contexts are our own.
+        unsafe {
+            (*self.econtext).ecxt_scantuple = slot;
             if !self.predicate.is_null() && !pg_sys::ExecQual(self.predicate, self.econtext) {
                 return false;
             }
             pg_sys::FormIndexDatum(
                 self.info,
-                self.slot,
+                slot,
                 self.estate,
                 self.values.as_mut_ptr(),
                 self.nulls.as_mut_ptr(),
@@ -237,18 +254,77 @@ pub unsafe fn is_of_key(rel: pg_sys::Relation, index: pg_sys::Relation) -> bool 
     !key.is_empty() && unsafe { crate::keys::model::is_key_shaped(rel, index, &key) }
 }
 
-/// A BRIN index summarises ranges of blocks, and segment rows have none in the file.
+const NO_BRIN_NEEDED: &str =
+    "None is needed: each segment keeps the least and greatest value of every column by itself.";
+
+fn refuse_brin_of(table: &str, hint: &str) -> ! {
+    pg::refuse(
+        pgrx::PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+        format!("columnar table \"{table}\" does not support BRIN indexes"),
+        hint,
+    )
+}
+
+/// Refuses CREATE INDEX ... USING brin on columnar tables and on the parents of columnar partitions, before there is an
+/// index: CREATE INDEX CONCURRENTLY would leave one behind that is not valid, and in the way of TRUNCATE and others.
+///
+/// # Safety
+/// A statement of the parser.
+pub unsafe fn check_method(statement: *const pg_sys::IndexStmt) {
+    // SAFETY: the parts of the statement; a table may be gone by the time it is looked at.
+    unsafe {
+        let method = (*statement).accessMethod;
+        let relation = (*statement).relation;
+        if method.is_null() || std::ffi::CStr::from_ptr(method) != c"brin" || relation.is_null() {
+            return;
+        }
+        let options = pg_sys::RVROption::RVR_MISSING_OK;
+        let no_lock = pg_sys::NoLock as i32;
+        let none = std::ptr::null_mut();
+        let table = pg_sys::RangeVarGetRelidExtended(relation, no_lock, options, None, none);
+        if table == pg_sys::InvalidOid {
+            return;
+        }
+        let all = match (*relation).inh {
+            true => raw::inheritors_locked(table, no_lock),
+            false => vec![table],
+        };
+        let partitioned = pg_sys::get_rel_relkind(table) as u8 == pg_sys::RELKIND_PARTITIONED_TABLE;
+        let doris = pg_sys::get_table_am_oid(c"doris".as_ptr(), true);
+        let columnar = |oid: &&pg_sys::Oid| crate::options::table::access_method(**oid) == doris;
+        // An index of a table is none of those that inherit from it, but of its partitions.
+        let mut concerned = all.iter().filter(|oid| partitioned || **oid == table);
+        let name = match concerned.find(columnar) {
+            Some(found) => pg_sys::get_rel_name(*found),
+            None => return,
+        };
+        if !name.is_null() {
+            let name = std::ffi::CStr::from_ptr(name).to_string_lossy();
+            refuse_brin_of(&name, NO_BRIN_NEEDED);
+        }
+    }
+}
+
+/// A BRIN index summarises ranges of blocks, and segment rows have none in the file. The index was there before: the hint
+/// says what to do about it.
 fn refuse_brin(rel: pg_sys::Relation, index: pg_sys::Relation) {
     // SAFETY: an open index.
-    let method = unsafe { (*(*index).rd_rel).relam };
-    if method == pg_sys::BRIN_AM_OID {
-        let table = pg::relation_name(rel);
-        pg::refuse(
-            pgrx::PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
-            format!("columnar table \"{table}\" does not support BRIN indexes"),
-            "None is needed: each segment keeps the least and greatest value of every column by itself.",
-        );
+    let (method, of_parent) =
+        unsafe { ((*(*index).rd_rel).relam, (*(*index).rd_rel).relispartition) };
+    if method != pg_sys::BRIN_AM_OID {
+        return;
     }
+    let name = match of_parent {
+        true => raw::partition_parent(pg::relation_id(index)),
+        false => pg::relation_id(index),
+    };
+    let whose = match of_parent {
+        true => ", which partitions inherit",
+        false => "",
+    };
+    let name = pg::qualified_name(name);
+    let hint = format!("DROP INDEX {name}{whose}. {NO_BRIN_NEEDED}");
+    refuse_brin_of(&pg::relation_name(rel), &hint);
 }
 
 /// Hands every segment row that some snapshot may see to the index.
@@ -363,7 +439,11 @@ unsafe fn insert_entries(
             if !former.form(&mut cursor, row, arrays) {
                 continue;
             }
-            former.enter(index, row, pg_sys::IndexUniqueCheck::UNIQUE_CHECK_NO);
+            former.enter(
+                index,
+                row.to_tid(),
+                pg_sys::IndexUniqueCheck::UNIQUE_CHECK_NO,
+            );
             pgrx::check_for_interrupts!();
         }
         former.finish();
@@ -396,6 +476,8 @@ unsafe fn cursor_over(
     Cursor::over(rel, toast, snapshot, attrs, needed, vec![found])
 }
 
+/// Only rows are asked of the heap. The entries are inserted with the table as it is: a uniqueness check, or a btree that
+/// makes room on a page, looks at segment rows, too.
 #[pg_guard]
 unsafe extern "C-unwind" fn index_validate_scan(
     rel: pg_sys::Relation,
@@ -407,18 +489,17 @@ unsafe extern "C-unwind" fn index_validate_scan(
     // SAFETY: valid arguments from validate_index.
     unsafe {
         let present = take_segment_tids(state);
-        {
-            let _view = HeapView::of(rel);
-            heap_call!(index_validate_scan(rel, index, info, snapshot, state));
+        let mut missing = Missing::new(rel, index, info, state);
+        missing.add_heap_rows(snapshot);
+        if !is_of_key(rel, index) {
+            missing.add_segment_rows(snapshot, &present);
         }
-        if is_of_key(rel, index) {
-            return;
-        }
-        add_missing(rel, index, info, snapshot, state, &present);
+        missing.former.finish();
+        compat::end_index_inserts(index, info);
     }
 }
 
-/// Sorts the TIDs that the index already holds anew: heap TIDs for the heap's pass, segment rows for ours.
+/// Sorts the TIDs that the index already holds anew: heap TIDs stay in the sort, segment rows are returned.
 unsafe fn take_segment_tids(state: *mut pg_sys::ValidateIndexState) -> RoaringTreemap {
     let mut present = RoaringTreemap::new();
     // SAFETY: the state's tuplesort holds TIDs as int8 (itemptr_encode: block << 16 | offset) and is sorted.
@@ -432,16 +513,19 @@ unsafe fn take_segment_tids(state: *mut pg_sys::ValidateIndexState) -> RoaringTr
             std::ptr::null_mut(),
             0,
         );
-        let mut value = pg_sys::Datum::from(0);
-        let mut null = false;
-        while crate::pg::compat::tuplesort_getdatum((*state).tuplesort, &mut value, &mut null) {
-            let encoded = value.value() as u64;
-            let tid = crate::store::tid::tid((encoded >> 16) as u32, encoded as u16);
-            match RowNumber::from_tid(&tid) {
+        while let Some(at) = next_tid(state) {
+            match RowNumber::from_tid(&at) {
                 Some(row) => {
                     present.insert(row.0);
                 }
-                None => pg_sys::tuplesort_putdatum(heap_tids, value, false),
+                None => {
+                    let encoded = u64::from(block_of(&at)) << 16 | u64::from(at.ip_posid);
+                    pg_sys::tuplesort_putdatum(
+                        heap_tids,
+                        pg_sys::Datum::from(encoded as i64),
+                        false,
+                    );
+                }
             }
         }
         pg_sys::tuplesort_performsort(heap_tids);
@@ -451,41 +535,106 @@ unsafe fn take_segment_tids(state: *mut pg_sys::ValidateIndexState) -> RoaringTr
     present
 }
 
-/// Inserts the index entries of segment rows that the snapshot sees and the index lacks.
-unsafe fn add_missing(
+/// The next of the sorted TIDs that an index holds.
+unsafe fn next_tid(state: *mut pg_sys::ValidateIndexState) -> Option<pg_sys::ItemPointerData> {
+    let mut value = pg_sys::Datum::from(0);
+    let mut null = false;
+    // SAFETY: as for the callers: a sort of TIDs encoded as int8.
+    unsafe { compat::tuplesort_getdatum((*state).tuplesort, &mut value, &mut null) }.then(|| {
+        let encoded = value.value() as u64;
+        tid((encoded >> 16) as u32, encoded as u16)
+    })
+}
+
+/// Inserts the index entries of rows that a snapshot sees and the index lacks.
+struct Missing {
     rel: pg_sys::Relation,
     index: pg_sys::Relation,
-    info: *mut pg_sys::IndexInfo,
-    snapshot: pg_sys::Snapshot,
     state: *mut pg_sys::ValidateIndexState,
-    present: &RoaringTreemap,
-) {
-    // SAFETY: as for the caller.
-    unsafe {
-        let attrs = Rc::new(attrs::of(rel));
-        let natts = attrs.len();
-        let mut cursor = Cursor::new(rel, snapshot, attrs, vec![true; natts]);
-        let mut former = Former::new(rel, info);
-        let mut values = vec![pg_sys::Datum::from(0); natts];
-        let mut nulls = vec![true; natts];
-        let unique = if (*info).ii_Unique {
-            pg_sys::IndexUniqueCheck::UNIQUE_CHECK_YES
-        } else {
-            pg_sys::IndexUniqueCheck::UNIQUE_CHECK_NO
+    former: Former,
+    check: pg_sys::IndexUniqueCheck::Type,
+}
+
+impl Missing {
+    unsafe fn new(
+        rel: pg_sys::Relation,
+        index: pg_sys::Relation,
+        info: *mut pg_sys::IndexInfo,
+        state: *mut pg_sys::ValidateIndexState,
+    ) -> Self {
+        // SAFETY: as for the callers.
+        let (former, unique) = unsafe { (Former::new(rel, info), (*info).ii_Unique) };
+        let check = match unique {
+            true => pg_sys::IndexUniqueCheck::UNIQUE_CHECK_YES,
+            false => pg_sys::IndexUniqueCheck::UNIQUE_CHECK_NO,
         };
-        while let Some(row) = cursor.step(true) {
-            (*state).htups += 1.0;
-            if present.contains(row.0) {
-                continue;
-            }
-            let arrays = (values.as_mut_ptr(), nulls.as_mut_ptr());
-            if !former.form(&mut cursor, row, arrays) {
-                continue;
-            }
-            former.enter(index, row, unique);
-            (*state).tups_inserted += 1.0;
-            pgrx::check_for_interrupts!();
+        Self {
+            rel,
+            index,
+            state,
+            former,
+            check,
         }
-        former.finish();
+    }
+
+    /// Inserts the entry of the row that was formed last.
+    unsafe fn enter(&mut self, at: pg_sys::ItemPointerData) {
+        // SAFETY: as for the callers.
+        unsafe {
+            self.former.enter(self.index, at, self.check);
+            (*self.state).tups_inserted += 1.0;
+        }
+    }
+
+    /// Merges the heap's rows with the sorted TIDs of the index, block by block: within one, the roots of HOT chains come
+    /// in no order.
+    unsafe fn add_heap_rows(&mut self, snapshot: pg_sys::Snapshot) {
+        // SAFETY: as for the callers.
+        unsafe {
+            let mut rows = HeapRows::begin(self.rel, snapshot);
+            let mut next = next_tid(self.state);
+            let mut block = pg_sys::InvalidBlockNumber;
+            let mut present = Vec::new();
+            while let Some(root) = rows.step() {
+                (*self.state).htups += 1.0;
+                if block_of(&root) != block {
+                    block = block_of(&root);
+                    present.clear();
+                    while let Some(at) = next.filter(|at| block_of(at) <= block) {
+                        present.extend((block_of(&at) == block).then_some(at.ip_posid));
+                        next = next_tid(self.state);
+                    }
+                    progress::heap_block(self.rel, block);
+                    pgrx::check_for_interrupts!();
+                }
+                let lacks = present.binary_search(&root.ip_posid).is_err();
+                if lacks && self.former.form_heap(rows.slot()) {
+                    self.enter(root);
+                }
+            }
+            rows.end();
+        }
+    }
+
+    unsafe fn add_segment_rows(&mut self, snapshot: pg_sys::Snapshot, present: &RoaringTreemap) {
+        // SAFETY: as for the callers.
+        unsafe {
+            let attrs = Rc::new(attrs::of(self.rel));
+            let natts = attrs.len();
+            let mut cursor = Cursor::new(self.rel, snapshot, attrs, vec![true; natts]);
+            let mut values = vec![pg_sys::Datum::from(0); natts];
+            let mut nulls = vec![true; natts];
+            while let Some(row) = cursor.step(true) {
+                (*self.state).htups += 1.0;
+                if present.contains(row.0) {
+                    continue;
+                }
+                let arrays = (values.as_mut_ptr(), nulls.as_mut_ptr());
+                if self.former.form(&mut cursor, row, arrays) {
+                    self.enter(row.to_tid());
+                }
+                pgrx::check_for_interrupts!();
+            }
+        }
     }
 }

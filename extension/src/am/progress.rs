@@ -15,6 +15,14 @@ fn heap_blocks(rel: pg_sys::Relation) -> u64 {
     u64::from(unsafe { pg_sys::RelationGetNumberOfBlocksInFork(rel, fork) })
 }
 
+/// A scan of the heap's rows has come to a block.
+pub fn heap_block(rel: pg_sys::Relation, block: u32) {
+    if block.is_multiple_of(64) {
+        tell(pg_sys::PROGRESS_SCAN_BLOCKS_TOTAL, heap_blocks(rel));
+    }
+    tell(pg_sys::PROGRESS_SCAN_BLOCKS_DONE, u64::from(block));
+}
+
 /// The blocks of a table that an index is built on: those of the heap, which has told of its own, and those of segments.
 pub struct Blocks {
     told: bool,

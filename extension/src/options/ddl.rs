@@ -166,6 +166,7 @@ unsafe extern "C-unwind" fn screened(pstmt: *mut pg_sys::PlannedStmt) -> bool {
         let statement = (*pstmt).utilityStmt;
         match (*statement).type_ {
             pg_sys::NodeTag::T_IndexStmt if extension_exists() => {
+                crate::am::index::check_method(statement.cast());
                 keys::ddl::is_present(statement.cast())
             }
             pg_sys::NodeTag::T_DropStmt => {

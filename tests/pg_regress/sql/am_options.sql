@@ -132,6 +132,24 @@ DO $$ BEGIN CREATE TABLE bad (a int, a int) USING doris; END $$;
 -- Zone maps do what a BRIN index does.
 CREATE INDEX ON hits USING brin (at);
 CREATE INDEX ON parted USING brin (on_day);
+-- None is left behind, and one that was there before is named.
+CREATE INDEX CONCURRENTLY hits_brin ON hits USING brin (at);
+SELECT count(*) FROM pg_class WHERE relname = 'hits_brin';
+CREATE TABLE was_heap (a int) USING heap;
+CREATE INDEX was_brin ON was_heap USING brin (a);
+ALTER TABLE was_heap SET ACCESS METHOD doris;
+DROP INDEX was_brin;
+ALTER TABLE was_heap SET ACCESS METHOD doris;
+CREATE TABLE brin_parent (a int) PARTITION BY LIST (a);
+CREATE INDEX "brin Index" ON brin_parent USING brin (a);
+CREATE TABLE brin_heap PARTITION OF brin_parent FOR VALUES IN (1) USING heap;
+CREATE TABLE brin_doris PARTITION OF brin_parent FOR VALUES IN (2) USING doris;
+ALTER TABLE brin_parent ATTACH PARTITION was_heap FOR VALUES IN (3);
+DROP INDEX "brin Index";
+CREATE TABLE brin_doris PARTITION OF brin_parent FOR VALUES IN (2) USING doris;
+CREATE INDEX ON brin_parent USING brin (a);
+CREATE INDEX ON ONLY brin_parent USING brin (a);
+DROP TABLE was_heap, brin_parent;
 
 -- A list of columns is one: no empty name, no open quote. A setting that does not exist is none.
 CREATE TABLE refused (a int, b int) USING doris WITH (duplicate_key = 'a,,b');
