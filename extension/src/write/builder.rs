@@ -22,6 +22,7 @@ mod seal;
 use super::column::Column;
 use super::kind::Kind;
 use super::parallel::Encoding;
+use super::width::{self, Widths};
 use crate::keys::model::{self as key_model, Model};
 use crate::options;
 use crate::pg::toast::{Toast, INSERT_FROZEN};
@@ -37,6 +38,7 @@ use pgrx::pg_sys;
 pub use seal::encode_as_is;
 use seal::{collected, seal, specify};
 use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 
 /// Most rows in a segment.
 pub const SEGMENT_ROWS: u32 = 1 << 20;
@@ -52,6 +54,8 @@ struct Builder {
     columns: Columns,
     rows: u32,
     bytes: usize,
+    /// Of a table whose rows may be larger than the row store takes. Rows that are only moved stay as they are.
+    widths: Option<Rc<Widths>>,
     /// Nobody has seen a TID of it: rows may be sorted by the key.
     unobserved: bool,
     lent: lend::Lent,
@@ -213,10 +217,17 @@ pub unsafe fn append(
         // SAFETY: the slot holds a row; deforming it is done before the builder is borrowed.
         unsafe {
             pg_sys::slot_getallattrs(slot);
-            BUILDERS.with_borrow_mut(|builders| {
+            let excess = BUILDERS.with_borrow_mut(|builders| {
                 let at = find(builders, rel, cid).expect("begun above");
-                builders[at].push(slot);
+                let excess = builders[at].widths.as_ref().and_then(|w| w.excess(slot));
+                if excess.is_none() {
+                    builders[at].push(slot);
+                }
+                excess
             });
+            if let Some(size) = excess {
+                width::refuse(size);
+            }
             stamp(rel, slot, cid);
         }
     }
@@ -437,6 +448,11 @@ fn begin(rel: pg_sys::Relation, cid: pg_sys::CommandId, bulk: bool) {
         columns: Columns::Growing(columns),
         rows: 0,
         bytes: 0,
+        widths: if FROZEN.get() {
+            None
+        } else {
+            Widths::of(rel).map(Rc::new)
+        },
         unobserved,
         lent: lend::Lent::Never,
     };

@@ -6,3 +6,4 @@ pub mod column;
 pub mod kind;
 pub mod numeric;
 pub mod parallel;
+pub mod width;

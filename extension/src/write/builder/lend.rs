@@ -82,6 +82,7 @@ impl Builder {
             subid,
             columns: Columns::Growing(columns.iter().map(copy).collect()),
             lent: Lent::Never,
+            widths: self.widths.clone(),
             ..*self
         })
     }
