@@ -88,6 +88,8 @@ pub struct Converter<'a> {
     next_id: u32,
     /// As in [`Source`].
     exact: bool,
+    /// Plan nodes above the one at hand.
+    levels: usize,
 }
 
 /// When the rows of a part of a plan are computed, which decides what PostgreSQL may evaluate in it.
@@ -127,6 +129,7 @@ impl<'a> Converter<'a> {
             pace: Pace::Streamed,
             next_id: 0,
             exact: true,
+            levels: 0,
         }
     }
 
@@ -171,6 +174,7 @@ impl<'a> Converter<'a> {
     unsafe fn whole(mut self, plan: *mut pg_sys::Plan, wish: &Wish) -> Converted<(Top, u32)> {
         // SAFETY: as for `top`.
         unsafe {
+            super::nesting::check(plan, self.levels)?;
             let wish = &Wish {
                 ordered: wish.ordered && super::order::may_matter(plan),
                 ..wish.clone()
@@ -262,7 +266,11 @@ impl<'a> Converter<'a> {
             }
             let ordered = ordered && super::order::may_matter(plan);
             let known = self.sources.len();
-            self.native_output(plan, ordered).or_else(|why| {
+            self.levels += 1;
+            let native = super::nesting::check(plan, self.levels)
+                .and_then(|()| self.native_output(plan, ordered));
+            self.levels -= 1;
+            native.or_else(|why| {
                 self.sources.truncate(known);
                 let fit = super::feed::may_feed(plan, self.stmt)
                     && super::feed::may_start_twice(plan, self.stmt);

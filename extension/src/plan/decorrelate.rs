@@ -21,6 +21,7 @@
 //! at-most-one-row error to preserve. (Galindo-Legaria and Joshi, "Orthogonal Optimization of Subqueries and
 //! Aggregation", SIGMOD 2001.)
 use super::expr::{comparison_name, function_name};
+use super::nesting::{conjuncts, stack_is_short};
 use pgrx::pg_sys::{self, NodeTag};
 use pgrx::PgList;
 
@@ -89,22 +90,6 @@ unsafe fn sublinks(qual: *mut pg_sys::Node, depth: usize) {
     }
 }
 
-unsafe fn conjuncts(quals: *mut pg_sys::Node) -> Vec<*mut pg_sys::Node> {
-    // SAFETY: a qual tree or null.
-    unsafe {
-        if quals.is_null() {
-            return Vec::new();
-        }
-        if (*quals).type_ == NodeTag::T_BoolExpr
-            && (*(quals as *mut pg_sys::BoolExpr)).boolop == pg_sys::BoolExprType::AND_EXPR
-        {
-            let args = PgList::<pg_sys::Node>::from_pg((*(quals as *mut pg_sys::BoolExpr)).args);
-            return args.iter_ptr().flat_map(|arg| conjuncts(arg)).collect();
-        }
-        vec![quals]
-    }
-}
-
 /// Rewrites `x op (SELECT ...)`; the equalities of the new join go to `added`.
 unsafe fn rewrite(
     outer: *mut pg_sys::Query,
@@ -147,6 +132,9 @@ unsafe fn scalar_sublink(
 ) -> Option<(*mut pg_sys::ListCell, *mut pg_sys::SubLink)> {
     // SAFETY: an operand of a qual.
     unsafe {
+        if stack_is_short() {
+            return None;
+        }
         let node = (*cell).ptr_value as *mut pg_sys::Node;
         if (*node).type_ == NodeTag::T_OpExpr {
             let product = node as *mut pg_sys::OpExpr;
@@ -204,6 +192,9 @@ unsafe fn scalar_sublink(
 unsafe fn null_of_nothing(node: *mut pg_sys::Node) -> bool {
     // SAFETY: a target expression of a query.
     unsafe {
+        if stack_is_short() {
+            return false;
+        }
         match (*node).type_ {
             NodeTag::T_Aggref => {
                 let aggref = node as *mut pg_sys::Aggref;
@@ -327,7 +318,9 @@ unsafe fn reads_doris(query: *mut pg_sys::Query) -> bool {
                 .any(|rte| match (*rte).rtekind {
                     pg_sys::RTEKind::RTE_RELATION => super::hook::is_doris_table((*rte).relid),
                     pg_sys::RTEKind::RTE_SUBQUERY => {
-                        !(*rte).subquery.is_null() && reads_doris((*rte).subquery)
+                        !(*rte).subquery.is_null()
+                            && !stack_is_short()
+                            && reads_doris((*rte).subquery)
                     }
                     _ => false,
                 })
@@ -368,6 +361,9 @@ unsafe fn correlation(query: *mut pg_sys::Query) -> Option<(Vec<Link>, Vec<*mut 
 unsafe fn joins_harmlessly(item: *mut pg_sys::Node) -> bool {
     // SAFETY: an item of a query's FROM; the tag is checked before the cast.
     unsafe {
+        if stack_is_short() {
+            return false;
+        }
         if (*item).type_ != NodeTag::T_JoinExpr {
             return true;
         }

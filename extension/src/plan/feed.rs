@@ -7,7 +7,7 @@
 use super::convert::Top;
 use super::gathered;
 use super::source::Counters;
-use super::{node, types, Converted};
+use super::{nesting, node, types, Converted};
 use crate::pg::pruning;
 use crate::read::attrs::Attr;
 use crate::write::column::Column;
@@ -65,7 +65,7 @@ pub unsafe fn streams_decimals(top: &Top) -> bool {
     })
 }
 
-/// Whether a subplan calls volatile functions: it is run twice when the engine gives up.
+/// Whether a subplan calls volatile functions, as far as can be told: it is run twice when the engine gives up.
 unsafe fn is_volatile(plan: *mut pg_sys::Plan, stmt: *mut pg_sys::PlannedStmt) -> bool {
     // SAFETY: a finished plan of the statement.
     unsafe {
@@ -74,6 +74,9 @@ unsafe fn is_volatile(plan: *mut pg_sys::Plan, stmt: *mut pg_sys::PlannedStmt) -
         }
         if node::is_ours(plan) {
             return is_volatile(node::original(plan.cast()), stmt);
+        }
+        if nesting::stack_is_short() || nesting::has_deep_expression(plan) {
+            return true;
         }
         expressions(plan).into_iter().any(|node| {
             pg_sys::contain_volatile_functions(node) || asks_volatile(node, stmt.cast())
@@ -84,7 +87,10 @@ unsafe fn is_volatile(plan: *mut pg_sys::Plan, stmt: *mut pg_sys::PlannedStmt) -
 }
 
 /// What a plan node evaluates, but for what the planner keeps free of volatile functions: keys of joins and of indexes.
-unsafe fn expressions(plan: *mut pg_sys::Plan) -> Vec<*mut pg_sys::Node> {
+///
+/// # Safety
+/// A finished plan.
+pub unsafe fn expressions(plan: *mut pg_sys::Plan) -> Vec<*mut pg_sys::Node> {
     // SAFETY: a finished plan; tags are checked before casts.
     unsafe {
         let mut found: Vec<*mut pg_sys::Node> =

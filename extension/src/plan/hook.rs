@@ -4,6 +4,7 @@ use self::made::make_node;
 pub use self::made::{flatten, init_plans, is_null};
 use super::convert::Converter;
 use super::need::{self, Need, Wish};
+use super::nesting;
 use super::node;
 use super::params::Unbound;
 use super::reasons;
@@ -152,6 +153,7 @@ unsafe fn asks_for_order(query: *mut pg_sys::Query) -> bool {
         let subqueries = PgList::<pg_sys::RangeTblEntry>::from_pg((*query).rtable);
         let ctes = PgList::<pg_sys::CommonTableExpr>::from_pg((*query).cteList);
         !(*query).sortClause.is_null()
+            || nesting::stack_is_short()
             || subqueries.iter_ptr().any(|rte| match (*rte).rtekind {
                 pg_sys::RTEKind::RTE_SUBQUERY => {
                     !(*rte).subquery.is_null() && asks_for_order((*rte).subquery)
@@ -284,7 +286,7 @@ unsafe fn visit(slot: &mut *mut pg_sys::Plan, stmt: *mut pg_sys::PlannedStmt, wi
     // SAFETY: a finished plan.
     unsafe {
         let plan = *slot;
-        if plan.is_null() {
+        if plan.is_null() || nesting::stack_is_short() {
             return;
         }
         let mut below = wish.clone();
@@ -424,7 +426,7 @@ pub unsafe fn children(plan: *mut pg_sys::Plan) -> Vec<*mut pg_sys::Plan> {
 pub unsafe fn reads_segments(plan: *mut pg_sys::Plan, stmt: *mut pg_sys::PlannedStmt) -> bool {
     // SAFETY: passed on to the caller; tags are checked before casts.
     unsafe {
-        if plan.is_null() {
+        if plan.is_null() || nesting::stack_is_short() {
             return false;
         }
         if (*plan).type_ == NodeTag::T_SeqScan {

@@ -9,7 +9,7 @@
 //! execution; `external` takes expressions that only PostgreSQL can evaluate, `isolate` brings them to where the main
 //! thread meets them and `evaluate` runs them; `source` feeds the engine with segments and heap rows (`glance` spares it some), `feed`
 //! with the rows of other subplans; `spill` gives it temporary files, `threads` workers, and `pool` a share of the server's;
-//! `node` is the custom scan's execution, `template` its plan for when it runs again, `kept` its tables, `partitions` those of them that it reads; `explain` shows it.
+//! `nesting` bounds how deep a converted query is; `node` is the custom scan's execution, `template` its plan for when it runs again, `kept` its tables, `partitions` those of them that it reads; `explain` shows it.
 
 pub mod columns;
 pub mod convert;
@@ -26,6 +26,7 @@ pub mod hook;
 pub mod isolate;
 pub mod kept;
 pub mod need;
+pub mod nesting;
 pub mod node;
 pub mod order;
 pub mod output;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Whether rows of a plan node come in an order that PostgreSQL may have planned with, and who relies on one.
 use super::expr::{function_name, FIRST_OTHER_OID};
-use super::{hook, node};
+use super::{hook, nesting, node};
 use crate::pg::compat;
 use pgrx::pg_catalog::pg_proc::PgProc;
 use pgrx::pg_sys::{self, NodeTag};
@@ -19,6 +19,9 @@ pub unsafe fn may_matter(plan: *mut pg_sys::Plan) -> bool {
     unsafe {
         if plan.is_null() {
             return false;
+        }
+        if nesting::stack_is_short() {
+            return true;
         }
         if node::is_ours(plan) {
             return may_matter(node::original(plan.cast()));

@@ -41,6 +41,10 @@ fn pool_in(place: &'static std::thread::LocalKey<Pool>, threads: usize) -> Optio
     })
 }
 
+/// The stack of a thread, which takes memory as far as it is used: for the deepest expressions and plans that are converted
+/// ([`nesting`](super::nesting)), in builds without optimisation too.
+const STACK_BYTES: usize = 8 << 20;
+
 /// Threads inherit the signal mask of their maker: PostgreSQL's signals must all go to the main thread.
 fn build(threads: usize) -> Option<ThreadPool> {
     // SAFETY: the set is initialised by sigfillset; the old mask is restored below.
@@ -51,6 +55,7 @@ fn build(threads: usize) -> Option<ThreadPool> {
         libc::pthread_sigmask(libc::SIG_BLOCK, &all, &mut old);
         let pool = ThreadPoolBuilder::new()
             .num_threads(threads)
+            .stack_size(STACK_BYTES)
             .thread_name(|i| format!("doris worker {i}"))
             .panic_handler(|_| {})
             .build();
