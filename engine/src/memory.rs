@@ -6,11 +6,15 @@
 //! rarely. Operators hold [`Reservation`]s, which give everything back when dropped. A refused reservation
 //! is the signal to spill; without anywhere to spill it is [`Error::OutOfMemory`].
 //!
+//! A limit says what a query may use, not what the system has left (`ulimit -v`, strict overcommit). An allocation that
+//! fails ends the process, so before a budget grows by much, it looks whether that is to be had: at least as much as is
+//! used, as a vector that grows is there twice for a moment. Otherwise it refuses as if the limit were reached.
+//!
 //! What spills still needs room for the rows it works on. That much is granted beyond the limit
 //! ([`Reservation::settle`], [`Reservation::hold`]): an operator that found nothing left could not go on otherwise,
 //! however much of the rest it has spilled.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
@@ -26,6 +30,35 @@ pub trait MemoryParent: Send + Sync {
 /// How many bytes a budget asks its parent for at a time, at least.
 const PARENT_STEP_BYTES: usize = 1 << 20;
 
+/// How many bytes a budget grows by before it looks again whether the system has them.
+const PROBE_STEP_BYTES: usize = 1 << 20;
+
+/// What the system must have left beside what is asked for: as much as is used, within these bounds.
+const SLACK_BYTES_MIN: usize = 64 << 20;
+const SLACK_BYTES_MAX: usize = 1 << 30;
+
+/// Whether an allocation could only just be made.
+static SHORT: AtomicBool = AtomicBool::new(false);
+
+/// Says whether an allocation has failed but for a last resort: as long as it has, budgets of this process refuse to grow.
+pub fn set_short(short: bool) {
+    SHORT.store(short, Ordering::Relaxed);
+}
+
+/// How blocks are aligned that are asked for just to see whether they are to be had: allocators can tell by that.
+pub const PROBE_ALIGN: usize = 4096;
+
+#[repr(align(4096))]
+struct Page(#[allow(dead_code)] [u8; PROBE_ALIGN]);
+
+/// Whether the system has so many bytes. They are not touched, and so cost no page.
+fn are_there(bytes: usize) -> bool {
+    let mut block: Vec<Page> = Vec::new();
+    let there = block.try_reserve_exact(bytes.div_ceil(PROBE_ALIGN)).is_ok();
+    std::hint::black_box(&mut block);
+    there
+}
+
 /// What an operator may hold on a thread beyond the limit: one part in so many of it, within these bounds.
 const WORKING_SHARE: usize = 4;
 const WORKING_BYTES_MIN: usize = 8 << 10;
@@ -37,6 +70,8 @@ pub struct MemoryBudget {
     used: AtomicUsize,
     peak: AtomicUsize,
     taken: AtomicUsize,
+    /// So many bytes, the system has been found to have.
+    probed: AtomicUsize,
     parent: Option<Box<dyn MemoryParent>>,
 }
 
@@ -53,15 +88,16 @@ impl MemoryBudget {
             used: AtomicUsize::new(0),
             peak: AtomicUsize::new(0),
             taken: AtomicUsize::new(0),
+            probed: AtomicUsize::new(0),
             parent,
         })
     }
 
-    /// Reserves `bytes`; [`Error::OutOfMemory`] when the limit or the parent refuses.
+    /// Reserves `bytes`; [`Error::OutOfMemory`] when the limit, the parent or the system refuses.
     pub fn try_reserve(&self, bytes: usize) -> Result<()> {
         let before = self.used.fetch_add(bytes, Ordering::Relaxed);
         let after = before.saturating_add(bytes);
-        if after > self.limit_bytes || !self.cover(after) {
+        if after > self.limit_bytes || !self.is_there(after) || !self.cover(after) {
             self.used.fetch_sub(bytes, Ordering::Relaxed);
             return Err(Error::OutOfMemory);
         }
@@ -81,10 +117,32 @@ impl MemoryBudget {
         (self.limit_bytes / WORKING_SHARE).clamp(WORKING_BYTES_MIN, WORKING_BYTES_MAX)
     }
 
+    /// Whether the system has memory for `bytes` in all; looks again after each step only.
+    fn is_there(&self, bytes: usize) -> bool {
+        if SHORT.load(Ordering::Relaxed) {
+            return false;
+        }
+        let probed = self.probed.load(Ordering::Relaxed);
+        if bytes <= probed {
+            return true;
+        }
+        let goal = bytes.saturating_add(PROBE_STEP_BYTES);
+        let slack = bytes.clamp(SLACK_BYTES_MIN, SLACK_BYTES_MAX);
+        let there = are_there((goal - probed).saturating_add(slack));
+        if there {
+            self.probed.fetch_max(goal, Ordering::Relaxed);
+        }
+        there
+    }
+
     /// Gives back `bytes` of an earlier reservation.
     pub fn release(&self, bytes: usize) {
         let before = self.used.fetch_sub(bytes, Ordering::Relaxed);
         debug_assert!(before >= bytes);
+        let left = before
+            .saturating_sub(bytes)
+            .saturating_add(PROBE_STEP_BYTES);
+        self.probed.fetch_min(left, Ordering::Relaxed);
     }
 
     /// Bytes reserved now.
@@ -180,15 +238,21 @@ impl Reservation {
         self.resize(self.bytes.saturating_add(bytes))
     }
 
-    /// As [`Reservation::resize`], but up to `floor` bytes are granted whatever the limit.
+    /// As [`Reservation::resize`], but up to `floor` bytes are granted whatever the limit, if the system has them.
     pub fn settle(&mut self, bytes: usize, floor: usize) -> Result<()> {
         match self.resize(bytes) {
-            Err(Error::OutOfMemory) if bytes <= floor => {
+            Err(Error::OutOfMemory) if bytes <= floor && self.may_hold(bytes) => {
                 self.hold(bytes);
                 Ok(())
             }
             outcome => outcome,
         }
+    }
+
+    /// Whether the system lets it have `bytes` that the limit does not.
+    fn may_hold(&self, bytes: usize) -> bool {
+        let more = bytes.saturating_sub(self.bytes);
+        more < PROBE_STEP_BYTES || self.budget.is_there(self.budget.used_bytes() + more)
     }
 
     /// Makes the reservation at least `bytes` large whatever the limit: for what cannot be made smaller.

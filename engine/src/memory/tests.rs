@@ -28,6 +28,17 @@ fn a_refused_reservation_changes_nothing() {
 }
 
 #[test]
+fn what_the_system_has_not_is_refused() {
+    let budget = MemoryBudget::new(usize::MAX);
+    let mut held = Reservation::new(&budget);
+    held.grow(1 << 20).unwrap();
+    assert_eq!(held.grow(1 << 60), Err(Error::OutOfMemory));
+    assert_eq!(held.settle(1 << 60, usize::MAX), Err(Error::OutOfMemory));
+    held.settle(2 << 20, usize::MAX).unwrap();
+    assert_eq!((held.bytes(), budget.used_bytes()), (2 << 20, 2 << 20));
+}
+
+#[test]
 fn the_parent_gets_everything_back() {
     let left = Arc::new(AtomicUsize::new(3 << 20));
     let budget = MemoryBudget::with_parent(usize::MAX, Some(Box::new(Pool(Arc::clone(&left)))));

@@ -4,7 +4,11 @@
 //! Tables of joins and groups and the columns beside them are blocks of many megabytes, new in each query: with pages
 //! of 4 kB, getting them from the system and finding addresses in them costs more than much of what is done there. Where
 //! the system lets programs choose (`/sys/kernel/mm/transparent_hugepage/enabled` is `madvise`), they are chosen here.
+//!
+//! A failed allocation would end the process, and with it the server. Budgets look ahead
+//! ([`memory`](doris_engine::memory)); for what they do not foresee, something is set aside while a query runs.
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
 /// The allocator.
 pub struct LargePages;
@@ -18,6 +22,8 @@ unsafe impl GlobalAlloc for LargePages {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's layout.
         let block = unsafe { System.alloc(layout) };
+        // SAFETY: as above.
+        let block = or_from_aside(block, layout, || unsafe { System.alloc(layout) });
         advise(block, layout.size());
         block
     }
@@ -26,6 +32,8 @@ unsafe impl GlobalAlloc for LargePages {
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's layout. Large blocks are new pages of the system, which nobody has touched yet.
         let block = unsafe { System.alloc_zeroed(layout) };
+        // SAFETY: as above.
+        let block = or_from_aside(block, layout, || unsafe { System.alloc_zeroed(layout) });
         advise(block, layout.size());
         block
     }
@@ -33,15 +41,94 @@ unsafe impl GlobalAlloc for LargePages {
     #[inline]
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
         // SAFETY: the caller's block, which is the system's.
-        let block = unsafe { System.realloc(block, layout, bytes) };
-        advise(block, bytes);
-        block
+        let moved = unsafe { System.realloc(block, layout, bytes) };
+        // SAFETY: as above; a block that could not be moved is as it was.
+        let moved = or_from_aside(moved, layout, || unsafe {
+            System.realloc(block, layout, bytes)
+        });
+        advise(moved, bytes);
+        moved
     }
 
     #[inline]
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         // SAFETY: the caller's block, which is the system's.
         unsafe { System.dealloc(block, layout) }
+    }
+}
+
+/// What is set aside, as much as a vector of some size needs to grow once more. It is not touched.
+const ASIDE_BYTES: usize = 64 << 20;
+
+/// What asks for pages only wants to know whether they are to be had: a budget that looks ahead.
+const PROBE_ALIGN: usize = doris_engine::memory::PROBE_ALIGN;
+
+/// Null: nothing is.
+static ASIDE: AtomicPtr<libc::c_void> = AtomicPtr::new(std::ptr::null_mut());
+/// How many [`SetAside`] there are.
+static WANTED: AtomicUsize = AtomicUsize::new(0);
+
+/// Keeps memory for an allocation that would fail. To be made and dropped on the main thread.
+pub struct SetAside(());
+
+impl SetAside {
+    /// Sets it aside, unless it is, or cannot be.
+    pub fn now() -> Self {
+        WANTED.fetch_add(1, Ordering::Relaxed);
+        if ASIDE.load(Ordering::Relaxed).is_null() {
+            let (protection, flags) = (
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+            );
+            // SAFETY: new pages, which nobody has.
+            let block =
+                unsafe { libc::mmap(std::ptr::null_mut(), ASIDE_BYTES, protection, flags, -1, 0) };
+            if block != libc::MAP_FAILED {
+                ASIDE.store(block, Ordering::Relaxed);
+                doris_engine::memory::set_short(false);
+            }
+        }
+        Self(())
+    }
+}
+
+impl Drop for SetAside {
+    fn drop(&mut self) {
+        if WANTED.fetch_sub(1, Ordering::Relaxed) == 1 {
+            give_up_aside();
+        }
+    }
+}
+
+/// Gives what is set aside back to the system; whether there was something.
+fn give_up_aside() -> bool {
+    let block = ASIDE.swap(std::ptr::null_mut(), Ordering::Relaxed);
+    if block.is_null() {
+        return false;
+    }
+    // SAFETY: mapped in `SetAside::now`, and taken by this thread alone.
+    unsafe { libc::munmap(block, ASIDE_BYTES) };
+    true
+}
+
+/// An allocation's block; if it failed, that of another attempt with the memory that was set aside. From then on budgets refuse,
+/// and queries spill or fail.
+#[inline]
+fn or_from_aside(block: *mut u8, layout: Layout, again: impl FnOnce() -> *mut u8) -> *mut u8 {
+    match block.is_null() && layout.align() < PROBE_ALIGN {
+        true => from_aside(again),
+        false => block,
+    }
+}
+
+#[cold]
+fn from_aside(again: impl FnOnce() -> *mut u8) -> *mut u8 {
+    match give_up_aside() {
+        true => {
+            doris_engine::memory::set_short(true);
+            again()
+        }
+        false => std::ptr::null_mut(),
     }
 }
 

@@ -10,6 +10,7 @@ use super::pool;
 use super::source::{Counters, TableSource};
 use super::threads;
 use crate::options::settings;
+use crate::pg::large_pages::SetAside;
 use doris_engine::batch::Batch;
 use doris_engine::error::{Error, Result};
 use doris_engine::exec::{Executor, Options};
@@ -43,6 +44,8 @@ pub struct Kept {
     large: Option<Arc<MemoryBudget>>,
     /// What the node's operators take their memory from: joins keep tables from one start to the next.
     runs: Option<Arc<MemoryBudget>>,
+    /// For allocations that budgets do not foresee.
+    aside: Option<SetAside>,
 }
 
 /// Columns of a table.
@@ -85,6 +88,7 @@ pub struct Given {
 impl Kept {
     /// The budget of all starts of the node.
     pub fn budget_of_runs(&mut self) -> Arc<MemoryBudget> {
+        self.aside.get_or_insert_with(SetAside::now);
         let budget = || MemoryBudget::with_parent(settings::work_mem_bytes(), pool::memory());
         self.runs.get_or_insert_with(budget).clone()
     }
