@@ -253,6 +253,24 @@ pub struct AggregateCall {
 }
 
 impl AggregateCall {
+    /// Whether a group's state may become large: it keeps its rows' values, or grows with them.
+    pub fn grows(&self) -> bool {
+        use AggregateFunction::*;
+        let keeps = matches!(
+            self.function,
+            PercentileCont(_)
+                | PercentileDisc(_)
+                | Mode
+                | PercentileContDesc(_)
+                | PercentileDiscDesc(_)
+                | ModeDesc
+                | Collect { .. }
+                | Union(_)
+                | UnionCount(_)
+        );
+        keeps || self.distinct
+    }
+
     /// Whether its result depends on which rows there are only, not on how often each is there.
     pub fn is_of_values(&self) -> bool {
         use AggregateFunction::*;

@@ -4,24 +4,28 @@
 //! A partition is the groups whose hashes share their [`PARTITION_BITS`] high bits. A block keeps the groups of
 //! one flush in partition order, so that a partition is a range of each block; a spilled block is one run
 //! a partition. Small partitions that follow each other are merged together. When a partition's groups may not fit into memory at once, it is merged in several passes
-//! over the same blocks, each taking the groups with other values of the next hash bits.
+//! over the same blocks, each taking the groups with other values of the next hash bits. A group that is too large by itself
+//! is an error, upon which PostgreSQL's plan may take over as long as no row has left: partitions that may have one are merged
+//! before the first row leaves.
 
 use std::borrow::Cow;
 use std::ops::Range;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use doris_storage::vector::Vector;
+use doris_storage::vector::{Values, Vector};
 
 use super::local::{output, Local, States};
 use super::rows::{joined, Rows, Takes};
 use super::{Grouping, TakeGroups};
+use crate::batch::Batch;
 use crate::error::{Error, Result};
-use crate::exec::driver::Driver;
+use crate::exec::driver::{lock, Driver};
 use crate::exec::query::{Chunk, NodeCounters, Query, Worker};
-use crate::exec::stream::{Emit, Source, Stream, Task};
+use crate::exec::stream::{Emit, Source, Stream, Task, Tasks};
 use crate::gather::{gather, memory_bytes, slice};
 use crate::keys::KeyColumn;
 use crate::memory::Reservation;
+use crate::plan::AggregateCall;
 use crate::spill::{Run, SharedSpill};
 use crate::table::{hash_all, GroupTable};
 
@@ -34,6 +38,10 @@ const PASS_BITS_MAX: u32 = 10;
 const TASK_GROUPS: usize = 1024;
 /// ... and while there are so many tasks for each thread.
 const TASKS_PER_THREAD: usize = 8;
+/// Merged, the state of a group takes up to about so many times the memory that it takes in blocks.
+const STATE_GROWTH: usize = 8;
+/// What is merged early may take one part in so many of the whole budget; it is merged again when its turn comes otherwise.
+const EARLY_SHARE: usize = 8;
 /// A merging table may take one part in so many of the whole budget.
 const MERGE_SHARE: usize = 8;
 
@@ -251,6 +259,17 @@ impl<K: KeyColumn> Block<K> {
         ))
     }
 
+    /// About the bytes of a partition.
+    fn partition_bytes(&self, partition: usize) -> usize {
+        match &self.content {
+            Content::Memory(groups) => {
+                let of = |vector: &Vector| value_bytes(vector, self.range(partition));
+                groups.states.iter().flatten().map(of).sum()
+            }
+            Content::Spilled { runs, .. } => runs[partition].bytes() as usize,
+        }
+    }
+
     fn range(&self, partition: usize) -> Range<usize> {
         self.bounds[partition] as usize..self.bounds[partition + 1] as usize
     }
@@ -312,6 +331,15 @@ impl<K: KeyColumn> Block<K> {
     }
 }
 
+/// About the bytes of some values of a column.
+fn value_bytes(vector: &Vector, range: Range<usize>) -> usize {
+    match &vector.values {
+        Values::Bytes(column) => (column.offsets[range.end] - column.offsets[range.start]) as usize,
+        Values::Dict { codes, dict } => range.map(|i| dict.get(codes[i] as usize).len()).sum(),
+        _ => range.len() * size_of::<i128>(),
+    }
+}
+
 /// Everything that went out, waiting to be merged.
 struct Partitions<K> {
     grouping: Arc<Grouping>,
@@ -341,6 +369,7 @@ pub fn open<K: KeyColumn>(
         calls,
         _memory: Mutex::new(memory),
     });
+    let early = merge_early(driver, &all)?;
     let sizes: Vec<usize> = (0..PARTITIONS).map(|p| all.groups(p..p + 1)).collect();
     let tasks = driver.query.threads * TASKS_PER_THREAD;
     let fitting = merge_share(&driver.query) / group_bytes(all.calls.iter().sum());
@@ -350,7 +379,49 @@ pub fn open<K: KeyColumn>(
         sizes,
         enough,
         next: 0,
+        ready: Tasks::of_batches(early.batches),
+        merged: early.merged,
+        _memory: early.memory,
     })))
+}
+
+/// Partitions that were merged before the first row left.
+struct Early {
+    batches: Vec<Batch>,
+    /// Which partitions the batches are of.
+    merged: Vec<bool>,
+    /// Covers the batches.
+    memory: Vec<Reservation>,
+}
+
+/// Merges, on all threads, the partitions in which a group may be too large for the memory.
+fn merge_early<K: KeyColumn>(driver: &Driver, all: &Arc<Partitions<K>>) -> Result<Early> {
+    let grows = all.grouping.calls.iter().any(AggregateCall::grows);
+    let limit = driver.query.budget.limit_bytes();
+    let may_fail = |partition: &usize| {
+        let bytes = |block: &Block<K>| block.partition_bytes(*partition);
+        all.blocks.iter().map(bytes).sum::<usize>() > limit / STATE_GROWTH
+    };
+    let large = (0..PARTITIONS).filter(|partition| grows && may_fail(partition));
+    let early = Mutex::new(Early {
+        batches: Vec::new(),
+        merged: vec![false; PARTITIONS],
+        memory: Vec::new(),
+    });
+    driver.for_all(large.collect(), &|worker, partition| {
+        let task = MergeTask {
+            all: Arc::clone(all),
+            partitions: partition..partition + 1,
+        };
+        if let Some((batches, memory)) = task.kept(worker)? {
+            let mut early = lock(&early);
+            early.batches.extend(batches);
+            early.merged[partition] = true;
+            early.memory.push(memory);
+        }
+        Ok(())
+    })?;
+    Ok(early.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
 /// Gives all groups of `locals` to `take`, on all threads.
@@ -406,10 +477,22 @@ struct PartitionSource<K> {
     /// Groups of a task, unless a partition has more.
     enough: usize,
     next: usize,
+    /// What was merged early, ...
+    ready: Tasks,
+    /// ... of which partitions, ...
+    merged: Vec<bool>,
+    /// ... and its memory.
+    _memory: Vec<Reservation>,
 }
 
 impl<K: KeyColumn> Source for PartitionSource<K> {
-    fn next(&mut self, _: &Driver) -> Result<Option<Box<dyn Task>>> {
+    fn next(&mut self, driver: &Driver) -> Result<Option<Box<dyn Task>>> {
+        if let Some(task) = self.ready.next(driver)? {
+            return Ok(Some(task));
+        }
+        while self.merged.get(self.next) == Some(&true) {
+            self.next += 1;
+        }
         if self.next == PARTITIONS {
             return Ok(None);
         }
@@ -417,7 +500,7 @@ impl<K: KeyColumn> Source for PartitionSource<K> {
         self.next += 1;
         while let Some(more) = self.sizes.get(self.next) {
             groups += more;
-            if groups > self.enough {
+            if groups > self.enough || self.merged[self.next] {
                 break;
             }
             self.next += 1;
@@ -436,6 +519,48 @@ struct MergeTask<K> {
 
 impl<K: KeyColumn> Task for MergeTask<K> {
     fn run(self: Box<Self>, worker: &Worker<'_>, emit: &mut Emit<'_>) -> Result<()> {
+        let counters = worker.query.node(self.all.grouping.id);
+        self.each(worker, &mut |chunk| {
+            NodeCounters::add(&counters.rows_out, chunk.rows() as u64);
+            emit(chunk)
+        })
+    }
+}
+
+impl<K: KeyColumn> MergeTask<K> {
+    /// The merged groups, if they are few enough to be kept, and what covers them. Fails where they cannot be merged.
+    fn kept(&self, worker: &Worker<'_>) -> Result<Option<(Vec<Batch>, Reservation)>> {
+        let budget = &worker.query.budget;
+        let most = budget.limit_bytes() / EARLY_SHARE / worker.query.threads.max(1);
+        let mut memory = Reservation::new(budget);
+        let mut kept = Some(Vec::new());
+        self.each(worker, &mut |chunk| {
+            if let Some(batches) = &mut kept {
+                let bytes = chunk
+                    .batch
+                    .columns
+                    .iter()
+                    .map(|c| memory_bytes(c))
+                    .sum::<usize>();
+                let fits = memory.bytes() + bytes <= most && memory.grow(bytes).is_ok();
+                match fits {
+                    true => batches.push(chunk.batch),
+                    false => {
+                        kept = None;
+                        memory.resize(0)?;
+                    }
+                }
+            }
+            Ok(())
+        })?;
+        let rows = |batches: &Vec<Batch>| batches.iter().map(|batch| batch.rows as u64).sum();
+        let counters = worker.query.node(self.all.grouping.id);
+        NodeCounters::add(&counters.rows_out, kept.as_ref().map_or(0, rows));
+        Ok(kept.map(|batches| (batches, memory)))
+    }
+
+    /// Merges the groups and emits them.
+    fn each(&self, worker: &Worker<'_>, emit: &mut Emit<'_>) -> Result<()> {
         let rows = self.all.groups(self.partitions.clone());
         if rows == 0 {
             return Ok(());
@@ -496,7 +621,6 @@ impl<K: KeyColumn> MergeTask<K> {
             }
             other => other?,
         };
-        NodeCounters::add(&counters.rows_out, table.len() as u64);
         let batch_rows = worker.query.batch_rows.max(1);
         for from in (0..table.len()).step_by(batch_rows) {
             let to = (from + batch_rows).min(table.len());
