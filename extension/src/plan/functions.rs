@@ -92,7 +92,6 @@ fn of_float(name: &str, args: Args) -> Converted<Expr> {
         ("trunc", 1) => Math::Trunc,
         ("sign", 1) => Math::Sign,
         ("sqrt", 1) => Math::Sqrt,
-        ("cbrt", 1) => Math::Cbrt,
         ("exp", 1) => Math::Exp,
         ("ln", 1) => Math::Ln,
         ("log" | "log10", 1) => Math::Log10,

@@ -69,6 +69,16 @@ SELECT q, fn_answer('SELECT ' || q || ' FROM fn_d WHERE id = 1'), fn_differ('SEL
   'power(id - 1.0::float8, -1)', 'power(-id::float8, 0.5)', 'exp(id * 1000.0::float8)', 'exp(id * -1000.0::float8)', 'power(id * 10.0::float8, 400)', 'sqrt(-id::numeric)', 'div(id::numeric, 0)',
   'split_part(s, t, id - 1)', 'repeat(s, 2000000000)', 'rpad(s, 2000000000)', 'degrees(id * 1e308)']) q;
 
+-- Functions of floats to the last digit, over many ordinary values.
+CREATE TABLE floats_h (id int, f float8);
+INSERT INTO floats_h SELECT g, g / 4.0 FROM generate_series(1, 20000) g;
+INSERT INTO floats_h SELECT 20000 + g, 1.0000001 ^ (g * 1000) / 977 FROM generate_series(1, 10000) g;
+CREATE TABLE floats_d (LIKE floats_h) USING doris;
+INSERT INTO floats_d SELECT * FROM floats_h;
+SELECT e FROM unnest(ARRAY['cbrt(f)', 'sqrt(f)', 'exp(f / 100)', 'exp(-f / 100)', 'ln(f)', 'log(f)', 'power(f, 1.0 / 3)', 'power(f, -0.7)', 'power(1.001, f)', 'f ^ 1.5',
+  'degrees(f)', 'radians(f)', 'ceil(f)', 'floor(f)', 'round(f)', 'trunc(f)', 'round(-f)', 'trunc(-f)', 'f::float4', 'f::int', 'f * 0.1', 'f / 3', '||/ f', '|/ f']) e
+WHERE fn_differ('SELECT id, (' || e || ')::text FROM floats_@') <> 0;
+
 -- Correlation, covariance and regression. Sums of these numbers are exact in floats, whatever the order of the rows.
 CREATE TABLE fit_h AS SELECT g % 4 AS k, CASE WHEN g % 31 = 0 THEN NULL ELSE g % 16 END::float8 AS x, CASE WHEN g % 37 = 0 THEN NULL ELSE g % 8 * 2 - g % 16 END::float8 AS y FROM generate_series(1, 2000) g;
 CREATE TABLE fit_d USING doris AS SELECT * FROM fit_h;
