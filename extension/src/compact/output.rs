@@ -166,6 +166,7 @@ impl Output {
     /// Registers it: from now on it is there, as this transaction's.
     pub fn register(&mut self, job: &Job, gate: &Gate) {
         known::changes(gate, job.rel, &job.toast);
+        directory::gets_segment(job.rel, &job.toast);
         let key = (keys::DIRECTORY, self.entry.key());
         let (payload, null) = (self.entry.encode(), std::ptr::null_mut());
         job.toast.insert(key, &payload, job.cid(), 0, null);

@@ -101,6 +101,28 @@ fn each(toast: &Toast, mut visit: impl FnMut(&Version)) {
     });
 }
 
+/// Whether a table has no segment: none that is committed, or that this transaction made.
+pub fn is_empty(toast: &Toast) -> bool {
+    let mut empty = true;
+    if toast.blocks() > 0 {
+        let now = &raw mut pg_sys::SnapshotSelfData;
+        toast.scan(keys::DIRECTORY, 0, i32::MAX, false, |version| {
+            empty = !version.visible(now);
+            empty
+        });
+    }
+    empty
+}
+
+/// Notes that a table is about to get a segment. With the first one, plans that others keep of statements over it are made
+/// anew: they were made for a table that the engine has nothing to do with.
+pub fn gets_segment(main: pg_sys::Relation, toast: &Toast) {
+    if is_empty(toast) {
+        // SAFETY: an open relation. Takes effect when the transaction commits.
+        unsafe { pg_sys::CacheInvalidateRelcache(main) };
+    }
+}
+
 /// The segments that a snapshot sees, in row order.
 pub fn visible(main: pg_sys::Relation, toast: &Toast, snapshot: pg_sys::Snapshot) -> Vec<Found> {
     let mut segments = all(main, toast, snapshot);

@@ -375,6 +375,7 @@ fn register_now(
     crate::am::relation::ensure_first_block(rel);
     // VACUUM takes row numbers of no segment for dead: no number is handed out behind its back.
     let _gate = Gate::take(toast, Mode::Single);
+    directory::gets_segment(rel, toast);
     let (first_row, _, capacity) = directory::reserve(rel, toast, u64::from(rows), 0);
     let entry = Entry {
         first_row,
