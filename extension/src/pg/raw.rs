@@ -3,8 +3,16 @@
 //!
 //! - catalogue: conditions and parents of partitions, signatures of functions, collations, copies of Datums;
 //! - plans: the standard implementations behind the planner, executor, utility and EXPLAIN hooks, and tree mutators;
-//! - snapshots and predicate locks (storage/predicate.h), for SERIALIZABLE.
+//! - snapshots and predicate locks (storage/predicate.h), for SERIALIZABLE;
+//! - calls of users' code whose errors keep all of their fields.
+use cee_scape::call_with_sigsetjmp;
 use pgrx::pg_sys;
+use pgrx::pg_sys::panic::{pgrx_extern_c_guard, ErrorReport};
+use pgrx::{PgLogLevel, PgSqlErrorCode};
+use std::cell::Cell;
+use std::ffi::CStr;
+use std::mem::MaybeUninit;
+use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
 use std::sync::OnceLock;
 
 extern "C-unwind" {
@@ -238,6 +246,114 @@ pub fn guarded<T>(f: impl FnOnce() -> T) -> T {
     // SAFETY: the closures passed here call into PostgreSQL and own nothing that needs dropping, which is
     // what a longjmp out of them requires.
     unsafe { pg_sys::ffi::pg_guard_ffi_boundary(f) }
+}
+
+thread_local! {
+    /// The error that is on its way from [`keeping`] to [`handing_on`]; null: none.
+    static KEPT: Cell<*mut pg_sys::ErrorData> = const { Cell::new(std::ptr::null_mut()) };
+}
+
+extern "C-unwind" {
+    fn ReThrowError(error: *mut pg_sys::ErrorData) -> !;
+    fn ExecScan(
+        node: *mut pg_sys::ScanState,
+        access: pg_sys::ExecScanAccessMtd,
+        recheck: pg_sys::ExecScanRecheckMtd,
+    ) -> *mut pg_sys::TupleTableSlot;
+}
+
+/// As [`guarded`], for what runs code of users: the panic stands for an error that [`handing_on`] raises again as it was,
+/// with its context, the names of its constraint, table, column and type, and all else that pgrx does not carry along.
+pub fn keeping<T>(f: impl FnOnce() -> T) -> T {
+    // SAFETY: as for `guarded`. The handlers of errors are those of before again, whichever way the closure ends; the error
+    // is copied to memory that lives until the (sub)transaction ends, which it does after the error.
+    unsafe {
+        let (memory, handler) = (pg_sys::CurrentMemoryContext, pg_sys::PG_exception_stack);
+        let callbacks = pg_sys::error_context_stack;
+        let mut result = MaybeUninit::uninit();
+        let jumped = call_with_sigsetjmp(false, |buffer| {
+            pg_sys::PG_exception_stack = std::ptr::from_ref(buffer).cast_mut().cast();
+            result.write(f());
+            0
+        });
+        pg_sys::PG_exception_stack = handler;
+        pg_sys::error_context_stack = callbacks;
+        if jumped == 0 {
+            return result.assume_init();
+        }
+        pg_sys::CurrentMemoryContext = pg_sys::CurTransactionContext;
+        let error = pg_sys::CopyErrorData();
+        pg_sys::FlushErrorState();
+        pg_sys::CurrentMemoryContext = memory;
+        KEPT.set(error);
+        let message = match (*error).message.is_null() {
+            true => String::new(),
+            false => CStr::from_ptr((*error).message)
+                .to_string_lossy()
+                .into_owned(),
+        };
+        let code = PgSqlErrorCode::from((*error).sqlerrcode);
+        ErrorReport::new(code, message, "keeping").report(PgLogLevel::ERROR);
+        unreachable!("an error was reported")
+    }
+}
+
+/// A callback of PostgreSQL's that runs code of users by way of [`keeping`]: `pg_guard`, but that such errors are raised
+/// again as they were.
+///
+/// # Safety
+/// To be called right in an `extern "C-unwind"` function, which has nothing to drop.
+#[inline]
+pub unsafe fn handing_on<T>(f: impl FnOnce() -> T) -> T {
+    KEPT.set(std::ptr::null_mut());
+    // SAFETY: passed on to the caller. What the closure had is dropped by the time an error is raised.
+    unsafe {
+        let outcome = pgrx_extern_c_guard(|| match catch_unwind(AssertUnwindSafe(f)) {
+            Ok(value) => Ok(value),
+            Err(payload) => {
+                let error = KEPT.replace(std::ptr::null_mut());
+                if error.is_null() {
+                    resume_unwind(payload);
+                }
+                drop(payload);
+                Err(error)
+            }
+        });
+        match outcome {
+            Ok(value) => value,
+            Err(error) => ReThrowError(error),
+        }
+    }
+}
+
+/// `ExecScan`, [`keeping`] errors.
+///
+/// # Safety
+/// A begun scan and its callbacks.
+pub unsafe fn exec_scan(
+    node: *mut pg_sys::ScanState,
+    access: pg_sys::ExecScanAccessMtd,
+    recheck: pg_sys::ExecScanRecheckMtd,
+) -> *mut pg_sys::TupleTableSlot {
+    // SAFETY: passed on to the caller.
+    keeping(|| unsafe { ExecScan(node, access, recheck) })
+}
+
+/// `ExecProcNode`, [`keeping`] errors.
+///
+/// # Safety
+/// A begun plan node.
+pub unsafe fn exec_proc_node(node: *mut pg_sys::PlanState) -> *mut pg_sys::TupleTableSlot {
+    // SAFETY: passed on to the caller.
+    unsafe {
+        if !(*node).chgParam.is_null() {
+            pg_sys::ExecReScan(node);
+        }
+        match (*node).ExecProcNode {
+            Some(run) => keeping(|| run(node)),
+            None => std::ptr::null_mut(),
+        }
+    }
 }
 
 extern "C-unwind" {

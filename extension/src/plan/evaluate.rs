@@ -301,7 +301,7 @@ impl Call {
                 return;
             };
             let before = pg_sys::MemoryContextSwitchTo((*econtext).ecxt_per_tuple_memory);
-            raw::guarded(|| {
+            raw::keeping(|| {
                 for (i, (value, null)) in results.iter_mut().enumerate() {
                     for column in 0..width {
                         let input = inputs[i * width + column];

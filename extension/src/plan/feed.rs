@@ -8,7 +8,7 @@ use super::convert::Top;
 use super::gathered;
 use super::source::Counters;
 use super::{nesting, node, types, Converted};
-use crate::pg::pruning;
+use crate::pg::{pruning, raw};
 use crate::read::attrs::Attr;
 use crate::write::column::Column;
 use crate::write::kind::Kind;
@@ -293,7 +293,7 @@ impl PlanSource {
             pg_sys::MemoryContextReset(self.scratch);
             while rows < ROWS {
                 pg_sys::CurrentMemoryContext = self.query;
-                let slot = pg_sys::ExecProcNode(self.state);
+                let slot = raw::exec_proc_node(self.state);
                 if slot.is_null() || (*slot).tts_flags & pg_sys::TTS_FLAG_EMPTY as u16 != 0 {
                     self.done = true;
                     break;

@@ -17,6 +17,7 @@ use super::template::Templates;
 use super::{pool, reasons, threads};
 use crate::pg::compat;
 use crate::pg::custom::{self, Callbacks, Methods};
+use crate::pg::raw;
 use doris_engine::batch::Batch;
 use doris_engine::error::Error;
 use doris_engine::exec::Executor;
@@ -267,10 +268,15 @@ unsafe extern "C-unwind" fn rescan(node: *mut pg_sys::CustomScanState) {
     }
 }
 
-#[pg_guard]
 unsafe extern "C-unwind" fn exec(
     node: *mut pg_sys::CustomScanState,
 ) -> *mut pg_sys::TupleTableSlot {
+    // SAFETY: passed on.
+    unsafe { raw::handing_on(|| row(node)) }
+}
+
+/// The next row, as PostgreSQL asks for it.
+unsafe fn row(node: *mut pg_sys::CustomScanState) -> *mut pg_sys::TupleTableSlot {
     let state = node as *mut State;
     // SAFETY: a state of ours, begun.
     unsafe {
@@ -281,7 +287,7 @@ unsafe extern "C-unwind" fn exec(
             first_batch(state);
         }
         if !(*state).original.is_null() {
-            let slot = pg_sys::ExecProcNode((*state).original);
+            let slot = raw::exec_proc_node((*state).original);
             // The parent was told that slots of this node are virtual, and reads their values without asking.
             if !slot.is_null() && (*slot).tts_flags & pg_sys::TTS_FLAG_EMPTY as u16 == 0 {
                 pg_sys::slot_getallattrs(slot);
@@ -291,7 +297,7 @@ unsafe extern "C-unwind" fn exec(
         let scan = &raw mut (*state).css.ss;
         let plain = (*scan).ps.qual.is_null() && (*scan).ps.ps_ProjInfo.is_null();
         if !plain || !(*(*scan).ps.state).es_epq_active.is_null() {
-            return pg_sys::ExecScan(scan, Some(next), Some(recheck));
+            return raw::exec_scan(scan, Some(next), Some(recheck));
         }
         // As ExecScan would, without a way through PostgreSQL and back for each row.
         pgrx::check_for_interrupts!();
@@ -364,10 +370,9 @@ fn needs_care(node: &Node) -> bool {
     }
 }
 
-#[pg_guard]
 unsafe extern "C-unwind" fn next(scan: *mut pg_sys::ScanState) -> *mut pg_sys::TupleTableSlot {
     // SAFETY: passed on.
-    unsafe { next_row(scan) }
+    unsafe { raw::handing_on(|| next_row(scan)) }
 }
 
 /// The scan slot with the next row, or empty behind the last.
