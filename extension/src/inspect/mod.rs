@@ -7,6 +7,7 @@
 
 mod glance;
 pub mod isolated;
+mod pages;
 mod sizes;
 mod testing;
 mod verify;

@@ -1,23 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `doris.verify`: reads all of a table's column store and says what is wrong with it.
+//! `doris.verify`: reads all of a table's row store and column store and says what is wrong with it.
 //!
+//! 0. The pages of the row store and of the TOAST relation (`pages`).
 //! 1. The directory: segments do not overlap, none is left unfinished by a transaction that committed.
 //! 2. Each segment: footer, then each column with its dictionary, blocks (checksums), row counts, blooms.
 //! 3. What was deleted and updated in bulk: it can be read, and updated rows lead to their next versions.
-//! 4. Each index that can be read from end to end: no entry is of a row number that was never given out, and every
-//!    row that is not deleted has its entry.
-use super::{checked, isolated};
+//! 4. Each index that can be read from end to end: no entry is of a row number that was never given out or of a place of
+//!    the row store without a row, and every row that is not deleted has its entry.
+use super::{checked, isolated, pages};
 use crate::keys;
+use crate::pg::heap_rows::HeapRows;
 use crate::pg::toast::{Fate, Toast};
 use crate::pg::{self, compat};
 use crate::store::deletes::{self, What, SLICE_ROWS};
 use crate::store::directory::{self, Found};
 use crate::store::entry::State;
-use crate::store::tid::RowNumber;
+use crate::store::tid::{block_of, RowNumber};
 use crate::store::{anchors, chunks, segment, successors};
 use doris_storage::bloom;
 use pgrx::iter::TableIterator;
 use pgrx::{name, pg_extern, pg_sys, PgRelation};
+use roaring::RoaringTreemap;
 use std::collections::HashSet;
 
 type Problems = Vec<(Option<i64>, String)>;
@@ -30,15 +33,60 @@ fn verify(
 ) -> TableIterator<'static, (name!(segment, Option<i64>), name!(problem, String))> {
     let rel = checked(&table);
     let mut problems = Problems::new();
-    if let Err(error) = isolated::run(|| check_segments(rel, &mut problems)) {
+    let mut known = Known {
+        used: pages::check(rel, "row store", &mut problems),
+        ..Known::default()
+    };
+    let toast = |problems: &mut Problems| pages::check(open(rel).rel, "TOAST relation", problems);
+    let read = isolated::run(|| toast(&mut problems)).map(|_| ());
+    problems.extend(read.err().map(|error| (None, error)));
+    let pages_are_sound = problems.is_empty();
+    match isolated::run(|| heap_rows(rel)) {
+        Ok(rows) => known.heap_rows = Some(rows),
+        // What is wrong with pages was told.
+        Err(error) if pages_are_sound => problems.push((None, error)),
+        Err(_) => {}
+    }
+    if let Err(error) = isolated::run(|| check_segments(rel, &mut known, &mut problems)) {
         problems.push((None, error));
     }
+    match isolated::run(|| deletes::filed_twice(&open(rel)).len()) {
+        Ok(0) => {}
+        Ok(twice) => {
+            let text = format!("{twice} marks of changed rows are filed where others are: VACUUM FULL files them anew");
+            problems.push((None, text));
+        }
+        Err(error) => problems.push((None, error)),
+    }
     for index in indexes(rel) {
-        if let Err(error) = isolated::run(|| check_index(rel, index, &mut problems)) {
+        if let Err(error) = isolated::run(|| check_index(rel, index, &known, &mut problems)) {
             problems.push((None, error));
         }
     }
     TableIterator::new(problems)
+}
+
+/// What is known of a table's rows when its indexes are looked at.
+#[derive(Default)]
+struct Known {
+    /// Places of the row store whose line pointers are in use.
+    used: RoaringTreemap,
+    /// Rows of the row store that the snapshot sees, by the places that index entries have; `None`: it cannot be read.
+    heap_rows: Option<RoaringTreemap>,
+    segments: Vec<Found>,
+}
+
+/// The rows of the row store that the snapshot sees.
+fn heap_rows(rel: pg_sys::Relation) -> RoaringTreemap {
+    let mut places = RoaringTreemap::new();
+    // SAFETY: an open relation; the statement's snapshot outlives the scan.
+    let mut rows = unsafe { HeapRows::begin(rel, snapshot()) };
+    while let Some(root) = rows.step() {
+        places.insert(pages::place(block_of(&root), root.ip_posid));
+        pgrx::check_for_interrupts!();
+    }
+    rows.end();
+    places
 }
 
 fn open(rel: pg_sys::Relation) -> Toast {
@@ -51,9 +99,10 @@ fn snapshot() -> pg_sys::Snapshot {
     unsafe { pg_sys::GetActiveSnapshot() }
 }
 
-fn check_segments(rel: pg_sys::Relation, problems: &mut Problems) {
+fn check_segments(rel: pg_sys::Relation, known: &mut Known, problems: &mut Problems) {
     let mut end = 0;
-    let all = directory::all(rel, &open(rel), snapshot());
+    known.segments = directory::all_sound(&open(rel), snapshot(), problems);
+    let all = &known.segments;
     for found in all.iter().filter(|found| found.writer != Fate::Aborted) {
         let entry = &found.entry;
         let number = Some(entry.first_row as i64);
@@ -140,13 +189,13 @@ fn check_column(
     column: usize,
 ) -> Result<(), String> {
     let meta = &segment.footer.columns[column];
+    let name = pg::column_name(pg::relation_id(rel), meta.spec.id);
     let mut rows = 0;
     for (number, block) in meta.blocks.iter().enumerate() {
         let vector = segment.vector(rel, toast, column, number);
         if vector.len() != block.rows as usize {
             return Err(format!(
-                "column {}, block {number}: {} rows instead of {}",
-                meta.spec.id,
+                "column \"{name}\", block {number}: {} rows instead of {}",
                 vector.len(),
                 block.rows
             ));
@@ -155,15 +204,15 @@ fn check_column(
             let mut bytes = Vec::new();
             chunks::read(rel, toast, &segment.entry, bloom.clone(), &mut bytes);
             bloom::checked(&bytes)
-                .map_err(|e| format!("column {}, block {number}: {e}", meta.spec.id))?;
+                .map_err(|e| format!("column \"{name}\", block {number}: {e}"))?;
         }
         rows += block.rows;
         pgrx::check_for_interrupts!();
     }
     if rows != segment.footer.rows {
         return Err(format!(
-            "column {} has {rows} rows instead of {}",
-            meta.spec.id, segment.footer.rows
+            "column \"{name}\" has {rows} rows instead of {}",
+            segment.footer.rows
         ));
     }
     Ok(())
@@ -191,48 +240,73 @@ fn indexes(rel: pg_sys::Relation) -> Vec<pg_sys::Oid> {
     }
 }
 
-fn check_index(rel: pg_sys::Relation, oid: pg_sys::Oid, problems: &mut Problems) {
+fn check_index(rel: pg_sys::Relation, oid: pg_sys::Oid, known: &Known, problems: &mut Problems) {
     // SAFETY: a locked index of the open relation, closed at the end or with the subtransaction.
-    let (index, name, whole) = unsafe {
+    let (index, name, whole, of_now) = unsafe {
         let index = pg_sys::index_open(oid, pg_sys::NoLock as i32);
         // A partial index lacks rows, and GiST and SP-GiST lack those that are NULL.
         let predicate = pg_sys::RelationGetIndexPredicate(index);
         let btree = (*(*index).rd_rel).relam == pg_sys::BTREE_AM_OID;
-        (
-            index,
-            pg::relation_name(index),
-            predicate.is_null() && btree,
-        )
+        // It may lack versions that were old when it was made.
+        let of_now = !(*(*index).rd_index).indcheckxmin;
+        let whole = predicate.is_null() && btree;
+        (index, pg::relation_name(index), whole, of_now)
     };
-    let toast = open(rel);
-    if keys::model::of(rel).is_some_and(|model| model.is_key_index(oid)) {
-        let _heap_only = keys::index_shell::HeapOnly::begin();
-        let strays = segment_rows(rel, index).len();
+    let of_key = keys::model::of(rel).is_some_and(|model| model.is_key_index(oid));
+    let _heap_only = of_key.then(keys::index_shell::HeapOnly::begin);
+    let entries = Entries::of(rel, index);
+    let lacking = match &known.heap_rows {
+        Some(rows) if whole && of_now => (rows - &entries.heap).len(),
+        _ => 0,
+    };
+    if lacking > 0 {
+        let text = format!("index \"{name}\" lacks the entries of {lacking} rows of the row store");
+        problems.push((None, text));
+    }
+    let astray = astray(rel, index, &entries.heap - &known.used);
+    if astray > 0 {
+        let text =
+            format!("index \"{name}\" has {astray} entries that lead to no row of the row store");
+        problems.push((None, text));
+    }
+    if of_key {
+        let strays = entries.segments.len();
         if strays > 0 {
             let text = format!("index \"{name}\" has {strays} entries of segment rows");
             problems.push((None, text));
         }
-        // SAFETY: opened above.
-        unsafe { pg_sys::index_close(index, pg_sys::NoLock as i32) };
-        return;
+    } else {
+        check_segment_entries(rel, &name, whole, &entries.segments, known, problems);
     }
-    let entries = segment_rows(rel, index);
-    let segments = directory::all(rel, &toast, snapshot());
+    // SAFETY: opened above.
+    unsafe { pg_sys::index_close(index, pg_sys::NoLock as i32) };
+}
+
+/// Looks for rows of segments that an index lacks, and for entries of rows that never were.
+fn check_segment_entries(
+    rel: pg_sys::Relation,
+    name: &str,
+    whole: bool,
+    entries: &RoaringTreemap,
+    known: &Known,
+    problems: &mut Problems,
+) {
+    let toast = open(rel);
     // Entries of loads that were rolled back may be left: their row numbers lead nowhere, and are not reused.
     let end = directory::rows_end(rel, &toast);
-    let strays = entries.iter().filter(|row| **row >= end).count();
+    let strays = entries.len() - entries.rank(end.saturating_sub(1)) * u64::from(end > 0);
     if strays > 0 {
         let text = format!("index \"{name}\" has {strays} entries of rows that never were");
         problems.push((None, text));
     }
-    for found in segments.iter().filter(|found| found.visible && whole) {
+    for found in known.segments.iter().filter(|found| found.visible && whole) {
         let entry = &found.entry;
         if entry.state == State::Building {
             continue;
         }
         let dead = anchors::dead_positions(rel, &toast, entry.first_row, entry.rows, snapshot());
         let lacking = (0..entry.rows)
-            .filter(|at| !entries.contains(&(entry.first_row + u64::from(*at))))
+            .filter(|at| !entries.contains(entry.first_row + u64::from(*at)))
             .filter(|at| dead.binary_search(at).is_err())
             .count();
         if lacking > 0 {
@@ -240,8 +314,26 @@ fn check_index(rel: pg_sys::Relation, oid: pg_sys::Oid, problems: &mut Problems)
             problems.push((Some(entry.first_row as i64), text));
         }
     }
-    // SAFETY: opened above.
-    unsafe { pg_sys::index_close(index, pg_sys::NoLock as i32) };
+}
+
+/// How many of an index's entries lead to no row. Of those that did not when the pages were read, some are newer than that,
+/// and others may have been removed since: they count if they lead nowhere now, and are there after that.
+fn astray(rel: pg_sys::Relation, index: pg_sys::Relation, mut suspects: RoaringTreemap) -> u64 {
+    if suspects.is_empty() {
+        return 0;
+    }
+    let mut nowhere = RoaringTreemap::new();
+    for place in &suspects {
+        let (block, offset) = pages::parts(place);
+        if isolated::run(|| pages::is_used(rel, block, offset)) == Ok(false) {
+            nowhere.insert(place);
+        }
+    }
+    suspects &= nowhere;
+    match suspects.is_empty() {
+        true => 0,
+        false => (suspects & Entries::of(rel, index).heap).len(),
+    }
 }
 
 /// How many segment rows an index has entries of.
@@ -252,33 +344,49 @@ pub fn entries(index: &PgRelation) -> i64 {
         let form = (*index.as_ptr()).rd_index;
         let table = pg_sys::table_open((*form).indrelid, lock);
         let _heap_only = keys::index_shell::HeapOnly::begin();
-        let count = segment_rows(table, index.as_ptr()).len();
+        let count = Entries::of(table, index.as_ptr()).segments.len();
         pg_sys::table_close(table, lock);
         count as i64
     }
 }
 
-/// The numbers of the segment rows that an index has entries of.
-fn segment_rows(rel: pg_sys::Relation, index: pg_sys::Relation) -> HashSet<u64> {
-    let mut rows = HashSet::new();
-    // SAFETY: a scan without keys over open relations, ended below or with the subtransaction.
-    unsafe {
-        let any = &raw mut pg_sys::SnapshotAnyData;
-        let scan = compat::index_beginscan(rel, index, any, 0);
-        let none = std::ptr::null_mut();
-        pg_sys::index_rescan(scan, none, 0, std::ptr::null_mut(), 0);
-        loop {
-            let forward = pg_sys::ScanDirection::ForwardScanDirection;
-            let tid = pg_sys::index_getnext_tid(scan, forward);
-            if tid.is_null() {
-                break;
+/// The rows that an index has entries of.
+#[derive(Default)]
+struct Entries {
+    /// Rows of the row store, by their places.
+    heap: RoaringTreemap,
+    /// Numbers of segment rows.
+    segments: RoaringTreemap,
+}
+
+impl Entries {
+    /// Reads an index from end to end.
+    fn of(rel: pg_sys::Relation, index: pg_sys::Relation) -> Self {
+        let mut entries = Self::default();
+        // SAFETY: a scan without keys over open relations, ended below or with the subtransaction.
+        unsafe {
+            let any = &raw mut pg_sys::SnapshotAnyData;
+            let scan = compat::index_beginscan(rel, index, any, 0);
+            let none = std::ptr::null_mut();
+            pg_sys::index_rescan(scan, none, 0, std::ptr::null_mut(), 0);
+            loop {
+                let forward = pg_sys::ScanDirection::ForwardScanDirection;
+                let tid = pg_sys::index_getnext_tid(scan, forward);
+                if tid.is_null() {
+                    break;
+                }
+                entries.add(&*tid);
+                pgrx::check_for_interrupts!();
             }
-            if let Some(row) = RowNumber::from_tid(&*tid) {
-                rows.insert(row.0);
-            }
-            pgrx::check_for_interrupts!();
+            pg_sys::index_endscan(scan);
         }
-        pg_sys::index_endscan(scan);
+        entries
     }
-    rows
+
+    fn add(&mut self, tid: &pg_sys::ItemPointerData) {
+        match RowNumber::from_tid(tid) {
+            Some(row) => self.segments.insert(row.0),
+            None => self.heap.insert(pages::place(block_of(tid), tid.ip_posid)),
+        };
+    }
 }

@@ -34,5 +34,24 @@ DROP ROLE regress_am_inspect;
 CREATE TABLE plain (a int) USING heap;
 SELECT * FROM doris.verify('plain');
 
+-- The row store and its index entries are looked at, too.
+CREATE TABLE rows_kept (id int, note text, big text);
+ALTER TABLE rows_kept ALTER big SET STORAGE EXTERNAL;
+CREATE INDEX rows_kept_id ON rows_kept (id);
+SET doris.rows_to_heap = 100000;
+INSERT INTO rows_kept SELECT g, 'note ' || g, repeat(g::text, 1000) FROM generate_series(1, 1000) g;
+UPDATE rows_kept SET note = NULL WHERE id % 3 = 0;
+DELETE FROM rows_kept WHERE id % 5 = 0;
+ALTER TABLE rows_kept ADD COLUMN later int DEFAULT 7, DROP COLUMN note;
+SELECT * FROM doris.verify('rows_kept');
+VACUUM (FREEZE) rows_kept;
+SELECT * FROM doris.verify('rows_kept');
+UPDATE pg_index SET indisready = false WHERE indexrelid = 'rows_kept_id'::regclass;
+INSERT INTO rows_kept SELECT g FROM generate_series(2001, 2010) g;
+UPDATE pg_index SET indisready = true WHERE indexrelid = 'rows_kept_id'::regclass;
+SELECT * FROM doris.verify('rows_kept');
+REINDEX INDEX rows_kept_id;
+SELECT * FROM doris.verify('rows_kept');
+
 \set VERBOSITY terse
 DROP SCHEMA am_inspect CASCADE;
