@@ -2,11 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cancelling: every operator of the engine stops soon after it is asked to, and leaves nothing behind.
 
-usage: cancel.py [--rows 3000000] [--limit-ms 100]
+usage: cancel.py [--rows 3000000] [--limit-ms 100] [--short]
 
 Needs a running server (PGHOST, PGPORT, PGUSER from `scripts/server.sh env`) with pg_doris installed. Each query is
 cancelled three times, at different moments; the median of the times until its session answers again counts. Also waits
-out the ten seconds after which PostgreSQL's own timers interrupt a session that does not want to be cancelled.
+out the ten seconds after which PostgreSQL's own timers interrupt a session that does not want to be cancelled (not so
+`--short`).
 """
 import argparse
 import statistics
@@ -27,6 +28,12 @@ QUERIES = {
     "set operation": "SELECT count(*) FROM (SELECT id, s FROM cancelled EXCEPT SELECT v, s FROM cancelled) x",
     "ordered set": "SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY v), mode() WITHIN GROUP (ORDER BY id) FROM cancelled",
     "grouping sets": "SELECT count(*) FROM (SELECT k, s, v, count(*) FROM cancelled GROUP BY CUBE (k, s, v)) x",
+    "external function": "SELECT count(*) FROM cancelled WHERE md5(s || id) < md5(s || v) AND md5(s || k) < 'f'",
+    "external aggregate argument": "SELECT k, sum(length(md5(s || v))) FROM cancelled GROUP BY k",
+    "spilled merge": "SELECT count(*) FROM (SELECT v, count(DISTINCT s), string_agg(s, ',') FROM cancelled GROUP BY v) x",
+    "COPY": "COPY (SELECT a.id, b.s FROM cancelled a JOIN cancelled b ON a.k = b.k) TO PROGRAM 'cat > /dev/null'",
+    "INSERT": "INSERT INTO cancelled SELECT a.id, a.k, b.v, b.s FROM cancelled a JOIN cancelled b ON a.k = b.k",
+    "CREATE TABLE AS": "CREATE TABLE cancelled_copy USING doris AS SELECT a.id, b.s FROM cancelled a JOIN cancelled b ON a.k = b.k ORDER BY 2",
     "subplan": "SELECT count(*) FROM cancelled a JOIN generate_series(1, 3000000) g ON a.v = g",
 }
 
@@ -76,17 +83,19 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--rows", type=int, default=3_000_000)
     parser.add_argument("--limit-ms", type=float, default=100)
+    parser.add_argument("--short", action="store_true", help="each query is cancelled once")
     args = parser.parse_args()
     problem = psql(f"CREATE EXTENSION IF NOT EXISTS pg_doris; DROP TABLE IF EXISTS cancelled; CREATE TABLE cancelled USING doris AS SELECT g::int8 AS id, "
                    f"(g % 500)::int4 AS k, (g * 7919::int8) % {args.rows} AS v, 's' || g % 100003 AS s FROM generate_series(0, {args.rows} - 1) g; ANALYZE cancelled;")
     if problem:
         sys.exit("not ok - set up: " + problem)
     canceller = Session()
+    delays = (0.1,) if args.short else (0.05, 0.15, 0.3)
     bad = 0
     for name, query in QUERIES.items():
         for memory in ("1GB", "4MB"):
             settings = f"SET doris.work_mem = '{memory}'; SET doris.threads = 2;"
-            took = [t for t in (cancelled(query, settings, delay, canceller) for delay in (0.05, 0.15, 0.3)) if t is not None]
+            took = [t for t in (cancelled(query, settings, delay, canceller) for delay in delays) if t is not None]
             if not took:
                 print(f"# {name} with {memory}: over before it could be cancelled")
                 continue
@@ -97,6 +106,9 @@ def main():
     if left != "0":
         bad += 1
         print(f"not ok - {left} sessions still work")
+    if args.short:
+        psql("DROP TABLE cancelled")
+        sys.exit(1 if bad else 0)
     # A timer of the session's own, ten seconds after its last statement but one, is no reason to stop.
     session = Session()
     session.send("CREATE TEMP TABLE t (a int); INSERT INTO t VALUES (1); SELECT count(*) FROM cancelled WHERE id < 10;")
