@@ -7,7 +7,7 @@
 PG ?= 15
 PG_CONFIG ?= /usr/lib/postgresql/$(PG)/bin/pg_config
 SUITES ?=
-TARGET_CPU ?= native
+TARGET_CPU ?=
 SECONDS_PER_TARGET ?= 60
 export PG TARGET_CPU
 SHELL := /bin/bash

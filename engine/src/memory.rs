@@ -33,6 +33,9 @@ const PARENT_STEP_BYTES: usize = 1 << 20;
 /// How many bytes a budget grows by before it looks again whether the system has them.
 const PROBE_STEP_BYTES: usize = 1 << 20;
 
+/// How many bytes that were given back are taken to be still there.
+const PROBE_KEPT_BYTES: usize = 16 << 20;
+
 /// What the system must have left beside what is asked for: as much as is used, within these bounds.
 const SLACK_BYTES_MIN: usize = 64 << 20;
 const SLACK_BYTES_MAX: usize = 1 << 30;
@@ -139,10 +142,12 @@ impl MemoryBudget {
     pub fn release(&self, bytes: usize) {
         let before = self.used.fetch_sub(bytes, Ordering::Relaxed);
         debug_assert!(before >= bytes);
-        let left = before
-            .saturating_sub(bytes)
-            .saturating_add(PROBE_STEP_BYTES);
-        self.probed.fetch_min(left, Ordering::Relaxed);
+        let left = before.saturating_sub(bytes);
+        // What is taken and given back again and again is looked for once.
+        if self.probed.load(Ordering::Relaxed) > left.saturating_add(PROBE_KEPT_BYTES) {
+            let kept = left.saturating_add(PROBE_STEP_BYTES);
+            self.probed.fetch_min(kept, Ordering::Relaxed);
+        }
     }
 
     /// Bytes reserved now.

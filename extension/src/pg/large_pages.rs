@@ -8,7 +8,7 @@
 //! A failed allocation would end the process, and with it the server. Budgets look ahead
 //! ([`memory`](doris_engine::memory)); for what they do not foresee, something is set aside while a query runs.
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 
 /// The allocator.
 pub struct LargePages;
@@ -24,7 +24,9 @@ unsafe impl GlobalAlloc for LargePages {
         let block = unsafe { System.alloc(layout) };
         // SAFETY: as above.
         let block = or_from_aside(block, layout, || unsafe { System.alloc(layout) });
-        advise(block, layout.size());
+        if layout.align() < PROBE_ALIGN {
+            advise(block, layout.size());
+        }
         block
     }
 
@@ -75,28 +77,37 @@ impl SetAside {
     /// Sets it aside, unless it is, or cannot be.
     pub fn now() -> Self {
         WANTED.fetch_add(1, Ordering::Relaxed);
-        if ASIDE.load(Ordering::Relaxed).is_null() {
-            let (protection, flags) = (
-                libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
-            );
-            // SAFETY: new pages, which nobody has.
-            let block =
-                unsafe { libc::mmap(std::ptr::null_mut(), ASIDE_BYTES, protection, flags, -1, 0) };
-            if block != libc::MAP_FAILED {
-                ASIDE.store(block, Ordering::Relaxed);
-                doris_engine::memory::set_short(false);
-            }
-        }
+        set_aside();
         Self(())
     }
 }
 
 impl Drop for SetAside {
     fn drop(&mut self) {
-        if WANTED.fetch_sub(1, Ordering::Relaxed) == 1 {
-            give_up_aside();
+        match WANTED.fetch_sub(1, Ordering::Relaxed) {
+            1 => {
+                give_up_aside();
+            }
+            // What this one had may be what the others lack.
+            _ => set_aside(),
         }
+    }
+}
+
+/// Sets memory aside where none is; budgets may grow again.
+fn set_aside() {
+    if !ASIDE.load(Ordering::Relaxed).is_null() {
+        return;
+    }
+    let (protection, flags) = (
+        libc::PROT_READ | libc::PROT_WRITE,
+        libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+    );
+    // SAFETY: new pages, which nobody has.
+    let block = unsafe { libc::mmap(std::ptr::null_mut(), ASIDE_BYTES, protection, flags, -1, 0) };
+    if block != libc::MAP_FAILED {
+        ASIDE.store(block, Ordering::Relaxed);
+        doris_engine::memory::set_short(false);
     }
 }
 
@@ -106,7 +117,7 @@ fn give_up_aside() -> bool {
     if block.is_null() {
         return false;
     }
-    // SAFETY: mapped in `SetAside::now`, and taken by this thread alone.
+    // SAFETY: mapped in `set_aside`, and taken by this thread alone.
     unsafe { libc::munmap(block, ASIDE_BYTES) };
     true
 }
@@ -121,15 +132,19 @@ fn or_from_aside(block: *mut u8, layout: Layout, again: impl FnOnce() -> *mut u8
     }
 }
 
+/// Whether a thread is giving up what is set aside: others that are short as well wait for it, and try again, too.
+static GIVING_UP: AtomicBool = AtomicBool::new(false);
+
 #[cold]
 fn from_aside(again: impl FnOnce() -> *mut u8) -> *mut u8 {
-    match give_up_aside() {
-        true => {
-            doris_engine::memory::set_short(true);
-            again()
-        }
-        false => std::ptr::null_mut(),
+    while GIVING_UP.swap(true, Ordering::Acquire) {
+        std::hint::spin_loop();
     }
+    if give_up_aside() {
+        doris_engine::memory::set_short(true);
+    }
+    GIVING_UP.store(false, Ordering::Release);
+    again()
 }
 
 #[inline]

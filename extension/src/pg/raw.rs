@@ -7,7 +7,7 @@
 //! - calls of users' code whose errors keep all of their fields.
 use cee_scape::call_with_sigsetjmp;
 use pgrx::pg_sys;
-use pgrx::pg_sys::panic::{pgrx_extern_c_guard, ErrorReport};
+use pgrx::pg_sys::panic::{pgrx_extern_c_guard, ErrorReport, ErrorReportWithLevel};
 use pgrx::{PgLogLevel, PgSqlErrorCode};
 use std::cell::Cell;
 use std::ffi::CStr;
@@ -293,9 +293,17 @@ pub fn keeping<T>(f: impl FnOnce() -> T) -> T {
                 .into_owned(),
         };
         let code = PgSqlErrorCode::from((*error).sqlerrcode);
-        ErrorReport::new(code, message, "keeping").report(PgLogLevel::ERROR);
+        ErrorReport::new(code, message, KEEPING).report(PgLogLevel::ERROR);
         unreachable!("an error was reported")
     }
+}
+
+/// Tells the panics of [`keeping`] from others.
+const KEEPING: &str = "keeping";
+
+fn stands_for_kept(payload: &(dyn std::any::Any + Send)) -> bool {
+    let report = payload.downcast_ref::<ErrorReportWithLevel>();
+    report.is_some_and(|report| report.function_name() == Some(KEEPING))
 }
 
 /// A callback of PostgreSQL's that runs code of users by way of [`keeping`]: `pg_guard`, but that such errors are raised
@@ -312,7 +320,8 @@ pub unsafe fn handing_on<T>(f: impl FnOnce() -> T) -> T {
             Ok(value) => Ok(value),
             Err(payload) => {
                 let error = KEPT.replace(std::ptr::null_mut());
-                if error.is_null() {
+                // Another error may have followed one that somebody has caught.
+                if error.is_null() || !stands_for_kept(payload.as_ref()) {
                     resume_unwind(payload);
                 }
                 drop(payload);

@@ -552,6 +552,17 @@ impl Version {
         }
     }
 
+    /// A copy of its payload, of which no change in place is half done.
+    pub fn payload_unchanging(&self) -> Vec<u8> {
+        // SAFETY: pinned by the slot; the content lock keeps the payload as it is.
+        unsafe {
+            pg_sys::LockBuffer(self.buffer, pg_sys::BUFFER_LOCK_SHARE as i32);
+            let payload = self.payload().to_vec();
+            pg_sys::LockBuffer(self.buffer, pg_sys::BUFFER_LOCK_UNLOCK as i32);
+            payload
+        }
+    }
+
     /// Whether a snapshot sees this version. A dirty snapshot gets its xmin and xmax set.
     pub fn visible(&self, snapshot: pg_sys::Snapshot) -> bool {
         if self.surely_visible(snapshot) {

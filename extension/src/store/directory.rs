@@ -27,6 +27,9 @@ pub struct Found {
     pub at: pg_sys::ItemPointerData,
 }
 
+/// At least as many bytes as an entry has.
+const ENTRY_BYTES_READ: usize = 64;
+
 impl Found {
     /// Whether no snapshot can see it any more: its chunks may be gone.
     pub fn is_gone(&self, main: pg_sys::Relation) -> bool {
@@ -44,8 +47,18 @@ fn found(main: pg_sys::Relation, version: &Version, snapshot: pg_sys::Snapshot) 
     })
 }
 
+/// The entry of a tuple. Its writer may be changing it in place: what looks damaged is looked at again with the page locked.
+fn entry_of(version: &Version) -> Result<Entry, Corrupt> {
+    let mut copy = [0; ENTRY_BYTES_READ];
+    let payload = version.payload();
+    let length = payload.len().min(copy.len());
+    copy[..length].copy_from_slice(&payload[..length]);
+    Entry::decode_at(&copy[..length], version.seq())
+        .or_else(|_| Entry::decode_at(&version.payload_unchanging(), version.seq()))
+}
+
 fn checked(version: &Version, snapshot: pg_sys::Snapshot) -> Result<Found, Corrupt> {
-    let entry = Entry::decode_at(version.payload(), version.seq())?;
+    let entry = entry_of(version)?;
     let visible = version.visible(snapshot);
     let writer = version.writer_fate();
     Ok(Found {

@@ -4,7 +4,7 @@
 //! A segment would take them, but UPDATE, and a dump's small INSERTs, could not write them to the row store: they are
 //! refused as the heap refuses them, by the least size that TOAST brings a row to. Only tables whose rows may be that large
 //! are measured.
-use crate::pg::{self, compat};
+use crate::pg::{self, compat, raw};
 use pgrx::{pg_sys, PgSqlErrorCode};
 
 /// Most bytes of a tuple on a heap page: what is left of one with a page header and one line pointer.
@@ -14,6 +14,8 @@ const TUPLE_HEADER_BYTES: usize = 23;
 const POINTER_BYTES: usize = 18;
 /// Values up to this size stay in the row.
 const KEPT_BYTES: usize = 24;
+/// Most bytes of a value with a short header.
+const SHORT_BYTES_MAX: usize = 127;
 
 /// How the values of one column are laid out in a tuple.
 #[derive(Clone, Copy)]
@@ -21,8 +23,21 @@ struct Column {
     /// Its length; -1: a varlena.
     length: i16,
     alignment: usize,
+    /// Values may get the short header of one byte.
+    short_header: bool,
     /// Large values may go to the TOAST relation.
     toastable: bool,
+    /// Large values are compressed before, by this method.
+    compression: Option<std::ffi::c_char>,
+}
+
+/// What is taken for the size of a value that TOAST would make smaller.
+#[derive(Clone, Copy, PartialEq)]
+enum Measure {
+    /// The most that may be left of it.
+    Most,
+    /// What is left of it.
+    Exact,
 }
 
 /// The columns of a table whose rows may be too large.
@@ -45,7 +60,10 @@ impl Widths {
                             b's' => 2,
                             _ => 1,
                         },
+                        short_header: attribute.attstorage as u8 != b'p',
                         toastable: attribute.attlen == -1 && attribute.attstorage as u8 != b'p',
+                        compression: matches!(attribute.attstorage as u8, b'x' | b'm')
+                            .then_some(attribute.attcompression),
                     }
                 })
                 .collect()
@@ -60,6 +78,18 @@ impl Widths {
     /// # Safety
     /// A slot of the table's row type with all attributes.
     pub unsafe fn excess(&self, slot: *mut pg_sys::TupleTableSlot) -> Option<usize> {
+        // SAFETY: passed on to the caller.
+        unsafe {
+            if self.size(slot, Measure::Most) <= TUPLE_BYTES_MAX {
+                return None;
+            }
+            let size = self.size(slot, Measure::Exact);
+            (size > TUPLE_BYTES_MAX).then_some(size)
+        }
+    }
+
+    /// Bytes of the tuple that a heap would make of the row.
+    unsafe fn size(&self, slot: *mut pg_sys::TupleTableSlot, measure: Measure) -> usize {
         let mut bytes = 0usize;
         let mut any_null = false;
         for (at, column) in self.0.iter().enumerate() {
@@ -67,7 +97,7 @@ impl Widths {
             unsafe {
                 match *(*slot).tts_isnull.add(at) {
                     true => any_null = true,
-                    false => bytes = column.end(bytes, *(*slot).tts_values.add(at)),
+                    false => bytes = column.end(bytes, *(*slot).tts_values.add(at), measure),
                 }
             }
         }
@@ -77,8 +107,7 @@ impl Widths {
             0
         };
         let header = (TUPLE_HEADER_BYTES + nulls).next_multiple_of(8);
-        let size = (header + bytes).next_multiple_of(8);
-        (size > TUPLE_BYTES_MAX).then_some(size)
+        (header + bytes).next_multiple_of(8)
     }
 }
 
@@ -92,35 +121,66 @@ impl Column {
         }
     }
 
-    /// Where a value ends that is put behind `at` bytes of others.
-    unsafe fn end(&self, at: usize, value: pg_sys::Datum) -> usize {
+    /// Where a value ends that is put behind `at` bytes of others, by the rules of heap_toast_insert_or_update.
+    unsafe fn end(&self, at: usize, value: pg_sys::Datum, measure: Measure) -> usize {
         let aligned = at.next_multiple_of(self.alignment);
         if self.length >= 0 {
             return aligned + self.length as usize;
         }
-        let value = value.cast_mut_ptr::<pg_sys::varlena>();
+        let pointer = value.cast_mut_ptr::<pg_sys::varlena>();
         // SAFETY: a value of a type of variable length. Its first bytes say how it is stored.
-        let (size, packed) = unsafe {
+        let (end, size, plain) = unsafe {
             if self.length != -1 {
-                (
-                    std::ffi::CStr::from_ptr(value.cast()).count_bytes() + 1,
-                    true,
-                )
-            } else if pgrx::varlena::varatt_is_1b_e(value) {
-                (POINTER_BYTES, true)
-            } else if pgrx::varlena::varatt_is_1b(value) {
-                (pgrx::varlena::varsize_1b(value), true)
+                return at + std::ffi::CStr::from_ptr(pointer.cast()).count_bytes() + 1;
+            }
+            if pgrx::varlena::varatt_is_1b_e(pointer) {
+                return at + POINTER_BYTES;
+            }
+            if pgrx::varlena::varatt_is_1b(pointer) {
+                let size = pgrx::varlena::varsize_1b(pointer);
+                (at + size, size, true)
             } else {
-                (pgrx::varlena::varsize_4b(value), false)
+                let size = pgrx::varlena::varsize_4b(pointer);
+                let plain = pgrx::varlena::varatt_is_4b_u(pointer);
+                // A tuple has the short header of one byte instead of four where that can be.
+                match self.short_header && plain && size - 3 <= SHORT_BYTES_MAX {
+                    true => (at + size - 3, size - 3, true),
+                    false => (aligned + size, size, plain),
+                }
             }
         };
-        match (self.toastable, packed) {
-            (true, _) if size > KEPT_BYTES => at + POINTER_BYTES,
-            (_, true) => at + size,
-            // The short header is of one byte instead of four.
-            (true, false) => at + size - 3,
-            (false, false) => aligned + size,
+        if !self.toastable || size <= KEPT_BYTES {
+            return end;
         }
+        let compression = self.compression.filter(|_| plain);
+        match (measure, compression) {
+            // Compressed values that stay in the row are aligned.
+            (Measure::Most, Some(_)) => aligned + KEPT_BYTES,
+            (Measure::Exact, Some(method)) => {
+                // SAFETY: a varlena that is not compressed.
+                let left = unsafe { compressed_size(value, method) };
+                match left.filter(|left| *left <= KEPT_BYTES) {
+                    Some(left) => aligned + left,
+                    None => at + POINTER_BYTES,
+                }
+            }
+            (_, None) => at + POINTER_BYTES,
+        }
+    }
+}
+
+/// Bytes of a value once it is compressed; `None` where that makes it no smaller.
+///
+/// # Safety
+/// A varlena that is neither compressed nor stored elsewhere.
+unsafe fn compressed_size(value: pg_sys::Datum, method: std::ffi::c_char) -> Option<usize> {
+    // SAFETY: passed on to the caller; what compression returns is a varlena of ours with a header of four bytes.
+    unsafe {
+        let compressed = raw::compressed(value, method)?;
+        let varlena = compressed.cast_mut_ptr::<pg_sys::varlena>();
+        let size = pgrx::varlena::varsize_4b(varlena);
+        pg_sys::pfree(varlena.cast());
+        Some(size)
     }
 }
 

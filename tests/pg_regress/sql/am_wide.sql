@@ -22,6 +22,7 @@ END $$;
 SELECT type, columns, filled, am, loaded(am, type, columns, filled, value)
 FROM (VALUES ('float8', 1100, 1100, 'g'), ('float8', 1100, 1000, 'g'), ('float8', 1100, 998, 'g'), ('int', 1600, 1600, 'g'),
              ('text', 600, 600, 'repeat(md5(g::text), 3)'), ('text', 400, 400, 'repeat(md5(g::text), 3)'), ('text', 600, 600, '''0123456789'''),
+             ('text', 400, 400, 'left(md5(g::text), 23)'), ('text', 320, 320, 'left(md5(g::text), 23)'), ('text', 500, 500, 'repeat(''a'', 100)'),
              ('numeric', 1500, 1500, 'g'), ('uuid', 600, 600, 'md5(g::text)::uuid'), ('uuid', 600, 300, 'md5(g::text)::uuid')) v(type, columns, filled, value),
      (VALUES ('heap'), ('doris')) a(am) ORDER BY type, columns, filled, value, am DESC;
 -- Wide values themselves are no matter, nor are columns that stay in the row while they are short.

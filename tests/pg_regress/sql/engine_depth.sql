@@ -4,7 +4,7 @@ CREATE SCHEMA depth;
 SET search_path TO depth;
 CREATE TABLE d (id int, b bigint, f boolean, s text) USING doris;
 CREATE TABLE h (LIKE d) USING heap;
-INSERT INTO h SELECT i, i % 7 - 3, i % 3 = 0, 's' || i % 5 FROM generate_series(1, 20000) i;
+INSERT INTO h SELECT i, i % 7 - 3, i % 3 = 0, 's' || i % 5 FROM generate_series(1, 5000) i;
 INSERT INTO d SELECT * FROM h;
 
 -- What `query` gives over both tables: '$t' is the table.
@@ -47,7 +47,8 @@ SELECT name, levels,
   both_give(format('SELECT count(%s) FROM $t WHERE id < 50', e)) AS aggregated,
   both_give(format('SELECT %s, count(*) FROM $t WHERE id < 50 GROUP BY 1', e)) AS grouped,
   both_give(format('SELECT %s FROM $t WHERE id < 50 ORDER BY 1 LIMIT 10', e)) AS sorted
-FROM shapes, unnest('{150,250,900}'::int[]) levels, nested(wrap, innermost, levels) e ORDER BY 1, 2;
+FROM shapes, unnest('{150,250,900}'::int[]) levels, nested(wrap, innermost, levels) e
+WHERE levels < 900 OR name IN ('abs', 'append', 'case', 'plus') ORDER BY 1, 2;
 SELECT both_give(format('SELECT id, %s FROM $t WHERE id < 5', nested('abs($x)', 'b', 3000)));
 SELECT both_give(format('SELECT a.id FROM $t a JOIN $t b ON a.id = %s WHERE b.id < 9 AND b.b >= 0',
                         nested('abs($x)', 'b.id', 1500)));

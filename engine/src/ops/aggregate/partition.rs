@@ -10,6 +10,7 @@
 
 use std::borrow::Cow;
 use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use doris_storage::vector::{Values, Vector};
@@ -42,6 +43,8 @@ const TASKS_PER_THREAD: usize = 8;
 const STATE_GROWTH: usize = 8;
 /// What is merged early may take one part in so many of the whole budget; it is merged again when its turn comes otherwise.
 const EARLY_SHARE: usize = 8;
+/// A partition of no more groups than this may have a large one, though it is no larger than others.
+const FEW_GROUPS: usize = 16;
 /// A merging table may take one part in so many of the whole budget.
 const MERGE_SHARE: usize = 8;
 
@@ -335,7 +338,12 @@ impl<K: KeyColumn> Block<K> {
 fn value_bytes(vector: &Vector, range: Range<usize>) -> usize {
     match &vector.values {
         Values::Bytes(column) => (column.offsets[range.end] - column.offsets[range.start]) as usize,
-        Values::Dict { codes, dict } => range.map(|i| dict.get(codes[i] as usize).len()).sum(),
+        // The codes of NULLs may be anything.
+        Values::Dict { codes, dict } => range
+            .map(|i| codes[i] as usize)
+            .filter(|code| *code < dict.len())
+            .map(|code| dict.get(code).len())
+            .sum(),
         _ => range.len() * size_of::<i128>(),
     }
 }
@@ -381,7 +389,7 @@ pub fn open<K: KeyColumn>(
         next: 0,
         ready: Tasks::of_batches(early.batches),
         merged: early.merged,
-        _memory: early.memory,
+        memory: early.memory,
     })))
 }
 
@@ -398,11 +406,23 @@ struct Early {
 fn merge_early<K: KeyColumn>(driver: &Driver, all: &Arc<Partitions<K>>) -> Result<Early> {
     let grows = all.grouping.calls.iter().any(AggregateCall::grows);
     let limit = driver.query.budget.limit_bytes();
-    let may_fail = |partition: &usize| {
-        let bytes = |block: &Block<K>| block.partition_bytes(*partition);
-        all.blocks.iter().map(bytes).sum::<usize>() > limit / STATE_GROWTH
+    let bytes_of = |partition: usize| -> usize {
+        let bytes = |block: &Block<K>| block.partition_bytes(partition);
+        all.blocks.iter().map(bytes).sum()
     };
-    let large = (0..PARTITIONS).filter(|partition| grows && may_fail(partition));
+    let bytes: Vec<usize> = match grows {
+        true => (0..PARTITIONS).map(bytes_of).collect(),
+        false => vec![0; PARTITIONS],
+    };
+    let mean = bytes.iter().sum::<usize>() / PARTITIONS;
+    // Of many groups that share a partition like all others, none is too large.
+    let may_fail = |partition: &usize| {
+        let stands_out = bytes[*partition] > 2 * mean;
+        let few = || all.groups(*partition..*partition + 1) <= FEW_GROUPS;
+        bytes[*partition] > limit / STATE_GROWTH && (stands_out || few())
+    };
+    let left = AtomicUsize::new(limit / EARLY_SHARE);
+    let large = (0..PARTITIONS).filter(may_fail);
     let early = Mutex::new(Early {
         batches: Vec::new(),
         merged: vec![false; PARTITIONS],
@@ -413,7 +433,7 @@ fn merge_early<K: KeyColumn>(driver: &Driver, all: &Arc<Partitions<K>>) -> Resul
             all: Arc::clone(all),
             partitions: partition..partition + 1,
         };
-        if let Some((batches, memory)) = task.kept(worker)? {
+        if let Some((batches, memory)) = task.kept(worker, &left)? {
             let mut early = lock(&early);
             early.batches.extend(batches);
             early.merged[partition] = true;
@@ -482,7 +502,7 @@ struct PartitionSource<K> {
     /// ... of which partitions, ...
     merged: Vec<bool>,
     /// ... and its memory.
-    _memory: Vec<Reservation>,
+    memory: Vec<Reservation>,
 }
 
 impl<K: KeyColumn> Source for PartitionSource<K> {
@@ -490,6 +510,7 @@ impl<K: KeyColumn> Source for PartitionSource<K> {
         if let Some(task) = self.ready.next(driver)? {
             return Ok(Some(task));
         }
+        self.memory.clear();
         while self.merged.get(self.next) == Some(&true) {
             self.next += 1;
         }
@@ -528,11 +549,19 @@ impl<K: KeyColumn> Task for MergeTask<K> {
 }
 
 impl<K: KeyColumn> MergeTask<K> {
-    /// The merged groups, if they are few enough to be kept, and what covers them. Fails where they cannot be merged.
-    fn kept(&self, worker: &Worker<'_>) -> Result<Option<(Vec<Batch>, Reservation)>> {
-        let budget = &worker.query.budget;
-        let most = budget.limit_bytes() / EARLY_SHARE / worker.query.threads.max(1);
-        let mut memory = Reservation::new(budget);
+    /// The merged groups, if they are few enough to be kept, and what covers them; `left` are the bytes that all partitions
+    /// together may still keep. Fails where they cannot be merged.
+    fn kept(
+        &self,
+        worker: &Worker<'_>,
+        left: &AtomicUsize,
+    ) -> Result<Option<(Vec<Batch>, Reservation)>> {
+        let take = |bytes: usize| {
+            left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+                left.checked_sub(bytes)
+            })
+        };
+        let mut memory = Reservation::new(&worker.query.budget);
         let mut kept = Some(Vec::new());
         self.each(worker, &mut |chunk| {
             if let Some(batches) = &mut kept {
@@ -542,11 +571,12 @@ impl<K: KeyColumn> MergeTask<K> {
                     .iter()
                     .map(|c| memory_bytes(c))
                     .sum::<usize>();
-                let fits = memory.bytes() + bytes <= most && memory.grow(bytes).is_ok();
+                let fits = take(bytes).is_ok() && memory.grow(bytes).is_ok();
                 match fits {
                     true => batches.push(chunk.batch),
                     false => {
                         kept = None;
+                        left.fetch_add(memory.bytes(), Ordering::Relaxed);
                         memory.resize(0)?;
                     }
                 }
