@@ -5,6 +5,7 @@
 //! constraints and row security are PostgreSQL's. Rows with a delete sign become a DELETE; where they name the sequence, it
 //! is remembered for their keys (`burial`). Of a partitioned table the partitions say what the key is.
 use crate::keys::burial::Burial;
+use crate::keys::merge::recheck;
 use crate::keys::statement::{self, name_of};
 use crate::options::model::{self, Model};
 use crate::pg::{self, raw};
@@ -91,8 +92,14 @@ struct Target {
     name: String,
     plain_name: String,
     key: Key,
-    /// The tables that store its rows, each with the condition on rows that belong there, where there are several.
-    stores: Vec<(pg_sys::Oid, Option<String>)>,
+    stores: Vec<Store>,
+}
+
+/// A table that stores rows of the target: itself, or a partition.
+struct Store {
+    relid: pg_sys::Oid,
+    /// Rows of a key may be in this one of several tables, and the key says whether they are.
+    of_key: bool,
 }
 
 /// The key of a table, by name.
@@ -100,7 +107,30 @@ struct Key {
     columns: Vec<String>,
     /// Some of the columns may be NULL.
     nullable: Vec<bool>,
-    sequence: Option<String>,
+    sequence: Option<Sequence>,
+}
+
+/// The sequence column of a table.
+#[derive(PartialEq)]
+struct Sequence {
+    name: String,
+    computed: Option<Computed>,
+}
+
+/// What a generated column is computed from.
+#[derive(PartialEq)]
+struct Computed {
+    /// The expression, as SQL over the table's columns.
+    expression: String,
+    sources: Vec<String>,
+}
+
+/// The sequences of rows.
+struct Given<'a> {
+    /// The column.
+    name: &'a str,
+    /// Its value, as SQL over a record `r` of the table.
+    value: String,
 }
 
 impl Key {
@@ -111,10 +141,7 @@ impl Key {
         }
         let keyed = model::of(rel).filter(|keyed| keyed.model == Model::Unique)?;
         let (columns, nullable) = columns(rel, &keyed.keys).into_iter().unzip();
-        let sequence = keyed.sequence.and_then(|number| {
-            let found = self::columns(rel, &[number]).into_iter().next();
-            found.map(|(name, _)| name)
-        });
+        let sequence = keyed.sequence.and_then(|number| Sequence::of(rel, number));
         Some(Self {
             columns,
             nullable,
@@ -132,8 +159,28 @@ impl Key {
     }
 }
 
+impl Sequence {
+    fn of(rel: pg_sys::Relation, number: u16) -> Option<Self> {
+        let mut all = model::live_attributes(rel);
+        let attribute = all.find(|attribute| attribute.attnum as u16 == number)?;
+        let computed = (attribute.attgenerated != 0).then(|| {
+            let sources = recheck::sources(rel, usize::from(number) - 1);
+            let numbers: Vec<u16> = sources.iter().map(|column| *column as u16 + 1).collect();
+            Computed {
+                expression: generation_expression(pg::relation_id(rel), number),
+                sources: columns(rel, &numbers).into_iter().map(|c| c.0).collect(),
+            }
+        });
+        Some(Self {
+            name: name_of(attribute),
+            computed,
+        })
+    }
+}
+
 impl Target {
     fn of(relid: pg_sys::Oid) -> Self {
+        check_rights(relid);
         // SAFETY: relations stay locked until the transaction ends, as they would be by a statement.
         unsafe {
             let mode = pg_sys::RowExclusiveLock as i32;
@@ -145,7 +192,7 @@ impl Target {
             let partitioned = (*(*rel).rd_rel).relkind as u8 == pg_sys::RELKIND_PARTITIONED_TABLE;
             let (key, stores) = match partitioned {
                 true => key_of_partitions(relid, &plain_name),
-                false => (Key::of(rel), vec![(relid, None)]),
+                false => (Key::of(rel), vec![Store::alone(relid)]),
             };
             pg_sys::relation_close(rel, pg_sys::NoLock as i32);
             let key = key.unwrap_or_else(|| refuse_table(&plain_name));
@@ -178,12 +225,11 @@ impl Target {
     /// any more. A row that came between the two is deleted in another turn, and who deletes one meanwhile leaves its own
     /// sequence only: the rest stays once a turn has neither deleted nor remembered any of it.
     fn delete_rows(&self, run: Run) {
-        let named = |name: &&String| run.columns.contains(name);
-        let sequence = self.key.sequence.as_ref().filter(named);
+        let given = self.given(&run);
         let (mut rows, mut again) = (run.rows, false);
         while !rows.is_empty() {
-            let (deleted, before) = (self.delete(sequence, &rows), rows.len());
-            let Some(sequence) = sequence else {
+            let (deleted, before) = (self.delete(given.as_ref(), &rows), rows.len());
+            let Some(sequence) = &given else {
                 return;
             };
             rows = self.bury(sequence, rows);
@@ -194,8 +240,40 @@ impl Target {
         }
     }
 
+    /// The sequences of the rows of a run: as they name it, or computed from the columns that they name. `None` where they
+    /// say nothing of it.
+    fn given(&self, run: &Run) -> Option<Given<'_>> {
+        let sequence = self.key.sequence.as_ref()?;
+        let given = |value| Given {
+            name: &sequence.name,
+            value,
+        };
+        if run.columns.contains(&sequence.name) {
+            return Some(given(format!("r.{}", quote_identifier(&sequence.name))));
+        }
+        let computed = sequence.computed.as_ref()?;
+        let missing = |source: &&String| !run.columns.contains(source);
+        let Some(missing) = computed.sources.iter().find(missing) else {
+            let expression = &computed.expression;
+            let value = format!("(SELECT {expression} FROM (SELECT r.*) p)");
+            return Some(given(value));
+        };
+        let named =
+            |source: &String| run.columns.contains(source) && !self.key.columns.contains(source);
+        if computed.sources.iter().any(named) {
+            let name = &sequence.name;
+            refuse_row(
+                self,
+                run.first,
+                &format!("lacks column \"{missing}\", from which the sequence column \"{name}\" is computed"),
+                "Name all columns that the sequence column is computed from, or none.",
+            );
+        }
+        None
+    }
+
     /// Remembers the sequences of rows; returns those of whose keys a row is stored.
-    fn bury(&self, sequence: &str, rows: Vec<String>) -> Vec<String> {
+    fn bury(&self, sequence: &Given, rows: Vec<String>) -> Vec<String> {
         // SAFETY: plain calls; who may not see all rows does not decide about those that are not there.
         let hidden = unsafe {
             let rls = pg_sys::check_enable_rls(self.relid, pg_sys::InvalidOid, true);
@@ -205,9 +283,8 @@ impl Target {
             return Vec::new();
         }
         let mut left: Vec<usize> = Vec::new();
-        for (relid, belongs) in &self.stores {
-            let places = self.bury_in(*relid, belongs.as_deref(), sequence, rows.clone());
-            left.extend(places);
+        for store in &self.stores {
+            left.extend(self.bury_in(store, sequence, rows.clone()));
         }
         left.sort_unstable();
         let mut rows: Vec<Option<String>> = rows.into_iter().map(Some).collect();
@@ -215,21 +292,17 @@ impl Target {
         left.iter().filter_map(of_place).collect()
     }
 
-    /// Remembers the sequences of those rows that belong to a table; returns the places, from 0, of those of whose keys a
-    /// row is stored there.
-    fn bury_in(
-        &self,
-        relid: pg_sys::Oid,
-        belongs: Option<&str>,
-        sequence: &str,
-        rows: Vec<String>,
-    ) -> Vec<usize> {
+    /// Remembers the sequences of those rows that belong to a table, or may; returns the places, from 0, of those of whose
+    /// keys a row is stored there.
+    fn bury_in(&self, store: &Store, sequence: &Given, rows: Vec<String>) -> Vec<usize> {
+        let relid = store.relid;
+        let belongs = store.of_key.then(|| partition_condition(relid));
         let keys: Vec<String> = self.key.columns.iter().map(quote_identifier).collect();
         let sql = format!(
-            "SELECT u.o, r.{}, r.{} FROM {} ORDER BY u.o",
+            "SELECT u.o, r.{}, {} FROM {} ORDER BY u.o",
             keys.join(", r."),
-            quote_identifier(sequence),
-            self.records_where(belongs)
+            sequence.value,
+            self.records_where(belongs.as_deref())
         );
         // SAFETY: a text array is what the statement takes.
         let argument = unsafe { DatumWithOid::new(rows, pg_sys::TEXTARRAYOID) };
@@ -276,7 +349,7 @@ impl Target {
     }
 
     /// Deletes the rows of keys, whose sequence allows it where one is named; returns how many there were.
-    fn delete(&self, sequence: Option<&String>, rows: &[String]) -> usize {
+    fn delete(&self, sequence: Option<&Given>, rows: &[String]) -> usize {
         let deleted = execute(&self.deletion(sequence, "="), rows.to_vec());
         let nulls = self.of_null_keys(rows);
         if nulls.is_empty() {
@@ -311,14 +384,14 @@ impl Target {
         found.unwrap_or_else(|error| pgrx::error!("could not read the rows: {error}"))
     }
 
-    fn deletion(&self, sequence: Option<&String>, equals: &str) -> String {
+    fn deletion(&self, sequence: Option<&Given>, equals: &str) -> String {
         let keys = self.key.columns.iter().map(quote_identifier);
         let mut conditions: Vec<String> = keys
             .map(|key| format!("t.{key} {equals} r.{key}"))
             .collect();
-        conditions.extend(sequence.map(|name| {
-            let name = quote_identifier(name);
-            format!("(t.{name} IS NULL OR t.{name} <= r.{name})")
+        conditions.extend(sequence.map(|given| {
+            let name = quote_identifier(given.name);
+            format!("(t.{name} IS NULL OR t.{name} <= {})", given.value)
         }));
         format!(
             "DELETE FROM {} t USING {} WHERE {}",
@@ -329,11 +402,47 @@ impl Target {
     }
 }
 
+impl Store {
+    fn alone(relid: pg_sys::Oid) -> Self {
+        Self {
+            relid,
+            of_key: false,
+        }
+    }
+
+    /// A partition, whose key is known.
+    fn partition(rel: pg_sys::Relation, key: &Key) -> Self {
+        let decides = columns(rel, &raw::partition_columns(rel));
+        Self {
+            relid: pg::relation_id(rel),
+            of_key: decides.iter().all(|(name, _)| key.columns.contains(name)),
+        }
+    }
+}
+
+/// Who may neither insert nor delete any rows does not get as far as the locks.
+fn check_rights(relid: pg_sys::Oid) {
+    // SAFETY: catalogue look-ups of any relation; the name is a palloc'd copy, or null.
+    unsafe {
+        let (user, any) = (pg_sys::GetUserId(), pg_sys::AclMaskHow::ACLMASK_ANY);
+        let granted = pg_sys::AclResult::ACLCHECK_OK;
+        let (insert, delete) = (pg_sys::ACL_INSERT, pg_sys::ACL_DELETE);
+        if pg_sys::pg_class_aclcheck(relid, user, (insert | delete) as pg_sys::AclMode) != granted
+            && pg_sys::pg_attribute_aclcheck_all(relid, user, insert as pg_sys::AclMode, any)
+                != granted
+        {
+            let kind = pg_sys::get_relkind_objtype(pg_sys::get_rel_relkind(relid));
+            pg_sys::aclcheck_error(
+                pg_sys::AclResult::ACLCHECK_NO_PRIV,
+                kind,
+                pg_sys::get_rel_name(relid),
+            );
+        }
+    }
+}
+
 /// The key that all partitions of a table have, and the partitions.
-fn key_of_partitions(
-    relid: pg_sys::Oid,
-    name: &str,
-) -> (Option<Key>, Vec<(pg_sys::Oid, Option<String>)>) {
+fn key_of_partitions(relid: pg_sys::Oid, name: &str) -> (Option<Key>, Vec<Store>) {
     let mut key: Option<Key> = None;
     let mut stores = Vec::new();
     for relid in raw::inheritors_locked(relid, pg_sys::RowExclusiveLock as i32) {
@@ -344,6 +453,7 @@ fn key_of_partitions(
             }
             let rel = pg_sys::relation_open(relid, pg_sys::NoLock as i32);
             let found = Key::of(rel).ok_or_else(|| pg::relation_name(rel));
+            stores.extend(found.iter().map(|key| Store::partition(rel, key)));
             pg_sys::relation_close(rel, pg_sys::NoLock as i32);
             found
         };
@@ -353,7 +463,6 @@ fn key_of_partitions(
             Some(key) => key.and(of_partition),
         };
         key = Some(both.unwrap_or_else(|| refuse_keys(name)));
-        stores.push((relid, Some(partition_condition(relid))));
     }
     (key, stores)
 }
@@ -366,6 +475,24 @@ fn partition_condition(relid: pg_sys::Oid) -> String {
     let found = Spi::get_one_with_args::<String>(sql, &[argument]);
     let found = found.unwrap_or_else(|error| pgrx::error!("could not read the partition: {error}"));
     found.unwrap_or_else(|| String::from("true"))
+}
+
+/// The expression of a generated column, as a value of the column's type.
+fn generation_expression(relid: pg_sys::Oid, number: u16) -> String {
+    // SAFETY: values of the types that the statement takes.
+    let arguments = unsafe {
+        [
+            DatumWithOid::new(relid, pg_sys::OIDOID),
+            DatumWithOid::new(number as i16, pg_sys::INT2OID),
+        ]
+    };
+    let sql = "\
+SELECT pg_catalog.format('(%s)::%s', pg_catalog.pg_get_expr(d.adbin, d.adrelid), pg_catalog.format_type(a.atttypid, a.atttypmod))
+  FROM pg_catalog.pg_attrdef d JOIN pg_catalog.pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
+ WHERE d.adrelid = $1 AND d.adnum = $2";
+    let found = Spi::get_one_with_args::<String>(sql, &arguments);
+    let found = found.unwrap_or_else(|error| pgrx::error!("could not read the column: {error}"));
+    found.unwrap_or_else(|| String::from("NULL"))
 }
 
 fn refuse_table(name: &str) -> ! {
@@ -402,8 +529,11 @@ unsafe fn bury_all(
 ) -> Vec<usize> {
     // SAFETY: passed on to the caller: a result with these columns.
     unsafe {
-        let cid = pg_sys::GetCurrentCommandId(true);
         let count = (*table).numvals as usize;
+        if count == 0 {
+            return Vec::new();
+        }
+        let cid = pg_sys::GetCurrentCommandId(true);
         let Some(mut burial) = Burial::of(rel, cid) else {
             return Vec::new();
         };

@@ -15,7 +15,7 @@
 mod batch;
 mod column;
 mod graves;
-mod recheck;
+pub(super) mod recheck;
 
 pub use batch::{row_of, Folded, Groups, Part};
 pub use column::can_be_summed;

@@ -54,12 +54,14 @@ type Watched = HashMap<(pg_sys::Oid, pg_sys::CommandId), (i32, Watch)>;
 thread_local! {
     static NOTED: RefCell<Vec<Noted>> = const { RefCell::new(Vec::new()) };
     static WATCHED: RefCell<Watched> = RefCell::default();
-    static PARTIAL: Cell<pg_sys::Oid> = const { Cell::new(pg_sys::InvalidOid) };
+    /// A table, and the transaction nesting level that asked for it.
+    static PARTIAL: Cell<(pg_sys::Oid, i32)> = const { Cell::new((pg_sys::InvalidOid, 0)) };
 }
 
 /// The next INSERT that is started into a table is a partial update, whatever the setting says; none that its triggers run.
 pub fn next_is_partial(relid: pg_sys::Oid) {
-    PARTIAL.set(relid);
+    // SAFETY: plain call.
+    PARTIAL.set((relid, unsafe { pg_sys::GetCurrentTransactionNestLevel() }));
 }
 
 fn note(relid: pg_sys::Oid, cid: pg_sys::CommandId, columns: Columns) {
@@ -92,7 +94,10 @@ pub fn forget(subtransaction: bool) {
     // SAFETY: plain call; while a subtransaction aborts, its level is the current one.
     let level = unsafe { pg_sys::GetCurrentTransactionNestLevel() };
     moved::forget();
-    PARTIAL.set(pg_sys::InvalidOid);
+    // What rolls back further inside, such as a default's function as it is planned, does not take it back.
+    if !subtransaction || PARTIAL.get().1 >= level {
+        PARTIAL.set((pg_sys::InvalidOid, 0));
+    }
     // A rolled-back command's id may be used again.
     NOTED.with_borrow_mut(|noted| noted.retain(|n| subtransaction && n.level < level));
     WATCHED.with_borrow_mut(|watched| watched.retain(|_, w| subtransaction && w.0 < level));
@@ -364,9 +369,9 @@ unsafe fn insertion(
     if !may_be_keyed(relid) {
         return;
     }
-    let asked = PARTIAL.get() == relid;
+    let asked = PARTIAL.get().0 == relid;
     if asked {
-        PARTIAL.set(pg_sys::InvalidOid);
+        PARTIAL.set((pg_sys::InvalidOid, 0));
     }
     let partial = asked || settings::partial_update();
     // SAFETY: the statement has locked the relation.

@@ -192,6 +192,23 @@ DROP INDEX loaded_key_idx;
 ALTER TABLE loaded ALTER k TYPE bigint;
 RESET ROLE;
 
+-- Who may not write a table locks nothing by rows as JSON.
+CREATE TABLE closed (k int, v int) PARTITION BY LIST (k);
+CREATE TABLE closed_1 PARTITION OF closed FOR VALUES IN (1) WITH (unique_key = 'k');
+SET ROLE keyed_bob;
+BEGIN;
+SAVEPOINT s;
+SELECT doris.upsert_json('closed', '[]');
+ROLLBACK TO s;
+SELECT doris.upsert_json('closed_1', '{"k": 1}');
+ROLLBACK;
+RESET ROLE;
+GRANT DELETE ON closed TO keyed_bob;
+SET ROLE keyed_bob;
+SELECT doris.upsert_json('closed', '[]');
+SELECT doris.upsert_json('closed', '{"k": 1, "v": 1}');
+RESET ROLE;
+
 SET client_min_messages = warning;
 DROP SCHEMA keyed_privileges CASCADE;
 REVOKE USAGE ON SCHEMA doris FROM keyed_alice, keyed_bob;

@@ -35,3 +35,36 @@ SELECT * FROM noted;
 SELECT doris.upsert_json('changed', '[{"k": 1, "v": "x"}]');
 INSERT INTO changed (k, v) VALUES (1, 3);
 SELECT * FROM changed;
+
+-- A generated sequence is that of the columns that a delete names, in which the key may be, too.
+CREATE TABLE computed (k int, v int, w int, seq bigint GENERATED ALWAYS AS (v + w) STORED)
+  WITH (unique_key = 'k', sequence = 'seq');
+INSERT INTO computed VALUES (1, 5, 5), (2, 5, 5), (3, 5, 5);
+SELECT doris.upsert_json('computed', '[{"k": 1, "v": 4, "w": 5, "__DORIS_DELETE_SIGN__": 1},
+  {"k": 2, "v": 6, "w": 5, "__DORIS_DELETE_SIGN__": 1}, {"k": 4, "v": 6, "w": 6, "__DORIS_DELETE_SIGN__": 1}]');
+INSERT INTO computed VALUES (2, 5, 5), (4, 6, 5);
+SELECT * FROM computed ORDER BY k;
+SELECT doris.upsert_json('computed', '{"k": 1, "v": 9, "__DORIS_DELETE_SIGN__": 1}');
+SELECT doris.upsert_json('computed', '{"k": 3, "__DORIS_DELETE_SIGN__": 1}');
+SELECT * FROM computed ORDER BY k;
+
+-- Deletes of keys that do not say in which partition their rows are hold for all of them.
+CREATE TABLE parted (k int, p int, v int, seq int) PARTITION BY LIST (p);
+SET client_min_messages = error;
+CREATE TABLE parted_1 PARTITION OF parted FOR VALUES IN (1) WITH (unique_key = 'k', sequence = 'seq');
+CREATE TABLE parted_2 PARTITION OF parted FOR VALUES IN (2) WITH (unique_key = 'k', sequence = 'seq');
+RESET client_min_messages;
+INSERT INTO parted VALUES (1, 1, 1, 5);
+SELECT doris.upsert_json('parted', '[{"k": 1, "seq": 7, "__DORIS_DELETE_SIGN__": 1}, {"k": 2, "p": 1, "seq": 7, "__DORIS_DELETE_SIGN__": 1}]');
+INSERT INTO parted VALUES (1, 1, 2, 6), (1, 2, 2, 6), (2, 1, 2, 6), (2, 2, 2, 6), (3, 1, 1, 1);
+SELECT * FROM parted ORDER BY k, p;
+INSERT INTO parted VALUES (1, 2, 3, 8);
+SELECT * FROM parted ORDER BY k, p;
+
+-- What rolls back while the upsert is planned leaves it one.
+CREATE FUNCTION folded() RETURNS int IMMUTABLE LANGUAGE plpgsql AS
+  $$ BEGIN PERFORM 1 / 0; RETURN 1; EXCEPTION WHEN division_by_zero THEN RETURN 2; END $$;
+CREATE TABLE planned (k int, v int, w int DEFAULT folded()) WITH (unique_key = 'k');
+INSERT INTO planned VALUES (1, 1, 1);
+SELECT doris.upsert_json('planned', '{"k": 1, "v": 2}');
+TABLE planned;
