@@ -73,7 +73,7 @@ pub unsafe fn insert(
     };
     let watch = statement::watch(rel, cid);
     // Then it is seen for each row whether it meets a stored one, and what it becomes.
-    let watched = watch.row_security || watch.check_option && rule.is_some();
+    let watched = watch.row_security || (watch.check_option || watch.new_table) && rule.is_some();
     let loader = !bistate.is_null();
     let quiet = loader || builder::is_quiet(cid);
     // Under such a rule rows of a segment may become others when it is published.

@@ -46,6 +46,8 @@ pub struct Watch {
     pub row_security: bool,
     /// Conditions are checked on the row in the slot once it is stored: the WITH CHECK OPTION of a view.
     pub check_option: bool,
+    /// The rows are shown to a trigger of a partitioned table, of which the partition that stores them does not know.
+    pub new_table: bool,
 }
 
 /// By table and command: the transaction nesting level that it runs at, and what is noted of it.
@@ -169,6 +171,7 @@ fn note_watch(relid: pg_sys::Oid, cid: pg_sys::CommandId, watch: Watch) {
         // Parts of one statement may insert in the names of several users.
         known.row_security |= watch.row_security;
         known.check_option |= watch.check_option;
+        known.new_table |= watch.new_table;
     });
 }
 
@@ -256,6 +259,7 @@ unsafe fn plan(stmt: *mut pg_sys::PlannedStmt, plan: *mut pg_sys::Plan, cid: pg_
             let watch = Watch {
                 row_security: status == pg_sys::CheckEnableRlsResult::RLS_ENABLED as i32,
                 check_option: !(*modify).withCheckOptionLists.is_null(),
+                new_table: false,
             };
             if watch != Watch::default() {
                 note_watch((*rte).relid, cid, watch);
@@ -272,6 +276,18 @@ unsafe fn plan(stmt: *mut pg_sys::PlannedStmt, plan: *mut pg_sys::Plan, cid: pg_
     }
 }
 
+/// Notes that the rows that a command inserts into a table are shown to a trigger of it, if it is a partitioned one.
+unsafe fn shown(rel: pg_sys::Relation, cid: pg_sys::CommandId) {
+    // SAFETY: an open relation.
+    if unsafe { (*(*rel).rd_rel).relkind } as u8 == pg_sys::RELKIND_PARTITIONED_TABLE {
+        let watch = Watch {
+            new_table: true,
+            ..Watch::default()
+        };
+        note_watch(pg::relation_id(rel), cid, watch);
+    }
+}
+
 /// CHECK constraints of a table hold for the rows that a partial update stores (`keys::merge`), not for those that it gives,
 /// in which a column that is not named has a stand-in: PostgreSQL leaves them to us.
 unsafe fn target(node: *mut pg_sys::PlanState, cid: pg_sys::CommandId) {
@@ -281,6 +297,10 @@ unsafe fn target(node: *mut pg_sys::PlanState, cid: pg_sys::CommandId) {
             return;
         }
         let modify = node as *mut pg_sys::ModifyTableState;
+        let capture = (*modify).mt_transition_capture.as_ref();
+        if capture.is_some_and(|capture| capture.tcs_insert_new_table) {
+            shown((*(*modify).rootResultRelInfo).ri_RelationDesc, cid);
+        }
         let plan = (*node).plan as *mut pg_sys::ModifyTable;
         let inserts = (*modify).operation == pg_sys::CmdType::CMD_INSERT
             && (*plan).onConflictAction == pg_sys::OnConflictAction::ONCONFLICT_NONE;
@@ -297,7 +317,7 @@ unsafe fn target(node: *mut pg_sys::PlanState, cid: pg_sys::CommandId) {
     }
 }
 
-/// Notes the columns of a COPY that is about to run.
+/// Notes the columns of a COPY that is about to run, and what is held against its rows.
 ///
 /// # Safety
 /// A utility statement.
@@ -308,7 +328,7 @@ pub unsafe fn utility(statement: *mut pg_sys::Node) {
             return;
         }
         let copy = statement as *mut pg_sys::CopyStmt;
-        if !(*copy).is_from || (*copy).relation.is_null() || (*copy).attlist.is_null() {
+        if !(*copy).is_from || (*copy).relation.is_null() {
             return;
         }
         let relid = pg_sys::RangeVarGetRelidExtended(
@@ -321,11 +341,22 @@ pub unsafe fn utility(statement: *mut pg_sys::Node) {
         if relid == pg_sys::InvalidOid {
             return;
         }
+        let cid = pg_sys::GetCurrentCommandId(false);
+        if pg_sys::get_rel_relkind(relid) as u8 == pg_sys::RELKIND_PARTITIONED_TABLE {
+            let rel = pg_sys::table_open(relid, pg_sys::NoLock as i32);
+            let triggers = (*rel).trigdesc.as_ref();
+            if triggers.is_some_and(|triggers| triggers.trig_insert_new_table) {
+                shown(rel, cid);
+            }
+            pg_sys::table_close(rel, pg_sys::NoLock as i32);
+        }
+        if (*copy).attlist.is_null() {
+            return;
+        }
         let names: Vec<String> = PgList::<pg_sys::Node>::from_pg((*copy).attlist)
             .iter_ptr()
             .map(|node| compat::string_value(node))
             .collect();
-        let cid = pg_sys::GetCurrentCommandId(false);
         insertion(relid, cid, false, |attribute| {
             names.contains(&name_of(attribute))
         });

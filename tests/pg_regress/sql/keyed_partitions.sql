@@ -45,6 +45,31 @@ CREATE TABLE e (k int, r int) PARTITION BY RANGE ((k + r));
 CREATE TABLE e1 PARTITION OF e FOR VALUES FROM (0) TO (10) WITH (unique_key = 'k');
 CREATE TABLE e2 PARTITION OF e FOR VALUES FROM (10) TO (20) WITH (duplicate_key = 'k');
 
+-- A trigger of the whole is shown the rows as they are stored.
+CREATE TABLE shown (k int, p int, v int, w int DEFAULT 9) PARTITION BY LIST (p);
+CREATE TABLE shown_1 PARTITION OF shown FOR VALUES IN (1) WITH (aggregate_key = 'k, p', sum = 'v', max = 'w');
+CREATE TABLE shown_2 PARTITION OF shown FOR VALUES IN (2) WITH (unique_key = 'k, p');
+CREATE FUNCTION show_rows() RETURNS trigger LANGUAGE plpgsql AS
+  $$ DECLARE r record; BEGIN FOR r IN SELECT * FROM new_rows ORDER BY k, p, v LIMIT 4 LOOP RAISE NOTICE '%', r; END LOOP; RETURN NULL; END $$;
+CREATE TRIGGER show_rows AFTER INSERT ON shown REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION show_rows();
+INSERT INTO shown VALUES (1, 1, 10, 1), (1, 2, 10, 1);
+INSERT INTO shown SELECT 1, 1, 5, 0;
+SET doris.partial_update = on;
+INSERT INTO shown (k, p, v) SELECT 1, p, 5 FROM generate_series(1, 2) p;
+COPY shown (k, p, v) FROM stdin;
+1	1	5
+1	2	6
+\.
+RESET doris.partial_update;
+COPY shown FROM stdin;
+1	1	5	10
+1	2	6	10
+\.
+SET doris.rows_to_heap = 0;
+INSERT INTO shown SELECT g, 1, 1, 1 FROM generate_series(1, 2000) g;
+RESET doris.rows_to_heap;
+SELECT * FROM shown ORDER BY k, p LIMIT 3;
+
 SET client_min_messages = warning;
 DROP SCHEMA keyed_partitions CASCADE;
 DROP ROLE keyed_partitions_owner;
