@@ -20,15 +20,14 @@ const COMPRESSED_BYTES_MIN: i32 = (pg_sys::BLCKSZ as i32 - 32) / 16;
 
 /// Raises an error where a row of a batch has a key that the key index does not take.
 pub fn check(rel: pg_sys::Relation, model: &Model, batch: &Batch) {
-    // Blanks at the end are part of the entry, not of the key.
-    let padded = model.columns.iter().any(|c| c.form == Form::Blank);
-    if !padded && batch.keys().are_shorter_than(SHORT_BYTES) {
+    let short = SHORT_BYTES.saturating_sub(blanks_max(rel, model));
+    if batch.keys().are_shorter_than(short) {
         return;
     }
     let mut entry = Entry::of(rel, model);
     let mut arena = Arena::default();
     for key in 0..batch.len() {
-        if !padded && batch.keys().length(key) < SHORT_BYTES {
+        if batch.keys().length(key) < short {
             continue;
         }
         arena.reset();
@@ -36,6 +35,26 @@ pub fn check(rel: pg_sys::Relation, model: &Model, batch: &Batch) {
         entry.check(rel, model, &values);
         pgrx::check_for_interrupts!();
     }
+}
+
+/// How many bytes longer than a key its entry may be by the blanks at the end of its values, which are not part of the key.
+fn blanks_max(rel: pg_sys::Relation, model: &Model) -> usize {
+    let padded = model.columns.iter().filter(|c| c.form == Form::Blank);
+    let widths = padded.map(|column| {
+        // SAFETY: an open relation and one of its columns; a catalogue look-up of its type; plain calls.
+        let (characters, bytes) = unsafe {
+            let attribute = compat::attribute((*rel).rd_att, usize::from(column.attr.number) - 1);
+            let mut typmod = attribute.atttypmod;
+            pg_sys::getBaseTypeAndTypmod(attribute.atttypid, &mut typmod);
+            let characters = usize::try_from(typmod - pg_sys::VARHDRSZ as i32);
+            (
+                characters,
+                pg_sys::pg_database_encoding_max_length() as usize,
+            )
+        };
+        characters.map_or(usize::MAX, |characters| characters * bytes)
+    });
+    widths.fold(0, usize::saturating_add)
 }
 
 /// An entry of the key index.

@@ -42,3 +42,13 @@ VACUUM FULL c;
 INSERT INTO c VALUES ('a ', 31, 1);
 SELECT * FROM c WHERE k = 'a';
 SELECT count(*) FROM verify('c');
+-- The longest keys: with their blanks.
+CREATE TABLE wide (k char(3000), v int) WITH (unique_key = 'k');
+CREATE TABLE unbounded (k bpchar, v int) WITH (unique_key = 'k');
+SET doris.rows_to_heap = 0;
+INSERT INTO wide SELECT md5(g::text), g FROM generate_series(1, 2000) g;
+INSERT INTO unbounded SELECT md5(g::text) || repeat(' ', 3000), g FROM generate_series(1, 2000) g;
+INSERT INTO unbounded SELECT string_agg(md5(g || '.' || h), ''), 1 FROM generate_series(1, 2000) g, generate_series(1, 300) h GROUP BY g;
+RESET doris.rows_to_heap;
+SELECT count(*) FROM wide;
+SELECT count(*) FROM unbounded;
