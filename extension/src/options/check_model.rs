@@ -211,16 +211,27 @@ fn value(
                 hint,
             );
         }
-        if gets_default(attribute) {
-            let of_type = !attribute.atthasdef;
-            let what = match of_type {
-                true => "has aggregation \"replace_if_not_null\" and a type with a default",
-                false => "has aggregation \"replace_if_not_null\" and a default",
-            };
-            let hint = "An INSERT that does not name the column would replace the stored value.";
+        let hint = "An INSERT that does not name the column would replace the stored value.";
+        if attribute.atthasdef {
+            let what = "has aggregation \"replace_if_not_null\" and a default";
             refuse_column(rel, column, what, hint);
         }
+        if gets_default(attribute) {
+            warn_of_type(rel, column, hint);
+        }
     }
+}
+
+/// Warns of a column whose type has a default: it may get one at any time, and the table must go on to be altered and restored.
+fn warn_of_type(rel: pg_sys::Relation, column: &str, hint: &str) {
+    let table = pg::relation_name(rel);
+    let message = format!(
+        "column \"{column}\" of table \"{table}\" has aggregation \"replace_if_not_null\" and a type with a default"
+    );
+    let code = PgSqlErrorCode::ERRCODE_WARNING;
+    pg_sys::panic::ErrorReport::new(code, message, pgrx::function_name!())
+        .set_hint(hint)
+        .report(pgrx::PgLogLevel::WARNING);
 }
 
 fn supported(what: Aggregation, oid: pg_sys::Oid) -> bool {

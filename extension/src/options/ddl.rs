@@ -42,6 +42,8 @@ struct Frame {
     columns: Vec<Column>,
     /// Constraints made since it began.
     constraints: Vec<pg_sys::Oid>,
+    /// It may make foreign keys that were none before: not by making those of a changed column again.
+    refers: bool,
     /// Tables that it makes partitions.
     attached: Vec<pg_sys::Oid>,
     /// The table whose options were taken out of pg_class; `options` is what it will have.

@@ -63,9 +63,13 @@ CREATE TABLE bad (a int, b int DEFAULT 1) WITH (aggregate_key = 'a', replace_if_
 CREATE TABLE bad (a int, b int GENERATED ALWAYS AS (a + 1) STORED) WITH (aggregate_key = 'a', sum = 'b');
 CREATE TABLE bad (a int, b int GENERATED ALWAYS AS IDENTITY) WITH (aggregate_key = 'a', max = 'b');
 
--- A default of the type is a default.
-CREATE DOMAIN five AS int DEFAULT 5;
-CREATE TABLE bad (a int, b int, c five) WITH (aggregate_key = 'a', sum = 'b', replace_if_not_null = 'c');
+-- A default of the type is a default; types get one at any time, and the table is altered and restored all the same.
+CREATE DOMAIN five AS int;
+CREATE TABLE of_domain (a int, b int, c five) WITH (aggregate_key = 'a', sum = 'b', replace_if_not_null = 'c');
+ALTER DOMAIN five SET DEFAULT 5;
+ALTER TABLE of_domain ADD d int, SET (sum = 'b, d');
+CREATE TABLE of_domain_too (a int, b int, c five) WITH (aggregate_key = 'a', sum = 'b', replace_if_not_null = 'c');
+DROP TABLE of_domain, of_domain_too;
 
 -- Actions of foreign keys that would update rows of an aggregate key, or delete them by values, never could.
 CREATE TABLE referred (id int PRIMARY KEY) USING heap;
@@ -80,4 +84,16 @@ INSERT INTO referring VALUES (1, 2);
 DELETE FROM referred WHERE id = 2;
 DELETE FROM referred WHERE id = 1;
 SELECT count(*) FROM referring;
-DROP TABLE referring, referred;
+DROP TABLE referring;
+-- Partitions get those of their table. What there was before is made again with its column.
+CREATE TABLE referring (a int, b int REFERENCES referred ON DELETE SET NULL) PARTITION BY LIST (a);
+CREATE TABLE bad PARTITION OF referring FOR VALUES IN (1) WITH (aggregate_key = 'a', replace = 'b');
+CREATE TABLE late (a int, b int) WITH (aggregate_key = 'a', replace = 'b');
+ALTER TABLE referring ATTACH PARTITION late FOR VALUES IN (1);
+DROP TABLE referring;
+ALTER TABLE late ADD c int REFERENCES referred ON DELETE SET NULL, SET (replace = 'b, c');
+ALTER TABLE late ADD CONSTRAINT before FOREIGN KEY (b) REFERENCES referred;
+UPDATE pg_constraint SET confdeltype = 'n' WHERE conname = 'before' AND conrelid = 'late'::regclass;
+ALTER TABLE late ALTER b TYPE bigint;
+SELECT conname, confdeltype FROM pg_constraint WHERE conrelid = 'late'::regclass;
+DROP TABLE late, referred;

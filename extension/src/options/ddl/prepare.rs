@@ -38,7 +38,10 @@ pub(super) unsafe fn prepare(statement: *mut pg_sys::Node) -> Frame {
                     refuse_partitioned(option, &name_of((*create).relation));
                 }
                 let rest = (*create).options;
-                creation((*create).relation, (*create).accessMethod, options, rest)
+                Frame {
+                    refers: true,
+                    ..creation((*create).relation, (*create).accessMethod, options, rest)
+                }
             }
             T_CreateTableAsStmt => {
                 prepare_into((*(statement as *mut pg_sys::CreateTableAsStmt)).into)
@@ -219,9 +222,11 @@ unsafe fn prepare_alter(alter: *mut pg_sys::AlterTableStmt) -> Frame {
                 changes.extend(ours.into_iter().map(|option| (reset, option)));
             }
         }
+        let commands = PgList::<pg_sys::AlterTableCmd>::from_pg((*alter).cmds);
         let mut none = Frame {
             altered: retyped,
             attached,
+            refers: commands.iter_ptr().any(|command| refers(command)),
             ..Frame::default()
         };
         if !any {
@@ -254,6 +259,28 @@ unsafe fn prepare_alter(alter: *mut pg_sys::AlterTableStmt) -> Frame {
             stripped: Some(relid),
             ..none
         }
+    }
+}
+
+/// Whether a command of an ALTER TABLE names a foreign key, or attaches a partition, which gets those of its parent.
+unsafe fn refers(command: *mut pg_sys::AlterTableCmd) -> bool {
+    use pg_sys::AlterTableType::*;
+    // SAFETY: a command of the parser; the casts follow what it is. Constraints of a column are Constraint nodes.
+    unsafe {
+        let is_foreign =
+            |c: *mut pg_sys::Constraint| (*c).contype == pg_sys::ConstrType::CONSTR_FOREIGN;
+        let definition = (*command).def;
+        let subtype = (*command).subtype;
+        if subtype == AT_AddConstraint && !definition.is_null() {
+            return is_foreign(definition.cast());
+        }
+        if subtype == AT_AddColumn && !definition.is_null() {
+            let column = definition as *mut pg_sys::ColumnDef;
+            let constraints = PgList::<pg_sys::Constraint>::from_pg((*column).constraints);
+            let foreign = constraints.iter_ptr().find(|c| is_foreign(*c));
+            return foreign.is_some();
+        }
+        subtype == AT_AttachPartition
     }
 }
 

@@ -57,7 +57,9 @@ pub(super) fn check_constraint(constraint: pg_sys::Oid) {
     let Some(key) = ForeignKey::of(constraint) else {
         return;
     };
-    if !is_doris_table(key.table) {
+    // The part that refers to one partition of a partitioned table follows the whole.
+    let of_whole = ForeignKey::of(key.parent).is_some_and(|whole| whole.table == key.table);
+    if of_whole || !is_doris_table(key.table) {
         return;
     }
     // SAFETY: the table is locked by the statement that makes the constraint.
@@ -74,6 +76,8 @@ pub(super) fn check_constraint(constraint: pg_sys::Oid) {
 struct ForeignKey {
     name: String,
     table: pg_sys::Oid,
+    /// The constraint that it is a part of, or none.
+    parent: pg_sys::Oid,
     columns: Vec<i16>,
     /// FKCONSTR_ACTION_* of nodes/parsenodes.h.
     on_update: u8,
@@ -98,13 +102,15 @@ impl ForeignKey {
                 (!null).then_some(value)
             };
             let letter = |name| get(name).map_or(0, |value| value.value() as u8);
+            let oid = |name| pg_sys::Oid::from(get(name).map_or(0, |oid| oid.value() as u32));
             let found = (letter(c"contype") == b'f').then(|| Self {
                 name: get(c"conname").map_or_else(String::new, |name| {
                     CStr::from_ptr(name.cast_mut_ptr())
                         .to_string_lossy()
                         .into_owned()
                 }),
-                table: pg_sys::Oid::from(get(c"conrelid").map_or(0, |oid| oid.value() as u32)),
+                table: oid(c"conrelid"),
+                parent: oid(c"conparentid"),
                 columns: get(c"conkey")
                     .and_then(|value| Vec::<i16>::from_datum(value, false))
                     .unwrap_or_default(),

@@ -33,8 +33,10 @@ pub(super) fn settle(frame: Frame) {
                     .is_some_and(|name| is_table_named(*relid, name));
         settle_one(&frame, *relid, new);
     }
-    for constraint in &frame.constraints {
-        relations::check_constraint(*constraint);
+    // SAFETY: a variable that is set once. An upgrade brings what there was.
+    if frame.refers && !unsafe { pg_sys::IsBinaryUpgrade } {
+        let constraints = frame.constraints.iter().copied();
+        constraints.for_each(relations::check_constraint);
     }
     // SAFETY: catalogue look-ups.
     let partition = |relid: &&pg_sys::Oid| unsafe { pg_sys::get_rel_relispartition(**relid) };
