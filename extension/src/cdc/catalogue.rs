@@ -270,7 +270,7 @@ pub(crate) fn pause_table(sync: i32, source: u32, why: &str) {
     update_table(
         sync,
         source,
-        "state = 'paused', last_error = $3, error_at = pg_catalog.now()",
+        "state = CASE state WHEN 'gone' THEN state ELSE 'paused' END, last_error = $3, error_at = pg_catalog.now()",
         why.to_owned(),
     );
     warning!("mirror of table {source} is paused: {why}");

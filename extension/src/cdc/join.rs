@@ -12,16 +12,17 @@ use super::session::{
 use super::source::{literal, quoted, Source, SourceTable};
 use pgrx::prelude::*;
 
-/// Looks for tables that match and registers the new ones. No transaction is open.
+/// Notes which registered tables were dropped, looks for tables that match and registers the new ones. No transaction is
+/// open.
 pub(crate) fn look(sync: &Sync, source: &mut Source) {
-    if !sync.matching {
-        return;
-    }
     let registered = transaction(|| catalogue::tables(sync.id));
-    let found = transaction(|| candidates(sync, source));
     for gone in vanished(source, &registered) {
         transaction(|| catalogue::set_gone(sync.id, gone.source));
     }
+    if !sync.matching {
+        return;
+    }
+    let found = transaction(|| candidates(sync, source));
     for table in found {
         let known = registered.iter().find(|r| r.source == table.oid);
         if known.is_some_and(|r| r.state != "refused") {
@@ -117,8 +118,8 @@ fn vanished<'a>(source: &mut Source, registered: &'a [SyncTable]) -> Vec<&'a Syn
             .filter_map(|r| r.into_iter().next().flatten())
             .collect()
     });
-    // Those that stream are left to the look at what they are made of.
-    let known = |r: &SyncTable| !matches!(r.state.as_str(), "gone" | "streaming");
+    // Those that stream, or are about to, are left to the look at what they are made of: the stream may have more of them.
+    let known = |r: &SyncTable| !matches!(r.state.as_str(), "gone" | "streaming" | "copied");
     let gone = |r: &&SyncTable| known(r) && !there.contains(&r.source.to_string());
     registered.iter().filter(gone).collect()
 }

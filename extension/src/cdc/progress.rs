@@ -88,26 +88,33 @@ fn wait_for_sync(name: Option<String>, lsn: Option<i64>, timeout: Option<Interva
 
 /// An error if a mirror of the sync is paused: it does not show what the others do.
 fn check_paused(id: i32, name: &str) {
-    const SQL: &str = "SELECT string_agg(source_name, ', ' ORDER BY source_name), \
+    // Names may be another server's, and errors quote rows: both are for those who see them in doris.sync_tables.
+    const SQL: &str = "SELECT s.matching, \
+         string_agg(t.source_name, ', ' ORDER BY t.source_name) FILTER (WHERE pg_has_role($2, s.owner, 'USAGE')), \
          min(t.last_error) FILTER (WHERE pg_has_role($2, s.owner, 'USAGE')) FROM doris.sync_table t \
-         JOIN doris.sync s ON s.id = t.sync WHERE t.sync = $1 AND t.state = 'paused'";
+         JOIN doris.sync s ON s.id = t.sync WHERE t.sync = $1 AND t.state = 'paused' GROUP BY s.id";
     let arguments = [id.into(), current_role().into()];
-    let read =
-        |r: &pgrx::spi::SpiHeapTupleData<'_>| (column::<String>(r, 1), column::<String>(r, 2));
+    let read = |r: &pgrx::spi::SpiHeapTupleData<'_>| {
+        let matching = column::<bool>(r, 1) == Some(true);
+        (matching, column::<String>(r, 2), column::<String>(r, 3))
+    };
     // What happened since the statement began counts.
     let found = with_latest_snapshot(|| elevated(|| rows(SQL, &arguments, read)));
-    let Some((Some(paused), why)) = found.into_iter().next() else {
+    let Some((matching, paused, why)) = found.into_iter().next() else {
         return;
     };
+    let paused = paused.map_or_else(String::new, |paused| format!(": {paused}"));
     let mut report = ErrorReport::new(
         PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-        format!("mirrors of sync \"{name}\" are paused and do not follow their sources: {paused}"),
+        format!("mirrors of sync \"{name}\" are paused and do not follow their sources{paused}"),
         pgrx::function_name!(),
     )
-    .set_hint(
-        "Remove the cause and call doris.resync(), or end the mirror with doris.unsync_table().",
-    );
-    // It may quote rows: it is for those who see it in doris.sync_tables.
+    .set_hint(match matching {
+        true => "Remove the cause and call doris.resync(), or make the sync anew without them.",
+        false => {
+            "Remove the cause and call doris.resync(), or end the mirror with doris.unsync_table()."
+        }
+    });
     if let Some(why) = why {
         report = report.set_detail(why);
     }

@@ -206,10 +206,10 @@ fn unsync_table(source: pg_sys::Oid) {
             (column::<i32>(r, 1), column::<String>(r, 2))
         })
     });
-    let Ok(table) = follow::relation_name(u32::from(source)) else {
-        return;
-    };
+    // One that was dropped is known by its number only, and in no publication any more.
+    let table = follow::relation_name(u32::from(source)).ok();
     if found.is_empty() {
+        let table = table.unwrap_or_else(|| u32::from(source).to_string());
         refuse!(
             ERRCODE_UNDEFINED_OBJECT,
             format!("table {table} has no mirror")
@@ -223,13 +223,13 @@ fn unsync_table(source: pg_sys::Oid) {
                 "DELETE FROM doris.sync_table WHERE sync = $1 AND source = $2",
                 &[id.into(), source.into()],
             );
-            execute(
-                &format!(
-                    "ALTER PUBLICATION {} DROP TABLE {table}",
-                    publication_name(id)
-                ),
-                &[],
-            );
+            if let Some(table) = &table {
+                let publication = publication_name(id);
+                execute(
+                    &format!("ALTER PUBLICATION {publication} DROP TABLE {table}"),
+                    &[],
+                );
+            }
         });
         announce(id);
     }

@@ -154,6 +154,22 @@ SELECT doris.resync('main', 'part');
 SELECT doris.wait_for_sync('main');
 SELECT rows_copied, rows_expected FROM doris.sync_tables WHERE source LIKE '%part%';
 SELECT doris.unsync_table('part');
+-- A paused mirror whose source is dropped holds up nobody who waits; the source's number ends its entry.
+CREATE TABLE brief (id int PRIMARY KEY);
+SELECT oid AS brief FROM pg_class WHERE oid = 'brief'::regclass \gset
+SELECT doris.sync_table('brief', options => '{"sync": "brief"}');
+SELECT doris.sync_table('other_short', options => '{"sync": "brief"}');
+SELECT doris.wait_for_sync('brief');
+DROP TABLE brief_mirror;
+INSERT INTO brief VALUES (1);
+SELECT doris.wait_for_sync('brief');
+DROP TABLE brief;
+SELECT doris.wait_for_sync('brief');
+SELECT source, state, last_error FROM doris.sync_tables WHERE sync = 'brief' ORDER BY source;
+SELECT doris.unsync_table(:brief);
+SELECT source, state, last_error FROM doris.sync_tables WHERE sync = 'brief' ORDER BY source;
+SELECT doris.unsync_table(4000000000);
+SELECT doris.drop_sync('brief', drop_targets => true);
 -- The end of one table, then of all.
 SELECT doris.unsync_table('lines');
 SELECT doris.drop_sync('main');
