@@ -235,17 +235,20 @@ impl Applier {
         if !same {
             return false;
         }
-        let owner = mirror.writer(&self.sync).unwrap_or_else(|e| error!("{e}"));
-        let name = relation_shell::locked_name(mirror.table.target, pg_sys::RowExclusiveLock)
+        let target = mirror.table.target;
+        let name = relation_shell::locked_name(target, pg_sys::RowExclusiveLock)
             .unwrap_or_else(|e| error!("{e}"));
+        let owner = mirror.writer(&self.sync).unwrap_or_else(|e| error!("{e}"));
         let columns: Vec<String> = coming.columns.iter().map(|c| quoted(c)).collect();
         let (columns, staging) = (columns.join(", "), staging(table));
         let condition = coming.conditions.join(" OR ");
         with_own_names(|| {
             as_role(owner, || {
                 execute(&format!("DELETE FROM ONLY {name} WHERE {condition}"), &[]);
+                relation_shell::check_name(target, &name);
                 let sql = format!("INSERT INTO {name} ({columns}) SELECT {columns} FROM {staging}");
                 execute(&sql, &[]);
+                relation_shell::check_name(target, &name);
                 execute(&format!("DROP TABLE {staging}"), &[]);
             })
         });

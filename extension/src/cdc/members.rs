@@ -243,11 +243,13 @@ impl Applier {
         let (id, sync) = (self.sync.id, &self.sync);
         WORKING_ON.set(now.table);
         let deleted = asked(|| {
-            let name = relation_shell::locked_name(mirror.table.target, pg_sys::RowExclusiveLock)
+            let target = mirror.table.target;
+            let name = relation_shell::locked_name(target, pg_sys::RowExclusiveLock)
                 .unwrap_or_else(|e| error!("{e}"));
             let owner = mirror.writer(sync).unwrap_or_else(|e| error!("{e}"));
             let sql = format!("DELETE FROM ONLY {name} WHERE {}", conditions.join(" OR "));
             with_own_names(|| as_role(owner, || execute(&sql, &[])));
+            relation_shell::check_name(target, &name);
             catalogue::set_look(id, now);
         });
         WORKING_ON.set(0);

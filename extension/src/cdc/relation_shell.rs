@@ -38,7 +38,7 @@ pub(crate) fn check_name(relation: u32, known: &str) {
     if name(relation).as_deref() != Some(known) {
         refuse!(
             ERRCODE_OBJECT_IN_USE,
-            format!("{known} was renamed while it was altered")
+            format!("{known} was renamed while it was changed")
         );
     }
 }

@@ -235,12 +235,23 @@ SELECT doris.wait_for_sync('held');
 SELECT doris.sync_table('cdc_plain_mirror', options => '{"sync": "second"}');
 CREATE TABLE cdc_before (id int PRIMARY KEY);
 SELECT doris.sync_table('cdc_before', 'cdc_plain', options => '{"sync": "held"}');
+-- The schema public is the database owner's, who may change between two writes.
+INSERT INTO cdc_before VALUES (1);
+SELECT doris.sync_table('cdc_before', options => '{"sync": "held"}');
+SELECT doris.wait_for_sync('held');
+INSERT INTO cdc_before VALUES (2);
+SELECT doris.wait_for_sync('held');
+ALTER DATABASE :DBNAME OWNER TO cdc_bob;
+INSERT INTO cdc_before VALUES (3);
+SELECT cdc_why('"public"."cdc_before"');
+TABLE cdc_before_mirror ORDER BY id;
+ALTER DATABASE :DBNAME OWNER TO CURRENT_USER;
 ALTER TABLE cdc_plain_mirror SET UNLOGGED;
 INSERT INTO cdc_plain VALUES (1);
 SELECT cdc_why('"public"."cdc_plain"');
 SELECT cdc_alice_is_super();
 SELECT doris.drop_sync('held');
-DROP TABLE cdc_held, cdc_lent, cdc_plain, cdc_plain_mirror, cdc_unlogged, cdc_before;
+DROP TABLE cdc_held, cdc_lent, cdc_plain, cdc_plain_mirror, cdc_unlogged, cdc_before, cdc_before_mirror;
 DROP FUNCTION cdc_why(text), cdc_waited(text), cdc_alice_is_super();
 DO $$
 BEGIN
