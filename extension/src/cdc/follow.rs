@@ -203,7 +203,6 @@ pub(crate) fn alter(
     if todo.is_empty() {
         return Ok(());
     }
-    let target = relation_shell::locked_name(table.target, pg_sys::AccessExclusiveLock)?;
     let changed = todo.iter().filter_map(|step| match step {
         Step::Add(name) | Step::Retype(name) => columns.iter().find(|c| c.name == *name),
         _ => None,
@@ -211,7 +210,11 @@ pub(crate) fn alter(
     let types: HashMap<&str, String> = changed
         .map(|c| (c.name.as_str(), type_name(source, c)))
         .collect();
-    let owner = writer::with_types(sync, table, types.values().cloned().collect())?;
+    // The lock keeps readers out: what takes time, and what would be in vain, comes before it.
+    let names = || types.values().cloned().collect();
+    writer::with_types(sync, table, names())?;
+    let target = relation_shell::locked_name(table.target, pg_sys::AccessExclusiveLock)?;
+    let owner = writer::with_types(sync, table, names())?;
     for step in todo {
         let type_of = |name: &str| types.get(name).map_or("text", String::as_str);
         let action = match step {

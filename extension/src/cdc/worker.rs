@@ -96,7 +96,7 @@ unsafe extern "C-unwind" fn release(_code: i32, sync: pg_sys::Datum) {
         if entry.worker_pid != pid {
             return None;
         }
-        entry.worker_pid = 0;
+        (entry.worker_pid, entry.making_slot) = (0, false);
         Some(entry.decoder_pid)
     });
     board::wake(decoder.unwrap_or(0));
