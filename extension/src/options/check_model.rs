@@ -43,10 +43,34 @@ pub fn options(rel: pg_sys::Relation, options: &[(String, String)]) {
         let value = options.iter().find(|(name, _)| name == option);
         value.map_or_else(Vec::new, |(_, value)| column_names(value))
     };
+    check_virtual(rel, options);
     match key {
         "unique_key" => unique(rel, &names),
         "aggregate_key" => aggregate(rel, &names),
         _ => {}
+    }
+}
+
+/// Refuses virtual generated columns in options of a model: none of their values is in a row.
+fn check_virtual(rel: pg_sys::Relation, options: &[(String, String)]) {
+    // ATTRIBUTE_GENERATED_VIRTUAL of catalog/pg_attribute.h, from PostgreSQL 18.
+    let is_virtual = |attribute: &&Attribute| attribute.attgenerated as u8 == b'v';
+    for attribute in model::live_attributes(rel).filter(is_virtual) {
+        let column = name_of(attribute);
+        let of_model = |option: &str| {
+            KEY_OPTIONS.contains(&option)
+                || matches!(option, "sequence" | "delete_sign")
+                || AGGREGATIONS.iter().any(|(of, _)| *of == option)
+        };
+        let naming = options
+            .iter()
+            .find(|(option, value)| of_model(option) && column_names(value).contains(&column));
+        if let Some((option, _)) = naming {
+            let what = format!(
+                "is a virtual generated column, which option \"{option}\" does not support"
+            );
+            refuse_column(rel, &column, &what, "Make it a STORED one.");
+        }
     }
 }
 

@@ -97,3 +97,9 @@ UPDATE pg_constraint SET confdeltype = 'n' WHERE conname = 'before' AND conrelid
 ALTER TABLE late ALTER b TYPE bigint;
 SELECT conname, confdeltype FROM pg_constraint WHERE conrelid = 'late'::regclass;
 DROP TABLE late, referred;
+-- Virtual generated columns, which PostgreSQL has from 18 on, have no values in rows.
+CREATE TABLE bad (a int, b int GENERATED ALWAYS AS (a + 1) VIRTUAL) WITH (unique_key = 'a', sequence = 'b');
+CREATE TABLE bad (a int, b int GENERATED ALWAYS AS (a + 1) VIRTUAL) WITH (unique_key = 'a', delete_sign = 'b');
+CREATE TABLE bad (b int GENERATED ALWAYS AS (a + 1) VIRTUAL, a int) WITH (unique_key = 'b');
+CREATE TABLE bad (b int GENERATED ALWAYS AS (a + 1) VIRTUAL, a int) WITH (duplicate_key = 'b');
+CREATE TABLE bad (a int, b int GENERATED ALWAYS AS (a + 1) VIRTUAL) WITH (aggregate_key = 'a', max = 'b');
