@@ -58,9 +58,9 @@ version_behind() {
     echo "Cargo.toml says $(control_version), CHANGELOG.md $newest"
 }
 
-# Raw pg_sys lives in extension/src/pg/; the shells of callbacks (am/callbacks*, hooks) may name its types.
+# Raw pg_sys lives in extension/src/pg/; the shells of callbacks (am/callbacks*, hooks), and modules of cdc/ that work on relations and slots, may name its types.
 raw_pg_sys() {
-  of '^extension/src/.*\.rs$' | grep -vE '^extension/src/pg(/|\.rs)|callbacks|shells?\.rs$|hooks?\.rs$' |
+  of '^extension/src/.*\.rs$' | grep -vE '^extension/src/pg(/|\.rs)|callbacks|shells?\.rs$|hooks?\.rs$|^extension/src/cdc/(mirror_relation|full_row_lookup|key_lookup|row_converter|wal_retention)\.rs$' |
     xargs -r grep -cHE 'pg_sys::' | grep -v ':0$' | sed 's/:/: uses: /' || true
 }
 postgres_in_libraries() { of '^(engine|storage|cdc)/' | grep -E '\.(rs|toml)$' | xargs -r grep -nE '\bpgrx\b|pg_sys' || true; }
@@ -98,7 +98,7 @@ constant() {
 }
 # docs/storage-format.md gives the numbers of the code, and all of those of the chunk ids.
 format_numbers() {
-  local page=docs/storage-format.md keys=extension/src/store/keys.rs name value rest file
+  local page=docs/storage-format.md keys=extension/src/store/chunk_ids.rs name value rest file
   grep -E '^\| `[A-Z_]+` \| [0-9]+ \| ' "$page" | tr -d '`' | while IFS='|' read -r _ name value rest _; do
     name=${name// /} value=${value// /} file=${rest// /}
     [ -e "$file" ] || file=$keys

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A parcel is what one send through the queue carries: frames, one behind the other.
+//! A packet is what one send through the queue carries: frames, one behind the other.
 //!
 //! ```text
 //! frame: kind u8 ('D' a pgoutput message, 'P' everything before this position has been sent, 'E' the end: why)
@@ -7,7 +7,7 @@
 //! ```
 use crate::{Lsn, Reader, Short};
 
-/// One frame of a parcel.
+/// One frame of a packet.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Frame<'a> {
     /// A pgoutput message.
@@ -18,36 +18,36 @@ pub enum Frame<'a> {
     Failure(&'a str),
 }
 
-/// A parcel that does not consist of whole frames.
+/// A packet that does not consist of whole frames.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("corrupt parcel of changes")]
-pub struct CorruptParcel;
+#[error("corrupt packet of changes")]
+pub struct CorruptPacket;
 
-impl From<Short> for CorruptParcel {
+impl From<Short> for CorruptPacket {
     fn from(_: Short) -> Self {
-        CorruptParcel
+        CorruptPacket
     }
 }
 
-/// Appends a message to a parcel.
-pub fn put_data(parcel: &mut Vec<u8>, message: &[u8]) {
-    put(parcel, b'D', Lsn(0), message);
+/// Appends a message to a packet.
+pub fn put_data(packet: &mut Vec<u8>, message: &[u8]) {
+    put(packet, b'D', Lsn(0), message);
 }
 
-/// Appends a position to a parcel.
-pub fn put_progress(parcel: &mut Vec<u8>, lsn: Lsn) {
-    put(parcel, b'P', lsn, &[]);
+/// Appends a position to a packet.
+pub fn put_progress(packet: &mut Vec<u8>, lsn: Lsn) {
+    put(packet, b'P', lsn, &[]);
 }
 
 /// Appends the reason why nothing will follow.
-pub fn put_failure(parcel: &mut Vec<u8>, why: &str) {
-    put(parcel, b'E', Lsn(0), why.as_bytes());
+pub fn put_failure(packet: &mut Vec<u8>, why: &str) {
+    put(packet, b'E', Lsn(0), why.as_bytes());
 }
 
-/// How far a parcel leads: behind the last of its commits, or to the last position in it; 0 without either.
-pub fn reach(mut parcel: &[u8]) -> Result<Lsn, CorruptParcel> {
+/// How far a packet leads: behind the last of its commits, or to the last position in it; 0 without either.
+pub fn reach(mut packet: &[u8]) -> Result<Lsn, CorruptPacket> {
     let mut end = Lsn(0);
-    while let Some(frame) = next(&mut parcel)? {
+    while let Some(frame) = next(&mut packet)? {
         let reached = match frame {
             Frame::Data(message) => end_of_commit(message)?,
             Frame::Progress(lsn) => Some(lsn),
@@ -59,7 +59,7 @@ pub fn reach(mut parcel: &[u8]) -> Result<Lsn, CorruptParcel> {
 }
 
 /// Where the transaction ends whose commit this message is, streamed or not.
-fn end_of_commit(message: &[u8]) -> Result<Option<Lsn>, CorruptParcel> {
+fn end_of_commit(message: &[u8]) -> Result<Option<Lsn>, CorruptPacket> {
     let mut r = Reader(message);
     let before = match message.first() {
         // Kind, flags, and the place of the record; behind the kind, the id of a streamed transaction.
@@ -71,29 +71,29 @@ fn end_of_commit(message: &[u8]) -> Result<Option<Lsn>, CorruptParcel> {
     Ok(Some(Lsn(r.u64()?)))
 }
 
-fn put(parcel: &mut Vec<u8>, kind: u8, lsn: Lsn, bytes: &[u8]) {
-    parcel.push(kind);
-    parcel.extend_from_slice(&lsn.0.to_be_bytes());
-    parcel.extend_from_slice(&(bytes.len() as u32).to_be_bytes());
-    parcel.extend_from_slice(bytes);
+fn put(packet: &mut Vec<u8>, kind: u8, lsn: Lsn, bytes: &[u8]) {
+    packet.push(kind);
+    packet.extend_from_slice(&lsn.0.to_be_bytes());
+    packet.extend_from_slice(&(bytes.len() as u32).to_be_bytes());
+    packet.extend_from_slice(bytes);
 }
 
-/// Takes the first frame off `parcel`; `None` at its end.
-pub fn next<'a>(parcel: &mut &'a [u8]) -> Result<Option<Frame<'a>>, CorruptParcel> {
-    if parcel.is_empty() {
+/// Takes the first frame off `packet`; `None` at its end.
+pub fn next<'a>(packet: &mut &'a [u8]) -> Result<Option<Frame<'a>>, CorruptPacket> {
+    if packet.is_empty() {
         return Ok(None);
     }
-    let mut r = Reader(parcel);
+    let mut r = Reader(packet);
     let (kind, lsn, len) = (r.u8()?, Lsn(r.u64()?), r.u32()?);
     let bytes = r.take(len as usize)?;
-    *parcel = r.0;
+    *packet = r.0;
     match kind {
         b'D' => Ok(Some(Frame::Data(bytes))),
         b'P' => Ok(Some(Frame::Progress(lsn))),
         b'E' => Ok(Some(Frame::Failure(
             std::str::from_utf8(bytes).unwrap_or("the sender failed"),
         ))),
-        _ => Err(CorruptParcel),
+        _ => Err(CorruptPacket),
     }
 }
 
@@ -110,34 +110,34 @@ mod tests {
             }
             message
         };
-        let mut parcel = Vec::new();
-        put_data(&mut parcel, b"I12345678901234567890");
-        assert_eq!(reach(&parcel), Ok(Lsn(0)));
-        put_data(&mut parcel, &commit(b"C\0", 70));
-        assert_eq!(reach(&parcel), Ok(Lsn(70)));
-        put_data(&mut parcel, &commit(b"c\0\0\0\x07\0", 90));
-        assert_eq!(reach(&parcel), Ok(Lsn(90)));
-        put_progress(&mut parcel, Lsn(80));
-        assert_eq!(reach(&parcel), Ok(Lsn(90)));
-        put_progress(&mut parcel, Lsn(100));
-        assert_eq!(reach(&parcel), Ok(Lsn(100)));
-        put_data(&mut parcel, b"C\0");
-        assert_eq!(reach(&parcel), Err(CorruptParcel));
+        let mut packet = Vec::new();
+        put_data(&mut packet, b"I12345678901234567890");
+        assert_eq!(reach(&packet), Ok(Lsn(0)));
+        put_data(&mut packet, &commit(b"C\0", 70));
+        assert_eq!(reach(&packet), Ok(Lsn(70)));
+        put_data(&mut packet, &commit(b"c\0\0\0\x07\0", 90));
+        assert_eq!(reach(&packet), Ok(Lsn(90)));
+        put_progress(&mut packet, Lsn(80));
+        assert_eq!(reach(&packet), Ok(Lsn(90)));
+        put_progress(&mut packet, Lsn(100));
+        assert_eq!(reach(&packet), Ok(Lsn(100)));
+        put_data(&mut packet, b"C\0");
+        assert_eq!(reach(&packet), Err(CorruptPacket));
     }
 
     #[test]
     fn frames_come_back_in_order() {
-        let mut parcel = Vec::new();
-        put_data(&mut parcel, b"abc");
-        put_progress(&mut parcel, Lsn(7));
-        put_data(&mut parcel, b"");
-        let mut rest = &parcel[..];
+        let mut packet = Vec::new();
+        put_data(&mut packet, b"abc");
+        put_progress(&mut packet, Lsn(7));
+        put_data(&mut packet, b"");
+        let mut rest = &packet[..];
         assert_eq!(next(&mut rest), Ok(Some(Frame::Data(b"abc"))));
         assert_eq!(next(&mut rest), Ok(Some(Frame::Progress(Lsn(7)))));
         assert_eq!(next(&mut rest), Ok(Some(Frame::Data(b""))));
         assert_eq!(next(&mut rest), Ok(None));
-        for cut in 1..parcel.len() {
-            let mut rest = &parcel[..cut];
+        for cut in 1..packet.len() {
+            let mut rest = &packet[..cut];
             while let Ok(Some(_)) = next(&mut rest) {}
         }
     }

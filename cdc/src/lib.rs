@@ -2,28 +2,28 @@
 //! Change capture without PostgreSQL: bytes of the replication stream in, folded changes of tables out.
 //!
 //! ```text
-//! pattern  which tables a sync takes
-//! copied   rows of a binary COPY
-//! stream   the envelope of a replication connection
-//! frame    what travels between the decoding and the applying process
-//! streamed parts of transactions that have not committed yet
-//! pgoutput one protocol message: begin, commit, relation, insert, update, delete, truncate
-//! row      rows of a catalogue as text, read by the names of their columns
-//! snapshot which transactions the initial copy already holds
-//! fold     the changes of one table in a batch, the changes of a key reduced to their net effect
-//! shape    what changed between two descriptions of a source table
-//! files    whether a source was written anew without the stream telling
+//! pattern            which tables a sync takes
+//! binary_copy        rows of a binary COPY
+//! stream             the envelope of a replication connection
+//! frame              what travels between the decoding and the applying process
+//! streamed           parts of transactions that have not committed yet
+//! pgoutput           one protocol message: begin, commit, relation, insert, update, delete, truncate
+//! row                rows of a catalogue as text, read by the names of their columns
+//! snapshot           which transactions the initial copy already holds
+//! fold               the changes of one table in a batch, the changes of a key reduced to their net effect
+//! schema_diff        what changed between two descriptions of a source table
+//! rewrite_detection  whether a source was written anew without the stream telling
 //! ```
 #![forbid(unsafe_code)]
 
-pub mod copied;
-pub mod files;
+pub mod binary_copy;
 pub mod fold;
 pub mod frame;
 pub mod pattern;
 pub mod pgoutput;
+pub mod rewrite_detection;
 pub mod row;
-pub mod shape;
+pub mod schema_diff;
 pub mod snapshot;
 pub mod stream;
 pub mod streamed;

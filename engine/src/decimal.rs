@@ -9,8 +9,8 @@
 //! are no leading or trailing zero digits, and zero has none. Vectors of [`DataType::Decimal`](crate::types::DataType)
 //! hold such bytes, so that columns of segments and values of PostgreSQL need no conversion.
 //!
-//! [`arith`] computes with numbers, with PostgreSQL's result scales; [`round`] cuts digits off; [`tally`] adds up; [`text`]
-//! prints.
+//! [`arith`] computes with numbers, with PostgreSQL's result scales; [`round`] cuts digits off; [`numeric_accumulator`]
+//! adds up; [`text`] prints.
 
 use std::cmp::Ordering;
 
@@ -23,7 +23,7 @@ pub mod arith;
 
 pub mod round;
 
-pub mod tally;
+pub mod numeric_accumulator;
 
 pub mod text;
 

@@ -26,15 +26,15 @@ pub mod hash;
 
 pub mod keys;
 
-pub mod table;
+pub mod group_table;
 
 pub mod runtime_filter;
 
 pub mod source;
 
-pub mod lookup;
+pub mod column_hash_index;
 
-pub mod summary;
+pub mod metadata_aggregates;
 
 pub mod sketch;
 

@@ -11,8 +11,8 @@
 //! used, as a vector that grows is there twice for a moment. Otherwise it refuses as if the limit were reached.
 //!
 //! What spills still needs room for the rows it works on. That much is granted beyond the limit
-//! ([`Reservation::settle`], [`Reservation::hold`]): an operator that found nothing left could not go on otherwise,
-//! however much of the rest it has spilled.
+//! ([`Reservation::resize_with_floor`], [`Reservation::hold`]): an operator that found nothing left could not go on
+//! otherwise, however much of the rest it has spilled.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::Arc;
@@ -244,7 +244,7 @@ impl Reservation {
     }
 
     /// As [`Reservation::resize`], but up to `floor` bytes are granted whatever the limit, if the system has them.
-    pub fn settle(&mut self, bytes: usize, floor: usize) -> Result<()> {
+    pub fn resize_with_floor(&mut self, bytes: usize, floor: usize) -> Result<()> {
         match self.resize(bytes) {
             Err(Error::OutOfMemory) if bytes <= floor && self.may_hold(bytes) => {
                 self.hold(bytes);

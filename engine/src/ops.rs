@@ -3,7 +3,7 @@
 
 pub mod scan;
 
-pub mod row;
+pub mod filter_project;
 
 pub mod aggregate;
 

@@ -15,8 +15,8 @@ use doris_storage::vector::Vector;
 use crate::batch::{Batch, Selection};
 use crate::error::{Error, Result};
 use crate::gather::{gather, slice};
+use crate::metadata_aggregates::{ColumnSummary, NeededSummary};
 use crate::runtime_filter::RuntimeFilter;
-use crate::summary::{ColumnSummary, Need};
 
 /// A stream of morsels; used by the driving thread only.
 pub trait MorselSource {
@@ -34,7 +34,7 @@ pub trait MorselSource {
     fn add_runtime_filter(&mut self, _column: usize, _filter: &Arc<RuntimeFilter>) {}
 
     /// The summaries of these columns are all that is wanted of a morsel that can tell them.
-    fn prefer_summaries(&mut self, _needs: &[Need]) {}
+    fn prefer_summaries(&mut self, _needs: &[NeededSummary]) {}
 
     /// Which values the only column asked for holds is all that is wanted, not how often: rows that repeat a value which
     /// a row of the same morsel or another has may be left out.

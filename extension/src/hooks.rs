@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What PostgreSQL calls besides the access method: transaction callbacks, executor hooks.
-use crate::delete::ahead;
+use crate::bulk_dml::bulk_mark;
 use crate::keys::{self, merge, statement};
 use crate::options::ddl;
 use crate::pg::{heapam, held, raw, run_hook};
-use crate::store::followed;
+use crate::store::changes_after_move;
 use crate::write::builder;
 use pgrx::{pg_guard, pg_sys};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -31,14 +31,14 @@ pub fn install() {
         pg_sys::RegisterSubXactCallback(Some(subxact_callback), std::ptr::null_mut());
         pg_sys::CacheRegisterRelcacheCallback(Some(heapam::reapply), pg_sys::Datum::from(0));
         if preloaded() {
-            crate::plan::pool::init();
-            crate::store::anchored::init();
+            crate::plan::global_limits::init();
+            crate::store::anchor_cache::init();
         }
         crate::plan::hook::install();
         ddl::install();
         keys::model::install();
         crate::types::agg_state::install();
-        keys::plan::install();
+        keys::index_cost::install();
         PREV_EXECUTOR_START = pg_sys::ExecutorStart_hook;
         pg_sys::ExecutorStart_hook = Some(executor_start);
         PREV_EXECUTOR_END = pg_sys::ExecutorEnd_hook;
@@ -59,7 +59,7 @@ unsafe extern "C-unwind" fn xact_callback(
             held::release();
         }
         XACT_EVENT_COMMIT => {
-            crate::cdc::answer::committed();
+            crate::cdc::query_rewrite::committed();
             forget();
         }
         XACT_EVENT_ABORT | XACT_EVENT_PREPARE | XACT_EVENT_PARALLEL_ABORT => forget(),
@@ -71,8 +71,8 @@ unsafe extern "C-unwind" fn xact_callback(
 fn forget() {
     heapam::forget_views(None);
     builder::forget(None);
-    ahead::forget(None);
-    followed::forget();
+    bulk_mark::forget(None);
+    changes_after_move::forget();
     ddl::forget(false);
     statement::forget(false);
     merge::forget();
@@ -92,11 +92,11 @@ unsafe extern "C-unwind" fn subxact_callback(
     use pg_sys::SubXactEvent::*;
     match event {
         SUBXACT_EVENT_PRE_COMMIT_SUB => builder::flush_current(),
-        SUBXACT_EVENT_COMMIT_SUB => builder::settle(subid, parent),
+        SUBXACT_EVENT_COMMIT_SUB => builder::end_subtransaction(subid, parent),
         SUBXACT_EVENT_ABORT_SUB => {
             heapam::forget_views(Some(subid));
             builder::forget(Some(subid));
-            ahead::forget(Some(subid));
+            bulk_mark::forget(Some(subid));
             ddl::forget(true);
             keys::heap::forget();
             statement::forget(true);
@@ -123,7 +123,7 @@ unsafe extern "C-unwind" fn executor_start(query: *mut pg_sys::QueryDesc, eflags
 #[pg_guard]
 unsafe extern "C-unwind" fn choose(query: *mut pg_sys::QueryDesc) {
     // SAFETY: a valid query descriptor.
-    unsafe { crate::cdc::answer::choose(query) }
+    unsafe { crate::cdc::query_rewrite::choose(query) }
 }
 
 #[pg_guard]
@@ -131,7 +131,7 @@ unsafe extern "C-unwind" fn starting(query: *mut pg_sys::QueryDesc) {
     // SAFETY: a valid query descriptor; the statement may be a cached one, so that a copy is changed.
     unsafe {
         let stmt = (*query).plannedstmt;
-        if !(*stmt).parallelModeNeeded || !(builder::any() || followed::any()) {
+        if !(*stmt).parallelModeNeeded || !(builder::any() || changes_after_move::any()) {
             return;
         }
         // Workers cannot read this backend's memory: its parallel nodes run in this process alone.

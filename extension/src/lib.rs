@@ -5,7 +5,7 @@
 //! - `hooks`: what PostgreSQL calls besides the access method; `options`: settings and table options;
 //! - `am`: the table access method; `keys`: key models, which decide what becomes of two rows of one key;
 //! - `write`: rows to segments; `store`: the column store inside a TOAST relation; `read`: segments to rows;
-//! - `delete`: statements that delete or update many rows; `compact`: rows on the move;
+//! - `bulk_dml`: statements that delete or update many rows; `compact`: rows on the move;
 //! - `plan`: finished plans to plans of the engine, and the node that runs them;
 //! - `cdc`: mirrors kept current from the WAL;
 //! - `types`: Doris's types and functions; `inspect`: views on tables, and `doris.verify`;
@@ -26,7 +26,7 @@ mod store;
 
 mod read;
 
-mod delete;
+mod bulk_dml;
 
 mod compact;
 

@@ -48,7 +48,7 @@ CREATE TABLE doris.sync_table (
     key_columns text[],
     -- The user has said which columns are the key.
     key_given boolean NOT NULL DEFAULT false,
-    -- The files the source was made of, and what tells whether its rows were computed anew in others: cdc/src/files.rs.
+    -- The files the source was made of, and what tells whether its rows were computed anew in others: cdc/src/rewrite_detection.rs.
     files text,
     marks text,
     partitioned boolean,

@@ -25,7 +25,7 @@ pub const ROW_UNIT: u64 = 1024;
 
 /// Whether a segment's column data is complete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
+pub enum SegmentState {
     /// Rows are still in the memory of the backend that inserts them.
     Building,
     /// All data is in the chunks.
@@ -36,7 +36,7 @@ pub enum State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// Building or sealed.
-    pub state: State,
+    pub state: SegmentState,
     /// 0: written by a load; 1: made by cumulative compaction or of heap rows; 2: by base compaction; 3: by compaction,
     /// and as large as memory allows.
     pub level: u8,
@@ -105,7 +105,7 @@ impl Entry {
 
     fn write_fields(&self, out: &mut [u8], version: u8) {
         out[0] = version;
-        out[1] = u8::from(self.state == State::Sealed);
+        out[1] = u8::from(self.state == SegmentState::Sealed);
         out[2] = self.level;
         out[3] = 0;
         out[4..8].copy_from_slice(&self.rows.to_le_bytes());
@@ -148,9 +148,9 @@ impl Entry {
         let word = |i: usize| u64_at(bytes, 8 + 8 * i);
         let entry = Self {
             state: if bytes[1] == 1 {
-                State::Sealed
+                SegmentState::Sealed
             } else {
-                State::Building
+                SegmentState::Building
             },
             level: bytes[2],
             rows: u32_at(bytes, 4),
@@ -171,8 +171,8 @@ impl Entry {
     /// Whether the parts of an entry go together: those of version 1 have no checksum.
     fn is_possible(&self) -> bool {
         let built = match self.state {
-            State::Building => self.rows == 0 && self.stream_bytes == 0,
-            State::Sealed => self.stream_bytes > 0,
+            SegmentState::Building => self.rows == 0 && self.stream_bytes == 0,
+            SegmentState::Sealed => self.stream_bytes > 0,
         };
         built
             && u64::from(self.rows) <= self.capacity

@@ -7,12 +7,12 @@
 //! row   varint positions skipped | zigzag block - block of the row before | varint offset
 //! ```
 //! New versions are written one after the other, so that a row takes three or four bytes.
+use crate::delete_bitmap::SLICE_ROWS;
 use crate::error::{corrupt, invalid, Result};
-use crate::slice::SLICE_ROWS;
 use crate::wire::{put_signed, put_varint, Reader};
 
 const VERSION: u8 = 1;
-const HEADER: usize = 16;
+const HEADER_BYTES: usize = 16;
 /// No row takes more: a position, a block and an offset.
 const ROW_BYTES_MAX: usize = 3 + 5 + 3;
 
@@ -38,7 +38,7 @@ pub fn encode(first_row: u64, rows: &[Successor], bytes_max: usize) -> Result<(V
         .last()
         .is_some_and(|row| u32::from(row.position) < SLICE_ROWS);
     let whole = first_row.is_multiple_of(u64::from(SLICE_ROWS));
-    if !ascending || !within || !whole || bytes_max < HEADER + ROW_BYTES_MAX {
+    if !ascending || !within || !whole || bytes_max < HEADER_BYTES + ROW_BYTES_MAX {
         return Err(invalid("successors"));
     }
     let mut out = vec![VERSION, 0, 0, 0, 0, 0, 0, 0];
@@ -231,9 +231,9 @@ mod tests {
         #[test]
         fn any_bytes_are_judged(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
             let mut bytes = bytes;
-            if bytes.len() >= HEADER {
+            if bytes.len() >= HEADER_BYTES {
                 (bytes[0], bytes[1]) = (VERSION, 0);
-                bytes[4..HEADER].fill(0);
+                bytes[4..HEADER_BYTES].fill(0);
             }
             let _ = each(&bytes, |_| false);
             let _ = find(&bytes, 3);

@@ -41,13 +41,13 @@ class Model:
         self.rule = rule
         self.rows = {}
         # The sequences of deleted keys.
-        self.graves = {}
+        self.deleted_keys = {}
 
     def state(self):
-        return copy.copy(self.rows), copy.copy(self.graves)
+        return copy.copy(self.rows), copy.copy(self.deleted_keys)
 
     def restore(self, state):
-        self.rows, self.graves = copy.copy(state[0]), copy.copy(state[1])
+        self.rows, self.deleted_keys = copy.copy(state[0]), copy.copy(state[1])
 
     def load(self, rows, named=None):
         """Applies the rows of one statement in order; `named`: a partial update."""
@@ -56,11 +56,11 @@ class Model:
 
     def delete(self, key):
         """A DELETE statement's: remembered with the sequence of the row."""
-        self.bury(key, self.rows.pop(key).get("seq"))
+        self.record_delete(key, self.rows.pop(key).get("seq"))
 
-    def bury(self, key, seq):
+    def record_delete(self, key, seq):
         if seq is not None:
-            self.graves[key] = max(self.graves.get(key, seq), seq)
+            self.deleted_keys[key] = max(self.deleted_keys.get(key, seq), seq)
 
     def delete_json(self, key, seq):
         """One of doris.upsert_json, which gives a sequence."""
@@ -68,7 +68,7 @@ class Model:
         if old and old["seq"] is not None and (seq is None or seq < old["seq"]):
             return
         self.rows.pop(key, None)
-        self.bury(key, seq)
+        self.record_delete(key, seq)
 
     def one(self, row, named):
         key = (row["k"], row["t"])
@@ -77,16 +77,16 @@ class Model:
             self.rows[key] = fold(old, row) if old else dict(row)
             return
         decides = self.rule in ("sequence", "sign") and (named is None or "seq" in named)
-        limit = old["seq"] if old and decides else self.graves.get(key) if decides else None
+        limit = old["seq"] if old and decides else self.deleted_keys.get(key) if decides else None
         if limit is not None and (row["seq"] is None or row["seq"] < limit):
             return
         if self.rule == "sign" and row["gone"]:
             self.rows.pop(key, None)
             if decides:
-                self.bury(key, row["seq"])
+                self.record_delete(key, row["seq"])
             return
         if decides and not old:
-            self.graves.pop(key, None)
+            self.deleted_keys.pop(key, None)
         if old and named is not None:
             self.rows[key] = {**old, **{c: row[c] for c in named}}
         else:
@@ -313,12 +313,12 @@ class Script:
             kind = self.rng.choice(["full", "full", "cumulative", "base"])
             self.add(f"CALL doris.compact('m', '{kind}');")
             if kind != "cumulative":
-                self.model.graves = {}
+                self.model.deleted_keys = {}
             return
         if kind.startswith("TRUNCATE"):
             if self.rng.random() < 0.7:
                 return
-            self.model.rows, self.model.graves = {}, {}
+            self.model.rows, self.model.deleted_keys = {}, {}
         self.add(kind)
 
     def compare(self):

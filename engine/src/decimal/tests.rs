@@ -294,10 +294,10 @@ proptest! {
         values in proptest::collection::vec((numbers(), any::<bool>()), 0..12),
         odd in proptest::sample::select(vec!["NaN", "Infinity", "-Infinity", "0.00"]),
     ) {
-        use super::tally::{Moving, Tally};
+        use super::numeric_accumulator::{Moving, NumericAccumulator};
         use crate::plan::AggregateFunction::{StddevPop, StddevSamp, VarPop, VarSamp};
         let mut moving = Moving::default();
-        let (mut left, mut halves) = (Tally::default(), [Tally::default(), Tally::default()]);
+        let (mut left, mut halves) = (NumericAccumulator::default(), [NumericAccumulator::default(), NumericAccumulator::default()]);
         moving.add(&number(odd), true).unwrap();
         for (i, (value, stays)) in values.iter().enumerate() {
             moving.add(value, true).unwrap();
@@ -313,12 +313,12 @@ proptest! {
         let mut state = Vec::new();
         halves[1].push_state(&mut state);
         let [mut whole, _] = halves;
-        whole.merge(&Tally::of_state(&state).unwrap());
-        for tally in [moving.tally(), whole] {
-            prop_assert_eq!(tally.count(), left.count());
-            prop_assert_eq!(tally.sum(), left.sum());
+        whole.merge(&NumericAccumulator::of_state(&state).unwrap());
+        for accumulator in [moving.accumulator(), whole] {
+            prop_assert_eq!(accumulator.count(), left.count());
+            prop_assert_eq!(accumulator.sum(), left.sum());
             for function in [VarPop, VarSamp, StddevPop, StddevSamp] {
-                prop_assert_eq!(tally.deviation(function).unwrap(), left.deviation(function).unwrap());
+                prop_assert_eq!(accumulator.deviation(function).unwrap(), left.deviation(function).unwrap());
             }
         }
     }
@@ -342,15 +342,15 @@ proptest! {
 
 #[test]
 fn variances_and_roots_have_postgresqls_digits() {
-    use super::tally::Tally;
+    use super::numeric_accumulator::NumericAccumulator;
     use crate::plan::AggregateFunction::{StddevPop, StddevSamp, VarPop, VarSamp};
     let answers = |values: &[&str]| {
-        let mut tally = Tally::default();
+        let mut accumulator = NumericAccumulator::default();
         for value in values {
-            tally.add(&number(value), true).unwrap();
+            accumulator.add(&number(value), true).unwrap();
         }
         [VarPop, VarSamp, StddevPop, StddevSamp].map(|function| {
-            let result = tally.deviation(function).unwrap();
+            let result = accumulator.deviation(function).unwrap();
             result.map_or("NULL".to_owned(), |n| n.to_string())
         })
     };

@@ -24,7 +24,7 @@ use rayon::ThreadPool;
 use super::query::{Query, Worker};
 use crate::error::{Error, Result};
 use crate::expr::ExternalEval;
-use crate::ops::join::kept::KeptBuilds;
+use crate::ops::join::build_cache::BuildCache;
 
 /// How often a waiting driving thread calls the idle callback.
 const IDLE_INTERVAL: Duration = Duration::from_millis(5);
@@ -41,7 +41,7 @@ pub struct Driver {
     pub(super) pool: Option<Arc<ThreadPool>>,
     pub(super) external: Option<Box<dyn ExternalEval>>,
     pub(super) on_idle: RefCell<Option<Idle>>,
-    pub(super) kept: Option<Rc<KeptBuilds>>,
+    pub(super) kept: Option<Rc<BuildCache>>,
 }
 
 /// What workers do with an item.
@@ -54,7 +54,7 @@ impl Driver {
     }
 
     /// What keeps the table of a join from one execution to the next; `None`: it is made anew.
-    pub fn kept(&self, join: u32) -> Option<&KeptBuilds> {
+    pub fn kept(&self, join: u32) -> Option<&BuildCache> {
         self.kept.as_deref().filter(|kept| kept.keeps(join))
     }
 

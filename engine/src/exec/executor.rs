@@ -18,15 +18,15 @@ use super::stream::{LimitSource, Stream, Tasks};
 use crate::batch::{Batch, Selection};
 use crate::error::{Error, Result};
 use crate::expr::{Expr, ExprKind};
+use crate::metadata_aggregates::Totals;
 use crate::ops::aggregate;
+use crate::ops::filter_project::{Filter, Project};
 use crate::ops::join;
-use crate::ops::row::{Filter, Project};
 use crate::ops::scan::{AppliedFilter, Filters, ScanShape, ScanSource};
 use crate::ops::{setop, sort, window};
 use crate::plan::{Node, Op, Scan, SortKey};
 use crate::runtime_filter::RuntimeFilter;
 use crate::source::MorselSource;
-use crate::summary::Totals;
 
 /// A filter on an output column of a node, on its way down.
 #[derive(Clone)]

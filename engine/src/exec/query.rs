@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::expr::{EvalContext, Expr, ExternalEval};
 use crate::gather::gather;
 use crate::memory::MemoryBudget;
-use crate::ops::join::kept::KeptBuilds;
+use crate::ops::join::build_cache::BuildCache;
 use crate::spill::SpillStore;
 use crate::types::Scalar;
 
@@ -44,7 +44,7 @@ pub struct Options {
     /// Called on the driving thread every few milliseconds while it waits; an error stops the query.
     pub on_idle: Option<Idle>,
     /// Tables of joins that this execution shares with others of the plan.
-    pub kept: Option<Rc<KeptBuilds>>,
+    pub kept: Option<Rc<BuildCache>>,
 }
 
 impl Default for Options {

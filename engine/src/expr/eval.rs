@@ -12,7 +12,7 @@ use hashbrown::HashMap;
 
 use super::context::EvalContext;
 use super::ir::{Expr, ExprKind, Func};
-use super::kernels::{arith, call, cast, compare, control, item, like, logic, replace};
+use super::kernels::{arith, call, cast, collected_row, compare, control, like, logic, replace};
 use super::operand::{strict_validity, Operand};
 use crate::batch::{Batch, Selection};
 use crate::error::{Error, Result};
@@ -84,7 +84,7 @@ impl Expr {
                 control::coalesce(args, self.data_type(), ctx, batch, selection)
             }
             ExprKind::Item { columns, args } => {
-                let items = item::items(columns, args, ctx, batch, selection)?;
+                let items = collected_row::items(columns, args, ctx, batch, selection)?;
                 Ok(Operand::Vector(Arc::new(items)))
             }
             ExprKind::External { id, args } => self.call_external(*id, args, ctx, batch, selection),

@@ -33,8 +33,8 @@ pub mod canonical;
 #[cfg(test)]
 mod golden;
 
+pub(crate) use kernels::collected_row::Item;
 pub(crate) use kernels::datetime::Interval;
-pub(crate) use kernels::item::Item;
 
 pub use context::{EvalContext, ExternalEval};
 pub use ir::{ArithOp, CompareOp, Expr, ExprKind, Func};

@@ -33,8 +33,11 @@ fn what_the_system_has_not_is_refused() {
     let mut held = Reservation::new(&budget);
     held.grow(1 << 20).unwrap();
     assert_eq!(held.grow(1 << 60), Err(Error::OutOfMemory));
-    assert_eq!(held.settle(1 << 60, usize::MAX), Err(Error::OutOfMemory));
-    held.settle(2 << 20, usize::MAX).unwrap();
+    assert_eq!(
+        held.resize_with_floor(1 << 60, usize::MAX),
+        Err(Error::OutOfMemory)
+    );
+    held.resize_with_floor(2 << 20, usize::MAX).unwrap();
     assert_eq!((held.bytes(), budget.used_bytes()), (2 << 20, 2 << 20));
 }
 
@@ -56,8 +59,8 @@ fn what_an_operator_cannot_do_without_is_granted() {
     let mut held = Reservation::new(&budget);
     held.grow(1000).unwrap();
     let mut working = Reservation::new(&budget);
-    assert_eq!(working.settle(50, 49), Err(Error::OutOfMemory));
-    working.settle(49, 49).unwrap();
+    assert_eq!(working.resize_with_floor(50, 49), Err(Error::OutOfMemory));
+    working.resize_with_floor(49, 49).unwrap();
     assert_eq!((working.bytes(), budget.used_bytes()), (49, 1049));
     assert_eq!(held.grow(1), Err(Error::OutOfMemory));
     working.hold(60);

@@ -14,19 +14,19 @@
 //! pointless, and rows go to blocks without a lookup, with their arguments in place of states. Groups come out in no
 //! particular order.
 //!
-//! In the order data travels: `inputs` evaluates keys and arguments, `local` is the thread's table,
-//! `rows` what goes out without a lookup, `partition` the blocks and their merging, `coded` numbers text keys, `accumulate` the states of aggregate functions; `rewrite` makes simpler
-//! aggregations of some.
+//! In the order data travels: `inputs` evaluates keys and arguments, `thread_local_groups` is the thread's table,
+//! `passthrough_rows` what goes out without a lookup, `partition` the blocks and their merging, `dictionary_keys`
+//! numbers text keys, `accumulate` the states of aggregate functions; `rewrite` makes simpler aggregations of some.
 
 mod rewrite;
 
 mod inputs;
 
-mod local;
+mod thread_local_groups;
 
-mod rows;
+mod passthrough_rows;
 
-mod coded;
+mod dictionary_keys;
 
 mod partition;
 
@@ -37,8 +37,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use doris_storage::vector::{Values, Vector};
 
 use self::inputs::{Inputs, Slots};
-use self::local::Local;
 use self::rewrite::Rewritten;
+use self::thread_local_groups::LocalGroups;
 use crate::batch::{Batch, Selection};
 use crate::error::{Error, Result};
 use crate::exec::driver::{lock, Driver};
@@ -50,9 +50,9 @@ use crate::expr::{Expr, ExprKind};
 use crate::gather::nulls;
 use crate::keys::{ByteKeys, KeyColumn, KeyShape, WordKeys};
 use crate::memory::Reservation;
-use crate::ops::row::Project;
+use crate::metadata_aggregates::Totals;
+use crate::ops::filter_project::Project;
 use crate::plan::{Aggregate, AggregateCall, AggregateFunction, GroupKey};
-use crate::summary::Totals;
 use crate::types::DataType;
 
 /// What all threads know of one grouping.
@@ -120,14 +120,14 @@ type TakeGroups<'t> = dyn Fn(&Worker<'_>, Vec<Vector>, &[Vec<Vector>]) -> Result
 struct HashGrouper<K> {
     grouping: Arc<Grouping>,
     /// Tables that no thread is using at the moment.
-    idle: PerThread<Local<K>>,
+    idle: PerThread<LocalGroups<K>>,
 }
 
 impl<K: KeyColumn> Grouper for HashGrouper<K> {
     fn push(&self, worker: &Worker<'_>, inputs: &Inputs) -> Result<()> {
         let mut local = match self.idle.take() {
             Some(local) => local,
-            None => Local::new(&self.grouping, &worker.query.budget)?,
+            None => LocalGroups::new(&self.grouping, &worker.query.budget)?,
         };
         local.push(worker, inputs)?;
         self.idle.put(local);
@@ -137,7 +137,7 @@ impl<K: KeyColumn> Grouper for HashGrouper<K> {
     fn merge(&self, driver: &Driver, states: &[Vec<Vector>]) -> Result<()> {
         let mut local = match self.idle.take_any() {
             Some(local) => local,
-            None => Local::new(&self.grouping, &driver.query.budget)?,
+            None => LocalGroups::new(&self.grouping, &driver.query.budget)?,
         };
         local.merge_only(states)?;
         self.idle.put(local);
@@ -147,7 +147,7 @@ impl<K: KeyColumn> Grouper for HashGrouper<K> {
     fn absorb(&self, worker: &Worker<'_>, keys: &[Vector], states: &[Vec<Vector>]) -> Result<()> {
         let mut local = match self.idle.take() {
             Some(local) => local,
-            None => Local::new(&self.grouping, &worker.query.budget)?,
+            None => LocalGroups::new(&self.grouping, &worker.query.budget)?,
         };
         local.absorb(worker, keys, states)?;
         self.idle.put(local);
@@ -165,12 +165,12 @@ impl<K: KeyColumn> Grouper for HashGrouper<K> {
             if !self.grouping.members.is_empty() {
                 return Ok(Stream::empty());
             }
-            locals.push(Local::new(&self.grouping, &driver.query.budget)?);
+            locals.push(LocalGroups::new(&self.grouping, &driver.query.budget)?);
         }
-        if locals.iter().any(Local::has_blocks) {
+        if locals.iter().any(LocalGroups::has_blocks) {
             return partition::open(driver, self.grouping, locals);
         }
-        let batches = local::merge_small(&driver.query, locals)?;
+        let batches = thread_local_groups::merge_small(&driver.query, locals)?;
         Ok(Stream::new(Box::new(Tasks::of_batches(batches))))
     }
 }
@@ -361,7 +361,7 @@ fn open_with_totals(
         let grouper = if sets.is_some() {
             plain_grouper
         } else {
-            coded::grouper
+            dictionary_keys::grouper
         };
         groupers.push(grouper(Grouping {
             id,

@@ -10,34 +10,34 @@
 //! ```
 //! Without keys every build row is a candidate for every probe row: the nested loop is the same operator.
 //!
-//! Where estimates are not to be trusted the sides may change places: see `turn`.
+//! Where estimates are not to be trusted the sides may change places: see `side_swap`.
 //!
 //! Where inner joins follow each other on one key, what the later one's build side knows of it reduces the build side
-//! of the earlier one too: see `early`. Plans that run again and again keep tables: see `kept`.
+//! of the earlier one too: see `early_build`. Plans that run again and again keep tables: see `build_cache`.
 //!
 //! In the order data travels: `build` collects parts, `table` indexes them, `probe` is the streaming stage,
-//! `tail` is phase 2; `spill` is the detour for build sides larger than memory, by way of files (`side`) and, where one
-//! key has too many rows, `blocks`.
+//! `unmatched_build` is phase 2; `spill` is the detour for build sides larger than memory, by way of files
+//! (`partition_files`) and, where one key has too many rows, `block_nested_loop`.
 
 mod build;
 
-mod early;
+mod early_build;
 
-mod turn;
+mod side_swap;
 
 mod table;
 
-pub mod kept;
+pub mod build_cache;
 
 mod probe;
 
-mod tail;
+mod unmatched_build;
 
 mod spill;
 
-mod side;
+mod partition_files;
 
-mod blocks;
+mod block_nested_loop;
 
 use std::sync::Arc;
 
@@ -172,7 +172,7 @@ pub(crate) fn open(
     if driver.kept(id).is_some() {
         return open_shape(driver, shape, join, wanted, opening, Opened::default());
     }
-    match turn::look(driver, &shape, join, wanted, opening)? {
+    match side_swap::look(driver, &shape, join, wanted, opening)? {
         None => open_shape(driver, shape, join, wanted, opening, Opened::default()),
         Some(seen) => match seen.turned {
             None => open_shape(driver, shape, join, wanted, opening, seen.opened),
@@ -239,16 +239,16 @@ fn open_with<K: KeyColumn>(
     mut opened: Opened,
 ) -> Result<Stream> {
     let shape = Arc::new(shape);
-    let built = match (early::take(opening, shape.id)?, opened.build.take()) {
+    let built = match (early_build::take(opening, shape.id)?, opened.build.take()) {
         (Some(built), _) => built,
         (None, Some(rows)) => build::build::<K>(driver, &shape, rows)?,
         (None, None) if driver.kept(shape.id).is_some() => {
-            kept::build::<K>(driver, &shape, join, opening)?
+            build_cache::build::<K>(driver, &shape, join, opening)?
         }
         (None, None) => {
             let mut for_build = passed_on(&shape, wanted, JoinSide::Build);
             if opened.probe.is_none() {
-                for_build.extend(early::filters(opening, &shape, join, wanted)?);
+                for_build.extend(early_build::filters(opening, &shape, join, wanted)?);
             }
             build::build::<K>(driver, &shape, opening.open(&join.build, &for_build)?)?
         }
@@ -281,7 +281,9 @@ fn open_with<K: KeyColumn>(
     };
     let joined = open_probe(&filters)?.through(Arc::new(stage));
     Ok(match shape.marks_build() {
-        true => joined.then(Stream::new(Box::new(tail::Tail::new(shape, table)))),
+        true => joined.then(Stream::new(Box::new(unmatched_build::UnmatchedBuild::new(
+            shape, table,
+        )))),
         false => joined,
     })
 }

@@ -26,9 +26,9 @@ use crate::exec::query::{Chunk, NodeCounters, Worker};
 use crate::exec::stream::{Emit, Source, Task};
 use crate::expr::Expr;
 use crate::gather::{gather, slice};
+use crate::metadata_aggregates::Totals;
 use crate::runtime_filter::RuntimeFilter;
 use crate::source::{Morsel, MorselSource};
-use crate::summary::Totals;
 use crate::types::DataType;
 
 /// Below one row in so many left by the filters, the other columns are decoded for those rows only.

@@ -2,22 +2,23 @@
 //! Window functions over rows that come in the window's order.
 //!
 //! ```text
-//! sorted batches --> pieces: arguments, where partitions and peer groups start   (one task a batch)
-//!                --> sections: some whole partitions --> results                  (one task a section)
+//! sorted batches --> input batches: arguments, where partitions and peer groups start (one task a batch)
+//!                --> partition runs: some whole partitions --> results                     (one task a run)
 //!                --> the batches as they came, with the results beside them
 //! ```
 //! Everything is computed before the first row goes out, so that PostgreSQL's plan can take over wherever an
 //! error comes up: it computes row by row, and may never reach the row that fails here. When memory runs out, whole
 //! partitions go to a file with their results; a single partition must fit.
 //!
-//! In the order data travels: `held` collects batches, `piece` looks at them, `section` at partitions, `frame` finds a row's frame;
-//! `range` frames by values; `rank`, `pick`, `aggregate` and `collect` are the functions.
+//! In the order data travels: `row_buffer` collects batches, `input_batch` looks at them, `partition_run` at
+//! partitions, `frame` finds a row's frame; `range` frames by values; `rank`, `value_functions`, `aggregate` and
+//! `collect` are the functions.
 
-mod held;
+mod row_buffer;
 
-mod piece;
+mod input_batch;
 
-mod section;
+mod partition_run;
 
 mod frame;
 
@@ -25,7 +26,7 @@ mod range;
 
 mod rank;
 
-mod pick;
+mod value_functions;
 
 mod aggregate;
 
@@ -35,9 +36,9 @@ use std::sync::{Arc, Mutex};
 
 use doris_storage::vector::Vector;
 
-use self::held::Held;
-use self::piece::Piece;
-use self::section::{Section, Slice};
+use self::input_batch::InputBatch;
+use self::partition_run::{PartitionRun, Slice};
+use self::row_buffer::RowBuffer;
 use crate::batch::Batch;
 use crate::error::{Error, Result};
 use crate::exec::driver::Driver;
@@ -68,13 +69,13 @@ fn left_to_postgres(error: Error) -> Error {
 }
 
 fn evaluate(driver: &Driver, id: u32, mut input: Stream, window: &Window) -> Result<Stream> {
-    let mut held = Held::new(driver, id, window);
+    let mut buffer = RowBuffer::new(driver, id, window);
     while let Some(chunks) = input.next_round(driver)? {
         for chunk in chunks.into_iter().filter(|chunk| chunk.rows() > 0) {
-            held.add(chunk.into_batch())?;
+            buffer.add(chunk.into_batch())?;
         }
     }
-    held.finish()
+    buffer.finish()
 }
 
 /// Bytes a row of fixed-width results.
@@ -83,25 +84,25 @@ fn result_bytes(window: &Window) -> usize {
     calls.map(|_| 16).sum()
 }
 
-/// The results of one section; `memory` grows by those whose size only their values tell.
+/// The results of one partition run; `memory` grows by those whose size only their values tell.
 fn compute(
     worker: &Worker<'_>,
-    pieces: &[Piece],
+    input_batches: &[InputBatch],
     slices: &[Slice],
     window: &Window,
     memory: &mut Reservation,
 ) -> Result<Vec<Arc<Vector>>> {
-    let section = Section::new(pieces, slices, window.range.as_deref())?;
+    let partition_run = PartitionRun::new(input_batches, slices, window.range.as_deref())?;
     let mut out = Vec::new();
     for (number, call) in window.calls.iter().enumerate() {
         worker.query.check()?;
-        let inputs = section::inputs(pieces, slices, number, call)?;
+        let inputs = partition_run::inputs(input_batches, slices, number, call)?;
         let vectors = match call.function {
             WindowFunction::Aggregate(AggregateFunction::Collect { result, .. }) => {
                 let frame = &window.frame;
                 vec![collect::compute(
                     result,
-                    &section,
+                    &partition_run,
                     frame,
                     &inputs,
                     call,
@@ -111,7 +112,7 @@ fn compute(
             }
             WindowFunction::Aggregate(function) => aggregate::compute(
                 function,
-                &section,
+                &partition_run,
                 &window.frame,
                 &inputs,
                 call,
@@ -121,14 +122,14 @@ fn compute(
             | WindowFunction::First
             | WindowFunction::Last
             | WindowFunction::Nth(_) => {
-                vec![pick::compute(
+                vec![value_functions::compute(
                     call.function,
-                    &section,
+                    &partition_run,
                     &window.frame,
                     &inputs,
                 )?]
             }
-            function => vec![rank::compute(function, &section)],
+            function => vec![rank::compute(function, &partition_run)],
         };
         out.extend(vectors.into_iter().map(Arc::new));
     }
@@ -141,7 +142,7 @@ struct Finished {
     _memory: Mutex<Reservation>,
 }
 
-/// A section's rows with their results.
+/// A partition run's rows with their results.
 struct Emitted {
     shared: Arc<Finished>,
     slices: Vec<Slice>,
@@ -153,7 +154,7 @@ impl Task for Emitted {
         let mut at = 0;
         for part in &self.slices {
             worker.query.check()?;
-            let batch = &self.shared.batches[part.piece];
+            let batch = &self.shared.batches[part.input_batch];
             let whole = part.rows.len() == batch.rows;
             let mut columns: Vec<Arc<Vector>> = Vec::with_capacity(batch.columns.len());
             for column in &batch.columns {
@@ -202,7 +203,7 @@ pub fn check(window: &Window) -> Result<()> {
         return Err(Error::not_native("RANGE over values that are no integers"));
     }
     for expr in window.partition.iter().chain(&window.order) {
-        piece::key_column(expr)?;
+        input_batch::key_column(expr)?;
     }
     for call in &window.calls {
         if let WindowFunction::Aggregate(function) = call.function {

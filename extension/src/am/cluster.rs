@@ -6,13 +6,13 @@
 //! But PostgreSQL forgets the values that rows older than a column have in it ("missing" values) once it has
 //! copied a table: a segment that lacks such a column is encoded anew, with the column.
 use crate::pg::raw::guarded;
-use crate::pg::toast::{self, Fate, Toast};
+use crate::pg::toast::{self, Toast, XactStatus};
 use crate::read::attrs::{self, Attr};
 use crate::read::cursor::missing;
-use crate::store::entry::{Entry, State};
+use crate::store::entry::{Entry, SegmentState};
 use crate::store::segment::{self, Segment};
 use crate::store::tid::block_of;
-use crate::store::{chunks, deletes, directory, keys};
+use crate::store::{chunk_ids, chunks, delete_bitmaps, directory};
 use crate::write::builder;
 use crate::write::column::Column;
 use crate::write::kind::Kind;
@@ -56,7 +56,7 @@ impl Renewed {
     fn replaces(&self, chunk_id: u32, seq: i32) -> bool {
         let count = chunks::count(self.old.stream_bytes);
         let (first, last) = (self.old.first_chunk, self.old.first_chunk + count - 1);
-        (keys::chunk(first)..=keys::chunk(last)).contains(&(chunk_id, seq))
+        (chunk_ids::chunk(first)..=chunk_ids::chunk(last)).contains(&(chunk_id, seq))
     }
 }
 
@@ -68,8 +68,8 @@ fn renew(main: pg_sys::Relation, from: &Toast, to: &Toast) -> Vec<Renewed> {
     let any = &raw mut pg_sys::SnapshotAnyData;
     let mut renewed = Vec::new();
     for found in directory::all(main, from, any) {
-        let lost = found.writer == Fate::Aborted || found.is_gone(main);
-        if found.entry.state != State::Sealed || lost {
+        let lost = found.writer == XactStatus::Aborted || found.is_gone(main);
+        if found.entry.state != SegmentState::Sealed || lost {
             continue;
         }
         let segment = segment::open(main, from, &found.entry);
@@ -170,7 +170,7 @@ fn place(at: &pg_sys::ItemPointerData) -> (u32, u16) {
 
 /// New numbers for bulk deletes that are filed where others are, by their places.
 fn renumber(main: pg_sys::Relation, from: &Toast) -> HashMap<(u32, u16), i32> {
-    deletes::filed_twice(from)
+    delete_bitmaps::filed_twice(from)
         .iter()
         .map(|at| (place(at), directory::serial(main, from) as i32))
         .collect()
@@ -203,7 +203,7 @@ pub fn copy_store(
                 return;
             }
             let key = (toast::chunk_id(tuple), toast::chunk_seq(tuple));
-            if key.0 == keys::moved_id(true) {
+            if key.0 == chunk_ids::moved_id(true) {
                 // Heap rows get other TIDs: the map of those that moved would lie.
                 return;
             }
@@ -213,7 +213,7 @@ pub fn copy_store(
             let copy = pg_sys::heap_copytuple(tuple);
             let entry = renewed
                 .iter()
-                .find(|r| (keys::DIRECTORY, r.old.key()) == key);
+                .find(|r| (chunk_ids::DIRECTORY, r.old.key()) == key);
             if let Some(entry) = entry {
                 entry.new.encode_over(toast::payload_mut(copy));
             }

@@ -2,16 +2,16 @@
 //! Rows by TID: index look-ups, row versions for triggers, EvalPlanQual and CURRENT OF.
 use crate::heap_call;
 use crate::keys::index_shell;
-use crate::pg::toast::{Fate, Toast};
+use crate::pg::toast::{Toast, XactStatus};
 use crate::pg::{self, compat, heapam, raw};
 use crate::read::attrs::{self, Attr};
 use crate::read::cursor::read_row;
 use crate::read::datum::Arena;
 use crate::store::anchors;
-use crate::store::directory::{self, Found};
-use crate::store::entry::State;
-use crate::store::followed;
-use crate::store::known;
+use crate::store::changes_after_move;
+use crate::store::directory::{self, FoundSegment};
+use crate::store::directory_cache;
+use crate::store::entry::SegmentState;
 use crate::store::moves;
 use crate::store::tid::RowNumber;
 use crate::write::builder;
@@ -43,9 +43,9 @@ struct RowFetch {
     attrs: Vec<Attr>,
     arena: Arena,
     /// Who wrote the tombstone of the last row that was found dead.
-    buried_by: pg_sys::TransactionId,
+    deleted_by: pg_sys::TransactionId,
     /// The segment of the last look-up, good for snapshots equal to the one it was judged by.
-    last: Option<(Found, SnapshotId)>,
+    last: Option<(FoundSegment, SnapshotId)>,
 }
 
 /// Tells MVCC snapshots of one index scan apart.
@@ -65,7 +65,7 @@ impl RowFetch {
             toast,
             attrs: attrs::of(rel),
             arena: Arena::default(),
-            buried_by: pg_sys::InvalidTransactionId,
+            deleted_by: pg_sys::InvalidTransactionId,
             last: None,
         }
     }
@@ -75,11 +75,11 @@ impl RowFetch {
         rel: pg_sys::Relation,
         row: RowNumber,
         snapshot: pg_sys::Snapshot,
-    ) -> Option<Found> {
+    ) -> Option<FoundSegment> {
         if !raw::is_mvcc(snapshot) {
             // SAFETY: a valid snapshot.
             return match unsafe { (*snapshot).snapshot_type } {
-                pg_sys::SnapshotType::SNAPSHOT_ANY => known::owner(rel, &self.toast, row),
+                pg_sys::SnapshotType::SNAPSHOT_ANY => directory_cache::owner(rel, &self.toast, row),
                 _ => directory::owner(rel, &self.toast, row.0, snapshot),
             };
         }
@@ -94,7 +94,7 @@ impl RowFetch {
                 return Some(found);
             }
         }
-        let found = known::settled_before(rel, &self.toast, row, snapshot)
+        let found = directory_cache::settled_before(rel, &self.toast, row, snapshot)
             .or_else(|| directory::owner(rel, &self.toast, row.0, snapshot));
         self.last = found.map(|found| (found, id));
         found
@@ -166,7 +166,7 @@ unsafe extern "C-unwind" fn index_fetch_tuple(
             return true;
         }
         // Nobody will see it again: the index may skip its entry, as a heap row's; VACUUM removes it.
-        let by = state.buried_by;
+        let by = state.deleted_by;
         if !all_dead.is_null() && by != pg_sys::InvalidTransactionId {
             *all_dead = pg_sys::GlobalVisCheckRemovableXid(rel, by);
         }
@@ -185,8 +185,8 @@ pub unsafe fn still_there(
 ) -> bool {
     // SAFETY: passed on to the caller.
     unsafe {
-        widen_if_retired(rel, slot, snapshot);
-        if followed::changed(rel, &(*slot).tts_tid, snapshot).is_none() {
+        lock_relation_if_moved(rel, slot, snapshot);
+        if changes_after_move::changed(rel, &(*slot).tts_tid, snapshot).is_none() {
             return true;
         }
         pg_sys::ExecClearTuple(slot);
@@ -196,7 +196,7 @@ pub unsafe fn still_there(
 
 /// Predicate locks are on a row's TID, which compaction changes: it widens those that it finds to the whole table. Who
 /// reads a row that it has already retired widens its lock by itself.
-unsafe fn widen_if_retired(
+unsafe fn lock_relation_if_moved(
     rel: pg_sys::Relation,
     slot: *mut pg_sys::TupleTableSlot,
     snapshot: pg_sys::Snapshot,
@@ -222,12 +222,12 @@ unsafe fn fetch_row(
     snapshot: pg_sys::Snapshot,
     slot: *mut pg_sys::TupleTableSlot,
 ) -> bool {
-    state.buried_by = pg_sys::InvalidTransactionId;
+    state.deleted_by = pg_sys::InvalidTransactionId;
     let Some(found) = state.owner(rel, row, snapshot) else {
         return false;
     };
-    let buried_by = &mut state.buried_by;
-    if !visible(rel, &state.toast, &found, row, snapshot, buried_by) {
+    let deleted_by = &mut state.deleted_by;
+    if !visible(rel, &state.toast, &found, row, snapshot, deleted_by) {
         return false;
     }
     // SAFETY: the slot has the relation's row type.
@@ -246,26 +246,26 @@ unsafe fn fetch_row(
 
 /// Whether a segment has got a row: of the row numbers that it has reserved, the last may be unused. Rows of
 /// another backend's unfinished segment count as there.
-fn exists(rel: pg_sys::Relation, found: &Found, row: RowNumber) -> bool {
+fn exists(rel: pg_sys::Relation, found: &FoundSegment, row: RowNumber) -> bool {
     let position = row.0 - found.entry.first_row;
     match (found.entry.state, found.writer) {
-        (State::Sealed, _) => position < u64::from(found.entry.rows),
-        (State::Building, Fate::Own) => {
+        (SegmentState::Sealed, _) => position < u64::from(found.entry.rows),
+        (SegmentState::Building, XactStatus::Own) => {
             builder::rows(compat::file_number(rel), found.entry.first_row)
                 .is_some_and(|rows| position < u64::from(rows))
         }
-        (State::Building, fate) => fate == Fate::InProgress,
+        (SegmentState::Building, status) => status == XactStatus::InProgress,
     }
 }
 
-/// Whether a snapshot sees a row of a segment that was judged by it; `buried_by` as for [`anchors::judge`].
+/// Whether a snapshot sees a row of a segment that was judged by it; `deleted_by` as for [`anchors::is_visible`].
 fn visible(
     rel: pg_sys::Relation,
     toast: &Toast,
-    found: &Found,
+    found: &FoundSegment,
     row: RowNumber,
     snapshot: pg_sys::Snapshot,
-    buried_by: &mut pg_sys::TransactionId,
+    deleted_by: &mut pg_sys::TransactionId,
 ) -> bool {
     if !exists(rel, found, row) {
         return false;
@@ -273,11 +273,11 @@ fn visible(
     // SAFETY: a valid snapshot.
     let any = unsafe { (*snapshot).snapshot_type } == pg_sys::SnapshotType::SNAPSHOT_ANY;
     if any {
-        return found.writer != Fate::Aborted;
+        return found.writer != XactStatus::Aborted;
     }
     if raw::is_mvcc(snapshot) {
         if !found.visible {
-            if found.writer != Fate::Aborted {
+            if found.writer != XactStatus::Aborted {
                 raw::conflict_out(rel, found.xmin, snapshot);
             }
             return false;
@@ -285,7 +285,7 @@ fn visible(
         let mut tid = row.to_tid();
         raw::predicate_lock_tid(rel, &mut tid, snapshot, found.xmin);
         if raw::serializable() {
-            // As `widen_if_retired`: asked once more, now that the lock is there to be found.
+            // As `lock_relation_if_moved`: asked once more, now that the lock is there to be found.
             let any = &raw mut pg_sys::SnapshotAnyData;
             let now = directory::owner(rel, toast, row.0, any);
             if now.is_none_or(|found| found.deleter.is_some()) {
@@ -293,14 +293,14 @@ fn visible(
             }
         }
     }
-    found.visible && anchors::judge(rel, toast, row, snapshot, buried_by)
+    found.visible && anchors::is_visible(rel, toast, row, snapshot, deleted_by)
 }
 
 /// Puts a segment row into a slot as a heap tuple, with the system columns of its segment.
 unsafe fn store(
     rel: pg_sys::Relation,
     toast: &Toast,
-    found: &Found,
+    found: &FoundSegment,
     row: RowNumber,
     attrs: &[Attr],
     arena: &mut Arena,
@@ -327,7 +327,7 @@ unsafe fn store(
 /// The arrays have an element an attribute of the slot's descriptor, a row type of `rel`.
 pub unsafe fn store_tuple(
     rel: pg_sys::Relation,
-    found: &Found,
+    found: &FoundSegment,
     row: RowNumber,
     (values, nulls): (*mut pg_sys::Datum, *mut bool),
     slot: *mut pg_sys::TupleTableSlot,
@@ -377,7 +377,7 @@ pub unsafe fn store_row(
     row: RowNumber,
     slot: *mut pg_sys::TupleTableSlot,
 ) {
-    let Some(found) = known::owner(rel, toast, row) else {
+    let Some(found) = directory_cache::owner(rel, toast, row) else {
         pg::report_corrupt(rel, format!("no segment owns row {}", row.0));
     };
     // SAFETY: passed on.
@@ -417,7 +417,7 @@ pub unsafe fn keeps_key(
         if key.is_empty() {
             return true;
         }
-        let Some(found) = known::owner(rel, toast, row) else {
+        let Some(found) = directory_cache::owner(rel, toast, row) else {
             return false;
         };
         let mut values = vec![pg_sys::Datum::from(0); key.len()];
@@ -504,7 +504,7 @@ unsafe fn later_tid(
     tid: &pg_sys::ItemPointerData,
     snapshot: pg_sys::Snapshot,
 ) -> Option<pg_sys::ItemPointerData> {
-    if let Some(now) = followed::changed(rel, tid, snapshot) {
+    if let Some(now) = changes_after_move::changed(rel, tid, snapshot) {
         return Some(now.to_tid());
     }
     let Some(row) = RowNumber::from_tid(tid) else {
@@ -550,7 +550,7 @@ unsafe extern "C-unwind" fn tuple_satisfies_snapshot(
             &found,
             row,
             snapshot,
-            &mut state.buried_by,
+            &mut state.deleted_by,
         ) || (raw::is_mvcc(snapshot)
             && anchors::seen_before_moves(rel, &state.toast, row, snapshot))
     }
@@ -601,11 +601,11 @@ unsafe extern "C-unwind" fn index_delete_tuples(
             return horizon;
         }
         rows.sort_unstable();
-        let buried = match Toast::open_at_once(rel) {
-            Some(toast) => anchors::buried_until(rel, &toast, &rows),
+        let deleter = match Toast::open_at_once(rel) {
+            Some(toast) => anchors::latest_deleter(rel, &toast, &rows),
             None => last_before_next(),
         };
-        later(horizon, buried)
+        later(horizon, deleter)
     }
 }
 

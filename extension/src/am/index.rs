@@ -4,7 +4,7 @@
 use super::progress::{self, Blocks};
 use crate::pg::heap_rows::HeapRows;
 use crate::pg::heapam;
-use crate::pg::toast::{Fate, Toast};
+use crate::pg::toast::{Toast, XactStatus};
 use crate::pg::{self, compat, raw};
 use crate::read::attrs;
 use crate::read::cursor::Cursor;
@@ -353,7 +353,7 @@ unsafe fn build_segments(
             if concurrent {
                 f.visible
             } else {
-                f.writer != Fate::Aborted && !f.is_gone(rel)
+                f.writer != XactStatus::Aborted && !f.is_gone(rel)
             }
         });
         let mut former = Former::new(rel, info);
@@ -362,7 +362,9 @@ unsafe fn build_segments(
         let entries = segments.iter().map(|found| &found.entry);
         let mut progress = Blocks::after_heap(rel, progress, entries);
         for found in segments {
-            let retired = found.deleter.is_some_and(|(_, fate)| fate != Fate::Aborted);
+            let retired = found
+                .deleter
+                .is_some_and(|(_, status)| status != XactStatus::Aborted);
             let mut dead = Vec::new();
             if !concurrent {
                 let self_snapshot = &raw mut pg_sys::SnapshotSelfData;
@@ -404,7 +406,7 @@ unsafe fn build_segments(
 ///
 /// # Safety
 /// An open relation with a lock that allows inserts.
-pub unsafe fn insert_segment(rel: pg_sys::Relation, found: directory::Found) {
+pub unsafe fn insert_segment(rel: pg_sys::Relation, found: directory::FoundSegment) {
     // SAFETY: indexes are opened and closed here; an index info and its former belong together.
     unsafe {
         let lockmode = pg_sys::RowExclusiveLock as i32;
@@ -424,7 +426,7 @@ unsafe fn insert_entries(
     rel: pg_sys::Relation,
     index: pg_sys::Relation,
     info: *mut pg_sys::IndexInfo,
-    found: directory::Found,
+    found: directory::FoundSegment,
 ) {
     // SAFETY: as for the caller.
     unsafe {
@@ -456,7 +458,7 @@ unsafe fn cursor_over(
     rel: pg_sys::Relation,
     info: *mut pg_sys::IndexInfo,
     snapshot: pg_sys::Snapshot,
-    found: directory::Found,
+    found: directory::FoundSegment,
 ) -> Cursor {
     let attrs = Rc::new(attrs::of(rel));
     // SAFETY: a valid index info.

@@ -15,7 +15,7 @@ pub fn install(table: &mut pg_sys::TableAmRoutine) {
 }
 
 /// What PostgreSQL asks for: the arguments of its callback but the row.
-struct Ask {
+struct TupleLockArgs {
     rel: pg_sys::Relation,
     snapshot: pg_sys::Snapshot,
     slot: *mut pg_sys::TupleTableSlot,
@@ -26,7 +26,7 @@ struct Ask {
     tmfd: *mut pg_sys::TM_FailureData,
 }
 
-impl Ask {
+impl TupleLockArgs {
     /// Whether the newest version is to be locked.
     fn finds_last(&self) -> bool {
         u32::from(self.flags) & pg_sys::TUPLE_LOCK_FLAG_FIND_LAST_VERSION != 0
@@ -46,7 +46,7 @@ unsafe extern "C-unwind" fn tuple_lock(
     flags: u8,
     tmfd: *mut pg_sys::TM_FailureData,
 ) -> TM_Result::Type {
-    let ask = Ask {
+    let ask = TupleLockArgs {
         rel,
         snapshot,
         slot,
@@ -66,7 +66,7 @@ unsafe extern "C-unwind" fn tuple_lock(
             if result != TM_Deleted || !ask.finds_last() {
                 return result;
             }
-            let Some(next) = keys::follow::successor(rel, old) else {
+            let Some(next) = keys::replacement_row::successor(rel, old) else {
                 return result;
             };
             *tid = next;
@@ -76,8 +76,8 @@ unsafe extern "C-unwind" fn tuple_lock(
 }
 
 /// Locks a row, or a later version of it that it leads to.
-unsafe fn lock_version(ask: &Ask, tid: pg_sys::ItemPointer) -> TM_Result::Type {
-    let Ask {
+unsafe fn lock_version(ask: &TupleLockArgs, tid: pg_sys::ItemPointer) -> TM_Result::Type {
+    let TupleLockArgs {
         rel,
         slot,
         cid,
@@ -115,8 +115,8 @@ unsafe fn lock_version(ask: &Ask, tid: pg_sys::ItemPointer) -> TM_Result::Type {
 }
 
 /// Locks a heap row, or, if compaction has moved it, the segment row that it is now.
-unsafe fn lock_heap_row(ask: &Ask, tid: pg_sys::ItemPointer) -> TM_Result::Type {
-    let Ask {
+unsafe fn lock_heap_row(ask: &TupleLockArgs, tid: pg_sys::ItemPointer) -> TM_Result::Type {
+    let TupleLockArgs {
         rel,
         snapshot,
         slot,
@@ -171,8 +171,8 @@ unsafe fn lock_heap_row(ask: &Ask, tid: pg_sys::ItemPointer) -> TM_Result::Type 
 
 /// Locks the newest version of a row whose segment version was updated. The next version is in the heap; as
 /// heapam does for its own chains, its xmin must be the updater, else the slot was vacuumed and reused.
-unsafe fn follow(ask: &Ask, tid: pg_sys::ItemPointer) -> TM_Result::Type {
-    let Ask {
+unsafe fn follow(ask: &TupleLockArgs, tid: pg_sys::ItemPointer) -> TM_Result::Type {
+    let TupleLockArgs {
         rel,
         slot,
         cid,

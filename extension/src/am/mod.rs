@@ -9,15 +9,15 @@
 
 pub mod analyze;
 pub mod bitmap;
-pub mod clean;
 pub mod cluster;
 pub mod fetch;
 pub mod index;
+pub mod index_vacuum;
 pub mod lock;
 pub mod modify;
 pub mod progress;
 pub mod relation;
-pub mod repack;
+pub mod rewrite;
 pub mod scan;
 
 use crate::pg::heapam;

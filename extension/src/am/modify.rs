@@ -3,18 +3,18 @@
 //!
 //! The first few thousand rows that a command inserts go to the heap; when more follow, they go to a segment
 //! under construction. Rows of ON CONFLICT (speculative inserts) and new versions of rows stay in the heap.
-use crate::compact::board as compaction;
-use crate::delete::ahead;
+use crate::bulk_dml::bulk_mark;
+use crate::compact::shared_state as compaction;
 use crate::heap_call;
-use crate::keys::{self, burial, index_shell};
+use crate::keys::{self, index_shell, record_deletes};
 use crate::options::published::{self, Change};
 use crate::pg::toast::Toast;
 use crate::pg::{self, compat, heapam, raw};
 use crate::store::anchors::{self, Request};
-use crate::store::deletes::What;
+use crate::store::changes_after_move;
+use crate::store::delete_bitmaps::MarkKind;
+use crate::store::directory_cache;
 use crate::store::entry::Anchor;
-use crate::store::followed;
-use crate::store::known;
 use crate::store::moves;
 use crate::store::tid::{block_of, RowNumber};
 use crate::write::builder;
@@ -50,7 +50,7 @@ unsafe extern "C-unwind" fn tuple_insert(
             builder::append(rel, &[slot], cid, !bistate.is_null());
         } else {
             heap_call!(tuple_insert(rel, slot, cid, options, bistate));
-            compaction::heap_rows(rel, 1);
+            compaction::count_heap_rows(rel, 1);
         }
     }
 }
@@ -74,7 +74,7 @@ unsafe extern "C-unwind" fn multi_insert(
             builder::append(rel, batch, cid, !bistate.is_null());
         } else {
             heap_call!(multi_insert(rel, slots, nslots, cid, options, bistate));
-            compaction::heap_rows(rel, nslots as u64);
+            compaction::count_heap_rows(rel, nslots as u64);
         }
     }
 }
@@ -96,7 +96,7 @@ unsafe extern "C-unwind" fn tuple_insert_speculative(
         heap_call!(tuple_insert_speculative(
             rel, slot, cid, options, bistate, token
         ));
-        compaction::heap_rows(rel, 1);
+        compaction::count_heap_rows(rel, 1);
     }
 }
 
@@ -128,10 +128,10 @@ pub fn forbidden(
     row: RowNumber,
     cid: pg_sys::CommandId,
 ) -> Option<TM_Result::Type> {
-    let Some(found) = known::owner(rel, toast, row) else {
+    let Some(found) = directory_cache::owner(rel, toast, row) else {
         return Some(TM_Deleted);
     };
-    let own = found.writer == crate::pg::toast::Fate::Own;
+    let own = found.writer == crate::pg::toast::XactStatus::Own;
     (own && found.cmin >= cid).then_some(TM_Invisible)
 }
 
@@ -177,10 +177,10 @@ unsafe extern "C-unwind" fn tuple_delete(
     tmfd: *mut pg_sys::TM_FailureData,
     changing_part: bool,
 ) -> TM_Result::Type {
-    keys::moved::deleted(rel, cid);
+    keys::partition_move::deleted(rel, cid);
     // SAFETY: PostgreSQL passes an open relation, a TID and an out parameter.
     unsafe {
-        if ahead::confirm(rel, &*tid, cid, What::Deleted) {
+        if bulk_mark::confirm(rel, &*tid, cid, MarkKind::Deleted) {
             pg_sys::pgstat_count_heap_delete(rel);
             return TM_Ok;
         }
@@ -198,7 +198,7 @@ unsafe extern "C-unwind" fn tuple_delete(
                     changing_part
                 ));
                 if result == TM_Ok && !changing_part {
-                    burial::heap_row(rel, *tid, cid);
+                    record_deletes::heap_row(rel, *tid, cid);
                 }
                 match moved_from_heap(rel, &*tid, result, (*tmfd).xmax) {
                     Some(row) => row,
@@ -218,7 +218,7 @@ unsafe extern "C-unwind" fn tuple_delete(
         if crosscheck_fails(rel, &toast, &*tid, crosscheck) {
             return refuse(rel, row, claim, &mut *tmfd);
         }
-        followed::note(rel, &toast, &*tid, row);
+        changes_after_move::record(rel, &toast, &*tid, row);
         // Triggers fetch the row by this once more.
         let read_as = std::mem::replace(&mut *tid, row.to_tid());
         published::check(rel, Change::Delete);
@@ -227,10 +227,10 @@ unsafe extern "C-unwind" fn tuple_delete(
         } else {
             Anchor::Deleted
         };
-        anchors::bury(rel, &toast, row, claim, how, cid);
-        meet_readers(rel, read_as, row);
+        anchors::write_tombstone(rel, &toast, row, claim, how, cid);
+        check_rw_conflicts(rel, read_as, row);
         if !changing_part {
-            burial::segment_rows(rel, &[row.0], cid);
+            record_deletes::segment_rows(rel, &[row.0], cid);
         }
         pg_sys::pgstat_count_heap_delete(rel);
         TM_Ok
@@ -248,7 +248,7 @@ fn replaced(
     if result != TM_Deleted {
         return result;
     }
-    match keys::follow::successor(rel, tid) {
+    match keys::replacement_row::successor(rel, tid) {
         Some(next) => {
             tmfd.ctid = next;
             TM_Updated
@@ -288,8 +288,8 @@ unsafe extern "C-unwind" fn tuple_update(
     index_shell::begin_rows(rel);
     // SAFETY: PostgreSQL passes valid pointers; heap TIDs are passed on.
     unsafe {
-        if ahead::confirm(rel, &*otid, cid, What::Updated) {
-            ahead::updated(insert_next(rel, slot, cid));
+        if bulk_mark::confirm(rel, &*otid, cid, MarkKind::Updated) {
+            bulk_mark::updated(insert_next(rel, slot, cid));
             // Only rows whose keys stay are marked ahead.
             *lockmode = pg_sys::LockTupleMode::LockTupleNoKeyExclusive;
             *update_indexes = compat::update_indexes(true);
@@ -364,7 +364,7 @@ unsafe fn update_segment_row(
     if crosscheck_fails(rel, &toast, tid, crosscheck) {
         return refuse(rel, row, claim, tmfd);
     }
-    followed::note(rel, &toast, tid, row);
+    changes_after_move::record(rel, &toast, tid, row);
     let read_as = std::mem::replace(tid, row.to_tid());
     published::check(rel, Change::Update);
     // SAFETY: passed on to the caller.
@@ -373,14 +373,14 @@ unsafe fn update_segment_row(
         true => Anchor::KeyKept(block_of(&next), next.ip_posid),
         false => Anchor::Updated(block_of(&next), next.ip_posid),
     };
-    anchors::bury(rel, &toast, row, claim, how, cid);
-    meet_readers(rel, read_as, row);
+    anchors::write_tombstone(rel, &toast, row, claim, how, cid);
+    check_rw_conflicts(rel, read_as, row);
     TM_Ok
 }
 
 /// Looks for serializable transactions that have read a row which is marked now. They note what they read before they look
 /// whether it is marked: one of both sides always sees the other.
-fn meet_readers(rel: pg_sys::Relation, read_as: pg_sys::ItemPointerData, row: RowNumber) {
+fn check_rw_conflicts(rel: pg_sys::Relation, read_as: pg_sys::ItemPointerData, row: RowNumber) {
     raw::conflict_in(rel, Some(read_as));
     if RowNumber::from_tid(&read_as) != Some(row) {
         raw::conflict_in(rel, Some(row.to_tid()));
@@ -408,7 +408,7 @@ unsafe fn insert_next(
     // SAFETY: passed on to the caller.
     unsafe {
         heap_call!(tuple_insert(rel, slot, cid, 0, std::ptr::null_mut()));
-        compaction::heap_rows(rel, 1);
+        compaction::count_heap_rows(rel, 1);
         // The heap has counted an insert.
         pg_sys::pgstat_count_heap_insert(rel, -1);
         compat::count_update(rel);

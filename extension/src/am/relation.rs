@@ -6,7 +6,7 @@ use crate::options::settings;
 use crate::pg::heapam::HeapView;
 use crate::pg::toast::Toast;
 use crate::pg::{self, compat};
-use crate::store::known::{self, Totals};
+use crate::store::directory_cache::{self, Totals};
 use crate::store::{anchors, directory};
 use crate::write::builder;
 use pgrx::{pg_guard, pg_sys};
@@ -102,7 +102,7 @@ pub fn totals_now(rel: pg_sys::Relation) -> Totals {
     // still the old one's.
     let known = match builder::any() || toast.blocks() == 0 {
         true => None,
-        false => known::totals(rel, &toast),
+        false => directory_cache::totals(rel, &toast),
     };
     known.unwrap_or_else(|| totals_in(rel, &toast, &raw mut pg_sys::SnapshotSelfData))
 }
@@ -232,7 +232,7 @@ unsafe extern "C-unwind" fn relation_vacuum(
             // Emptied pages at its end are cut off, maybe all of them.
             ensure_first_block(rel);
         }
-        super::clean::indexes(rel, &params, bstrategy);
+        super::index_vacuum::indexes(rel, &params, bstrategy);
         if segments > 0 {
             add_segment_rows(rel);
         }
@@ -326,7 +326,7 @@ unsafe extern "C-unwind" fn relation_copy_for_cluster(
 ) {
     // SAFETY: valid arguments from CLUSTER, which holds the exclusive lock on both relations.
     unsafe {
-        if let Some(rows) = super::repack::rewrite(old, new, index, oldest_xmin) {
+        if let Some(rows) = super::rewrite::rewrite(old, new, index, oldest_xmin) {
             *num_tuples = rows;
             return;
         }

@@ -6,8 +6,8 @@ use crate::pg::toast::Toast;
 use crate::pg::{compat, raw};
 use crate::read::attrs;
 use crate::read::cursor::Cursor;
+use crate::store::changes_after_move;
 use crate::store::directory;
-use crate::store::followed;
 use crate::store::tid::{self, RowNumber, ROWS_PER_VIRTUAL_BLOCK, VIRTUAL_BLOCK_BASE};
 use pgrx::{pg_guard, pg_sys, PgMemoryContexts};
 use std::cell::Cell;
@@ -419,7 +419,7 @@ unsafe extern "C-unwind" fn scan_getnextslot_tidrange(
 unsafe fn hidden(scan: &Scan, slot: *mut pg_sys::TupleTableSlot) -> bool {
     // SAFETY: the heap has filled the slot.
     let at = unsafe { (*slot).tts_tid };
-    followed::changed(scan.base.rs_rd, &at, scan.base.rs_snapshot).is_some()
+    changes_after_move::changed(scan.base.rs_rd, &at, scan.base.rs_snapshot).is_some()
 }
 
 unsafe fn next_heap_row_in_range(

@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What an apply worker knows of its mirrors, and what it does with each message of the stream.
 use super::apply_shell;
-use super::board;
+use super::attached_partitions::Arriving;
 use super::catalogue::{self, Sync};
 use super::columns::Columns;
-use super::coming::Arriving;
 use super::copier::Copies;
-use super::follow::{self, Followed};
-use super::lately::Lately;
-use super::members::Leaving;
+use super::ddl_replication::{self, Followed};
+use super::partitions::Leaving;
+use super::recent_commits::RecentCommits;
 use super::relation_shell;
+use super::rewrite_watch;
 use super::session::{as_role, begin, check_interrupts, with_snapshot};
+use super::shared_state;
 use super::source::Source;
 use super::streams::{Arrived, Streamed, Streams};
 use super::target::{Mirror, Plan, RowChange};
-use super::watch;
 use super::{BATCH_KB, BATCH_MS, BATCH_ROWS};
 use doris_cdc::fold::Taken;
 use doris_cdc::pgoutput::{decode, put_begin, Begin, Commit, Message, Relation};
@@ -82,7 +82,7 @@ pub(super) struct Applier {
     /// The transaction of the source in which each table was described last.
     pub(super) described_by: HashMap<u32, u32>,
     /// What was applied lately.
-    pub(super) lately: Lately,
+    pub(super) recent_commits: RecentCommits,
     /// Members of partitioned sources that the stream told of while their mirrors were filled.
     pub(super) met: HashSet<(u32, u32)>,
     /// The table that the message before has described.
@@ -131,11 +131,11 @@ impl Applier {
             columns: Columns::default(),
             columns_due: None,
             described_by: HashMap::new(),
-            lately: Lately::default(),
+            recent_commits: RecentCommits::default(),
             met: HashSet::new(),
             described: None,
             followers: Vec::new(),
-            careful: Lsn(board::get(db, id).map_or(0, |e| e.failing.2)),
+            careful: Lsn(shared_state::get(db, id).map_or(0, |e| e.failing.2)),
             recent: (Instant::now(), 0),
             unflushed: VecDeque::new(),
         }
@@ -145,7 +145,7 @@ impl Applier {
     pub(super) fn receive(&mut self, end: Lsn) {
         if end > self.received {
             self.received = end;
-            board::update(self.db, self.sync.id, |e| {
+            shared_state::update(self.db, self.sync.id, |e| {
                 e.received = e.received.max(end.0)
             });
         }
@@ -198,7 +198,7 @@ impl Applier {
             let followers = std::mem::take(&mut self.followers);
             // The tables of a TRUNCATE are described one behind the other, and none of them is a member.
             if !matches!(message, Message::Truncate { .. }) {
-                followers.into_iter().for_each(|(r, m)| self.meet(r, m));
+                followers.into_iter().for_each(|(r, m)| self.attach(r, m));
             }
         }
         match message {
@@ -207,7 +207,7 @@ impl Applier {
                 self.in_source_transaction = true;
                 if self.transactions == 0 {
                     let oldest_us = begin.commit_us;
-                    board::update(self.db, self.sync.id, |e| e.oldest_us = oldest_us);
+                    shared_state::update(self.db, self.sync.id, |e| e.oldest_us = oldest_us);
                 }
                 NEWEST.set((begin.xid, begin.commit_lsn, self.transactions));
             }
@@ -243,11 +243,11 @@ impl Applier {
         let before = self.relations.insert(id, relation.clone());
         if before.as_ref() == Some(&relation) && self.sync.connection.is_some() {
             // Something happened to the table that does not show here.
-            watch::touch();
+            rewrite_watch::touch();
         }
         if before.as_ref() != Some(&relation) && self.columns.remove(&id).is_some() {
             // A look may show columns that are older than these.
-            watch::touch();
+            rewrite_watch::touch();
         }
         self.described_by.insert(id, self.begin.xid);
         // Where all columns identify a row, those of a key do not show.
@@ -276,7 +276,7 @@ impl Applier {
     }
 
     fn change(&mut self, relation: u32, change: RowChange<'_>, bytes: usize) {
-        self.let_in(relation);
+        self.apply_arrivals(relation);
         if !self.concerns(relation) || !self.in_step(relation) {
             return;
         }
@@ -317,7 +317,7 @@ impl Applier {
         self.batch_began.get_or_insert_with(Instant::now);
         WORKING_ON.set(relation);
         let id = self.sync.id;
-        if with_snapshot(|| follow::is_in_step(mirror)) {
+        if with_snapshot(|| ddl_replication::is_in_step(mirror)) {
             WORKING_ON.set(0);
             return true;
         }
@@ -333,13 +333,13 @@ impl Applier {
         // At the beginning of a stream each table is looked up: not with a connection each.
         let source = self.source.get_or_insert_with(|| Source::open(&self.sync));
         let followed = with_snapshot(|| {
-            let followed = follow::follow(&self.sync, source, mirror);
+            let followed = ddl_replication::follow(&self.sync, source, mirror);
             match &followed {
                 Ok(Followed::InStep) => {}
                 Ok(Followed::Refill) => {
                     catalogue::update_table(id, relation, "state = $3", "init");
                     mirror.table.state = "init".into();
-                    board::update(self.db, id, |e| e.generation += 1);
+                    shared_state::update(self.db, id, |e| e.generation += 1);
                 }
                 Err(why) => mirror.pause(id, why),
             }
@@ -352,7 +352,7 @@ impl Applier {
     }
 
     pub(super) fn truncate(&mut self, relation: u32) {
-        self.let_in(relation);
+        self.apply_arrivals(relation);
         if !self.concerns(relation) {
             return;
         }

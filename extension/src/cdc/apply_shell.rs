@@ -4,12 +4,12 @@
 //!
 //! The key index is scanned with one scan for a whole pass and rows go in by the thousand; through SQL the same
 //! would be parsed, planned and converted row by row.
+use super::key_lookup::Lookup;
 use super::load_shell::Load;
-use super::lookup_shell::Lookup;
-use super::opened_shell::Opened;
+use super::mirror_relation::MirrorRelation;
 use super::target::{Pending, Plan};
 use crate::am::is_doris;
-use crate::keys::bulk::{delete_keys, Batch};
+use crate::keys::publish_segment::{delete_keys, Batch};
 use crate::write::column::Column;
 use doris_cdc::fold::Net;
 use doris_cdc::pgoutput::{Tuple, Value};
@@ -34,7 +34,7 @@ extern "C-unwind" {
 pub(crate) fn write(target: u32, plan: &Plan) -> u64 {
     // SAFETY: a transaction is open; an error throws everything away with it.
     unsafe {
-        let mut opened = Opened::open(target, &plan.attributes);
+        let mut opened = MirrorRelation::open(target, &plan.attributes);
         match (&plan.pending, &plan.key) {
             (Pending::Keyed(fold), Some((index, positions))) => {
                 let upserts = opened.upserts();
@@ -120,7 +120,7 @@ fn is_whole(net: &Net<'_>) -> bool {
     matches!(net, Net::Update { row, .. } if !row.has_unchanged())
 }
 
-impl Opened {
+impl MirrorRelation {
     /// Deletes the rows of all keys at once, from a mirror that has one row a key.
     unsafe fn delete_keys<'a>(
         &mut self,
@@ -226,9 +226,11 @@ impl Opened {
         unsafe {
             let rest = match self.has_triggers() {
                 true => found,
-                false => {
-                    crate::delete::ahead::at_once(self.rel, found, (*self.estate).es_output_cid)
-                }
+                false => crate::bulk_dml::bulk_mark::at_once(
+                    self.rel,
+                    found,
+                    (*self.estate).es_output_cid,
+                ),
             };
             for (at, tid) in rest.iter().enumerate() {
                 pg_sys::ExecStoreAllNullTuple(self.old);

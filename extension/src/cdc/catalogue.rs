@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The catalogue tables, read and written by name.
-use super::members::Bounds;
+use super::partitions::Bounds;
 use super::session::{column, elevated, execute, rows, value};
 use super::source::Look;
-use doris_cdc::files::Files;
 use doris_cdc::pattern::Selection;
-use doris_cdc::shape::Known;
+use doris_cdc::rewrite_detection::Files;
+use doris_cdc::schema_diff::Known;
 use doris_cdc::snapshot::CopySnapshot;
 use doris_cdc::Lsn;
 use pgrx::prelude::*;

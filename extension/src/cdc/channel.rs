@@ -12,8 +12,8 @@ pub(crate) struct Channel {
 
 /// What a look into the queue found.
 pub(crate) enum Received<'a> {
-    /// A parcel; valid until the next look.
-    Parcel(&'a [u8]),
+    /// A packet; valid until the next look.
+    Packet(&'a [u8]),
     /// Nothing yet.
     Nothing,
     /// The other side is gone.
@@ -21,7 +21,7 @@ pub(crate) enum Received<'a> {
 }
 
 /// What became of an attempt to send.
-pub(crate) enum Tried {
+pub(crate) enum SendResult {
     /// It is sent.
     Sent,
     /// The queue is full.
@@ -83,14 +83,14 @@ impl Channel {
         }
     }
 
-    /// Sends a parcel; waits while the queue is full. False if the receiver is gone.
-    pub(crate) fn send(&mut self, parcel: &[u8]) -> bool {
+    /// Sends a packet; waits while the queue is full. False if the receiver is gone.
+    pub(crate) fn send(&mut self, packet: &[u8]) -> bool {
         // SAFETY: the queue's memory is mapped for the life of the process, the bytes for the call.
         let result = unsafe {
             pg_sys::shm_mq_send(
                 self.queue,
-                parcel.len(),
-                parcel.as_ptr().cast(),
+                packet.len(),
+                packet.as_ptr().cast(),
                 false,
                 true,
             )
@@ -98,28 +98,28 @@ impl Channel {
         result == pg_sys::shm_mq_result::SHM_MQ_SUCCESS
     }
 
-    /// Sends a parcel, or as much of it as there is room for: then the same parcel has to be offered again.
-    pub(crate) fn try_send(&mut self, parcel: &[u8]) -> Tried {
+    /// Sends a packet, or as much of it as there is room for: then the same packet has to be offered again.
+    pub(crate) fn try_send(&mut self, packet: &[u8]) -> SendResult {
         // SAFETY: as in `send`.
         let result = unsafe {
-            let bytes = parcel.as_ptr().cast();
-            pg_sys::shm_mq_send(self.queue, parcel.len(), bytes, true, true)
+            let bytes = packet.as_ptr().cast();
+            pg_sys::shm_mq_send(self.queue, packet.len(), bytes, true, true)
         };
         match result {
-            pg_sys::shm_mq_result::SHM_MQ_SUCCESS => Tried::Sent,
-            pg_sys::shm_mq_result::SHM_MQ_WOULD_BLOCK => Tried::Full,
-            _ => Tried::Closed,
+            pg_sys::shm_mq_result::SHM_MQ_SUCCESS => SendResult::Sent,
+            pg_sys::shm_mq_result::SHM_MQ_WOULD_BLOCK => SendResult::Full,
+            _ => SendResult::Closed,
         }
     }
 
-    /// Looks for a parcel without waiting.
+    /// Looks for a packet without waiting.
     pub(crate) fn receive(&mut self) -> Received<'_> {
         let (mut length, mut data) = (0, std::ptr::null_mut());
         // SAFETY: as in `send`; the bytes stay until the next call, which needs `self` again.
         unsafe {
             match pg_sys::shm_mq_receive(self.queue, &mut length, &mut data, true) {
                 pg_sys::shm_mq_result::SHM_MQ_SUCCESS => {
-                    Received::Parcel(std::slice::from_raw_parts(data.cast::<u8>(), length))
+                    Received::Packet(std::slice::from_raw_parts(data.cast::<u8>(), length))
                 }
                 pg_sys::shm_mq_result::SHM_MQ_WOULD_BLOCK => Received::Nothing,
                 _ => Received::Closed,

@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Gives mirrors the columns of their sources where no change follows the DDL.
 //!
-//! The stream describes a table with the next change of its rows, and DDL is followed there (`follow`). That change may
-//! be far away, and whoever waits for the sync meanwhile expects the columns that the source has. So a look that shows
-//! other descriptions of columns notes a position of the WAL behind them: once all up to there is applied, and the
-//! descriptions are still the same, what is still to come was written with these columns or later ones.
+//! The stream describes a table with the next change of its rows, and DDL is followed there (`ddl_replication`). That
+//! change may be far away, and whoever waits for the sync meanwhile expects the columns that the source has. So a look
+//! that shows other descriptions of columns notes a position of the WAL behind them: once all up to there is applied,
+//! and the descriptions are still the same, what is still to come was written with these columns or later ones.
 use super::applier::{Applier, WORKING_ON};
 use super::catalogue;
-use super::follow;
-use super::members::be_hasty;
+use super::ddl_replication;
+use super::partitions::set_lock_timeout;
+use super::rewrite_watch;
 use super::session::{abort, caught, transaction};
 use super::source::{Look, Source};
 use super::target::Mirror;
-use super::watch;
-use doris_cdc::shape::{steps, Known};
+use doris_cdc::schema_diff::{steps, Known};
 use doris_cdc::snapshot::CopySnapshot;
 use doris_cdc::Lsn;
 use pgrx::prelude::*;
@@ -55,7 +55,7 @@ impl Applier {
         if described.is_some_and(|xid| before.may_run(*xid)) {
             // The look may show older columns than the stream has.
             self.columns.remove(&table);
-            return watch::touch();
+            return rewrite_watch::touch();
         }
         self.described_by.remove(&table);
         match self.columns.get(&table) {
@@ -111,7 +111,7 @@ impl Applier {
         let publication = self.sync.publication();
         let layout = transaction(|| source.stream_layout(&publication, now.table));
         let known = self.mirrors.get(&now.table).map(|m| &m.table.columns);
-        if known == Some(&follow::known(&layout.columns)) {
+        if known == Some(&ddl_replication::known(&layout.columns)) {
             return self.have_columns(now);
         }
         let end = transaction(|| source.written());
@@ -123,11 +123,11 @@ impl Applier {
     fn try_columns(&mut self, now: &Look, source: &mut Source) -> Outcome {
         let local = source.is_local();
         WORKING_ON.set(now.table);
-        let hasty = || {
-            be_hasty(c"50ms");
+        let with_lock_timeout = || {
+            set_lock_timeout(c"50ms");
             self.take_columns(now, source)
         };
-        let outcome = match caught(|| transaction(hasty)) {
+        let outcome = match caught(|| transaction(with_lock_timeout)) {
             Ok(outcome) => outcome,
             Err((why, true)) if !local => error!("{why}"),
             Err((why, transient)) => {
@@ -154,7 +154,7 @@ impl Applier {
     fn take_columns(&mut self, looked: &Look, source: &mut Source) -> Outcome {
         let (publication, table) = (self.sync.publication(), looked.table);
         let layout = source.stream_layout(&publication, table);
-        let now = follow::known(&layout.columns);
+        let now = ddl_replication::known(&layout.columns);
         let after = source.look(&publication, &[table]).pop();
         if !after.is_some_and(|a| a.column_marks == looked.column_marks && a.files == looked.files)
         {
@@ -171,18 +171,18 @@ impl Applier {
             return Outcome::Later;
         }
         let todo = steps(&mirror.table.columns, &now);
-        match follow::keeps_key(&mirror.table, &todo) {
+        match ddl_replication::keeps_key(&mirror.table, &todo) {
             Ok(true) => {}
             Ok(false) => return Outcome::Left,
             Err(why) => return Outcome::Failed(why),
         }
-        let same = follow::keeps_values(&mirror.table.columns, &now);
-        let values = follow::values_of_old_rows(source, table, &todo, &now);
+        let same = ddl_replication::keeps_values(&mirror.table.columns, &now);
+        let values = ddl_replication::values_of_old_rows(source, table, &todo, &now);
         let Some(values) = values.filter(|_| same) else {
             return Outcome::Refill;
         };
         let (sync, values) = (&self.sync, Some(&values));
-        if let Err(why) = follow::alter(&mirror.table, sync, source, &todo, &now, values) {
+        if let Err(why) = ddl_replication::alter(&mirror.table, sync, source, &todo, &now, values) {
             return Outcome::Failed(why);
         }
         catalogue::set_columns(self.sync.id, table, &now, layout.made);

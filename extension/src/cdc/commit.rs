@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The end of a batch: its commit with the position of the source, and what that lets others know.
 use super::applier::{Applier, NEWEST};
-use super::board::{self, Batch};
 use super::session::commit;
+use super::shared_state::{self, Batch};
 use doris_cdc::Lsn;
 use pgrx::prelude::*;
 use std::time::Instant;
@@ -22,7 +22,7 @@ impl Applier {
                 xid,
                 lsn: self.last.end_lsn.0,
             };
-            board::update(self.db, self.sync.id, |e| e.committing = batch);
+            shared_state::update(self.db, self.sync.id, |e| e.committing = batch);
             // SAFETY: globals of this session, read when the transaction commits.
             unsafe {
                 pg_sys::replorigin_session_origin_lsn = self.last.end_lsn.0;
@@ -45,7 +45,7 @@ impl Applier {
         self.recent.1 += rows;
         let applied = self.applied.0;
         let fresh_us = self.look_at_clock();
-        board::update(self.db, self.sync.id, |e| {
+        shared_state::update(self.db, self.sync.id, |e| {
             if batch.xid != 0 {
                 e.note(batch);
             }
@@ -57,7 +57,7 @@ impl Applier {
             e.transactions += transactions;
             e.batches += 1;
             e.commit_us = commit_us;
-            e.applied_us = board::now_us();
+            e.applied_us = shared_state::now_us();
             e.retries = 0;
             e.failing = (0, 0, 0);
         });
@@ -71,12 +71,12 @@ impl Applier {
         let seconds = since.elapsed().as_secs_f64();
         if seconds >= RATE_SECONDS {
             self.recent = (Instant::now(), 0);
-            board::update(self.db, self.sync.id, |e| e.rate = rows as f64 / seconds);
+            shared_state::update(self.db, self.sync.id, |e| e.rate = rows as f64 / seconds);
         }
     }
 
     /// Nothing is waiting: commit what is whole, and say how far that is.
-    pub(super) fn settle(&mut self) {
+    pub(super) fn commit_complete(&mut self) {
         if self.in_source_transaction {
             return;
         }
@@ -87,7 +87,7 @@ impl Applier {
         self.applied = self.applied.max(self.progress);
         let applied = self.applied.0;
         let fresh_us = self.look_at_clock();
-        board::update(self.db, self.sync.id, |e| {
+        shared_state::update(self.db, self.sync.id, |e| {
             e.fresh_us = fresh_us;
             e.applied = applied;
             e.received = e.received.max(applied);
@@ -106,7 +106,7 @@ impl Applier {
             self.fresh_us = at;
         }
         if self.sample.is_none() {
-            let at = board::monotonic_us();
+            let at = shared_state::monotonic_us();
             // SAFETY: reads shared memory.
             let lsn = unsafe { pg_sys::GetFlushRecPtr(std::ptr::null_mut()) };
             if applied >= lsn {
@@ -134,7 +134,7 @@ impl Applier {
         if self.unflushed.is_empty() {
             flushed = self.applied;
         }
-        board::update(self.db, self.sync.id, |e| {
+        shared_state::update(self.db, self.sync.id, |e| {
             e.flushed = e.flushed.max(flushed.0)
         });
     }

@@ -10,13 +10,13 @@
 //!
 //! A number given out at 1 and compared at the end of 2 keeps a process that has outlived its worker from finishing. A
 //! worker that starts again has nothing put aside, and begins such copies anew.
-use super::board;
 use super::catalogue::{self, pause_table, Sync};
 use super::copy::{self, Job};
 use super::session::{
     abort, caught, changed_value, elevated, set_parameter, set_worker_parameters, start_worker,
     transaction,
 };
+use super::shared_state;
 use super::source::Source;
 use super::spool::Spool;
 use pgrx::bgworkers::{
@@ -213,7 +213,7 @@ fn copy_table(sync: i32, table: u32, job: &Job) {
 }
 
 fn wake(sync: &Sync, job: &Job) {
-    if let Some(entry) = board::get(job.db, sync.id) {
-        board::wake(entry.worker_pid);
+    if let Some(entry) = shared_state::get(job.db, sync.id) {
+        shared_state::wake(entry.worker_pid);
     }
 }

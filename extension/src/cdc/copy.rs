@@ -9,21 +9,21 @@
 //!
 //! A failure at any point leaves the mirror as it was, to be filled again from 1. It is the same for this database
 //! and another server; only the way of the rows differs.
-use super::board;
 use super::catalogue::{self, Sync, SyncTable};
-use super::follow;
+use super::ddl_replication;
 use super::load_shell::{self, Load};
 use super::mirror;
-use super::opened_shell;
+use super::mirror_relation;
 use super::relation_shell;
 use super::remote_shell::{wait_for_socket, Arrived, Connection};
 use super::session::{
     as_role, begin, changed_value, check_interrupts, commit_to_disk, elevated, transaction, value,
     wait, with_snapshot,
 };
+use super::shared_state;
 use super::source::{quoted, Source, SourceColumn};
 use super::writer;
-use doris_cdc::copied::Rows;
+use doris_cdc::binary_copy::Rows;
 use doris_cdc::pgoutput::Tuple;
 use pgrx::prelude::*;
 
@@ -38,7 +38,7 @@ pub(crate) struct Job {
 
 impl Job {
     fn check(&self, sync: i32) {
-        if board::get(self.db, sync).map_or(0, |e| e.worker_pid) != self.worker {
+        if shared_state::get(self.db, sync).map_or(0, |e| e.worker_pid) != self.worker {
             error!("the apply worker has ended");
         }
     }
@@ -54,7 +54,7 @@ pub(crate) fn fill(sync: &Sync, source: &mut Source, table: &SyncTable, job: Opt
         catalogue::update_table(sync.id, table.source, "rows_expected = $3", expected);
         current_name(sync, source, table)
     });
-    let progress = board::Copying::begin(sync.id, table.source);
+    let progress = shared_state::Copying::begin(sync.id, table.source);
     wait_for_running(source, &|xid| {
         progress.wait_for(xid);
         job.inspect(|j| j.check(sync.id));
@@ -127,15 +127,15 @@ fn copy_rows(
     if source.relation_name(table.source).as_deref() != Ok(name) {
         error!("{name} was renamed or dropped");
     }
-    if let Err(e) = follow::check_computed(sync, source, table.source) {
+    if let Err(e) = ddl_replication::check_computed(sync, source, table.source) {
         error!("{}: {e}", table.source_name);
     }
     let columns = source.stream_columns(&sync.publication(), table.source);
-    let known = follow::known(&columns);
-    if let Err(e) = follow::check_key_of_copy(source, table, &table.columns) {
+    let known = ddl_replication::known(&columns);
+    if let Err(e) = ddl_replication::check_key_of_copy(source, table, &table.columns) {
         error!("{}: {e}", table.source_name);
     }
-    let steps = doris_cdc::shape::steps(&table.columns, &known);
+    let steps = doris_cdc::schema_diff::steps(&table.columns, &known);
     let owner =
         writer::writer(sync, table).unwrap_or_else(|e| error!("{}: {e}", table.source_name));
     as_role(owner, || {
@@ -143,10 +143,10 @@ fn copy_rows(
             relation_shell::truncate(table.target);
         }
     });
-    if let Err(e) = follow::alter(table, sync, source, &steps, &known, None) {
+    if let Err(e) = ddl_replication::alter(table, sync, source, &steps, &known, None) {
         error!("{}: {e}", table.source_name);
     }
-    let recorded = follow::record_source(sync, source, table.source)
+    let recorded = ddl_replication::record_source(sync, source, table.source)
         .unwrap_or_else(|e| error!("{}: {e}", table.source_name));
     let columns_now = recorded.columns;
     let partitioned = source.is_partitioned(table.source);
@@ -157,7 +157,7 @@ fn copy_rows(
     let rows = as_role(owner, || match source {
         Source::Local => {
             // What has the name by now may be a view: it is nothing that a superuser reads.
-            let reader = mirror::heir(sync.owner, Some(table.source));
+            let reader = mirror::mirror_owner(sync.owner, Some(table.source));
             let from = (table.source, &sql[..]);
             load_shell::load_query(table.target, &attributes, from, reader, progress)
         }
@@ -218,7 +218,7 @@ pub(super) fn selection(
 
 /// The mirror's attribute numbers of the columns.
 fn attributes_of(table: &SyncTable, columns: &[SourceColumn]) -> Vec<i16> {
-    let shape = opened_shell::describe(table.target)
+    let shape = mirror_relation::describe(table.target)
         .unwrap_or_else(|e| error!("{}: {e}", table.source_name));
     let number = |c: &SourceColumn| {
         let found = shape.columns.iter().find(|(name, _)| *name == c.known.name);

@@ -5,7 +5,7 @@ use super::catalogue;
 use super::remote_shell::check_conninfo;
 use super::session::{current_role, elevated, execute, refuse};
 use super::source::Source;
-use super::surface::{add_sync, announce, check_server, find_sync};
+use super::sql_functions::{add_sync, announce, check_server, find_sync};
 use doris_cdc::pattern::Selection;
 use pgrx::prelude::*;
 use pgrx::JsonB;

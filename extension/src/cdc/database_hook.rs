@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Makes room for commands that need a database to themselves: DROP DATABASE, CREATE DATABASE from it as a template,
 //! renaming it, moving it. Its workers are stopped first and start again soon after, if it is still there.
-use super::board::{self, now_us};
 use super::session::wait;
-use crate::compact::board as compaction;
+use super::shared_state::{self, now_us};
+use crate::compact::shared_state as compaction;
 use pgrx::prelude::*;
 use std::ffi::CStr;
 
@@ -60,7 +60,7 @@ unsafe extern "C-unwind" fn before(statement: *mut pg_sys::Node) {
         if (*statement).type_ == pg_sys::NodeTag::T_TransactionStmt {
             let kind = (*statement.cast::<pg_sys::TransactionStmt>()).kind;
             if kind == pg_sys::TransactionStmtKind::TRANS_STMT_COMMIT_PREPARED {
-                super::answer::commits_prepared();
+                super::query_rewrite::commits_prepared();
             }
         }
     }
@@ -138,10 +138,12 @@ unsafe fn owns(database: pg_sys::Oid) -> bool {
 /// Stops the database's workers and waits until they are gone.
 fn clear(db: u32) {
     for _ in 0..PATIENCE_STEPS {
-        let mut pids = compaction::send_away(db, now_us() + AWAY_US);
-        board::write(|b| {
+        let mut pids = compaction::suspend_workers(db, now_us() + AWAY_US);
+        shared_state::write(|b| {
             for entry in b.entries.iter_mut().filter(|e| e.sync != 0 && e.db == db) {
-                entry.not_before_us = entry.not_before_us.max(board::monotonic_us() + AWAY_US);
+                entry.not_before_us = entry
+                    .not_before_us
+                    .max(shared_state::monotonic_us() + AWAY_US);
                 pids.extend(
                     [entry.worker_pid, entry.decoder_pid]
                         .into_iter()
@@ -152,7 +154,7 @@ fn clear(db: u32) {
         if pids.is_empty() {
             return;
         }
-        pids.into_iter().for_each(board::terminate);
+        pids.into_iter().for_each(shared_state::terminate);
         wait(10);
     }
 }

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The decoding process of a sync of this server: reads the WAL, decodes it with pgoutput, sends parcels.
+//! The decoding process of a sync of this server: reads the WAL, decodes it with pgoutput, sends packets.
 //!
 //! Decoding in a process of the server needs no connection, so no password and no line in pg_hba.conf; in a process
 //! of its own it runs beside the application of the changes and a large transaction never has to be held in memory.
 //! (Decoding inside the apply worker was rejected: a transaction is replayed in one call, under a historic snapshot,
 //! in which nothing can be written.)
-use super::board;
 use super::catalogue::{self, slot_name};
-use super::channel::{Channel, Tried};
+use super::channel::{Channel, SendResult};
 use super::copier::NOT_DECODED;
 use super::session::{caught, check_interrupts, start_worker, transaction, wait};
+use super::shared_state;
 
 use crate::options::model::live_attributes;
 use doris_cdc::pgoutput::{self, Message, Relation};
@@ -19,8 +19,8 @@ use pgrx::prelude::*;
 use std::collections::HashMap;
 use std::ffi::{CStr, CString};
 
-/// A parcel of this size is sent without waiting for more.
-pub(crate) const PARCEL_BYTES: usize = 64 << 10;
+/// A packet of this size is sent without waiting for more.
+pub(crate) const PACKET_BYTES_MIN: usize = 64 << 10;
 
 extern "C-unwind" {
     fn wal_segment_open(
@@ -38,7 +38,7 @@ extern "C-unwind" {
 /// What the callbacks work on. One decoding process has one.
 pub(crate) struct Sender {
     channel: Channel,
-    pub(crate) parcel: Vec<u8>,
+    pub(crate) packet: Vec<u8>,
     progress: Lsn,
     /// What comes belongs to a block of a transaction that has not committed yet.
     in_block: bool,
@@ -46,27 +46,27 @@ pub(crate) struct Sender {
 
 impl Sender {
     pub(crate) fn flush(&mut self) {
-        if self.parcel.is_empty() {
+        if self.packet.is_empty() {
             return;
         }
-        if !self.channel.send(&self.parcel) {
+        if !self.channel.send(&self.packet) {
             // The receiver went away: there is nobody to report to.
             // SAFETY: the regular end of a process.
             unsafe { pg_sys::proc_exit(0) };
         }
-        self.parcel.clear();
+        self.packet.clear();
     }
 
     /// Sends what is there if there is room. False if it has to be tried again before anything is added.
     pub(crate) fn try_flush(&mut self) -> bool {
-        if self.parcel.is_empty() {
+        if self.packet.is_empty() {
             return true;
         }
-        match self.channel.try_send(&self.parcel) {
-            Tried::Sent => self.parcel.clear(),
-            Tried::Full => return false,
+        match self.channel.try_send(&self.packet) {
+            SendResult::Sent => self.packet.clear(),
+            SendResult::Full => return false,
             // SAFETY: the regular end of a process.
-            Tried::Closed => unsafe { pg_sys::proc_exit(0) },
+            SendResult::Closed => unsafe { pg_sys::proc_exit(0) },
         }
         true
     }
@@ -75,7 +75,7 @@ impl Sender {
     pub(crate) fn note(&mut self, decoded: Lsn) {
         if decoded > self.progress {
             self.progress = decoded;
-            frame::put_progress(&mut self.parcel, decoded);
+            frame::put_progress(&mut self.packet, decoded);
         }
     }
 
@@ -148,7 +148,7 @@ pub(crate) fn serve(stream: impl FnOnce(&Arguments)) {
     start_worker(Some(arguments.db));
     let sender = Sender {
         channel: Channel::open(arguments.channel),
-        parcel: Vec::new(),
+        packet: Vec::new(),
         progress: Lsn(0),
         in_block: false,
     };
@@ -156,7 +156,7 @@ pub(crate) fn serve(stream: impl FnOnce(&Arguments)) {
     unsafe { SENDER = Some(sender) };
     // SAFETY: reads this process's own pid.
     let pid = unsafe { pg_sys::MyProcPid };
-    board::update(arguments.db, arguments.sync, |e| e.decoder_pid = pid);
+    shared_state::update(arguments.db, arguments.sync, |e| e.decoder_pid = pid);
     // SAFETY: the function only writes shared memory.
     unsafe { pg_sys::before_shmem_exit(Some(release), pg_sys::Datum::from(arguments.sync)) };
     let result = caught(|| stream(&arguments));
@@ -164,8 +164,8 @@ pub(crate) fn serve(stream: impl FnOnce(&Arguments)) {
         // The applying process reports it; this one has nothing left to say.
         let sender = self::sender();
         super::session::abort();
-        sender.parcel.clear();
-        frame::put_failure(&mut sender.parcel, &message);
+        sender.packet.clear();
+        frame::put_failure(&mut sender.packet, &message);
         sender.flush();
         // SAFETY: the regular end of a process.
         unsafe { pg_sys::proc_exit(0) };
@@ -176,7 +176,7 @@ pub(crate) fn serve(stream: impl FnOnce(&Arguments)) {
 unsafe extern "C-unwind" fn release(_code: i32, sync: pg_sys::Datum) {
     // SAFETY: globals of this process.
     let (db, pid) = unsafe { (u32::from(pg_sys::MyDatabaseId), pg_sys::MyProcPid) };
-    board::write(|b| {
+    shared_state::write(|b| {
         let Some(at) = b.position(db, sync.value() as i32) else {
             return;
         };
@@ -209,7 +209,7 @@ fn decode(arguments: &Arguments) {
         }
         idle = 0;
         decode_record(ctx);
-        if sender().parcel.len() >= PARCEL_BYTES {
+        if sender().packet.len() >= PACKET_BYTES_MIN {
             sender().flush();
         }
     }
@@ -299,7 +299,7 @@ fn decode_record(ctx: *mut pg_sys::LogicalDecodingContext) {
 
 /// Tells the slot what is durable in the mirrors, so that its WAL can go.
 fn confirm(arguments: &Arguments, confirmed: &mut u64) {
-    let Some(entry) = board::get(arguments.db, arguments.sync) else {
+    let Some(entry) = shared_state::get(arguments.db, arguments.sync) else {
         return;
     };
     // SAFETY: this process holds the slot.
@@ -361,10 +361,10 @@ unsafe extern "C-unwind" fn write(
         _ => {}
     }
     match with_numbers(message, sender.in_block) {
-        Some(described) => frame::put_data(&mut sender.parcel, &described),
-        None => frame::put_data(&mut sender.parcel, message),
+        Some(described) => frame::put_data(&mut sender.packet, &described),
+        None => frame::put_data(&mut sender.packet, message),
     }
-    if sender.parcel.len() >= PARCEL_BYTES {
+    if sender.packet.len() >= PACKET_BYTES_MIN {
         sender.flush();
         check_interrupts();
     }

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The launcher: keeps one apply worker running for every sync of every database, and starts workers that compact.
 //!
-//! The board in shared memory is its list: a registration puts the sync there when it commits. After a start of the
-//! server a short-lived process (the census) fills the board from pg_replication_origin, where each sync has an
+//! The shared state is its list: a registration puts the sync there when it commits. After a start of the server a
+//! short-lived process (the origin scan) fills the shared state from pg_replication_origin, where each sync has an
 //! origin named after its database and id: origins are shared by all databases and transactional. The launcher itself
 //! is connected to no database, which would block CREATE and DROP DATABASE, and so cannot read that catalogue.
-use super::board::{self, monotonic_us};
 use super::catalogue::parse_origin;
-use super::retention_shell;
 use super::session::{begin, column, commit, execute, rows, start_worker, transaction, wait};
+use super::shared_state::{self, monotonic_us};
+use super::wal_retention;
 use crate::compact::Launcher;
 use pgrx::bgworkers::{BackgroundWorkerBuilder, BgWorkerStartTime};
 use pgrx::prelude::*;
@@ -36,17 +36,17 @@ pub extern "C-unwind" fn doris_sync_launcher_main(_argument: pg_sys::Datum) {
     start_worker(None);
     // SAFETY: reads this process's own pid.
     let pid = unsafe { pg_sys::MyProcPid };
-    board::write(|b| b.launcher_pid = pid);
-    let mut census_not_before = 0;
+    shared_state::write(|b| b.launcher_pid = pid);
+    let mut scan_not_before = 0;
     let mut warned = HashSet::new();
     let mut compaction = Launcher::default();
     loop {
-        if board::read(|b| b.counted) {
-            let entries = board::read(|b| b.entries);
+        if shared_state::read(|b| b.counted) {
+            let entries = shared_state::read(|b| b.entries);
             let alive: Vec<u32> = databases().into_iter().map(|(oid, _)| oid).collect();
             if forget_databases(&alive) {
-                // The census drops the origins of databases that are gone.
-                start_census();
+                // The origin scan drops the origins of databases that are gone.
+                start_origin_scan();
             }
             for entry in entries
                 .iter()
@@ -54,11 +54,11 @@ pub extern "C-unwind" fn doris_sync_launcher_main(_argument: pg_sys::Datum) {
             {
                 start_if_due(entry.db, entry.sync);
             }
-        } else if census_not_before <= monotonic_us() {
-            census_not_before = monotonic_us() + 5_000_000;
-            start_census();
+        } else if scan_not_before <= monotonic_us() {
+            scan_not_before = monotonic_us() + 5_000_000;
+            start_origin_scan();
         }
-        retention_shell::look(&mut warned);
+        wal_retention::look(&mut warned);
         compaction.look(&databases(), |name, function, extra| {
             start_as("doris compaction", name, function, extra);
         });
@@ -68,7 +68,7 @@ pub extern "C-unwind" fn doris_sync_launcher_main(_argument: pg_sys::Datum) {
 
 /// Frees the entries of databases that are gone; true if there were any.
 fn forget_databases(alive: &[u32]) -> bool {
-    board::write(|b| {
+    shared_state::write(|b| {
         let mut any = false;
         for entry in b
             .entries
@@ -108,24 +108,24 @@ fn databases() -> Vec<(u32, bool)> {
     found
 }
 
-/// Runs the census in a database that can be connected to, a template only if there is no other.
-fn start_census() {
+/// Runs the origin scan in a database that can be connected to, a template only if there is no other.
+fn start_origin_scan() {
     if let Some((database, _)) = databases()
         .into_iter()
         .min_by_key(|(_, template)| *template)
     {
         start(
-            "doris sync census",
-            "doris_sync_census_main",
+            "doris sync origin scan",
+            "doris_sync_origin_scan_main",
             &database.to_string(),
         );
     }
 }
 
-/// Puts the syncs of all databases on the board; drops the origins of databases that are no more.
+/// Puts the syncs of all databases in the shared state; drops the origins of databases that are no more.
 #[pg_guard]
 #[no_mangle]
-pub extern "C-unwind" fn doris_sync_census_main(_argument: pg_sys::Datum) {
+pub extern "C-unwind" fn doris_sync_origin_scan_main(_argument: pg_sys::Datum) {
     let Ok(database) = pgrx::bgworkers::BackgroundWorker::get_extra().parse() else {
         return;
     };
@@ -142,13 +142,13 @@ pub extern "C-unwind" fn doris_sync_census_main(_argument: pg_sys::Datum) {
     });
     for (name, alive) in origins {
         match parse_origin(&name) {
-            Some((db, sync)) if alive => board::update(db, sync, |_| ()),
+            Some((db, sync)) if alive => shared_state::update(db, sync, |_| ()),
             Some(_) => transaction(|| drop_origin(&name)),
             None => {}
         }
     }
-    board::write(|b| b.counted = true);
-    board::wake_launcher();
+    shared_state::write(|b| b.counted = true);
+    shared_state::wake_launcher();
 }
 
 fn drop_origin(name: &str) {
@@ -183,7 +183,7 @@ fn start_as(kind: &str, name: &str, function: &str, extra: &str) -> bool {
 
 /// Starts the sync's worker unless it runs, is paused, or waits after a failure.
 fn start_if_due(db: u32, sync: i32) {
-    let due = board::write(|b| {
+    let due = shared_state::write(|b| {
         let Some(at) = b.position(db, sync) else {
             return false;
         };
@@ -202,6 +202,6 @@ fn start_if_due(db: u32, sync: i32) {
     if due {
         let name = format!("doris sync {sync} of database {db}");
         let started = start(&name, "doris_sync_worker_main", &format!("{db} {sync}"));
-        board::update(db, sync, |e| e.no_worker = !started);
+        shared_state::update(db, sync, |e| e.no_worker = !started);
     }
 }

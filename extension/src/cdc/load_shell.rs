@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Fills mirrors with many rows: of a query of this database, of a copy from another one, of the stream.
 use super::apply_shell::ROWS_AT_ONCE;
-use super::opened_shell::Opened;
+use super::mirror_relation::MirrorRelation;
 use super::relation_shell;
 use super::session::{as_user, current_role};
 use doris_cdc::pgoutput::Tuple;
@@ -17,7 +17,7 @@ pub(crate) fn load(
     let mut rows = 0;
     // SAFETY: a transaction is open; an error throws everything away with it.
     unsafe {
-        let mut opened = Opened::open(target, attributes);
+        let mut opened = MirrorRelation::open(target, attributes);
         opened.pass(|o| {
             let mut load = Load::new(o, progress);
             f(&mut load);
@@ -97,7 +97,7 @@ unsafe extern "C-unwind" fn receiver_shutdown(_receiver: *mut pg_sys::DestReceiv
 
 /// Rows on their way into a mirror, many at a time where nothing of the table looks at single rows.
 pub(crate) struct Load<'o> {
-    opened: &'o mut Opened,
+    opened: &'o mut MirrorRelation,
     slots: Vec<*mut pg_sys::TupleTableSlot>,
     used: usize,
     bulk: *mut pg_sys::BulkInsertStateData,
@@ -106,7 +106,7 @@ pub(crate) struct Load<'o> {
 }
 
 impl<'o> Load<'o> {
-    pub(super) fn new(opened: &'o mut Opened, progress: &'o dyn Fn(u64)) -> Self {
+    pub(super) fn new(opened: &'o mut MirrorRelation, progress: &'o dyn Fn(u64)) -> Self {
         Load {
             opened,
             slots: Vec::new(),

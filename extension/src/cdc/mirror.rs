@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The table a mirror is: made like its source, or one that exists and fits. With the rights in force.
 use super::condition_shell::is_expression;
-use super::follow::known_here;
+use super::ddl_replication::known_here;
 use super::relation_shell;
 use super::session::{as_role, column, current_role, elevated, execute, refuse, rows, value};
 use super::source::{quoted, SourceColumn};
@@ -51,12 +51,12 @@ fn check_types(wanted: &Wanted<'_>, owner: pg_sys::Oid) {
 
 /// Whose a new mirror is to be: the role whose code writing to it runs. That is the owner of its source, if the sync is a
 /// superuser's and the source is not; otherwise the sync's owner.
-pub(crate) fn heir(sync_owner: pg_sys::Oid, source: Option<u32>) -> pg_sys::Oid {
+pub(crate) fn mirror_owner(sync_owner: pg_sys::Oid, source: Option<u32>) -> pg_sys::Oid {
     const SQL: &str = "SELECT CASE WHEN o.rolsuper AND NOT a.rolsuper THEN a.oid ELSE o.oid END FROM pg_roles o \
          LEFT JOIN pg_class c ON c.oid = $2 LEFT JOIN pg_roles a ON a.oid = c.relowner WHERE o.oid = $1";
     let source = pg_sys::Oid::from(source.unwrap_or(0));
-    let heir = elevated(|| value::<pg_sys::Oid>(SQL, &[sync_owner.into(), source.into()]));
-    heir.unwrap_or(sync_owner)
+    let mirror_owner = elevated(|| value::<pg_sys::Oid>(SQL, &[sync_owner.into(), source.into()]));
+    mirror_owner.unwrap_or(sync_owner)
 }
 
 /// Hands a table over, and lets its new owner reach it in a schema that the sync has made; who reaches into another is its
@@ -125,19 +125,19 @@ fn owner_of(table: pg_sys::Oid) -> Option<pg_sys::Oid> {
 
 /// Gives the mirror of a table that is gone the columns of the one that takes it over, and takes its rows away if it
 /// lacked any. All of that runs with the rights of its owner, who has to be the one whose a new mirror would be.
-pub(crate) fn refit(name: &str, wanted: &Wanted<'_>, heir: pg_sys::Oid) {
+pub(crate) fn refit(name: &str, wanted: &Wanted<'_>, mirror_owner: pg_sys::Oid) {
     let Some(oid) = lookup(name) else { return };
     lock(oid, name);
     check_own(oid, name, wanted.source);
-    if owner_of(oid) != Some(heir) {
+    if owner_of(oid) != Some(mirror_owner) {
         refuse!(
             ERRCODE_INSUFFICIENT_PRIVILEGE,
             format!("{name} belongs to another role than the table that would take it over")
         );
     }
-    check_types(wanted, heir);
-    check_schema(oid, name, heir);
-    as_role(heir, || take_columns(oid, name, wanted));
+    check_types(wanted, mirror_owner);
+    check_schema(oid, name, mirror_owner);
+    as_role(mirror_owner, || take_columns(oid, name, wanted));
 }
 
 fn take_columns(oid: pg_sys::Oid, name: &str, wanted: &Wanted<'_>) {

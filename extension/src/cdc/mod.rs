@@ -2,69 +2,70 @@
 //! Live mirrors of PostgreSQL tables, kept current from the WAL.
 //!
 //! ```text
-//! surface    doris.sync_table() and its kin record what is wanted (catalogue.sql), nothing more; create: whole
-//!            schemas, databases, other servers; progress: waiting, and what the views show
-//! launcher   sees on the board which syncs exist and keeps a worker running for each; after a start of the server it has
-//!            the board filled from pg_replication_origin
-//! source     where the tables are: this database, or another server (remote); questions to its catalogue
-//! join       tables that match a sync's patterns join it; mirror makes their targets
-//! copier     processes that fill mirrors (copy) while the stream goes on
-//! decoder    a process that decodes the WAL of this server with pgoutput and sends parcels of changes
-//! receiver   the same for another server: it reads the stream of a replication connection
-//! lately     what was applied that a snapshot may not see yet
-//! members    partitions of sources that come and go (coming: with rows in them); condition: whether the text of their
-//!            conditions is harmless
-//! writer     whose rights changes are applied with; relation_shell: tables by number, where a name will not do
-//! columns    columns that sources got and no change has told of
-//! channel    the queue between the two
-//! worker     folds the changes of whole transactions (doris_cdc), applies them (applier; apply_shell with opened_shell,
-//!            values_shell, lookup_shell, equal_shell, load_shell), follows the source's DDL (follow, watch), has mirrors filled
-//!            (business), and commits rows and position together (commit)
-//! streams    transactions that come before they have committed wait in temporary files (spool)
-//! database_hook  sends the workers of a database away when DROP DATABASE and its like need it to themselves
-//! answer     lets mirrors answer queries on their originals
-//! board      shared memory: which worker runs, how far it is
+//! sql_functions    doris.sync_table() and its kin record what is wanted (catalogue.sql), nothing more; create: whole
+//!                  schemas, databases, other servers; progress: waiting, and what the views show
+//! launcher         sees on the board which syncs exist and keeps a worker running for each; after a start of the
+//!                  server it has the board filled from pg_replication_origin
+//! source           where the tables are: this database, or another server (remote); questions to its catalogue
+//! table_discovery  tables that match a sync's patterns join it; mirror makes their targets
+//! copier           processes that fill mirrors (copy) while the stream goes on
+//! decoder          a process that decodes the WAL of this server with pgoutput and sends packets of changes
+//! receiver         the same for another server: it reads the stream of a replication connection
+//! recent_commits   what was applied that a snapshot may not see yet
+//! partitions       partitions of sources that come and go (attached_partitions: with rows in them); condition:
+//!                  whether the text of their conditions is harmless
+//! writer           whose rights changes are applied with; relation_shell: tables by number, where a name will not do
+//! columns          columns that sources got and no change has told of
+//! channel          the queue between the two
+//! worker           folds the changes of whole transactions (doris_cdc), applies them (applier; apply_shell with
+//!                  mirror_relation, row_converter, key_lookup, full_row_lookup, load_shell), follows the source's DDL
+//!                  (ddl_replication, rewrite_watch), has mirrors filled (worker_tasks), and commits rows and position
+//!                  together (commit)
+//! streams          transactions that come before they have committed wait in temporary files (spool)
+//! database_hook    sends the workers of a database away when DROP DATABASE and its like need it to themselves
+//! query_rewrite    lets mirrors answer queries on their originals
+//! shared_state     shared memory: which worker runs, how far it is
 //! ```
-pub(crate) mod answer;
 mod applier;
 mod apply_shell;
-pub(crate) mod board;
-mod business;
+mod attached_partitions;
 mod catalogue;
 mod channel;
 mod columns;
-mod coming;
 mod commit;
 mod condition_shell;
 mod copier;
 mod copy;
 mod create;
 mod database_hook;
+mod ddl_replication;
 mod decoder_shell;
-mod equal_shell;
-mod follow;
-mod join;
-mod lately;
+mod full_row_lookup;
+mod key_lookup;
 mod launcher;
 mod load_shell;
-mod lookup_shell;
-mod members;
 mod mirror;
-mod opened_shell;
+mod mirror_relation;
+mod partitions;
 mod progress;
+pub(crate) mod query_rewrite;
 mod receiver_shell;
+mod recent_commits;
 mod relation_shell;
 mod remote_shell;
-mod retention_shell;
+mod rewrite_watch;
+mod row_converter;
 pub(crate) mod session;
+pub(crate) mod shared_state;
 mod source;
 mod spool;
+mod sql_functions;
 mod streams;
-mod surface;
+mod table_discovery;
 mod target;
-mod values_shell;
-mod watch;
+mod wal_retention;
 mod worker;
+mod worker_tasks;
 mod writer;
 
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
@@ -141,10 +142,10 @@ pub fn init() {
         GucContext::Sighup,
         GucFlags::empty(),
     );
-    answer::init();
+    query_rewrite::init();
     // SAFETY: a flag of the postmaster.
     if unsafe { pgrx::pg_sys::process_shared_preload_libraries_in_progress } {
-        board::init();
+        shared_state::init();
         database_hook::install();
         launcher::register();
     }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The functions that tell how far syncs are: waiting for one, and what the views show.
-use super::board;
 use super::catalogue;
 use super::session::{column, current_role, elevated, refuse, rows, value, with_latest_snapshot};
+use super::shared_state;
 use super::source::Source;
-use super::surface::{changed_here, find_sync, own_sync};
+use super::sql_functions::{changed_here, find_sync, own_sync};
 use pgrx::datum::Interval;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
@@ -42,21 +42,21 @@ fn wait_for_sync(name: Option<String>, lsn: Option<i64>, timeout: Option<Interva
     let wanted = lsn.map_or_else(|| position_now(&sync), |l| l as u64);
     // So that the worker looks for tables that match, and for sources that were written anew: what happened before this
     // call is waited for.
-    board::update(db, id, |e| e.generation += 1);
-    board::wake(board::get(db, id).map_or(0, |e| e.worker_pid));
+    shared_state::update(db, id, |e| e.generation += 1);
+    shared_state::wake(shared_state::get(db, id).map_or(0, |e| e.worker_pid));
     let limit = timeout.map_or(30_000_000, |t| {
         i64::try_from(t.as_micros()).unwrap_or(i64::MAX)
     });
-    let until = board::monotonic_us().saturating_add(limit);
+    let until = shared_state::monotonic_us().saturating_add(limit);
     let mut pause = 1;
     loop {
-        let entry = board::get(db, id).unwrap_or_default();
+        let entry = shared_state::get(db, id).unwrap_or_default();
         // An answer across mirrors needs them at one position, beyond the newest copy.
         let wanted = wanted.max(entry.copied);
         if entry.seen == entry.generation + 1 && entry.to_fill == 0 && entry.applied >= wanted {
             return check_paused(id, &name);
         }
-        if board::monotonic_us() >= until {
+        if shared_state::monotonic_us() >= until {
             // It may quote rows: it is for those who see it in doris.syncs.
             let role = current_role();
             let why = with_latest_snapshot(|| {
@@ -68,7 +68,7 @@ fn wait_for_sync(name: Option<String>, lsn: Option<i64>, timeout: Option<Interva
                 })
             });
             let why = if entry.no_worker {
-                Some(board::NO_WORKER.to_owned())
+                Some(shared_state::NO_WORKER.to_owned())
             } else {
                 why
             };
@@ -156,13 +156,13 @@ fn sync_copies() -> TableIterator<
     ),
 > {
     let mut out = Vec::new();
-    if board::exists() {
+    if shared_state::exists() {
         // SAFETY: the database this session is connected to.
         let db = unsafe { u32::from(pg_sys::MyDatabaseId) };
-        let (copies, visible) = (board::read(|b| b.copies), visible());
+        let (copies, visible) = (shared_state::read(|b| b.copies), visible());
         let here = copies
             .iter()
-            .filter(|c| c.db == db && visible.contains(&c.sync) && board::is_alive(c.pid));
+            .filter(|c| c.db == db && visible.contains(&c.sync) && shared_state::is_alive(c.pid));
         out.extend(here.map(|c| {
             let awaited = Some(c.awaited as i64).filter(|xid| *xid != 0);
             (c.sync, c.source.into(), c.rows as i64, c.pid, awaited)
@@ -203,13 +203,13 @@ fn sync_progress() -> TableIterator<
     ),
 > {
     let mut out = Vec::new();
-    if board::exists() {
+    if shared_state::exists() {
         // SAFETY: the database this session is connected to.
         let db = unsafe { u32::from(pg_sys::MyDatabaseId) };
         let positive = |n: u64| Some(n as i64).filter(|n| *n != 0);
         let time = |us: i64| TimestampWithTimeZone::try_from(us).ok().filter(|_| us != 0);
         let visible = visible();
-        for e in board::read(|b| b.entries)
+        for e in shared_state::read(|b| b.entries)
             .iter()
             .filter(|e| e.db == db && visible.contains(&e.sync))
         {
@@ -226,7 +226,7 @@ fn sync_progress() -> TableIterator<
                 e.batches,
                 positive(e.source_lsn),
                 e.rate,
-                e.no_worker.then_some(board::NO_WORKER),
+                e.no_worker.then_some(shared_state::NO_WORKER),
                 positive(e.retained),
                 time(e.oldest_us),
                 e.making_slot,

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The receiving process of a sync of another server: what the decoding process is for this one. It reads the stream
-//! of the slot over a replication connection, sends parcels, and reports what is durable in the mirrors.
-use super::board;
+//! of the slot over a replication connection, sends packets, and reports what is durable in the mirrors.
 use super::catalogue::{self, Sync};
-use super::decoder_shell::{sender, serve, Arguments, PARCEL_BYTES};
+use super::decoder_shell::{sender, serve, Arguments, PACKET_BYTES_MIN};
 use super::remote_shell::{wait_for_socket, Arrived, Connection};
 use super::session::{check_interrupts, transaction};
+use super::shared_state;
 use super::source::quoted;
 use doris_cdc::stream::{self, Sent};
 use doris_cdc::{frame, Lsn};
@@ -49,7 +49,7 @@ fn receive(arguments: &Arguments) {
 
 /// What is durable in the mirrors. Ends this process if it has no worker any more.
 fn flushed(arguments: &Arguments) -> Lsn {
-    let entry = board::get(arguments.db, arguments.sync).unwrap_or_default();
+    let entry = shared_state::get(arguments.db, arguments.sync).unwrap_or_default();
     if entry.worker_pid != arguments.worker {
         // SAFETY: the regular end of a process.
         unsafe { pg_sys::proc_exit(0) };
@@ -93,7 +93,7 @@ impl Receiver {
                 Arrived::Bytes(bytes) => {
                     (self.heard_at, self.asked) = (Instant::now(), false);
                     match stream::sent(bytes).unwrap_or_else(|e| error!("{e}")) {
-                        Sent::Data(message) => frame::put_data(&mut sender().parcel, message),
+                        Sent::Data(message) => frame::put_data(&mut sender().packet, message),
                         Sent::Alive { end, answer } => {
                             self.received = self.received.max(end);
                             // Forces the next report.
@@ -104,7 +104,7 @@ impl Receiver {
                             return self.flush(arguments);
                         }
                     }
-                    if sender().parcel.len() >= PARCEL_BYTES {
+                    if sender().packet.len() >= PACKET_BYTES_MIN {
                         return self.flush(arguments);
                     }
                 }
@@ -146,7 +146,7 @@ impl Receiver {
     fn tell(&mut self, flushed: Lsn, ask: bool) {
         let now = (self.received.max(flushed), flushed);
         self.connection
-            .send(&stream::report(now.0, now.1, board::now_us(), ask));
+            .send(&stream::report(now.0, now.1, shared_state::now_us(), ask));
         (self.reported, self.reported_at) = (now, Instant::now());
     }
 

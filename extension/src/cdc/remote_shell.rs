@@ -148,7 +148,7 @@ impl Connection {
     }
 
     /// Lets the statements of `f` take as long as they take: they wait for transactions of the source.
-    pub(crate) fn patiently<R>(&mut self, f: impl FnOnce(&mut Self) -> R) -> R {
+    pub(crate) fn without_timeout<R>(&mut self, f: impl FnOnce(&mut Self) -> R) -> R {
         self.patient = true;
         let result = f(self);
         self.patient = false;

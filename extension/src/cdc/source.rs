@@ -7,9 +7,9 @@ use super::remote_shell::Connection;
 use super::session::{
     as_role, changed_value, column, elevated, execute, refuse, rows, with_own_names,
 };
-use doris_cdc::files::Files;
+use doris_cdc::rewrite_detection::Files;
 use doris_cdc::row::{OddValue, Row};
-use doris_cdc::shape::Known;
+use doris_cdc::schema_diff::Known;
 use doris_cdc::snapshot::CopySnapshot;
 use doris_cdc::Lsn;
 use pgrx::prelude::*;
@@ -31,8 +31,8 @@ const KEY_COLUMNS: &str =
 const BY_TEXT: &str =
     "(t.oid >= 10000 AND t.typtype <> 'e' OR t.typsend = 0 OR t.typname ~ '^_?reg')";
 
-/// The files that the table `s` is made of, all as of one snapshot: see `doris_cdc::files`. What is registered of mirrors
-/// that answer for their originals is compared with the same text.
+/// The files that the table `s` is made of, all as of one snapshot: see `doris_cdc::rewrite_detection`. What is
+/// registered of mirrors that answer for their originals is compared with the same text.
 const MADE_OF: &str = "COALESCE((SELECT pg_catalog.string_agg(p.relid::pg_catalog.oid || ':' || \
      CASE WHEN c.relkind = 'f' THEN 'f' WHEN c.relkind = 'r' AND c.relpersistence <> 'p' THEN 'u' \
      ELSE c.relfilenode::pg_catalog.text END || ':' || i.xmin, ' ' ORDER BY p.relid) \
@@ -299,7 +299,7 @@ impl Source {
     pub(crate) fn awaited_value(&mut self, sql: &str) -> Option<String> {
         match self {
             Source::Remote(connection) => {
-                let rows = connection.patiently(|c| c.query(sql, 1));
+                let rows = connection.without_timeout(|c| c.query(sql, 1));
                 rows.into_iter()
                     .next()
                     .and_then(|row| row.into_iter().next().flatten())

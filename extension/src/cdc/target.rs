@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! One mirrored table as the apply worker holds it: its catalogue row, the shape of the stream, what is pending.
 use super::catalogue::{self, Sync, SyncTable};
-use super::opened_shell;
-use super::{watch, writer};
+use super::mirror_relation;
+use super::{rewrite_watch, writer};
 use doris_cdc::fold::bag::Bag;
 use doris_cdc::fold::{Fold, FoldError, Taken};
 use doris_cdc::pgoutput::{Old, Relation, Tuple};
-use doris_cdc::shape::Known;
+use doris_cdc::schema_diff::Known;
 use pgrx::prelude::*;
 
 /// Memory a table keeps between batches.
@@ -60,7 +60,7 @@ impl Mirror {
 
     /// The role that writes to the mirror, or why none is to. A transaction and a snapshot are open.
     pub(crate) fn writer(&mut self, sync: &Sync) -> Result<pg_sys::Oid, String> {
-        let now = watch::owners_seen();
+        let now = rewrite_watch::owners_seen();
         match self.writer {
             Some((then, role)) if then == now => Ok(role),
             _ => {
@@ -109,7 +109,7 @@ impl Mirror {
         let Some(relation) = &self.relation else {
             return Err("no description of the source".into());
         };
-        let shape = opened_shell::describe(self.table.target)?;
+        let shape = mirror_relation::describe(self.table.target)?;
         let mut attributes = Vec::with_capacity(relation.columns.len());
         for column in &relation.columns {
             match shape.columns.iter().find(|(name, _)| *name == column.name) {

@@ -7,19 +7,19 @@
 //!    large or old enough or nothing else is waiting. A batch too large for memory is written out early and still
 //!    committed only where a source transaction ends.
 use super::applier::{Applier, NEWEST, WORKING_ON};
-use super::board::{self, Batch};
 use super::catalogue::{self, pause_table, slot_name, Sync};
 use super::channel::{Channel, Received};
 use super::decoder_shell::Arguments;
-use super::join;
-use super::retention_shell;
+use super::rewrite_watch;
+use super::row_converter::LACKS_VALUE;
 use super::session::{
     abort, begin, caught, check_interrupts, commit, elevated, execute, set_parameter,
     set_worker_parameters, start_worker, transaction, wait,
 };
+use super::shared_state::{self, Batch};
 use super::source::{literal, quoted, Source};
-use super::values_shell::LACKS_VALUE;
-use super::watch;
+use super::table_discovery;
+use super::wal_retention;
 use doris_cdc::frame::{self, Frame};
 use doris_cdc::Lsn;
 use pgrx::bgworkers::BackgroundWorkerBuilder;
@@ -69,7 +69,7 @@ pub extern "C-unwind" fn doris_sync_worker_main(_argument: pg_sys::Datum) {
 fn claim(db: u32, sync: i32) -> bool {
     // SAFETY: reads this process's own pid.
     let pid = unsafe { pg_sys::MyProcPid };
-    let claimed = board::write(|b| match b.entry(db, sync) {
+    let claimed = shared_state::write(|b| match b.entry(db, sync) {
         Some(e) if e.worker_pid == 0 => {
             e.worker_pid = pid;
             (e.oldest_us, e.making_slot) = (0, false);
@@ -90,7 +90,7 @@ fn claim(db: u32, sync: i32) -> bool {
 unsafe extern "C-unwind" fn release(_code: i32, sync: pg_sys::Datum) {
     // SAFETY: globals of this process.
     let (db, pid) = unsafe { (u32::from(pg_sys::MyDatabaseId), pg_sys::MyProcPid) };
-    let decoder = board::write(|b| {
+    let decoder = shared_state::write(|b| {
         let at = b.position(db, sync.value() as i32)?;
         let entry = &mut b.entries[at];
         if entry.worker_pid != pid {
@@ -99,21 +99,21 @@ unsafe extern "C-unwind" fn release(_code: i32, sync: pg_sys::Datum) {
         (entry.worker_pid, entry.making_slot) = (0, false);
         Some(entry.decoder_pid)
     });
-    board::wake(decoder.unwrap_or(0));
+    shared_state::wake(decoder.unwrap_or(0));
 }
 
 /// Records why the worker stops and when it may start again.
 fn report_failure(db: u32, sync: i32, message: &str, transient: bool) {
-    let retries = board::get(db, sync).map_or(1, |e| e.retries + 1);
+    let retries = shared_state::get(db, sync).map_or(1, |e| e.retries + 1);
     let back_off = (250i64 << retries.min(10)).min(BACK_OFF_MAX_MS);
     // Trying again does not bring a slot back: only news from a user does.
     let lost = message.ends_with(LOST);
-    board::update(db, sync, |e| {
+    shared_state::update(db, sync, |e| {
         e.retries = retries;
         e.not_before_us = if lost {
             i64::MAX
         } else {
-            board::monotonic_us() + back_off * 1000
+            shared_state::monotonic_us() + back_off * 1000
         };
     });
     let table = WORKING_ON.get();
@@ -125,7 +125,7 @@ fn report_failure(db: u32, sync: i32, message: &str, transient: bool) {
                 catalogue::refill(sync, table);
             } else if failures >= TABLE_FAILURES_MAX {
                 pause_table(sync, table, message);
-                board::update(db, sync, |e| {
+                shared_state::update(db, sync, |e| {
                     (e.retries, e.not_before_us, e.failing) = (0, 0, (0, 0, 0));
                 });
             }
@@ -148,7 +148,7 @@ fn note_table(db: u32, sync: i32, table: u32, transient: bool) -> i32 {
         return 0;
     }
     let mut failures = 0;
-    board::update(db, sync, |e| {
+    shared_state::update(db, sync, |e| {
         let (before, times, _) = e.failing;
         failures = if before == table { times + 1 } else { 1 };
         e.failing = (table, failures, NEWEST.get().1 .0);
@@ -172,7 +172,7 @@ fn with_transaction(message: &str, table: u32) -> String {
 
 /// Does the work of the sync until it is paused or dropped.
 fn run(db: u32, id: i32) {
-    let generation = board::get(db, id).map_or(0, |e| e.generation);
+    let generation = shared_state::get(db, id).map_or(0, |e| e.generation);
     let registered = transaction(|| {
         if catalogue::exists() {
             catalogue::sync(id)
@@ -187,19 +187,19 @@ fn run(db: u32, id: i32) {
         return remove_remote(db, &sync);
     }
     if sync.paused {
-        retention_shell::look_while_paused(db, &sync);
-        return park(db, &sync, generation);
+        wal_retention::look_while_paused(db, &sync);
+        return mark_paused(db, &sync, generation);
     }
     let mut source = Source::open(&sync);
     check_source(&sync, &mut source);
-    retention_shell::look_there(db, &sync, &mut source);
+    wal_retention::look_there(db, &sync, &mut source);
     make_slot(db, &sync, &mut source);
     let origin_lsn = take_origin(db, id);
     note_unfinished(db, id, origin_lsn);
     let (channel, handle) = Channel::create();
     let mut applier = Applier::new(db, sync, origin_lsn);
     transaction(|| catalogue::settle_copied(id, origin_lsn));
-    watch::install();
+    rewrite_watch::install();
     applier.look_around(&mut source, generation);
     applier.binary = applier.can_be_binary(&mut source);
     let local = source.is_local();
@@ -241,13 +241,13 @@ fn check_source(sync: &Sync, source: &mut Source) {
 
 /// Shows the sync as paused; it is not started again before there is news, of which `generation` has the last, but to
 /// look at what its slot holds back on another server.
-pub(super) fn park(db: u32, sync: &Sync, generation: u32) {
+pub(super) fn mark_paused(db: u32, sync: &Sync, generation: u32) {
     transaction(|| catalogue::set_state(sync.id, "paused"));
     let until = match sync.connection {
-        Some(_) if sync.slot_made => board::monotonic_us() + PAUSED_LOOK_US,
+        Some(_) if sync.slot_made => shared_state::monotonic_us() + PAUSED_LOOK_US,
         _ => i64::MAX,
     };
-    board::update(db, sync.id, |e| {
+    shared_state::update(db, sync.id, |e| {
         if e.generation == generation {
             e.not_before_us = until;
         }
@@ -270,7 +270,7 @@ fn remove(db: u32, id: i32) {
     let name = CString::new(name).unwrap_or_default();
     // SAFETY: the origin belongs to this sync; no session has it set up.
     transaction(|| unsafe { pg_sys::replorigin_drop_by_name(name.as_ptr(), true, false) });
-    board::update(db, id, |e| e.gone = true);
+    shared_state::update(db, id, |e| e.gone = true);
 }
 
 /// Removes what a dropped sync leaves on another server, then the sync itself.
@@ -323,7 +323,7 @@ fn make_slot(db: u32, sync: &Sync, source: &mut Source) {
     );
     let status = transaction(|| source.value(&sql));
     match (status.as_deref(), sync.slot_made) {
-        (None, true) => match board::get(db, sync.id).map_or(0, |e| e.given_up) {
+        (None, true) => match shared_state::get(db, sync.id).map_or(0, |e| e.given_up) {
             0 => error!("replication slot \"{name}\" is gone; {LOST}"),
             bytes => error!(
                 "replication slot \"{name}\" held back {} MB of WAL, more than doris.sync_retained_wal, and was dropped; {LOST}",
@@ -342,9 +342,9 @@ fn make_slot(db: u32, sync: &Sync, source: &mut Source) {
     let sql = format!(
         "SELECT (lsn - '0/0')::pg_catalog.text FROM pg_catalog.pg_create_logical_replication_slot({slot}, 'pgoutput')"
     );
-    board::update(db, sync.id, |e| e.making_slot = true);
+    shared_state::update(db, sync.id, |e| e.making_slot = true);
     let begin = transaction(|| source.awaited_value(&sql)).and_then(|l| l.parse().ok());
-    board::update(db, sync.id, |e| e.making_slot = false);
+    shared_state::update(db, sync.id, |e| e.making_slot = false);
     set_origin(
         db,
         sync.id,
@@ -352,7 +352,7 @@ fn make_slot(db: u32, sync: &Sync, source: &mut Source) {
     );
     transaction(|| {
         catalogue::set_slot_made(sync.id, true);
-        board::update(db, sync.id, |e| e.given_up = 0);
+        shared_state::update(db, sync.id, |e| e.given_up = 0);
         catalogue::refill_all(sync.id);
     });
 }
@@ -366,7 +366,7 @@ fn set_origin(db: u32, sync: i32, position: u64) {
         let origin = pg_sys::replorigin_by_name(name.as_ptr(), false);
         pg_sys::replorigin_advance(origin, position, 0, true, true);
     });
-    board::update(db, sync, |e| {
+    shared_state::update(db, sync, |e| {
         (e.received, e.applied, e.flushed, e.fresh_us) = (0, 0, 0, 0);
         (e.committing, e.batches_noted) = (Batch::default(), 0);
     });
@@ -398,7 +398,7 @@ fn make_publication(sync: &Sync, source: &mut Source) {
         if table.has_mirror() {
             transaction(|| {
                 if let Ok(name) = source.relation_name(table.source) {
-                    join::add_to_publication(sync, source, table.source, &name);
+                    table_discovery::add_to_publication(sync, source, table.source, &name);
                 }
             });
         }
@@ -426,7 +426,7 @@ fn take_origin(db: u32, sync: i32) -> Lsn {
 
 /// Notes the batch that an earlier worker committed without having time to say so.
 fn note_unfinished(db: u32, sync: i32, origin: Lsn) {
-    board::update(db, sync, |e| {
+    shared_state::update(db, sync, |e| {
         let batch = e.committing;
         if batch.xid != 0 && origin.0 >= batch.lsn {
             e.note(batch);
@@ -469,18 +469,18 @@ fn start_sender(arguments: &Arguments, local: bool) {
 
 /// Receives and applies until the sync is paused or dropped.
 fn stream(mut applier: Applier, mut channel: Channel) {
-    let mut parcel_bytes = Vec::new();
+    let mut packet_bytes = Vec::new();
     loop {
         check_interrupts();
         match channel.receive() {
-            Received::Parcel(bytes) => {
-                parcel_bytes.clear();
-                parcel_bytes.extend_from_slice(bytes);
+            Received::Packet(bytes) => {
+                packet_bytes.clear();
+                packet_bytes.extend_from_slice(bytes);
                 applier.receive(frame::reach(bytes).unwrap_or_else(|e| error!("{e}")));
             }
             Received::Closed => error!("the decoding process ended"),
             Received::Nothing => {
-                applier.settle();
+                applier.commit_complete();
                 if !applier.in_source_transaction && !applier.tend() {
                     channel.close();
                     return;
@@ -490,15 +490,15 @@ fn stream(mut applier: Applier, mut channel: Channel) {
             }
         }
         // A stream that never ends must not keep news out.
-        if !applier.in_source_transaction && applier.has_business() {
-            applier.settle();
+        if !applier.in_source_transaction && applier.has_tasks() {
+            applier.commit_complete();
             if !applier.tend() {
                 channel.close();
                 return;
             }
         }
-        let mut parcel = &parcel_bytes[..];
-        while let Some(frame) = frame::next(&mut parcel).unwrap_or_else(|e| error!("{e}")) {
+        let mut packet = &packet_bytes[..];
+        while let Some(frame) = frame::next(&mut packet).unwrap_or_else(|e| error!("{e}")) {
             match frame {
                 Frame::Data(bytes) => {
                     applier.piece(bytes);

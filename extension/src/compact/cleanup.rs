@@ -9,12 +9,14 @@
 use super::job::Job;
 use super::merge::each_anchor;
 use super::pause;
-use crate::inspect::isolated;
-use crate::pg::toast::{Fate, Toast, Version};
+use crate::inspect::subtransaction;
+use crate::pg::toast::{Toast, Version, XactStatus};
 use crate::pg::{self, vacuum};
 use crate::store::entry::Entry;
-use crate::store::gate::{Gate, Mode};
-use crate::store::{chunks, deletes, directory, graves, idle, keys, successors};
+use crate::store::registration_lock::{Mode, RegistrationLock};
+use crate::store::{
+    chunk_ids, chunks, delete_bitmaps, deleted_keys, directory, successors, unused_anchors,
+};
 use pgrx::pg_sys;
 
 /// A retired segment, and where that is noted.
@@ -47,7 +49,7 @@ pub fn waiting(rel: pg_sys::Relation, toast: &Toast) -> Waiting {
     if toast.blocks() == 0 {
         return waiting;
     }
-    toast.scan(keys::RETIRED, 0, i32::MAX, false, |version| {
+    toast.scan(chunk_ids::RETIRED, 0, i32::MAX, false, |version| {
         // SAFETY: an open relation.
         let removable = || unsafe { pg_sys::GlobalVisCheckRemovableXid(rel, version.raw_xmin()) };
         match deletable(version) {
@@ -79,7 +81,7 @@ pub fn delete_gone(rel: pg_sys::Relation, toast: &Toast, waiting: &Waiting) -> u
 
 /// Deletes anchors that carry no lock any more; returns how many there were.
 pub fn idle_anchors(job: &Job) -> usize {
-    delete_all(&job.toast, idle::find(job.rel, &job.toast))
+    delete_all(&job.toast, unused_anchors::find(job.rel, &job.toast))
 }
 
 /// What VACUUM of a table does for it, as the last thing in its transaction, which commits right after.
@@ -95,28 +97,28 @@ pub unsafe fn in_vacuum(rel: pg_sys::Relation) {
         return;
     }
     let waiting = waiting(rel, &toast);
-    if waiting.any_gone() || idle::any(rel, &toast) {
+    if waiting.any_gone() || unused_anchors::any(rel, &toast) {
         vacuum::become_ordinary();
         // Found once more: only from here on nobody takes away what this transaction has seen.
-        let idle = idle::find(rel, &toast);
-        isolated::subtransaction(|| {
+        let unused = unused_anchors::find(rel, &toast);
+        subtransaction::subtransaction(|| {
             delete_gone(rel, &toast, &waiting);
-            delete_all(&toast, idle);
+            delete_all(&toast, unused);
         });
         pause::at("vacuum_deleted");
     }
 }
 
-/// Graves that are filled in one transaction, at most.
-const GRAVES_MAX: usize = 10_000;
+/// Deleted-key records that are removed in one transaction, at most.
+const DELETED_KEYS_MAX: usize = 10_000;
 
-/// Forgets some of the deleted keys whose graves were dug before a time; returns how many.
+/// Forgets some of the keys that were deleted before a time; returns how many.
 pub fn deleted_keys(job: &Job, before_us: i64) -> usize {
-    let found = graves::settled(&job.toast, before_us, GRAVES_MAX);
+    let found = deleted_keys::removable(&job.toast, before_us, DELETED_KEYS_MAX);
     let count = found.len();
     if count > 0 {
-        let _gate = Gate::take(&job.toast, Mode::Bulk);
-        // One that was filled meanwhile stays so.
+        let _registration = RegistrationLock::acquire(&job.toast, Mode::Exclusive);
+        // One that was removed meanwhile stays so.
         delete_all(&job.toast, found);
     }
     count
@@ -124,10 +126,10 @@ pub fn deleted_keys(job: &Job, before_us: i64) -> usize {
 
 /// Whether a tuple is there for everybody and nobody has deleted it.
 fn deletable(version: &Version) -> bool {
-    version.writer_fate() == Fate::Committed
+    version.writer_status() == XactStatus::Committed
         && version
             .deleter()
-            .is_none_or(|(_, fate)| fate == Fate::Aborted)
+            .is_none_or(|(_, status)| status == XactStatus::Aborted)
 }
 
 fn delete_all(toast: &Toast, found: impl IntoIterator<Item = pg_sys::ItemPointerData>) -> usize {
@@ -145,7 +147,7 @@ fn delete_all(toast: &Toast, found: impl IntoIterator<Item = pg_sys::ItemPointer
 fn chunks_and_anchors(toast: &Toast, entry: &Entry) -> usize {
     let mut found = Vec::new();
     for number in 0..chunks::count(entry.stream_bytes) {
-        let (id, seq) = keys::chunk(entry.first_chunk + number);
+        let (id, seq) = chunk_ids::chunk(entry.first_chunk + number);
         toast.scan(id, seq, seq, false, |version| {
             if deletable(version) {
                 found.push(version.tid());
@@ -166,17 +168,17 @@ fn chunks_and_anchors(toast: &Toast, entry: &Entry) -> usize {
 /// Deletes bulk deletes and updates that concern no row of a segment that is left.
 fn slices(rel: pg_sys::Relation, toast: &Toast, gone: &[Retired]) -> usize {
     let any = &raw mut pg_sys::SnapshotAnyData;
-    // Who adds segments has the gate: whatever rows come later are from `end` on.
-    let gate = Gate::take(toast, Mode::Bulk);
+    // Who adds segments holds the registration lock: whatever rows come later are from `end` on.
+    let registration = RegistrationLock::acquire(toast, Mode::Exclusive);
     let end = directory::rows_end(rel, toast);
     let mut left = directory::all(rel, toast, any);
-    drop(gate);
+    drop(registration);
     left.retain(|found| !found.is_gone(rel));
     let is_left = |row: u64| row >= end || left.iter().any(|f| f.entry.covers(row));
     let mut found = Vec::new();
     for (_, entry) in gone {
         let end = entry.first_row + entry.capacity;
-        let slice_rows = u64::from(deletes::SLICE_ROWS);
+        let slice_rows = u64::from(delete_bitmaps::SLICE_ROWS);
         for slice in entry.first_row / slice_rows..end.div_ceil(slice_rows) {
             successors::each(rel, toast, slice, |version| {
                 let mut needed = false;
@@ -190,7 +192,7 @@ fn slices(rel: pg_sys::Relation, toast: &Toast, gone: &[Retired]) -> usize {
                 true
             });
         }
-        deletes::each(rel, toast, entry.first_row, end, |version, slice| {
+        delete_bitmaps::each(rel, toast, entry.first_row, end, |version, slice| {
             let mut needed = false;
             slice.each(|row| needed |= is_left(row));
             if deletable(version) && !needed {

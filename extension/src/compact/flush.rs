@@ -6,14 +6,14 @@
 //! 3. Each heap row is deleted, unless somebody has locked or changed it meanwhile: then it stays, and its copy is born
 //!    dead. Who wants such a row now waits for this transaction.
 //! 4. The segment is registered. The transaction commits at once.
-use super::job::{Done, Job};
+use super::job::{Job, JobResult};
 use super::output::{Output, Rows};
 use super::pause;
 use crate::heap_call;
 use crate::pg::toast::Version;
 use crate::pg::{heapam, raw};
-use crate::store::gate::{Gate, Mode};
 use crate::store::moves::Filer;
+use crate::store::registration_lock::{Mode, RegistrationLock};
 use crate::store::tid::block_of;
 use pgrx::pg_sys;
 
@@ -31,7 +31,7 @@ pub struct Place {
 }
 
 /// Moves heap rows from a place on. `None`, with the transaction to be rolled back, when there were none to move.
-pub fn heap_rows(job: &Job, place: &mut Place) -> Option<Done> {
+pub fn heap_rows(job: &Job, place: &mut Place) -> Option<JobResult> {
     let (rows, sources) = read(job, place);
     if rows.count == 0 {
         return None;
@@ -45,7 +45,7 @@ pub fn heap_rows(job: &Job, place: &mut Place) -> Option<Done> {
     let cid = job.cid();
     for (at, source) in sources.iter().enumerate() {
         if heapam::delete_now(job.rel, *source, cid) != pg_sys::TM_Result::TM_Ok {
-            output.bury(output.targets[at]);
+            output.mark_dead(output.targets[at]);
             place.changed = true;
         }
         pgrx::check_for_interrupts!();
@@ -54,15 +54,15 @@ pub fn heap_rows(job: &Job, place: &mut Place) -> Option<Done> {
         return None;
     }
     pause::at("retired");
-    let gate = Gate::take(&job.toast, Mode::Bulk);
-    output.register(job, &gate);
-    drop(gate);
+    let registration = RegistrationLock::acquire(&job.toast, Mode::Exclusive);
+    output.register(job, &registration);
+    drop(registration);
     pause::at("published");
     raw::widen_predicate_locks(job.rel);
     // SAFETY: an open relation. Its deletes were counted.
     unsafe { pg_sys::pgstat_count_heap_insert(job.rel, output.alive() as i64) };
     crate::am::relation::ensure_first_block(job.rel);
-    Some(Done {
+    Some(JobResult {
         inputs: 0,
         input_rows: count,
         input_bytes: 0,

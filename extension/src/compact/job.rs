@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A table opened for one step of a compaction.
-use super::board::Shown;
+use super::shared_state::ShownRun;
 use crate::options;
 use crate::pg::{self, toast::Toast};
 use crate::read::attrs::{self, Attr};
@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 /// What a step has done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Done {
+pub struct JobResult {
     /// Segments read.
     pub inputs: u32,
     /// Rows read.
@@ -35,7 +35,7 @@ pub struct Job {
     /// What is read: rows that it sees cannot be pruned while the job lives.
     pub snapshot: pg_sys::Snapshot,
     /// What the view shows of it.
-    pub shown: Option<Shown>,
+    pub shown: Option<ShownRun>,
     /// Whether it gives way to whoever waits for the table.
     background: bool,
     user: (pg_sys::Oid, i32),
@@ -92,7 +92,7 @@ impl Job {
     }
 
     /// Shows it; in the background it gives way to whoever waits for the table.
-    pub fn show(&mut self, shown: Shown, background: bool) {
+    pub fn show(&mut self, shown: ShownRun, background: bool) {
         self.shown = Some(shown);
         self.background = background;
     }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `CALL doris.compact(table, kind)`: compacts a table now, step by step, each in a transaction of its own.
-use super::board::{self, Shown};
-use super::job::{Done, Job};
-use super::pick::{self, Kind};
+use super::candidates::{self, Kind};
+use super::job::{Job, JobResult};
+use super::shared_state::{self, ShownRun};
 use super::{cleanup, flush, merge};
 use crate::pg::{self, compat, raw};
 use crate::plan::hook::is_doris_table;
@@ -152,7 +152,7 @@ unsafe fn run(table: pg_sys::Oid, kind: Kind) {
     loop {
         let mut group = None;
         let merged = step(table, number, |job| {
-            let (inputs, level) = pick::next(job, kind, &rows, i64::MAX)?;
+            let (inputs, level) = candidates::next(job, kind, &rows, i64::MAX)?;
             let end = inputs.iter().map(|f| f.entry.first_row + 1).max();
             group = end;
             merge::segments(job, &inputs, level)
@@ -167,14 +167,14 @@ unsafe fn run(table: pg_sys::Oid, kind: Kind) {
     step(table, number, |job| {
         let waiting = cleanup::waiting(job.rel, &job.toast);
         if waiting.needed > 0 {
-            board::left(job.rel);
+            shared_state::record_unreclaimed(job.rel);
         }
         let deleted = cleanup::delete_gone(job.rel, &job.toast, &waiting);
-        (deleted + cleanup::idle_anchors(job) > 0).then(Done::default)
+        (deleted + cleanup::idle_anchors(job) > 0).then(JobResult::default)
     });
     if kind != Kind::Cumulative {
         while step(table, number, |job| {
-            (cleanup::deleted_keys(job, i64::MAX) > 0).then(Done::default)
+            (cleanup::deleted_keys(job, i64::MAX) > 0).then(JobResult::default)
         })
         .is_some()
         {}
@@ -182,10 +182,14 @@ unsafe fn run(table: pg_sys::Oid, kind: Kind) {
 }
 
 /// Runs a step in the open transaction, and begins the next: after a commit if it did something.
-fn step(table: pg_sys::Oid, kind: u8, work: impl FnOnce(&Job) -> Option<Done>) -> Option<Done> {
+fn step(
+    table: pg_sys::Oid,
+    kind: u8,
+    work: impl FnOnce(&Job) -> Option<JobResult>,
+) -> Option<JobResult> {
     let mut shown = None;
     let done = Job::open(table, true).and_then(|mut job| {
-        job.show(Shown::begin(table, kind), false);
+        job.show(ShownRun::begin(table, kind), false);
         let done = work(&job);
         shown = job.shown.take();
         done
@@ -199,7 +203,7 @@ fn step(table: pg_sys::Oid, kind: u8, work: impl FnOnce(&Job) -> Option<Done>) -
         }
     }
     if let Some(shown) = shown {
-        shown.end(Ok(done.filter(|done| *done != Done::default())));
+        shown.end(Ok(done.filter(|done| *done != JobResult::default())));
     }
     done
 }

@@ -2,22 +2,22 @@
 //! Segments become larger ones, without their deleted rows.
 //!
 //! 1. Rows that the snapshot sees are read, encoded and written; the move map is filed, index entries are made.
-//! 2. Under the gate: if an open transaction has deleted, updated or locked a row of the inputs, the gate is given up
-//!    and tried again a little later. Otherwise rows that were deleted since the snapshot are born dead, the inputs are
-//!    retired and the outputs registered. The transaction commits at once.
-use super::job::{Done, Job};
+//! 2. Under the registration lock: if an open transaction has deleted, updated or locked a row of the inputs, the
+//!    registration lock is given up and tried again a little later. Otherwise rows that were deleted since the snapshot
+//!    are born dead, the inputs are retired and the outputs registered. The transaction commits at once.
+use super::job::{Job, JobResult};
 use super::output::{Output, Rows};
 use super::pause;
-use crate::pg::toast::{Fate, Toast, Version};
+use crate::pg::toast::{Toast, Version, XactStatus};
 use crate::pg::{self, raw, wait};
 use crate::read::cursor::Cursor;
-use crate::store::deletes::{self, Deleter};
-use crate::store::directory::Found;
+use crate::store::chunk_ids;
+use crate::store::delete_bitmaps::{self, Deleter};
+use crate::store::directory::FoundSegment;
+use crate::store::directory_cache;
 use crate::store::entry::Anchor;
-use crate::store::gate::{Gate, Mode};
-use crate::store::keys;
-use crate::store::known;
 use crate::store::moves::{Filer, PLACE_ROWS};
+use crate::store::registration_lock::{Mode, RegistrationLock};
 use pgrx::pg_sys;
 
 /// How often, and how long apart (milliseconds), a publication is tried while rows are held.
@@ -33,7 +33,7 @@ pub enum Marks {
 }
 
 /// Looks at the marks of segments by the latest state.
-pub fn marks(job: &Job, inputs: &[Found]) -> Marks {
+pub fn marks(job: &Job, inputs: &[FoundSegment]) -> Marks {
     let mut since = Vec::new();
     for found in inputs {
         let first = found.entry.first_row;
@@ -45,14 +45,14 @@ pub fn marks(job: &Job, inputs: &[Found]) -> Marks {
             if anchor == Anchor::Live {
                 busy |= version.locked();
             } else if let Some(deleter) = Deleter::of(version) {
-                busy |= deleter.fate == Fate::InProgress;
+                busy |= deleter.status == XactStatus::InProgress;
                 if !version.visible(job.snapshot) {
                     since.push(row);
                 }
             }
             !busy
         });
-        deletes::each(
+        delete_bitmaps::each(
             job.rel,
             &job.toast,
             rows.start,
@@ -64,7 +64,7 @@ pub fn marks(job: &Job, inputs: &[Found]) -> Marks {
                     slice.each(|row| concerned.push(row));
                     concerned.retain(of_input);
                     if !concerned.is_empty() {
-                        busy |= deleter.fate == Fate::InProgress;
+                        busy |= deleter.status == XactStatus::InProgress;
                         if !version.visible(job.snapshot) {
                             since.append(&mut concerned);
                         }
@@ -93,8 +93,8 @@ pub fn each_anchor(
     // Rows may straddle two chunk_ids.
     while at < end {
         let stop = end.min((at >> 31 << 31) + (1 << 31));
-        let (chunk_id, low) = keys::anchor(at);
-        let high = keys::anchor(stop - 1).1;
+        let (chunk_id, low) = chunk_ids::anchor(at);
+        let high = chunk_ids::anchor(stop - 1).1;
         let mut on = true;
         toast.scan(chunk_id, low, high, false, |version| {
             on = visit(at + u64::from((version.seq() - low) as u32), version);
@@ -105,7 +105,7 @@ pub fn each_anchor(
 }
 
 /// Merges segments. `None`, with the transaction to be rolled back, when somebody held their rows too long.
-pub fn segments(job: &Job, inputs: &[Found], level: u8) -> Option<Done> {
+pub fn segments(job: &Job, inputs: &[FoundSegment], level: u8) -> Option<JobResult> {
     if matches!(marks(job, inputs), Marks::Busy) {
         return None;
     }
@@ -120,22 +120,22 @@ pub fn segments(job: &Job, inputs: &[Found], level: u8) -> Option<Done> {
         output.index(job);
     }
     pause::at("indexed");
-    let gate = gate_when_free(job, inputs, |row| {
+    let registration = lock_when_free(job, inputs, |row| {
         // Sources ascend within each input, and inputs ascend.
         if let Ok(at) = sources.binary_search(&row) {
             let output = outputs.iter_mut().find(|o| o.holds(targets[at]));
             output
                 .expect("targets are rows of outputs")
-                .bury(targets[at]);
+                .mark_dead(targets[at]);
         }
     })?;
-    publish(job, &gate, inputs, &mut outputs);
-    drop(gate);
+    publish(job, &registration, inputs, &mut outputs);
+    drop(registration);
     pause::at("published");
     raw::widen_predicate_locks(job.rel);
-    let mut done = Done {
+    let mut done = JobResult {
         inputs: inputs.len() as u32,
-        ..Done::default()
+        ..JobResult::default()
     };
     for input in inputs {
         done.input_rows += u64::from(input.entry.rows);
@@ -150,7 +150,7 @@ pub fn segments(job: &Job, inputs: &[Found], level: u8) -> Option<Done> {
 }
 
 /// Reads the inputs and writes the outputs; also returns the row numbers of the rows, as they were read.
-fn write(job: &Job, inputs: &[Found], level: u8) -> (Vec<Output>, Vec<u64>) {
+fn write(job: &Job, inputs: &[FoundSegment], level: u8) -> (Vec<Output>, Vec<u64>) {
     let natts = job.attrs.len();
     let needed = vec![true; natts];
     let mut values = vec![pg_sys::Datum::from(0); natts];
@@ -191,34 +191,43 @@ fn file(job: &Job, sources: &[u64], targets: &[u64]) {
     filer.finish();
 }
 
-/// Takes the gate at a moment when no open transaction has a mark on the inputs, and hands out the rows deleted since
-/// the snapshot. `None` when that moment did not come.
-fn gate_when_free(job: &Job, inputs: &[Found], mut since: impl FnMut(u64)) -> Option<Gate> {
+/// Takes the registration lock at a moment when no open transaction has a mark on the inputs, and hands out the rows
+/// deleted since the snapshot. `None` when that moment did not come.
+fn lock_when_free(
+    job: &Job,
+    inputs: &[FoundSegment],
+    mut since: impl FnMut(u64),
+) -> Option<RegistrationLock> {
     for _ in 0..ATTEMPTS {
-        let gate = Gate::take(&job.toast, Mode::Bulk);
+        let registration = RegistrationLock::acquire(&job.toast, Mode::Exclusive);
         if let Marks::Since(rows) = marks(job, inputs) {
             rows.into_iter().for_each(&mut since);
-            return Some(gate);
+            return Some(registration);
         }
-        drop(gate);
+        drop(registration);
         wait::sleep(wait::MARKS, PAUSE_MS);
     }
     None
 }
 
 /// Retires the inputs and registers the outputs.
-fn publish(job: &Job, gate: &Gate, inputs: &[Found], outputs: &mut [Output]) {
+fn publish(
+    job: &Job,
+    registration: &RegistrationLock,
+    inputs: &[FoundSegment],
+    outputs: &mut [Output],
+) {
     let cid = job.cid();
-    known::changes(gate, job.rel, &job.toast);
+    directory_cache::invalidate(registration, job.rel, &job.toast);
     for input in inputs {
         if !job.toast.delete(input.at, cid) {
             pg::report_corrupt(job.rel, "a segment was retired by two compactions");
         }
-        let key = (keys::RETIRED, input.entry.key());
+        let key = (chunk_ids::RETIRED, input.entry.key());
         let (payload, null) = (input.entry.encode(), std::ptr::null_mut());
         job.toast.insert(key, &payload, cid, 0, null);
     }
     for output in outputs {
-        output.register(job, gate);
+        output.register(job, registration);
     }
 }

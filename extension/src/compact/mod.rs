@@ -3,12 +3,13 @@
 //! (docs/compaction.md, docs/decisions/0004).
 //!
 //! Each step is a transaction of its own: `job` opens the table with its owner's rights; `flush` moves heap rows,
-//! `merge` segments, both by way of `output`; `cleanup` deletes what retired segments have left, `tidy` has it vacuumed; `pick` says what is
-//! worth doing; `manual` is `doris.compact`, `worker` does it in the background. `board` is the shared memory between
-//! writers, workers and the view of `view`; `pressure` makes loads wait for compaction. `pause` stops a step where a
-//! test wants it.
+//! `merge` segments, both by way of `output`; `cleanup` deletes what retired segments have left, `reclaim` has it
+//! vacuumed; `candidates` says what is worth doing; `manual` is `doris.compact`, `worker` does it in the background.
+//! `shared_state` is the shared memory between writers, workers and the view of `view`; `backpressure` makes loads wait
+//! for compaction. `pause` stops a step where a test wants it.
 
-pub mod board;
+pub mod backpressure;
+mod candidates;
 pub mod cleanup;
 mod flush;
 mod job;
@@ -16,10 +17,9 @@ mod manual;
 pub mod merge;
 mod output;
 pub mod pause;
-mod pick;
-pub mod pressure;
+mod reclaim;
 mod settings;
-mod tidy;
+pub mod shared_state;
 mod view;
 mod worker;
 
@@ -31,6 +31,6 @@ pub fn init() {
     pause::define();
     // SAFETY: a flag of the postmaster.
     if unsafe { pgrx::pg_sys::process_shared_preload_libraries_in_progress } {
-        board::init();
+        shared_state::init();
     }
 }

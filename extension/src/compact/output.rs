@@ -3,11 +3,11 @@
 use super::job::Job;
 use crate::am;
 use crate::options;
-use crate::pg::{self, toast::Fate};
-use crate::store::directory::{self, Found};
-use crate::store::entry::{Entry, State};
-use crate::store::gate::Gate;
-use crate::store::{chunks, deletes, keys, known, segment};
+use crate::pg::{self, toast::XactStatus};
+use crate::store::directory::{self, FoundSegment};
+use crate::store::entry::{Entry, SegmentState};
+use crate::store::registration_lock::RegistrationLock;
+use crate::store::{chunk_ids, chunks, delete_bitmaps, directory_cache, segment};
 use crate::write::builder;
 use crate::write::column::Column;
 use doris_storage::key::SortKey;
@@ -104,7 +104,7 @@ impl Output {
         let (first_row, first_chunk, capacity) =
             directory::reserve(rel, toast, u64::from(count), chunk_count);
         let entry = Entry {
-            state: State::Sealed,
+            state: SegmentState::Sealed,
             level,
             rows: count,
             first_row,
@@ -130,10 +130,10 @@ impl Output {
     pub fn index(&self, job: &Job) {
         // SAFETY: the job's table; its lock keeps indexes from being made or dropped. The entry is complete.
         unsafe {
-            let found = Found {
+            let found = FoundSegment {
                 entry: self.entry,
                 xmin: pg_sys::GetCurrentTransactionId(),
-                writer: Fate::Own,
+                writer: XactStatus::Own,
                 cmin: job.cid(),
                 visible: true,
                 deleter: None,
@@ -144,7 +144,7 @@ impl Output {
     }
 
     /// The source of this target has changed since it was read: the row is born dead.
-    pub fn bury(&mut self, target: u64) {
+    pub fn mark_dead(&mut self, target: u64) {
         self.dead.push(target);
     }
 
@@ -164,15 +164,16 @@ impl Output {
     }
 
     /// Registers it: from now on it is there, as this transaction's.
-    pub fn register(&mut self, job: &Job, gate: &Gate) {
-        known::changes(gate, job.rel, &job.toast);
+    pub fn register(&mut self, job: &Job, registration: &RegistrationLock) {
+        directory_cache::invalidate(registration, job.rel, &job.toast);
         directory::gets_segment(job.rel, &job.toast);
-        let key = (keys::DIRECTORY, self.entry.key());
+        let key = (chunk_ids::DIRECTORY, self.entry.key());
         let (payload, null) = (self.entry.encode(), std::ptr::null_mut());
         job.toast.insert(key, &payload, job.cid(), 0, null);
         self.dead.sort_unstable();
         self.dead.dedup();
-        let refused = deletes::bury_many(gate, job.rel, &job.toast, &self.dead, job.cid());
+        let refused =
+            delete_bitmaps::delete_rows(registration, job.rel, &job.toast, &self.dead, job.cid());
         if !refused.is_empty() {
             pg::report_corrupt(job.rel, "rows of a new segment were changed by others");
         }

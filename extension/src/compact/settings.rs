@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The settings of background compaction.
-use super::board::{self, Written};
+use super::shared_state::{self, Written};
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 
 static ENABLED: GucSetting<bool> = GucSetting::<bool>::new(true);
@@ -29,7 +29,7 @@ pub fn define() {
             c"doris.compaction_workers",
             c"Maximum number of background workers that compact tables; each database has at most one at a time.",
             &WORKERS,
-            (0, board::WORKERS_MAX as i32),
+            (0, shared_state::WORKERS_MAX as i32),
             GucFlags::default(),
         ),
         (
@@ -145,5 +145,5 @@ pub fn versions_wait_ms() -> i64 {
 pub fn is_worth_it(written: &Written) -> bool {
     written.heap_rows >= heap_rows()
         || written.segments >= segments_min() as u64
-        || board::many_marks(written)
+        || shared_state::many_marks(written)
 }

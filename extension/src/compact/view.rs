@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What is behind the view `doris.compactions`.
-use super::board;
+use super::shared_state;
 use pgrx::iter::TableIterator;
 use pgrx::{name, pg_extern, pg_sys};
 
@@ -24,7 +24,9 @@ fn compactions_of_database() -> TableIterator<
         name!(error, Option<String>),
     ),
 > {
-    let seen = board::runs().into_iter().filter(|run| may_read(run.relid));
+    let seen = shared_state::runs()
+        .into_iter()
+        .filter(|run| may_read(run.relid));
     let rows = seen.map(|run| {
         let failed = run.error();
         let state = match (run.took_us, &failed) {
@@ -35,7 +37,7 @@ fn compactions_of_database() -> TableIterator<
         // It may quote values of an index expression.
         let owned = crate::pg::compat::owns_relation(run.relid.into());
         let error = failed.filter(|_| owned);
-        let kind = board::KINDS[usize::from(run.kind) % board::KINDS.len()];
+        let kind = shared_state::KINDS[usize::from(run.kind) % shared_state::KINDS.len()];
         (
             pg_sys::Oid::from(run.relid),
             kind.to_string(),

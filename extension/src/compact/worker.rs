@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Background compaction: the launcher (that of mirrors, which is connected to no database) starts a worker for a
 //! database in which tables were written to; the worker compacts what is due and ends.
-use super::board::{self, Rest, Shown, Written};
-use super::job::{Done, Job};
-use super::pick::{self, Kind};
-use super::{cleanup, flush, merge, settings, tidy};
-use crate::cdc::board::now_us;
+use super::candidates::{self, Kind};
+use super::job::{Job, JobResult};
+use super::shared_state::{self, ShownRun, Unreclaimed, Written};
+use super::{cleanup, flush, merge, reclaim, settings};
 use crate::cdc::session::{
     abort, begin, caught, column, commit, rows, set_worker_parameters, start_worker, transaction,
     wait,
 };
+use crate::cdc::shared_state::now_us;
 use crate::options::policy;
 use crate::pg::toast::Toast;
 use crate::pg::vacuum;
@@ -31,13 +31,13 @@ impl Launcher {
     /// is a template.
     pub fn look(&mut self, databases: &[(u32, bool)], start: impl Fn(&str, &str, &str)) {
         let alive: Vec<u32> = databases.iter().map(|(db, _)| *db).collect();
-        board::forget_databases(&alive);
+        shared_state::forget_databases(&alive);
         self.scanned_us.retain(|db, _| alive.contains(db));
         if !settings::enabled() {
             return;
         }
         let launch = |db: u32, what: &str| {
-            let place = board::reserve_worker(db, settings::workers());
+            let place = shared_state::reserve_worker(db, settings::workers());
             if place {
                 let name = format!("doris compaction of database {db}");
                 start(
@@ -48,7 +48,7 @@ impl Launcher {
             }
             place
         };
-        for db in board::due_databases() {
+        for db in shared_state::due_databases() {
             if alive.contains(&db) {
                 launch(db, "due");
             }
@@ -78,7 +78,7 @@ pub extern "C-unwind" fn doris_compaction_worker_main(_argument: pg_sys::Datum) 
     start_worker(Some(db));
     // SAFETY: reads this process's own pid; the callback only writes shared memory.
     unsafe {
-        if !board::claim_worker(pg_sys::MyProcPid) {
+        if !shared_state::claim_worker(pg_sys::MyProcPid) {
             return;
         }
         pg_sys::before_shmem_exit(Some(release), pg_sys::Datum::from(0));
@@ -86,7 +86,7 @@ pub extern "C-unwind" fn doris_compaction_worker_main(_argument: pg_sys::Datum) 
     set_worker_parameters();
     if !settings::enabled() {
         // Off for this database: asked again now and then.
-        board::send_away(db, now_us() + 60_000_000);
+        shared_state::suspend_workers(db, now_us() + 60_000_000);
         return;
     }
     if what == "all" {
@@ -95,7 +95,7 @@ pub extern "C-unwind" fn doris_compaction_worker_main(_argument: pg_sys::Datum) 
             warning!("looking for tables to compact failed: {message}");
         }
     }
-    while let Some((table, written, rest)) = board::take(settings::naptime_us()) {
+    while let Some((table, written, rest)) = shared_state::take_due(settings::naptime_us()) {
         compact(table, &written, rest);
         wait(1);
     }
@@ -104,7 +104,7 @@ pub extern "C-unwind" fn doris_compaction_worker_main(_argument: pg_sys::Datum) 
 #[pg_guard]
 unsafe extern "C-unwind" fn release(_code: i32, _argument: pg_sys::Datum) {
     // SAFETY: reads this process's own pid.
-    board::release_worker(unsafe { pg_sys::MyProcPid });
+    shared_state::release_worker(unsafe { pg_sys::MyProcPid });
 }
 
 /// Leaves notices of all tables that are large enough to be worth a look.
@@ -118,10 +118,10 @@ fn look_at_all() {
     for table in tables.into_iter().flatten() {
         let (written, retired) = look_at(table);
         if settings::is_worth_it(&written) {
-            board::say(db, table.to_u32(), &written);
+            shared_state::report(db, table.to_u32(), &written);
         }
         if retired {
-            board::rest(table, Rest::begin());
+            shared_state::set_unreclaimed(table, Unreclaimed::begin());
         }
     }
 }
@@ -167,10 +167,10 @@ pub enum Outcome {
 }
 
 /// Compacts a table, step by step.
-fn compact(table: pg_sys::Oid, written: &Written, rest: Rest) {
+fn compact(table: pg_sys::Oid, written: &Written, rest: Unreclaimed) {
     if let Ok(false) = caught(|| transaction(|| policy::is_automatic(table))) {
-        board::rest(table, Rest::default());
-        board::settle(table, written);
+        shared_state::set_unreclaimed(table, Unreclaimed::default());
+        shared_state::subtract_done(table, written);
         return;
     }
     let mut steps = Steps::of(table);
@@ -192,7 +192,7 @@ fn compact(table: pg_sys::Oid, written: &Written, rest: Rest) {
         loop {
             let outcome = steps.step(number, |job| {
                 let all = 0..u64::MAX;
-                let (inputs, level) = pick::next(job, kind, &all, waited_us)?;
+                let (inputs, level) = candidates::next(job, kind, &all, waited_us)?;
                 merge::segments(job, &inputs, level)
             });
             match outcome {
@@ -201,24 +201,24 @@ fn compact(table: pg_sys::Oid, written: &Written, rest: Rest) {
             }
         }
     }
-    let marked = board::many_marks(written);
-    let unlocked = tidy::table(&mut steps, rest, place.at_end, marked);
+    let marked = shared_state::many_marks(written);
+    let unlocked = reclaim::table(&mut steps, rest, place.at_end, marked);
     while let Outcome::Done = steps.step(2, |job| {
         let before_us = now_us() - settings::delete_sign_age_us();
-        (cleanup::deleted_keys(job, before_us) > 0).then(Done::default)
+        (cleanup::deleted_keys(job, before_us) > 0).then(JobResult::default)
     }) {}
     if unlocked && !useful {
         let marks = Written {
             marks: written.marks,
             ..Written::default()
         };
-        board::settle(table, &marks);
+        shared_state::subtract_done(table, &marks);
     }
     if useful {
-        board::settle(table, written);
+        shared_state::subtract_done(table, written);
     } else if let Ok(Some(series)) = caught(|| transaction(|| policy::time_series(table))) {
         if waited_us < series.wait_us {
-            board::postpone(table, written.since_us.saturating_add(series.wait_us));
+            shared_state::postpone(table, written.since_us.saturating_add(series.wait_us));
         }
     }
 }
@@ -237,14 +237,14 @@ impl Steps {
     }
 
     /// Runs a step in a transaction of its own, unless somebody else is at work on the table.
-    pub fn step(&mut self, kind: u8, work: impl FnOnce(&Job) -> Option<Done>) -> Outcome {
+    pub fn step(&mut self, kind: u8, work: impl FnOnce(&Job) -> Option<JobResult>) -> Outcome {
         let mut shown = None;
         let table = self.table;
         let last = &mut self.last;
         let result = caught(|| {
             begin();
             let done = Job::open(table, false).and_then(|mut job| {
-                job.show(Shown::begin(table, kind), true);
+                job.show(ShownRun::begin(table, kind), true);
                 let done = work(&job);
                 shown = job.shown.take();
                 done
@@ -262,7 +262,7 @@ impl Steps {
         match result {
             Ok(Some(done)) => {
                 if let Some(shown) = shown {
-                    shown.end(Ok((done != Done::default()).then_some(done)));
+                    shown.end(Ok((done != JobResult::default()).then_some(done)));
                 }
                 slow_down(&done);
                 Outcome::Done
@@ -273,7 +273,7 @@ impl Steps {
             }
             Err((message, _)) => {
                 abort();
-                Shown::begin(table, kind).end(Err(&message));
+                ShownRun::begin(table, kind).end(Err(&message));
                 log!("compaction of table {} failed: {message}", table.to_u32());
                 Outcome::Failed
             }
@@ -282,7 +282,7 @@ impl Steps {
 }
 
 /// Keeps to the rate that is set.
-fn slow_down(done: &Done) {
+fn slow_down(done: &JobResult) {
     let rate = settings::rate_bytes();
     if let Some(milliseconds) = (done.output_bytes * 1000).checked_div(rate) {
         let until = now_us() + milliseconds as i64 * 1000;

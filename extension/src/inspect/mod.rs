@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Looking at tables: `verify` checks one, `sizes` lists its segments and columns, `glance` does so for the views
+//! Looking at tables: `verify` checks one, `sizes` lists its segments and columns, `views` does so for the views
 //! `doris.tables`, `doris.segments` and `doris.columns`.
 //!
 //! Who may SELECT from a table may look at it. No value of a column is shown: row security and column
 //! privileges protect those.
 
-mod glance;
-pub mod isolated;
 mod pages;
 mod sizes;
+pub mod subtransaction;
 mod testing;
 mod verify;
+mod views;
 
 use crate::pg;
 use pgrx::{pg_sys, PgRelation, PgSqlErrorCode};

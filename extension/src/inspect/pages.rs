@@ -4,7 +4,7 @@
 //!
 //! Each block is read, which looks at its checksum; its line pointers lead to tuples within the page, and each tuple's
 //! header and the lengths of its values fit its place. Pages are looked at as plain bytes, copied under the buffer's lock.
-use super::isolated;
+use super::subtransaction;
 use crate::pg::{compat, heapam};
 use pgrx::pg_sys;
 use roaring::RoaringTreemap;
@@ -74,7 +74,7 @@ pub fn check(
     // SAFETY: a ring of buffers, so that the cache stays as it is; freed with the memory context.
     let ring = unsafe { pg_sys::GetAccessStrategy(pg_sys::BufferAccessStrategyType::BAS_BULKREAD) };
     while next.get() < blocks {
-        let stretch = isolated::run(|| {
+        let stretch = subtransaction::run(|| {
             while next.get() < blocks {
                 let block = next.get();
                 next.set(block + 1);

@@ -2,15 +2,15 @@
 //! What a table's segments and columns take, as rows for the views.
 use super::checked;
 use crate::pg::toast::Toast;
-use crate::store::directory::{self, Found};
-use crate::store::entry::State;
+use crate::store::directory::{self, FoundSegment};
+use crate::store::entry::SegmentState;
 use crate::store::{anchors, segment};
 use doris_storage::vector::{Values, Vector};
 use pgrx::iter::TableIterator;
 use pgrx::{name, pg_extern, pg_sys, PgRelation};
 use std::collections::BTreeSet;
 
-fn visible_segments(rel: pg_sys::Relation) -> Option<(Toast, Vec<Found>)> {
+fn visible_segments(rel: pg_sys::Relation) -> Option<(Toast, Vec<FoundSegment>)> {
     let toast = Toast::open(rel, pg_sys::AccessShareLock as i32)?;
     let mut segments = directory::all(rel, &toast, snapshot());
     segments.retain(|found| found.visible);
@@ -30,12 +30,12 @@ pub fn segment_rows(rel: pg_sys::Relation) -> Vec<SegmentRow> {
     let Some((toast, segments)) = visible_segments(rel) else {
         return Vec::new();
     };
-    let row = |found: Found| {
+    let row = |found: FoundSegment| {
         let entry = &found.entry;
         let dead = anchors::dead_positions(rel, &toast, entry.first_row, entry.rows, snapshot());
         let state = match entry.state {
-            State::Building => "building",
-            State::Sealed => "sealed",
+            SegmentState::Building => "building",
+            SegmentState::Sealed => "sealed",
         };
         (
             entry.first_row as i64,
@@ -93,12 +93,15 @@ pub fn column_rows<R>(
 fn column_size(
     rel: pg_sys::Relation,
     toast: &Toast,
-    segments: &[Found],
+    segments: &[FoundSegment],
     attribute: u16,
 ) -> ColumnSize {
     let mut names = BTreeSet::new();
     let (mut bytes, mut raw) = (0u64, 0f64);
-    for found in segments.iter().filter(|f| f.entry.state == State::Sealed) {
+    for found in segments
+        .iter()
+        .filter(|f| f.entry.state == SegmentState::Sealed)
+    {
         let segment = segment::open(rel, toast, &found.entry);
         let Some(column) = segment.column(attribute) else {
             continue;

@@ -4,9 +4,9 @@ use super::checked;
 use crate::pg;
 use crate::pg::toast::Toast;
 use crate::store::anchors::{self, Request};
-use crate::store::deletes::{self, Refused};
+use crate::store::delete_bitmaps::{self, Refused};
 use crate::store::entry::Anchor;
-use crate::store::gate::{Gate, Mode};
+use crate::store::registration_lock::{Mode, RegistrationLock};
 use pgrx::pg_sys;
 use pgrx::{pg_extern, PgRelation};
 
@@ -20,9 +20,9 @@ fn test_bury(table: PgRelation, first: i64, last: i64) -> Vec<String> {
     // SAFETY: plain call.
     let cid = unsafe { pg_sys::GetCurrentCommandId(true) };
     let rows: Vec<u64> = (first as u64..=last as u64).collect();
-    let gate = Gate::take(&toast, Mode::Bulk);
-    let refused = deletes::bury_many(&gate, rel, &toast, &rows, cid);
-    drop(gate);
+    let registration = RegistrationLock::acquire(&toast, Mode::Exclusive);
+    let refused = delete_bitmaps::delete_rows(&registration, rel, &toast, &rows, cid);
+    drop(registration);
     refused
         .into_iter()
         .map(|refused| {
@@ -54,7 +54,7 @@ fn bury_one(
     let mut row = refused.row;
     match anchors::claim(rel, toast, &mut row, request, &mut tmfd) {
         Ok(claim) => {
-            anchors::bury(rel, toast, row, claim, Anchor::Deleted, cid);
+            anchors::write_tombstone(rel, toast, row, claim, Anchor::Deleted, cid);
             "deleted after waiting"
         }
         Err(pg_sys::TM_Result::TM_Deleted) => "deleted by another",

@@ -7,14 +7,14 @@
 //! 3. What was deleted and updated in bulk: it can be read, and updated rows lead to their next versions.
 //! 4. Each index that can be read from end to end: no entry is of a row number that was never given out or of a place of
 //!    the row store without a row, and every row that is not deleted has its entry.
-use super::{checked, isolated, pages};
+use super::{checked, pages, subtransaction};
 use crate::keys;
 use crate::pg::heap_rows::HeapRows;
-use crate::pg::toast::{Fate, Toast};
+use crate::pg::toast::{Toast, XactStatus};
 use crate::pg::{self, compat};
-use crate::store::deletes::{self, What, SLICE_ROWS};
-use crate::store::directory::{self, Found};
-use crate::store::entry::State;
+use crate::store::delete_bitmaps::{self, MarkKind, SLICE_ROWS};
+use crate::store::directory::{self, FoundSegment};
+use crate::store::entry::SegmentState;
 use crate::store::tid::{block_of, RowNumber};
 use crate::store::{anchors, chunks, segment, successors};
 use doris_storage::bloom;
@@ -38,19 +38,19 @@ fn verify(
         ..Known::default()
     };
     let toast = |problems: &mut Problems| pages::check(open(rel).rel, "TOAST relation", problems);
-    let read = isolated::run(|| toast(&mut problems)).map(|_| ());
+    let read = subtransaction::run(|| toast(&mut problems)).map(|_| ());
     problems.extend(read.err().map(|error| (None, error)));
     let pages_are_sound = problems.is_empty();
-    match isolated::run(|| heap_rows(rel)) {
+    match subtransaction::run(|| heap_rows(rel)) {
         Ok(rows) => known.heap_rows = Some(rows),
         // What is wrong with pages was told.
         Err(error) if pages_are_sound => problems.push((None, error)),
         Err(_) => {}
     }
-    if let Err(error) = isolated::run(|| check_segments(rel, &mut known, &mut problems)) {
+    if let Err(error) = subtransaction::run(|| check_segments(rel, &mut known, &mut problems)) {
         problems.push((None, error));
     }
-    match isolated::run(|| deletes::filed_twice(&open(rel)).len()) {
+    match subtransaction::run(|| delete_bitmaps::filed_twice(&open(rel)).len()) {
         Ok(0) => {}
         Ok(twice) => {
             let text = format!("{twice} marks of changed rows are filed where others are: VACUUM FULL files them anew");
@@ -59,7 +59,7 @@ fn verify(
         Err(error) => problems.push((None, error)),
     }
     for index in indexes(rel) {
-        if let Err(error) = isolated::run(|| check_index(rel, index, &known, &mut problems)) {
+        if let Err(error) = subtransaction::run(|| check_index(rel, index, &known, &mut problems)) {
             problems.push((None, error));
         }
     }
@@ -73,7 +73,7 @@ struct Known {
     used: RoaringTreemap,
     /// Rows of the row store that the snapshot sees, by the places that index entries have; `None`: it cannot be read.
     heap_rows: Option<RoaringTreemap>,
-    segments: Vec<Found>,
+    segments: Vec<FoundSegment>,
 }
 
 /// The rows of the row store that the snapshot sees.
@@ -103,22 +103,25 @@ fn check_segments(rel: pg_sys::Relation, known: &mut Known, problems: &mut Probl
     let mut end = 0;
     known.segments = directory::all_sound(&open(rel), snapshot(), problems);
     let all = &known.segments;
-    for found in all.iter().filter(|found| found.writer != Fate::Aborted) {
+    for found in all
+        .iter()
+        .filter(|found| found.writer != XactStatus::Aborted)
+    {
         let entry = &found.entry;
         let number = Some(entry.first_row as i64);
         if entry.first_row < end {
             problems.push((number, "its row numbers overlap another segment's".into()));
         }
         end = end.max(entry.first_row + entry.capacity);
-        if entry.state == State::Building {
-            if found.writer == Fate::Committed {
+        if entry.state == SegmentState::Building {
+            if found.writer == XactStatus::Committed {
                 problems.push((number, "it was never finished".into()));
             }
             continue;
         }
         if found.visible {
             check_segment(rel, found, problems);
-            match isolated::run(|| lost_rows(rel, found)) {
+            match subtransaction::run(|| lost_rows(rel, found)) {
                 Ok(0) => {}
                 Ok(lost) => {
                     let text = format!("{lost} updated rows do not lead to their next versions");
@@ -131,7 +134,7 @@ fn check_segments(rel: pg_sys::Relation, known: &mut Known, problems: &mut Probl
 }
 
 /// How many rows were updated in bulk, and have no next version.
-fn lost_rows(rel: pg_sys::Relation, found: &Found) -> usize {
+fn lost_rows(rel: pg_sys::Relation, found: &FoundSegment) -> usize {
     let toast = open(rel);
     let size = u64::from(SLICE_ROWS);
     let (first, end) = (
@@ -142,8 +145,8 @@ fn lost_rows(rel: pg_sys::Relation, found: &Found) -> usize {
     for slice in first / size..end.div_ceil(size) {
         let mut updated = HashSet::new();
         let rows = (slice * size).max(first)..((slice + 1) * size).min(end);
-        deletes::each(rel, &toast, rows.start, rows.end, |version, slice| {
-            if slice.what == What::Updated && version.writer_fate() == Fate::Committed {
+        delete_bitmaps::each(rel, &toast, rows.start, rows.end, |version, slice| {
+            if slice.what == MarkKind::Updated && version.writer_status() == XactStatus::Committed {
                 slice.each(|row| {
                     if rows.contains(&row) {
                         updated.insert((version.raw_xmin(), row));
@@ -167,16 +170,16 @@ fn lost_rows(rel: pg_sys::Relation, found: &Found) -> usize {
     lost
 }
 
-fn check_segment(rel: pg_sys::Relation, found: &Found, problems: &mut Problems) {
+fn check_segment(rel: pg_sys::Relation, found: &FoundSegment, problems: &mut Problems) {
     let number = Some(found.entry.first_row as i64);
     let load = || segment::load_checked(rel, &open(rel), &found.entry);
-    let segment = match isolated::run(load).and_then(|loaded| loaded) {
+    let segment = match subtransaction::run(load).and_then(|loaded| loaded) {
         Ok(segment) => segment,
         Err(problem) => return problems.push((number, problem)),
     };
     for column in 0..segment.footer.columns.len() {
         let check = || check_column(rel, &open(rel), &segment, column);
-        if let Err(problem) = isolated::run(check).and_then(|result| result) {
+        if let Err(problem) = subtransaction::run(check).and_then(|result| result) {
             problems.push((number, problem));
         }
     }
@@ -301,7 +304,7 @@ fn check_segment_entries(
     }
     for found in known.segments.iter().filter(|found| found.visible && whole) {
         let entry = &found.entry;
-        if entry.state == State::Building {
+        if entry.state == SegmentState::Building {
             continue;
         }
         let dead = anchors::dead_positions(rel, &toast, entry.first_row, entry.rows, snapshot());
@@ -325,7 +328,7 @@ fn astray(rel: pg_sys::Relation, index: pg_sys::Relation, mut suspects: RoaringT
     let mut nowhere = RoaringTreemap::new();
     for place in &suspects {
         let (block, offset) = pages::parts(place);
-        if isolated::run(|| pages::is_used(rel, block, offset)) == Ok(false) {
+        if subtransaction::run(|| pages::is_used(rel, block, offset)) == Ok(false) {
             nowhere.insert(place);
         }
     }

@@ -10,7 +10,7 @@ use crate::pg::{self, compat};
 use pgrx::{pg_sys, PgList, PgSqlErrorCode};
 
 /// Makes sure that a keyed table has one key index.
-pub fn settle(rel: pg_sys::Relation) {
+pub fn ensure_key_index(rel: pg_sys::Relation) {
     let numbers = table::merge_key(rel);
     // SAFETY: plain variable; an open relation.
     unsafe {

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Rows of a key in the heap: found by the key index at the latest state, open transactions included, and
-//! replaced or deleted without waiting, since that is done inside the gate.
-use super::code::Keys;
+//! replaced or deleted without waiting, since that is done under the registration lock.
 use super::index_shell::{self, HeapOnly};
+use super::key_encoding::Keys;
 use super::model::Model;
 use super::probe::dirty_snapshot;
-use crate::compact::{board as compaction, pause};
+use crate::compact::{pause, shared_state as compaction};
 use crate::heap_call;
 use crate::pg::raw::Registered;
 use crate::pg::toast;
@@ -18,15 +18,15 @@ use std::cell::RefCell;
 
 /// Whom to wait for, and how.
 #[derive(Clone, Copy, Debug)]
-pub struct Open {
+pub struct OpenXact {
     /// A transaction that is still open.
     pub xid: pg_sys::TransactionId,
     /// Its insertion may be over before the transaction is.
     pub token: u32,
 }
 
-impl Open {
-    /// Waits, outside the gate.
+impl OpenXact {
+    /// Waits, without the registration lock.
     pub fn wait(self, rel: pg_sys::Relation) {
         if self.token != 0 {
             // SAFETY: plain call.
@@ -40,7 +40,7 @@ impl Open {
 
 /// A live row of the heap.
 #[derive(Clone, Copy, Debug)]
-pub struct Live {
+pub struct LiveRow {
     /// Where it is.
     pub tid: pg_sys::ItemPointerData,
     /// The command that inserted it, if this transaction did.
@@ -55,9 +55,9 @@ pub enum Holder {
     /// Nobody.
     None,
     /// A transaction that is still open has written or deleted it.
-    Open(Open),
+    Open(OpenXact),
     /// A row that is committed or this transaction's own.
-    Row(Live),
+    Row(LiveRow),
 }
 
 /// A search of the key index, for many keys.
@@ -118,8 +118,9 @@ impl Search {
         u64::from(blocks) * ENTRIES
     }
 
-    /// Which of some keys, sorted and unique, somebody may have in the heap now; ascending. The caller has the gate to
-    /// itself, so that no row moves meanwhile: whoever makes an entry passes the gate before it commits.
+    /// Which of some keys, sorted and unique, somebody may have in the heap now; ascending. The caller holds the
+    /// registration lock exclusively, so that no row moves meanwhile: whoever makes an entry takes the registration
+    /// lock before it commits.
     pub fn present(&mut self, model: &Model, keys: &Keys) -> Vec<usize> {
         let _heap_only = HeapOnly::begin();
         let mut present = Vec::new();
@@ -188,7 +189,7 @@ impl Search {
             while !pg_sys::index_getnext_tid(self.scan, forward).is_null() {
                 pause::at("entry");
                 if pg_sys::index_fetch_heap(self.scan, self.slot) {
-                    let holder = self.judge();
+                    let holder = self.holder();
                     pg_sys::ExecClearTuple(self.slot);
                     return Some(holder);
                 }
@@ -222,18 +223,18 @@ impl Search {
         }
     }
 
-    unsafe fn judge(&self) -> Holder {
+    unsafe fn holder(&self) -> Holder {
         // SAFETY: the slot holds a pinned heap tuple.
         unsafe {
             let none = pg_sys::InvalidTransactionId;
             if self.snapshot.xmin != none {
-                return Holder::Open(Open {
+                return Holder::Open(OpenXact {
                     xid: self.snapshot.xmin,
                     token: self.snapshot.speculativeToken,
                 });
             }
             if self.snapshot.xmax != none {
-                return Holder::Open(Open {
+                return Holder::Open(OpenXact {
                     xid: self.snapshot.xmax,
                     token: 0,
                 });
@@ -251,7 +252,7 @@ impl Search {
                 let snapshot = pg_sys::GetTransactionSnapshot();
                 heap_call!(tuple_satisfies_snapshot(self.rel, self.slot, snapshot))
             };
-            Holder::Row(Live {
+            Holder::Row(LiveRow {
                 tid: (*self.slot).tts_tid,
                 own,
                 seen,
@@ -352,7 +353,7 @@ fn command_to_end(
 pub unsafe fn replace(
     rel: pg_sys::Relation,
     index: pg_sys::Relation,
-    (old, mode): (Live, pg_sys::LockTupleMode::Type),
+    (old, mode): (LiveRow, pg_sys::LockTupleMode::Type),
     slot: *mut pg_sys::TupleTableSlot,
     values: &[(pg_sys::Datum, bool)],
     cid: pg_sys::CommandId,
@@ -453,7 +454,7 @@ pub unsafe fn insert_new(
         heap_call!(tuple_insert_speculative(
             rel, slot, cid, options, bistate, token
         ));
-        compaction::heap_rows(rel, 1);
+        compaction::count_heap_rows(rel, 1);
         let tid = (*slot).tts_tid;
         let alone = enter(rel, index, values, tid, true);
         heap_call!(tuple_complete_speculative(rel, slot, token, alone));
@@ -466,7 +467,7 @@ pub unsafe fn insert_new(
 }
 
 /// Deletes a heap row without waiting.
-pub fn delete(rel: pg_sys::Relation, row: Live, cid: pg_sys::CommandId) -> TM_Result::Type {
+pub fn delete(rel: pg_sys::Relation, row: LiveRow, cid: pg_sys::CommandId) -> TM_Result::Type {
     let cid = command_to_end(rel, row.own, cid);
     let mut tid = row.tid;
     let locked = is_locked(rel, &tid);
@@ -497,10 +498,10 @@ fn is_locked(rel: pg_sys::Relation, tid: &pg_sys::ItemPointerData) -> bool {
     LOCKED.with_borrow(|locked| locked.contains(&id))
 }
 
-/// Waits, outside the gate, until a heap row can be locked or is gone.
+/// Waits, without the registration lock, until a heap row can be locked or is gone.
 pub fn wait_for_row(
     rel: pg_sys::Relation,
-    row: Live,
+    row: LiveRow,
     mode: pg_sys::LockTupleMode::Type,
     cid: pg_sys::CommandId,
 ) {
@@ -509,7 +510,7 @@ pub fn wait_for_row(
 
 fn lock(
     rel: pg_sys::Relation,
-    row: Live,
+    row: LiveRow,
     mode: pg_sys::LockTupleMode::Type,
     cid: pg_sys::CommandId,
     wait: pg_sys::LockWaitPolicy::Type,

@@ -9,14 +9,14 @@
 //!
 //! PostgreSQL copies an index access method's functions into each relation cache entry and does not renew the
 //! copy while the index is open. Every way into the table's access method puts the stand-ins there.
-use super::behind::Behind;
-use super::heap::Open;
+use super::heap::OpenXact;
+use super::index_scan_segments::SegmentRowScan;
 use super::model::{self, Model};
-use super::probe::{self, One};
+use super::probe::{self, SingleKey};
 use crate::am::is_doris;
 use crate::pg::toast::Toast;
 use crate::pg::{self, raw};
-use crate::store::gate::{Gate, Mode};
+use crate::store::registration_lock::{Mode, RegistrationLock};
 use crate::store::tid::RowNumber;
 use crate::write::builder;
 use pg_sys::IndexUniqueCheck::*;
@@ -46,7 +46,7 @@ struct Entered {
 thread_local! {
     static ORIGINALS: RefCell<HashMap<pg_sys::Oid, Originals>> = RefCell::default();
     static ENTERED: RefCell<Vec<Entered>> = const { RefCell::new(Vec::new()) };
-    static SCANS: RefCell<HashMap<usize, Behind>> = RefCell::default();
+    static SCANS: RefCell<HashMap<usize, SegmentRowScan>> = RefCell::default();
     static HEAP_ONLY: Cell<u32> = const { Cell::new(0) };
 }
 
@@ -269,14 +269,14 @@ unsafe fn free_in_segments(
         return true;
     };
     // SAFETY: the index's values, of the key columns' types.
-    let key = unsafe { One::of_row(model, values) };
+    let key = unsafe { SingleKey::of_row(model, values) };
     loop {
-        let gate = Gate::take(&toast, Mode::Single);
-        let holder = probe::holder(&gate, rel, &toast, model, &key);
-        drop(gate);
+        let registration = RegistrationLock::acquire(&toast, Mode::Shared);
+        let holder = probe::holder(&registration, rel, &toast, model, &key);
+        drop(registration);
         match holder {
             probe::Holder::None => return true,
-            probe::Holder::Open(xid) if wait => Open { xid, token: 0 }.wait(rel),
+            probe::Holder::Open(xid) if wait => OpenXact { xid, token: 0 }.wait(rel),
             _ => return false,
         }
     }
@@ -358,7 +358,7 @@ unsafe extern "C-unwind" fn gettuple(
         let backward = direction == pg_sys::ScanDirection::BackwardScanDirection;
         let mut behind = SCANS
             .with_borrow_mut(|scans| scans.remove(&id))
-            .unwrap_or_else(|| Behind::new(backward));
+            .unwrap_or_else(|| SegmentRowScan::new(backward));
         if behind.is_within() {
             // What was said of a segment row must not be taken for the index's current entry.
             (*scan).kill_prior_tuple = false;

@@ -2,10 +2,11 @@
 //! `doris.upsert_json`: rows that each name their own columns.
 //!
 //! Rows that follow each other and name the same columns become one INSERT that is a partial update, so that triggers,
-//! constraints and row security are PostgreSQL's. Rows with a delete sign become a DELETE; where they name the sequence, it
-//! is remembered for their keys (`burial`). Of a partitioned table the partitions say what the key is.
-use crate::keys::burial::Burial;
+//! constraints and row security are PostgreSQL's. Rows with a delete sign become a DELETE; where they name the
+//! sequence, it is remembered for their keys (`record_deletes`). Of a partitioned table the partitions say what the key
+//! is.
 use crate::keys::merge::recheck;
+use crate::keys::record_deletes::DeleteRecorder;
 use crate::keys::statement::{self, name_of};
 use crate::options::model::{self, Model};
 use crate::pg::{self, raw};
@@ -232,7 +233,7 @@ impl Target {
             let Some(sequence) = &given else {
                 return;
             };
-            rows = self.bury(sequence, rows);
+            rows = self.record_deletes(sequence, rows);
             if again && deleted == 0 && rows.len() == before {
                 return;
             }
@@ -273,7 +274,7 @@ impl Target {
     }
 
     /// Remembers the sequences of rows; returns those of whose keys a row is stored.
-    fn bury(&self, sequence: &Given, rows: Vec<String>) -> Vec<String> {
+    fn record_deletes(&self, sequence: &Given, rows: Vec<String>) -> Vec<String> {
         // SAFETY: plain calls; who may not see all rows does not decide about those that are not there.
         let hidden = unsafe {
             let rls = pg_sys::check_enable_rls(self.relid, pg_sys::InvalidOid, true);
@@ -311,7 +312,7 @@ impl Target {
             // SAFETY: the result of the statement before; it lives as long as the connection. The relation is locked.
             unsafe {
                 let rel = pg_sys::table_open(relid, pg_sys::NoLock as i32);
-                let stored = bury_all(rel, pg_sys::SPI_tuptable, keys.len());
+                let stored = record_all(rel, pg_sys::SPI_tuptable, keys.len());
                 pg_sys::table_close(rel, pg_sys::NoLock as i32);
                 Ok(stored)
             }
@@ -522,7 +523,7 @@ fn execute(sql: &str, rows: Vec<String>) -> usize {
 
 /// Remembers the deletes of a result's rows, which are a place from 1, keys and a sequence; returns the places, from 0, of
 /// those of whose keys a row is stored.
-unsafe fn bury_all(
+unsafe fn record_all(
     rel: pg_sys::Relation,
     table: *mut pg_sys::SPITupleTable,
     keys: usize,
@@ -534,7 +535,7 @@ unsafe fn bury_all(
             return Vec::new();
         }
         let cid = pg_sys::GetCurrentCommandId(true);
-        let Some(mut burial) = Burial::of(rel, cid) else {
+        let Some(mut recorder) = DeleteRecorder::of(rel, cid) else {
             return Vec::new();
         };
         let (desc, tuples) = (
@@ -546,12 +547,12 @@ unsafe fn bury_all(
             let value = pg_sys::SPI_getbinval(tuple, desc, column as i32 + 1, &mut null);
             (value, null)
         };
-        let bury = |tuple: &&pg_sys::HeapTuple| {
+        let record = |tuple: &&pg_sys::HeapTuple| {
             let (sequence, none) = value(**tuple, keys + 1);
             let key: Vec<_> = (1..=keys).map(|column| value(**tuple, column)).collect();
-            !none && !burial.key(&key, sequence)
+            !none && !recorder.record(&key, sequence)
         };
-        let stored = tuples.iter().filter(bury);
+        let stored = tuples.iter().filter(record);
         stored.map(|tuple| value(*tuple, 0).0.value() - 1).collect()
     }
 }

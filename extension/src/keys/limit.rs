@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The longest key. The key index takes what a btree takes; a segment takes any key, but an UPDATE or DELETE of its row
 //! brings it to the row store. So loads of longer keys are refused, however many rows they have.
-use super::bulk::Batch;
-use super::code::Form;
+use super::key_encoding::Form;
 use super::model::Model;
+use super::publish_segment::Batch;
 use crate::pg::{self, compat, raw};
 use crate::read::datum::Arena;
 use pgrx::{pg_sys, varlena, PgSqlErrorCode};
 
-/// Key bytes (as in [`Keys`](super::code::Keys)) with which no index entry is too long.
+/// Key bytes (as in [`Keys`](super::key_encoding::Keys)) with which no index entry is too long.
 const SHORT_BYTES: usize = 1000;
 /// The longest entry of a btree (BTMaxItemSize of access/nbtree.h).
 const ENTRY_BYTES_MAX: usize = {

@@ -14,8 +14,8 @@
 //! | `aggregate_key` | what each column's aggregation makes of the two |
 mod batch;
 mod column;
-mod graves;
 pub(super) mod recheck;
+mod statement_deletes;
 
 pub use batch::{row_of, Folded, Groups, Part};
 pub use column::can_be_summed;
@@ -26,9 +26,9 @@ use crate::options::settings;
 use crate::pg::{self, compat};
 use crate::types::values::{Comparer, TypeKey};
 use column::{Choice, Fold};
-use graves::Graves;
 use pgrx::pg_sys::{self, Datum};
 use pgrx::PgSqlErrorCode;
+use statement_deletes::StatementDeletes;
 use std::cell::RefCell;
 use std::cmp::Ordering;
 use std::collections::VecDeque;
@@ -118,7 +118,7 @@ pub struct Rule {
     kind: Kind,
     sequence: Option<Sequence>,
     delete_sign: Option<Sign>,
-    graves: Graves,
+    deleted_keys: StatementDeletes,
     /// Merged rows must be checked against constraints, or have columns computed from others.
     recheck: bool,
 }
@@ -259,7 +259,7 @@ impl Rule {
             kind,
             sequence,
             delete_sign,
-            graves: Graves::default(),
+            deleted_keys: StatementDeletes::default(),
         }
     }
 
@@ -304,7 +304,7 @@ impl Rule {
             return Outcome::Keep;
         }
         if part == Part::Deleted || part == Part::Loaded && self.deletes(new) {
-            self.bury(rel, new);
+            self.remember_delete(rel, new);
             return Outcome::Delete;
         }
         let Some(stored) = stored else {
@@ -312,14 +312,16 @@ impl Rule {
                 return Outcome::Keep;
             }
             return match part {
-                Part::Loaded | Part::Reborn => self.take_new(rel, new),
+                Part::Loaded | Part::AfterDelete => self.take_new(rel, new),
                 _ => Outcome::Take,
             };
         };
         let merged = match &self.kind {
             Kind::Replace => return Outcome::Take,
             Kind::Partial(_) if part == Part::Whole => return Outcome::Take,
-            Kind::Partial(_) if part == Part::Reborn && !self.outlives_delete(rel, stored, new) => {
+            Kind::Partial(_)
+                if part == Part::AfterDelete && !self.outlives_delete(rel, stored, new) =>
+            {
                 return self.take_new(rel, new);
             }
             Kind::Partial(partial) => partial.combine(stored, new),
@@ -346,7 +348,7 @@ impl Rule {
 
     /// Whether loaded rows that follow a delete of their key find that it has taken the stored row.
     pub fn is_reborn(&self, rel: pg_sys::Relation, stored: Row, new: Row, part: Part) -> bool {
-        part == Part::Reborn
+        part == Part::AfterDelete
             && !self.is_older(stored, new)
             && !self.outlives_delete(rel, stored, new)
     }
@@ -381,24 +383,25 @@ impl Rule {
         self.sequence.as_ref().filter(|_| !ignored)
     }
 
-    fn bury(&self, rel: pg_sys::Relation, row: Row) {
+    fn remember_delete(&self, rel: pg_sys::Relation, row: Row) {
         if let Some(sequence) = self.deciding_sequence() {
-            self.graves.dig(rel, &self.keys, sequence, row);
+            self.deleted_keys.insert(rel, &self.keys, sequence, row);
         }
     }
 
     /// Whether a row is older than one of the same statement that deleted its key.
     fn is_buried(&self, rel: pg_sys::Relation, row: Row) -> bool {
         let sequence = self.deciding_sequence();
-        sequence.is_some_and(|sequence| self.graves.cover(rel, &self.keys, sequence, row))
+        sequence.is_some_and(|sequence| self.deleted_keys.supersede(rel, &self.keys, sequence, row))
     }
 
     /// Whether a stored row is newer than every delete of its key that came before a row of the same statement.
     fn outlives_delete(&self, rel: pg_sys::Relation, stored: Row, new: Row) -> bool {
         self.deciding_sequence().is_some_and(|sequence| {
-            stored
-                .get(sequence.column)
-                .is_some_and(|stored| self.graves.below(rel, &self.keys, sequence, new, stored))
+            stored.get(sequence.column).is_some_and(|stored| {
+                self.deleted_keys
+                    .below(rel, &self.keys, sequence, new, stored)
+            })
         })
     }
 

@@ -1,39 +1,39 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Key models: tables with one row a key, merged on write (docs/decisions/0003).
 //!
-//! `planning` looks at statements before they are planned, `statement` knows which columns the running ones name,
-//! `moved` which rows they move between partitions,
-//! `merge` decides what becomes of two rows of one key. `model` says what the key of a table is and which index
-//! holds its heap rows; `code` turns keys into words or bytes that compare; `probe` finds keys in segments; `heap`
-//! finds and replaces rows in the heap; `single` writes one row, `bulk` a segment, `meet` one whose rows are merged
-//! with stored ones, which `stored` reads; `index_shell` stands in for functions of the key index, `behind` has the
-//! segment rows of its scans; `follow` finds
-//! what replaced a row; `limit` says which keys are too long; `deleted` remembers deleted keys, `burial` those that statements delete; `plan` tells the planner
-//! what that index can do; `ddl` makes it; `json` is `doris.upsert_json`.
+//! `statement_checks` looks at statements before they are planned, `statement` knows which columns the running ones
+//! name, `partition_move` which rows they move between partitions, `merge` decides what becomes of two rows of one key.
+//! `model` says what the key of a table is and which index holds its heap rows; `key_encoding` turns keys into words or
+//! bytes that compare; `probe` finds keys in segments; `heap` finds and replaces rows in the heap; `upsert_row` writes
+//! one row, `publish_segment` a segment, `publish_merged` one whose rows are merged with stored ones, which `stored`
+//! reads; `index_shell` stands in for functions of the key index, `index_scan_segments` has the segment rows of its
+//! scans; `replacement_row` finds what replaced a row; `limit` says which keys are too long; `deleted_key_check`
+//! remembers deleted keys, `record_deletes` those that statements delete; `index_cost` tells the planner what that
+//! index can do; `ddl` makes it; `json` is `doris.upsert_json`.
 
-mod behind;
-pub mod bulk;
-pub mod burial;
-pub mod code;
 pub mod ddl;
-mod deleted;
-pub mod follow;
+mod deleted_key_check;
 pub mod heap;
+pub mod index_cost;
+mod index_scan_segments;
 pub mod index_shell;
 mod json;
+pub mod key_encoding;
 pub mod limit;
-pub mod meet;
 pub mod merge;
 pub mod model;
-pub mod moved;
-pub mod plan;
-pub mod planning;
+pub mod partition_move;
 pub mod probe;
-pub mod single;
+pub mod publish_merged;
+pub mod publish_segment;
+pub mod record_deletes;
+pub mod replacement_row;
 pub mod statement;
+pub mod statement_checks;
 mod stored;
+pub mod upsert_row;
 
-use crate::compact::board as compaction;
+use crate::compact::shared_state as compaction;
 use crate::heap_call;
 use crate::write::builder;
 use pgrx::{extension_sql_file, pg_sys};
@@ -58,7 +58,7 @@ pub unsafe fn insert(
     let Some(model) = model::of(rel) else {
         return false;
     };
-    if moved::is_moved(rel, cid) {
+    if partition_move::is_moved(rel, cid) {
         index_shell::begin_rows(rel);
         // SAFETY: passed on to the caller.
         slots
@@ -75,7 +75,7 @@ pub unsafe fn insert(
     // Then it is seen for each row whether it meets a stored one, and what it becomes.
     let watched = watch.row_security || (watch.check_option || watch.new_table) && rule.is_some();
     let loader = !bistate.is_null();
-    let quiet = loader || builder::is_quiet(cid);
+    let quiet = loader || builder::tids_unobserved(cid);
     // Under such a rule rows of a segment may become others when it is published.
     let free = rule.is_none() || quiet && builder::unobserved(rel, &model);
     if free && !watched && builder::takes_keyed(rel, &model, slots.len(), cid, loader) {
@@ -90,7 +90,7 @@ pub unsafe fn insert(
     };
     // HEAP_INSERT_FROZEN: a row that may replace others is not visible to all.
     let options = options & !crate::pg::toast::INSERT_FROZEN;
-    let insert = single::Insert {
+    let insert = upsert_row::Insert {
         cid,
         options,
         bistate,
@@ -98,7 +98,7 @@ pub unsafe fn insert(
         row_security: watch.row_security,
     };
     // SAFETY: passed on to the caller.
-    unsafe { single::insert(rel, &model, index, slots, rule.as_deref(), insert) };
+    unsafe { upsert_row::insert(rel, &model, index, slots, rule.as_deref(), insert) };
     true
 }
 
@@ -111,5 +111,5 @@ unsafe fn insert_moved(
 ) {
     // SAFETY: passed on to the caller.
     unsafe { heap_call!(tuple_insert(rel, slot, cid, 0, std::ptr::null_mut())) };
-    compaction::heap_rows(rel, 1);
+    compaction::count_heap_rows(rel, 1);
 }

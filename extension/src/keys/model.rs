@@ -4,12 +4,12 @@
 //! The *key index* is a unique btree on exactly the key columns, in which NULLs equal NULLs or cannot be. It is
 //! the table's PRIMARY KEY, or one that the DDL hook made. It holds heap rows only. All indexes of that shape
 //! are treated alike, so that one that is being built or replaced is right when it becomes the key index.
-use super::code::Form;
+use super::key_encoding::Form;
 use super::merge;
 use crate::options::{ddl, model as options, table};
 use crate::pg::{self, compat};
 use crate::read::attrs::{self, Attr};
-use crate::store::known;
+use crate::store::directory_cache;
 use pgrx::pg_sys;
 use pgrx::{pg_guard, PgSqlErrorCode};
 use std::cell::{Cell, RefCell};
@@ -119,7 +119,7 @@ pub unsafe fn install() {
 #[pg_guard]
 unsafe extern "C-unwind" fn invalidate(_arg: pg_sys::Datum, relid: pg_sys::Oid) {
     GENERATION.set(GENERATION.get() + 1);
-    known::forget(relid);
+    directory_cache::forget(relid);
     merge::forget_whole_rows(relid);
     let dropped = MODELS.with_borrow_mut(|models| {
         if relid == pg_sys::InvalidOid {

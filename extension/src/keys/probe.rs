@@ -3,16 +3,16 @@
 //!
 //! A segment sorted by the key tells by its key index which row blocks may hold a key; in others, zone maps and bloom
 //! filters do. What was found is then judged by the latest state, open transactions included.
-use super::code::{self, Keys};
+use super::key_encoding::{self, Keys};
 use super::model::Model;
 use crate::compact::pause;
-use crate::pg::toast::{Fate, Toast};
+use crate::pg::toast::{Toast, XactStatus};
 use crate::pg::{self};
 use crate::store::anchors;
-use crate::store::directory::{self, Found};
-use crate::store::entry::{Entry, State};
-use crate::store::gate::{Gate, Mode};
-use crate::store::known;
+use crate::store::directory::{self, FoundSegment};
+use crate::store::directory_cache;
+use crate::store::entry::{Entry, SegmentState};
+use crate::store::registration_lock::{Mode, RegistrationLock};
 use crate::store::segment::{self, Segment};
 use crate::store::tid::RowNumber;
 use doris_storage::prune::{CmpOp, Predicate, Verdict};
@@ -41,7 +41,7 @@ pub enum Holder {
     /// A transaction that is still open has written or deleted it.
     Open(pg_sys::TransactionId),
     /// A row that is committed or this transaction's own.
-    Row(Box<Found>, RowNumber),
+    Row(Box<FoundSegment>, RowNumber),
 }
 
 /// Rows of a sorted block of which the first key is kept.
@@ -112,7 +112,8 @@ fn shape(rel: pg_sys::Relation, model: &Model, segment: &Segment) -> (Vec<usize>
     let alike = model.columns.iter().zip(&at).all(|(column, at)| {
         let meta = &footer.columns[*at];
         // A NULL takes one byte in a key index, but as many as a value in a word.
-        code::orders_as_stored(column, meta.spec.physical) && !(words && meta.zone.null_count > 0)
+        key_encoding::orders_as_stored(column, meta.spec.physical)
+            && !(words && meta.zone.null_count > 0)
     });
     (at, by_key && alike)
 }
@@ -202,21 +203,21 @@ impl<'a> Columns<'a> {
 }
 
 /// One key, in the forms in which segments are asked for it.
-pub struct One {
+pub struct SingleKey {
     keys: Keys,
     bytes: Vec<u8>,
     /// The layout and the value of each column; `None` for NULL.
     scalars: Vec<(Physical, Option<Scalar>)>,
 }
 
-impl One {
+impl SingleKey {
     /// The key of a row.
     ///
     /// # Safety
     /// Datums of the key columns' types.
     pub unsafe fn of_row(model: &Model, values: &[(pg_sys::Datum, bool)]) -> Self {
         // SAFETY: passed on to the caller.
-        let row = unsafe { code::row(model, values) };
+        let row = unsafe { key_encoding::row(model, values) };
         let columns: Vec<(&Vector, u16)> = row.iter().map(|(v, s)| (v, *s)).collect();
         let keys = Keys::of(model, &columns);
         let scalar = |(vector, _): &(Vector, u16)| (vector.physical(), Scalar::of(vector, 0));
@@ -243,7 +244,7 @@ impl One {
             .zip(&self.scalars);
         let conditions = all.filter_map(|((column, at), (physical, value))| {
             let spec = &columns.segment.footer.columns[*at].spec;
-            let alike = code::orders_as_stored(column, spec.physical);
+            let alike = key_encoding::orders_as_stored(column, spec.physical);
             if !alike || spec.physical != *physical {
                 return None;
             }
@@ -266,7 +267,7 @@ fn find_one(
     toast: &Toast,
     model: &Model,
     entry: &Entry,
-    one: &One,
+    one: &SingleKey,
 ) -> Vec<u32> {
     let segment = segment::open(rel, toast, entry);
     let columns = Columns::of(rel, toast, model, &segment);
@@ -303,10 +304,12 @@ pub fn rows_of_keys(
     rel: pg_sys::Relation,
     toast: &Toast,
     model: &Model,
-    sought: &[One],
+    sought: &[SingleKey],
 ) -> Vec<RowNumber> {
     let mut all = directory::all(rel, toast, &raw mut pg_sys::SnapshotAnyData);
-    all.retain(|f| f.writer != Fate::Aborted && f.entry.state == State::Sealed && !f.is_gone(rel));
+    all.retain(|f| {
+        f.writer != XactStatus::Aborted && f.entry.state == SegmentState::Sealed && !f.is_gone(rel)
+    });
     let mut keys = Keys::empty(model);
     if sought.len() > ONE_BY_ONE {
         sought.iter().for_each(|one| keys.append(&one.keys));
@@ -334,12 +337,12 @@ pub fn rows_of_keys(
 
 /// Calls `visit` with the segment rows of a key until it answers.
 pub fn first<T>(
-    gate: &Gate,
+    registration: &RegistrationLock,
     (rel, toast, model): (pg_sys::Relation, &Toast, &Model),
-    key: &One,
-    mut visit: impl FnMut(&Found, RowNumber) -> Option<T>,
+    key: &SingleKey,
+    mut visit: impl FnMut(&FoundSegment, RowNumber) -> Option<T>,
 ) -> Option<T> {
-    let segments = known::segments(gate, rel, toast);
+    let segments = directory_cache::segments(registration, rel, toast);
     for at in &segments.by_size {
         let found = &segments.all[*at];
         for position in find_one(rel, toast, model, &found.entry, key) {
@@ -355,23 +358,23 @@ pub fn first<T>(
 
 /// Who holds a key in the segments now.
 pub fn holder(
-    gate: &Gate,
+    registration: &RegistrationLock,
     rel: pg_sys::Relation,
     toast: &Toast,
     model: &Model,
-    key: &One,
+    key: &SingleKey,
 ) -> Holder {
-    let holder = first(gate, (rel, toast, model), key, |found, row| {
-        judge(rel, toast, found, row)
+    let holder = first(registration, (rel, toast, model), key, |found, row| {
+        row_holder(rel, toast, found, row)
     });
     holder.unwrap_or(Holder::None)
 }
 
 /// Who holds the key of a segment row, if the row is not dead.
-pub fn judge(
+pub fn row_holder(
     rel: pg_sys::Relation,
     toast: &Toast,
-    found: &Found,
+    found: &FoundSegment,
     row: RowNumber,
 ) -> Option<Holder> {
     let mut dirty = dirty_snapshot();
@@ -388,71 +391,71 @@ pub fn judge(
 }
 
 /// The open transaction that made or retired a segment.
-fn open_writer(found: &Found) -> Option<pg_sys::TransactionId> {
-    if found.writer == Fate::InProgress {
+fn open_writer(found: &FoundSegment) -> Option<pg_sys::TransactionId> {
+    if found.writer == XactStatus::InProgress {
         return Some(found.xmin);
     }
     found
         .deleter
-        .and_then(|(xid, fate)| (fate == Fate::InProgress).then_some(xid))
+        .and_then(|(xid, status)| (status == XactStatus::InProgress).then_some(xid))
 }
 
 /// Rows of a segment, in their order, each with the position of its key.
-pub type Hits = (Found, Vec<(u32, RowNumber)>);
+pub type Hits = (FoundSegment, Vec<(u32, RowNumber)>);
 
 /// Where the keys of a batch are in segments, whatever became of the rows. A segment never changes, so that is found
-/// out before the gate is taken; with it, only segments that came since are searched.
+/// out before the registration lock is taken; with it, only segments that came since are searched.
 #[derive(Default)]
 pub struct Candidates {
     /// Positions of keys and of rows, by the segment's first row and checksum.
     of: HashMap<(u64, u32), Vec<(u32, u32)>>,
-    /// Segments have been searched without the gate.
+    /// Segments have been searched without the registration lock.
     searched: bool,
 }
 
-/// Rows of segments that are searched with the gate held, rather than giving it up once more.
-const ROWS_IN_GATE: u64 = 1 << 17;
+/// Rows of segments that are searched with the lock held, rather than releasing it once more.
+const ROWS_UNDER_LOCK: u64 = 1 << 17;
 /// How often it is given up for that.
 const SEARCHES: u32 = 4;
 
-fn identity(found: &Found) -> (u64, u32) {
+fn identity(found: &FoundSegment) -> (u64, u32) {
     (found.entry.first_row, found.entry.checksum)
 }
 
 impl Candidates {
-    /// Takes the gate for a bulk change, with most segments searched. `except` is the batch's own segment, by its
-    /// first row.
-    pub fn gate(
+    /// Takes the registration lock exclusively, with most segments searched. `except` is the batch's own segment, by
+    /// its first row.
+    pub fn lock(
         &mut self,
         table: (pg_sys::Relation, &Toast, &Model),
         keys: &Keys,
         except: u64,
-    ) -> Gate {
-        self.gate_as(Mode::Bulk, table, keys, except)
+    ) -> RegistrationLock {
+        self.lock_as(Mode::Exclusive, table, keys, except)
     }
 
-    /// As [`Candidates::gate`]; with [`Mode::Single`] for a look only.
-    pub fn gate_as(
+    /// As [`Candidates::lock`]; with [`Mode::Shared`] for a look only.
+    pub fn lock_as(
         &mut self,
         mode: Mode,
         (rel, toast, model): (pg_sys::Relation, &Toast, &Model),
         keys: &Keys,
         except: u64,
-    ) -> Gate {
+    ) -> RegistrationLock {
         // SAFETY: plain call. Chunks that are deleted from now on are kept from VACUUM by this transaction's id.
         unsafe { pg_sys::GetCurrentTransactionId() };
         for _ in 0..SEARCHES {
-            let gate = Gate::take(toast, mode);
-            let segments = known::segments(&gate, rel, toast);
+            let registration = RegistrationLock::acquire(toast, mode);
+            let segments = directory_cache::segments(&registration, rel, toast);
             let new = segments.all.iter().filter(|found| {
                 found.entry.first_row != except && !self.of.contains_key(&identity(found))
             });
-            let new: Vec<&Found> = new.collect();
+            let new: Vec<&FoundSegment> = new.collect();
             let rows: u64 = new.iter().map(|f| u64::from(f.entry.rows)).sum();
-            if rows <= if self.searched { ROWS_IN_GATE } else { 0 } {
-                return gate;
+            if rows <= if self.searched { ROWS_UNDER_LOCK } else { 0 } {
+                return registration;
             }
-            drop(gate);
+            drop(registration);
             self.searched = true;
             for found in new {
                 let rows = find_many(rel, toast, model, &found.entry, keys);
@@ -460,21 +463,21 @@ impl Candidates {
             }
             pause::at("searched");
         }
-        Gate::take(toast, mode)
+        RegistrationLock::acquire(toast, mode)
     }
 }
 
 /// The live rows of a batch's keys, which are sorted and unique; or the open transaction that has one of them.
 /// `except` is the batch's own segment, by its first row.
 pub fn hits(
-    gate: &Gate,
+    registration: &RegistrationLock,
     (rel, toast, model): (pg_sys::Relation, &Toast, &Model),
     keys: &Keys,
     except: u64,
     candidates: &mut Candidates,
 ) -> Result<Vec<Hits>, pg_sys::TransactionId> {
     let mut result = Vec::new();
-    for found in &known::segments(gate, rel, toast).all {
+    for found in &directory_cache::segments(registration, rel, toast).all {
         if found.entry.first_row == except {
             continue;
         }
@@ -504,7 +507,7 @@ const MARKS_AT_ONCE: usize = 32;
 fn live_of(
     rel: pg_sys::Relation,
     toast: &Toast,
-    found: &Found,
+    found: &FoundSegment,
     candidates: &[(u32, u32)],
 ) -> Result<Vec<(u32, RowNumber)>, pg_sys::TransactionId> {
     let entry = &found.entry;

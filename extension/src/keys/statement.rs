@@ -6,7 +6,7 @@
 //! when it starts, and [`named`] finds them. A partitioned table's columns are noted by name and found by its
 //! partitions.
 use super::model as key_model;
-use super::moved;
+use super::partition_move;
 use crate::options::{model, settings};
 use crate::pg::{self, compat, raw};
 use crate::plan::hook::is_doris_table;
@@ -66,7 +66,7 @@ pub fn next_is_partial(relid: pg_sys::Oid) {
     PARTIAL.set((relid, unsafe { pg_sys::GetCurrentTransactionNestLevel() }));
 }
 
-fn note(relid: pg_sys::Oid, cid: pg_sys::CommandId, columns: Columns) {
+fn record_columns(relid: pg_sys::Oid, cid: pg_sys::CommandId, columns: Columns) {
     // SAFETY: plain call.
     let level = unsafe { pg_sys::GetCurrentTransactionNestLevel() };
     let clash = NOTED.with_borrow_mut(|noted| {
@@ -95,7 +95,7 @@ fn note(relid: pg_sys::Oid, cid: pg_sys::CommandId, columns: Columns) {
 pub fn forget(subtransaction: bool) {
     // SAFETY: plain call; while a subtransaction aborts, its level is the current one.
     let level = unsafe { pg_sys::GetCurrentTransactionNestLevel() };
-    moved::forget();
+    partition_move::forget();
     // What rolls back further inside, such as a default's function as it is planned, does not take it back.
     if !subtransaction || PARTIAL.get().1 >= level {
         PARTIAL.set((pg_sys::InvalidOid, 0));
@@ -107,7 +107,7 @@ pub fn forget(subtransaction: bool) {
 
 /// What a command names of a table; `None` when it gives whole rows.
 pub fn named(rel: pg_sys::Relation, cid: pg_sys::CommandId) -> Option<Named> {
-    let columns = noted(pg::relation_id(rel), cid)?;
+    let columns = recorded_columns(pg::relation_id(rel), cid)?;
     // SAFETY: an open relation.
     let count = unsafe { (*(*rel).rd_att).natts as usize };
     let mut named = Named {
@@ -123,10 +123,10 @@ pub fn named(rel: pg_sys::Relation, cid: pg_sys::CommandId) -> Option<Named> {
 
 /// Whether a command leaves out columns of a table.
 pub fn leaves_out_columns(rel: pg_sys::Relation, cid: pg_sys::CommandId) -> bool {
-    noted(pg::relation_id(rel), cid).is_some()
+    recorded_columns(pg::relation_id(rel), cid).is_some()
 }
 
-fn noted(relid: pg_sys::Oid, cid: pg_sys::CommandId) -> Option<Rc<Columns>> {
+fn recorded_columns(relid: pg_sys::Oid, cid: pg_sys::CommandId) -> Option<Rc<Columns>> {
     if NOTED.with_borrow(Vec::is_empty) {
         return None;
     }
@@ -220,10 +220,10 @@ pub unsafe fn started(query: *mut pg_sys::QueryDesc) {
         let estate = (*query).estate;
         let cid = (*estate).es_output_cid;
         let beside_others = (*stmt).hasModifyingCTE;
-        moved::note((*query).planstate, cid, beside_others);
+        partition_move::register_writer((*query).planstate, cid, beside_others);
         for node in PgList::<pg_sys::PlanState>::from_pg((*estate).es_auxmodifytables).iter_ptr() {
             if node != (*query).planstate {
-                moved::note(node, cid, beside_others);
+                partition_move::register_writer(node, cid, beside_others);
             }
         }
         if !inserts {
@@ -307,7 +307,7 @@ unsafe fn target(node: *mut pg_sys::PlanState, cid: pg_sys::CommandId) {
         let info = (*modify).resultRelInfo;
         let rel = (*info).ri_RelationDesc;
         let relid = pg::relation_id(rel);
-        let partial = || noted(relid, cid).is_some_and(|columns| columns.partial);
+        let partial = || recorded_columns(relid, cid).is_some_and(|columns| columns.partial);
         if !inserts || !partial() || !is_doris_table(relid) {
             return;
         }
@@ -418,7 +418,7 @@ unsafe fn insertion(
         }
         pg_sys::table_close(rel, pg_sys::NoLock as i32);
         if noted {
-            note(relid, cid, Columns { names, partial });
+            record_columns(relid, cid, Columns { names, partial });
         }
     }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Stored rows that new ones meet, for rules that look at them: single rows as Datums, those of a batch's keys
 //! column by column.
-use super::heap::Live;
+use super::heap::LiveRow;
 use super::merge::{Merged, Row};
 use crate::heap_call;
 use crate::pg::toast::Toast;
@@ -9,7 +9,7 @@ use crate::pg::{self};
 use crate::read::attrs::{self, Attr};
 use crate::read::cursor::{self, missing};
 use crate::read::datum::{datum, Arena};
-use crate::store::directory::Found;
+use crate::store::directory::FoundSegment;
 use crate::store::segment;
 use crate::store::tid::RowNumber;
 use crate::write::column::Column;
@@ -77,7 +77,7 @@ impl Reader {
     }
 
     /// A row of a sealed segment.
-    pub fn segment(&mut self, toast: &Toast, found: &Found, row: RowNumber) -> Row<'_> {
+    pub fn segment(&mut self, toast: &Toast, found: &FoundSegment, row: RowNumber) -> Row<'_> {
         let room = (self.values.as_mut_ptr(), self.nulls.as_mut_ptr());
         // SAFETY: the arrays have an element an attribute.
         let read = unsafe {
@@ -181,7 +181,7 @@ impl Columns {
     }
 
     /// Adds a heap row; false when it is not there any more.
-    pub fn push_heap(&mut self, reader: &mut Reader, live: &Live) -> bool {
+    pub fn push_heap(&mut self, reader: &mut Reader, live: &LiveRow) -> bool {
         let rel = reader.rel;
         let Some(row) = reader.heap(live.tid) else {
             return false;
@@ -200,7 +200,7 @@ impl Columns {
         &mut self,
         rel: pg_sys::Relation,
         toast: &Toast,
-        found: &Found,
+        found: &FoundSegment,
         rows: &[RowNumber],
     ) {
         let segment = segment::open(rel, toast, &found.entry);

@@ -10,9 +10,9 @@
 //!
 //! What PostgreSQL does to relations in between (inherited columns, partitions, renamed and dropped columns,
 //! in whatever way) is told by the object access hook. An error rolls all of it back.
+mod apply;
 mod prepare;
 mod relations;
-mod settle;
 mod states;
 
 use super::{check, table};
@@ -203,7 +203,7 @@ unsafe extern "C-unwind" fn before(pstmt: *mut pg_sys::PlannedStmt) -> *mut pg_s
 
 #[pg_guard]
 unsafe extern "C-unwind" fn after() {
-    settle::settle(FRAMES.with_borrow_mut(Vec::pop).unwrap_or_default());
+    apply::apply(FRAMES.with_borrow_mut(Vec::pop).unwrap_or_default());
 }
 
 /// Whether a statement creates or alters tables, renames something, or drops indexes of tables.
@@ -253,13 +253,13 @@ unsafe extern "C-unwind" fn object_access(
         }
     }
     if class == relations::CONSTRAINTS && access == OAT_POST_CREATE {
-        note(|frame| frame.constraints.push(object));
+        edit_frame(|frame| frame.constraints.push(object));
     }
     if class != pg_sys::RelationRelationId {
         return;
     }
     match access {
-        OAT_POST_CREATE => note(|frame| {
+        OAT_POST_CREATE => edit_frame(|frame| {
             if part == 0 {
                 frame.created.push(object);
             } else {
@@ -273,7 +273,7 @@ unsafe extern "C-unwind" fn object_access(
     }
 }
 
-fn note(write: impl FnOnce(&mut Frame)) {
+fn edit_frame(write: impl FnOnce(&mut Frame)) {
     FRAMES.with_borrow_mut(|frames| {
         if let Some(frame) = frames.last_mut() {
             write(frame);
@@ -303,7 +303,7 @@ fn note_alter(relid: pg_sys::Oid, column: i16) {
         name,
         type_of: type_of(relid, column),
     });
-    note(|frame| {
+    edit_frame(|frame| {
         frame.altered.push(relid);
         frame.columns.extend(old);
     });
@@ -322,7 +322,7 @@ fn note_drop(relid: pg_sys::Oid) {
         }
     };
     if table::access_method(table) == method_oid() {
-        note(|frame| frame.altered.push(table));
+        edit_frame(|frame| frame.altered.push(table));
     }
 }
 

@@ -10,7 +10,7 @@
 //! locked by `heap_lock_tuple`.
 #![allow(non_upper_case_globals)] // PostgreSQL's names
 use super::raw::guarded;
-use super::toast::{fate, Fate};
+use super::toast::{xact_status, XactStatus};
 use crate::store::tid::{block_of, tid};
 use pgrx::pg_sys;
 
@@ -66,7 +66,7 @@ unsafe fn mark(
         let buffer = pg_sys::ReadBuffer(rel, block_of(at));
         pg_sys::LockBuffer(buffer, pg_sys::BUFFER_LOCK_EXCLUSIVE as i32);
         let step = match header(pg_sys::BufferGetPage(buffer), at.ip_posid) {
-            Some(tuple) => judge(rel, buffer, tuple, at, maker, locker),
+            Some(tuple) => update_xmax(rel, buffer, tuple, at, maker, locker),
             None => Step::Stop(Added::Ended),
         };
         pg_sys::UnlockReleaseBuffer(buffer);
@@ -91,7 +91,7 @@ unsafe fn header(page: pg_sys::Page, offset: u16) -> Option<pg_sys::HeapTupleHea
 }
 
 /// Decides what a version's `xmax` must be, and sets it.
-unsafe fn judge(
+unsafe fn update_xmax(
     rel: pg_sys::Relation,
     buffer: pg_sys::Buffer,
     tuple: pg_sys::HeapTupleHeader,
@@ -126,7 +126,7 @@ unsafe fn judge(
 }
 
 fn is_open(xid: pg_sys::TransactionId) -> bool {
-    matches!(fate(xid), Fate::Own | Fate::InProgress)
+    matches!(xact_status(xid), XactStatus::Own | XactStatus::InProgress)
 }
 
 /// A transaction that has locked or updated a version.
@@ -278,7 +278,9 @@ pub unsafe fn lockers(tuple: pg_sys::HeapTupleHeader) -> Vec<pg_sys::Transaction
     let share = pg_sys::MultiXactStatus::MultiXactStatusForKeyShare;
     holders
         .into_iter()
-        .filter(|holder| holder.status == share && fate(holder.xid) == Fate::InProgress)
+        .filter(|holder| {
+            holder.status == share && xact_status(holder.xid) == XactStatus::InProgress
+        })
         .map(|holder| holder.xid)
         .collect()
 }

@@ -9,7 +9,7 @@ use pgrx::PgList;
 
 /// The fixed part of `PartitionPruneState`.
 #[repr(C)]
-struct State {
+struct PruningState {
     #[cfg(feature = "pg18")]
     context: *mut pg_sys::ExprContext,
     execparamids: *mut pg_sys::Bitmapset,
@@ -26,8 +26,8 @@ extern "C-unwind" {
         subplans: i32,
         info: *mut pg_sys::PartitionPruneInfo,
         valid: *mut *mut pg_sys::Bitmapset,
-    ) -> *mut State;
-    fn ExecFindMatchingSubPlans(state: *mut State, initial: bool) -> *mut pg_sys::Bitmapset;
+    ) -> *mut PruningState;
+    fn ExecFindMatchingSubPlans(state: *mut PruningState, initial: bool) -> *mut pg_sys::Bitmapset;
 }
 
 #[cfg(feature = "pg18")]
@@ -38,9 +38,9 @@ extern "C-unwind" {
         index: i32,
         relids: *mut pg_sys::Bitmapset,
         valid: *mut *mut pg_sys::Bitmapset,
-    ) -> *mut State;
+    ) -> *mut PruningState;
     fn ExecFindMatchingSubPlans(
-        state: *mut State,
+        state: *mut PruningState,
         initial: bool,
         relids: *mut *mut pg_sys::Bitmapset,
     ) -> *mut pg_sys::Bitmapset;
@@ -142,7 +142,7 @@ impl Pruned {
         &self,
         planstate: *mut pg_sys::PlanState,
         valid: &mut *mut pg_sys::Bitmapset,
-    ) -> *mut State {
+    ) -> *mut PruningState {
         // SAFETY: passed on to the caller.
         raw::guarded(|| unsafe {
             ExecInitPartitionPruning(planstate, self.inputs(), self.info, valid)
@@ -154,7 +154,7 @@ impl Pruned {
         &self,
         planstate: *mut pg_sys::PlanState,
         valid: &mut *mut pg_sys::Bitmapset,
-    ) -> *mut State {
+    ) -> *mut PruningState {
         let (index, relids) = self.place;
         // SAFETY: passed on to the caller.
         raw::guarded(|| unsafe {
@@ -174,7 +174,7 @@ pub unsafe fn steps(append: *mut pg_sys::Plan, stmt: *mut pg_sys::PlannedStmt) -
 
 /// The pruning of an Append in a query that runs or is explained.
 pub struct Begun {
-    state: *mut State,
+    state: *mut PruningState,
     planstate: *mut pg_sys::PlanState,
     /// The pruning's own.
     context: *mut pg_sys::ExprContext,

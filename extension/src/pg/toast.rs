@@ -154,7 +154,7 @@ impl Toast {
             if result == pg_sys::TM_Result::TM_Ok {
                 match heap_only {
                     // Its entry may have been made by somebody who failed before he could say so.
-                    true => crate::store::anchored::filed(self, key),
+                    true => crate::store::anchor_cache::anchor_inserted(self, key),
                     false => self.index(key, (*tuple).t_self),
                 }
             }
@@ -213,7 +213,7 @@ impl Toast {
                 );
             }
         }
-        crate::store::anchored::filed(self, key);
+        crate::store::anchor_cache::anchor_inserted(self, key);
     }
 
     /// Calls `visit` with every physical version filed under `chunk_id` with `low <= chunk_seq <= high`, in
@@ -493,7 +493,7 @@ pub struct Version {
 
 /// What a transaction that wrote something has come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
+pub enum XactStatus {
     /// It is this transaction, or a subtransaction of it that was not rolled back.
     Own,
     /// Another transaction that has not ended.
@@ -613,14 +613,14 @@ impl Version {
     }
 
     /// What became of the transaction that wrote it.
-    pub fn writer_fate(&self) -> Fate {
+    pub fn writer_status(&self) -> XactStatus {
         // SAFETY: pinned by the slot.
         let infomask = u32::from(unsafe { (*(*self.tuple).t_data).t_infomask });
         // A hint is set once the transaction has ended; together with the other one it says that the tuple is frozen.
         if infomask & pg_sys::HEAP_XMIN_COMMITTED != 0 {
-            return Fate::Committed;
+            return XactStatus::Committed;
         }
-        fate(self.raw_xmin())
+        xact_status(self.raw_xmin())
     }
 
     /// Whether an open transaction holds a row lock on it. This transaction's own count only beside others'.
@@ -638,7 +638,7 @@ impl Version {
             return false;
         }
         if infomask & pg_sys::HEAP_XMAX_IS_MULTI == 0 {
-            return fate(xmax) == Fate::InProgress;
+            return xact_status(xmax) == XactStatus::InProgress;
         }
         let lock_only = infomask & pg_sys::HEAP_XMAX_LOCK_ONLY != 0;
         let multi = pg_sys::MultiXactId::from(xmax.into_inner());
@@ -658,7 +658,7 @@ impl Version {
     }
 
     /// What became of the transaction that deleted or replaced it; `None` when nobody has.
-    pub fn deleter(&self) -> Option<(pg_sys::TransactionId, Fate)> {
+    pub fn deleter(&self) -> Option<(pg_sys::TransactionId, XactStatus)> {
         // SAFETY: pinned by the slot. The hint is set once, when nobody has changed it; it goes when somebody does, who has
         // not committed for the caller then.
         let infomask = u32::from(unsafe { (*(*self.tuple).t_data).t_infomask });
@@ -669,7 +669,7 @@ impl Version {
         let mut header = unsafe { super::heapam::header_of(self.tuple, self.buffer) };
         // SAFETY: a copy of a tuple's header.
         let xid = unsafe { super::heapam::changer(&mut header) }?;
-        (xid != pg_sys::InvalidTransactionId).then(|| (xid, fate(xid)))
+        (xid != pg_sys::InvalidTransactionId).then(|| (xid, xact_status(xid)))
     }
 }
 
@@ -684,18 +684,18 @@ fn precedes(a: pg_sys::TransactionId, b: pg_sys::TransactionId) -> bool {
 }
 
 /// What a transaction has come to.
-pub fn fate(xid: pg_sys::TransactionId) -> Fate {
+pub fn xact_status(xid: pg_sys::TransactionId) -> XactStatus {
     // SAFETY: plain look-ups in shared transaction state. In progress is asked before committed, as
     // PostgreSQL's visibility rules require.
     unsafe {
         if pg_sys::TransactionIdIsCurrentTransactionId(xid) {
-            Fate::Own
+            XactStatus::Own
         } else if pg_sys::TransactionIdIsInProgress(xid) {
-            Fate::InProgress
+            XactStatus::InProgress
         } else if pg_sys::TransactionIdDidCommit(xid) {
-            Fate::Committed
+            XactStatus::Committed
         } else {
-            Fate::Aborted
+            XactStatus::Aborted
         }
     }
 }

@@ -12,9 +12,9 @@ use self::pieces::{
 };
 use super::expr::Translator;
 use super::external::External;
-use super::need::Wish;
 use super::params::Params;
 use super::partitions::Chosen;
+use super::required_columns::ParentRequirements;
 use super::scope::{Item, Scope};
 use super::{no, Converted};
 use doris_engine::expr::Expr;
@@ -24,12 +24,12 @@ use pgrx::pg_sys::{self, NodeTag};
 mod aggregate;
 mod append;
 mod collect;
-mod finished;
-mod first;
+mod distinct_on;
+mod doris_aggregates;
+mod final_projection;
 mod join;
 mod merge;
-mod ordered;
-mod own;
+mod ordered_set;
 mod pieces;
 mod rows;
 mod scan;
@@ -84,7 +84,7 @@ pub struct Converter<'a> {
     sources: Vec<Source>,
     externals: Vec<External>,
     chosen: Vec<Chosen>,
-    pace: Pace,
+    pace: RowDelivery,
     next_id: u32,
     /// As in [`Source`].
     exact: bool,
@@ -94,7 +94,7 @@ pub struct Converter<'a> {
 
 /// When the rows of a part of a plan are computed, which decides what PostgreSQL may evaluate in it.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Pace {
+enum RowDelivery {
     /// As somebody asks for them. External expressions go ahead by batches: they would raise errors of rows that nobody
     /// asks for.
     Asked,
@@ -126,7 +126,7 @@ impl<'a> Converter<'a> {
             sources: Vec::new(),
             externals: Vec::new(),
             chosen: Vec::new(),
-            pace: Pace::Streamed,
+            pace: RowDelivery::Streamed,
             next_id: 0,
             exact: true,
             levels: 0,
@@ -142,46 +142,58 @@ impl<'a> Converter<'a> {
     ///
     /// # Safety
     /// A finished plan of the statement.
-    pub unsafe fn top(self, plan: *mut pg_sys::Plan, wish: &Wish) -> Converted<Top> {
+    pub unsafe fn top(
+        self,
+        plan: *mut pg_sys::Plan,
+        requirements: &ParentRequirements,
+    ) -> Converted<Top> {
         let Self { stmt, params, .. } = self;
         // SAFETY: passed on to the caller.
         unsafe {
-            let top = Converter::new(stmt, &mut *params).once(plan, wish)?;
-            if !super::feed::streams_decimals(&top) {
+            let top = Converter::new(stmt, &mut *params).once(plan, requirements)?;
+            if !super::subplan_source::streams_decimals(&top) {
                 return Ok(top);
             }
             let mut again = Converter::new(stmt, params);
             again.exact = false;
-            again.once(plan, wish)
+            again.once(plan, requirements)
         }
     }
 
-    unsafe fn once(self, plan: *mut pg_sys::Plan, wish: &Wish) -> Converted<Top> {
+    unsafe fn once(
+        self,
+        plan: *mut pg_sys::Plan,
+        requirements: &ParentRequirements,
+    ) -> Converted<Top> {
         let stmt = self.stmt;
         // SAFETY: passed on to the caller.
-        let (mut top, mut next_id) = unsafe { self.whole(plan, wish) }?;
+        let (mut top, mut next_id) = unsafe { self.whole(plan, requirements) }?;
         if !top.sources.iter().any(|source| source.is_ours(stmt)) {
             return no("only inputs that PostgreSQL reads");
         }
         if !top.externals.is_empty() {
-            top.node = super::isolate::isolate(top.node, &mut next_id)?;
+            top.node = super::external_placement::isolate(top.node, &mut next_id)?;
         }
-        top.node = super::columns::prune(top.node, &mut top.sources);
+        top.node = super::column_pruning::prune(top.node, &mut top.sources);
         Ok(top)
     }
 
     /// The conversion before columns are pruned, and the first free number for nodes.
-    unsafe fn whole(mut self, plan: *mut pg_sys::Plan, wish: &Wish) -> Converted<(Top, u32)> {
+    unsafe fn whole(
+        mut self,
+        plan: *mut pg_sys::Plan,
+        requirements: &ParentRequirements,
+    ) -> Converted<(Top, u32)> {
         // SAFETY: as for `top`.
         unsafe {
             super::nesting::check(plan, self.levels)?;
-            let wish = &Wish {
-                ordered: wish.ordered && super::order::may_matter(plan),
-                ..wish.clone()
+            let requirements = &ParentRequirements {
+                ordered: requirements.ordered && super::order::may_matter(plan),
+                ..requirements.clone()
             };
             match (*plan).type_ {
                 _ if repeats_input(plan) => {
-                    let output = self.output(plan, wish.ordered)?;
+                    let output = self.output(plan, requirements.ordered)?;
                     let scope = Scope {
                         items: output.entries,
                     };
@@ -191,8 +203,8 @@ impl<'a> Converter<'a> {
                     Ok(self.made(output.node, scope, Vec::new()))
                 }
                 _ => {
-                    let core = self.core(plan, wish.ordered)?;
-                    self.finish(plan, core, wish)
+                    let core = self.core(plan, requirements.ordered)?;
+                    self.finish(plan, core, requirements)
                 }
             }
         }
@@ -216,8 +228,8 @@ impl<'a> Converter<'a> {
             Translator {
                 scope,
                 params: &mut *self.params,
-                externals: (self.pace != Pace::Asked).then_some(&mut self.externals),
-                numerics: self.pace == Pace::Whole,
+                externals: (self.pace != RowDelivery::Asked).then_some(&mut self.externals),
+                numerics: self.pace == RowDelivery::Whole,
                 tested: Vec::new(),
                 guarded: false,
                 stmt: self.stmt,
@@ -232,8 +244,8 @@ impl<'a> Converter<'a> {
             Translator {
                 scope,
                 params: &mut *self.params,
-                externals: (self.pace != Pace::Asked).then_some(&mut self.externals),
-                numerics: self.pace == Pace::Whole,
+                externals: (self.pace != RowDelivery::Asked).then_some(&mut self.externals),
+                numerics: self.pace == RowDelivery::Whole,
                 tested: Vec::new(),
                 guarded: false,
                 stmt: self.stmt,
@@ -244,10 +256,10 @@ impl<'a> Converter<'a> {
 
     /// Converts what computes all its rows before it hands out the first.
     fn eagerly<T>(&mut self, convert: impl FnOnce(&mut Self) -> T) -> T {
-        self.at_pace(Pace::Whole, convert)
+        self.at_pace(RowDelivery::Whole, convert)
     }
 
-    fn at_pace<T>(&mut self, pace: Pace, convert: impl FnOnce(&mut Self) -> T) -> T {
+    fn at_pace<T>(&mut self, pace: RowDelivery, convert: impl FnOnce(&mut Self) -> T) -> T {
         let before = std::mem::replace(&mut self.pace, pace);
         let result = convert(self);
         self.pace = before;
@@ -272,8 +284,8 @@ impl<'a> Converter<'a> {
             self.levels -= 1;
             native.or_else(|why| {
                 self.sources.truncate(known);
-                let fit = super::feed::may_feed(plan, self.stmt)
-                    && super::feed::may_start_twice(plan, self.stmt);
+                let fit = super::subplan_source::may_feed(plan, self.stmt)
+                    && super::subplan_source::may_start_twice(plan, self.stmt);
                 match !ordered && fit {
                     true => Ok(self.fed(plan, &why)),
                     false => Err(why),

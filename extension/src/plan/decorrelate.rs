@@ -183,13 +183,13 @@ unsafe fn scalar_sublink(
         }
         let targets = PgList::<pg_sys::TargetEntry>::from_pg((*query).targetList);
         let target = targets.get_ptr(0)?;
-        let known = null_of_nothing((*target).expr.cast()) && all_doris(query, outer);
+        let known = is_null_on_empty_group((*target).expr.cast()) && all_doris(query, outer);
         (targets.len() == 1 && known).then_some((cell, link))
     }
 }
 
 /// Whether an expression over aggregates is NULL for a group without rows and cannot fail on any other.
-unsafe fn null_of_nothing(node: *mut pg_sys::Node) -> bool {
+unsafe fn is_null_on_empty_group(node: *mut pg_sys::Node) -> bool {
     // SAFETY: a target expression of a query.
     unsafe {
         if stack_is_short() {
@@ -225,7 +225,8 @@ unsafe fn null_of_nothing(node: *mut pg_sys::Node) -> bool {
                 let constant = |n: *mut pg_sys::Node| (*n).type_ == NodeTag::T_Const;
                 numeric
                     && comparison_name((*op).opno).is_ok_and(|name| name == "*")
-                    && ((constant(a) && null_of_nothing(b)) || (null_of_nothing(a) && constant(b)))
+                    && ((constant(a) && is_null_on_empty_group(b))
+                        || (is_null_on_empty_group(a) && constant(b)))
             }
             _ => false,
         }
@@ -246,7 +247,7 @@ unsafe fn is_column(node: *mut pg_sys::Node) -> bool {
 
 /// Whether a condition can be evaluated on rows that the original query would not have looked at: built-in
 /// operators between columns and what is constant.
-unsafe fn harmless(qual: *mut pg_sys::Node) -> bool {
+unsafe fn is_safe_to_evaluate_early(qual: *mut pg_sys::Node) -> bool {
     // SAFETY: a qual of a query.
     unsafe {
         if (*qual).type_ != NodeTag::T_OpExpr {
@@ -335,7 +336,7 @@ unsafe fn correlation(query: *mut pg_sys::Query) -> Option<(Vec<Link>, Vec<*mut 
         let mut rest = Vec::new();
         for qual in conjuncts((*(*query).jointree).quals) {
             if !pg_sys::contain_vars_of_level(qual, 1) {
-                if pg_sys::contain_volatile_functions(qual) || !harmless(qual) {
+                if pg_sys::contain_volatile_functions(qual) || !is_safe_to_evaluate_early(qual) {
                     return None;
                 }
                 rest.push(qual);
@@ -368,10 +369,9 @@ unsafe fn joins_harmlessly(item: *mut pg_sys::Node) -> bool {
             return true;
         }
         let join = item as *mut pg_sys::JoinExpr;
-        conjuncts((*join).quals)
-            .into_iter()
-            .all(|qual| harmless(qual) && !pg_sys::contain_volatile_functions(qual))
-            && joins_harmlessly((*join).larg)
+        conjuncts((*join).quals).into_iter().all(|qual| {
+            is_safe_to_evaluate_early(qual) && !pg_sys::contain_volatile_functions(qual)
+        }) && joins_harmlessly((*join).larg)
             && joins_harmlessly((*join).rarg)
     }
 }

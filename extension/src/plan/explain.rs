@@ -4,8 +4,8 @@
 //! Text output has a line for each operator; the other formats have nested objects.
 use super::convert::{Converter, Top};
 use super::external::{self, External};
-use super::isolate;
-use super::node::{self, Run};
+use super::external_placement;
+use super::node::{self, EngineScanRun};
 use super::params::Unbound;
 use super::source::Counters;
 use crate::options;
@@ -33,8 +33,10 @@ pub unsafe extern "C-unwind" fn explain(
         }
         let stmt = (*(*state).ss.ps.state).es_plannedstmt;
         let mut params = Unbound;
-        let wish = node::wish(scan);
-        let Ok(mut top) = Converter::new(stmt, &mut params).top(node::original(scan), &wish) else {
+        let requirements = node::requirements(scan);
+        let Ok(mut top) =
+            Converter::new(stmt, &mut params).top(node::original(scan), &requirements)
+        else {
             return;
         };
         let removed = match run {
@@ -57,7 +59,7 @@ pub unsafe extern "C-unwind" fn explain(
             shown.out.number("Subplans Removed", removed as u64);
         }
         if (*es).verbose {
-            let used = isolate::used(&top.node);
+            let used = external_placement::used(&top.node);
             let used: Vec<&External> = used.iter().map(|id| &top.externals[*id as usize]).collect();
             let texts = external::texts(es, (*state).ss.ps.plan, ancestors, &used);
             if !texts.is_empty() {
@@ -119,7 +121,7 @@ struct Shown<'r> {
     /// For each source, whether it has the aggregate model.
     folded: Vec<bool>,
     /// With ANALYZE, if it ran.
-    run: Option<&'r Run>,
+    run: Option<&'r EngineScanRun>,
     out: Out,
 }
 

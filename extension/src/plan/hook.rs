@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The planner hooks: which doris tables take part in parallel plans, and custom scans put into finished plans.
-use self::made::make_node;
-pub use self::made::{flatten, init_plans, is_null};
+use self::custom_scan::make_node;
+pub use self::custom_scan::{flatten, init_plans, is_null};
 use super::convert::Converter;
-use super::need::{self, Need, Wish};
 use super::nesting;
 use super::node;
 use super::params::Unbound;
 use super::reasons;
+use super::required_columns::{self, ParentRequirements, RequiredColumns};
 use super::{Converted, Reason};
-use crate::delete;
+use crate::bulk_dml;
 use crate::options::settings;
 use crate::pg::raw;
 use pgrx::pg_sys::{self, NodeTag};
 use pgrx::{pg_guard, PgList};
 
-mod made;
+mod custom_scan;
 
 static mut PREV_PLANNER: pg_sys::planner_hook_type = None;
 static mut PREV_PATHLIST: pg_sys::set_rel_pathlist_hook_type = None;
@@ -30,8 +30,8 @@ pub fn install() {
         pg_sys::set_rel_pathlist_hook = Some(pathlist);
         super::reasons::install();
         pg_sys::RegisterCustomScanMethods(&node::SCAN_METHODS.0);
-        pg_sys::RegisterCustomScanMethods(&delete::node::DELETE_METHODS.0);
-        pg_sys::RegisterCustomScanMethods(&delete::node::UPDATE_METHODS.0);
+        pg_sys::RegisterCustomScanMethods(&bulk_dml::node::DELETE_METHODS.0);
+        pg_sys::RegisterCustomScanMethods(&bulk_dml::node::UPDATE_METHODS.0);
     }
 }
 
@@ -126,7 +126,7 @@ unsafe extern "C-unwind" fn planner(
 #[pg_guard]
 unsafe extern "C-unwind" fn capture(parse: *mut pg_sys::Query) -> *mut pg_sys::Query {
     // SAFETY: an analysed query.
-    unsafe { crate::cdc::answer::capture(parse) }
+    unsafe { crate::cdc::query_rewrite::capture(parse) }
 }
 
 #[pg_guard]
@@ -136,7 +136,7 @@ unsafe extern "C-unwind" fn wrap(
     options: i32,
 ) {
     // SAFETY: a finished statement and the copy of its query.
-    unsafe { crate::cdc::answer::wrap(stmt, captured, options) }
+    unsafe { crate::cdc::query_rewrite::wrap(stmt, captured, options) }
 }
 
 #[pg_guard]
@@ -173,8 +173,8 @@ unsafe fn asks_for_order(query: *mut pg_sys::Query) -> bool {
 unsafe extern "C-unwind" fn before_planning(parse: *mut pg_sys::Query) -> bool {
     // SAFETY: an analysed query.
     unsafe {
-        let ahead = delete::plan::may_read_ahead(parse);
-        crate::keys::planning::query(parse);
+        let ahead = bulk_dml::plan::may_read_ahead(parse);
+        crate::keys::statement_checks::query(parse);
         if settings::vectorization() && (*parse).hasSubLinks {
             super::decorrelate::query(parse, 0);
         }
@@ -197,12 +197,12 @@ unsafe extern "C-unwind" fn after_planning(
             reasons::begin();
             match ineligible(stmt, options) {
                 None => convert_statement(stmt, sorted),
-                Some(why) => reasons::note(why),
+                Some(why) => reasons::record(why),
             }
             reasons::finish(parse, stmt);
         }
         if ahead {
-            delete::plan::put(stmt);
+            bulk_dml::plan::put(stmt);
         }
     }
 }
@@ -258,13 +258,13 @@ pub unsafe fn has_segments(relid: pg_sys::Oid) -> bool {
 unsafe fn convert_statement(stmt: *mut pg_sys::PlannedStmt, sorted: bool) {
     // SAFETY: a finished statement; its lists hold plans.
     unsafe {
-        let all = Wish {
+        let all = ParentRequirements {
             ordered: true,
-            ..Wish::default()
+            ..ParentRequirements::default()
         };
-        let whole = Wish {
+        let whole = ParentRequirements {
             ordered: sorted,
-            ..Wish::default()
+            ..ParentRequirements::default()
         };
         visit(&mut (*stmt).planTree, stmt, &whole);
         let subplans = (*stmt).subplans;
@@ -282,40 +282,45 @@ unsafe fn convert_statement(stmt: *mut pg_sys::PlannedStmt, sorted: bool) {
 }
 
 /// Converts a subtree, or else what of its inputs can be.
-unsafe fn visit(slot: &mut *mut pg_sys::Plan, stmt: *mut pg_sys::PlannedStmt, wish: &Wish) {
+unsafe fn visit(
+    slot: &mut *mut pg_sys::Plan,
+    stmt: *mut pg_sys::PlannedStmt,
+    requirements: &ParentRequirements,
+) {
     // SAFETY: a finished plan.
     unsafe {
         let plan = *slot;
         if plan.is_null() || nesting::stack_is_short() {
             return;
         }
-        let mut below = wish.clone();
+        let mut below = requirements.clone();
         // A Material is there because its parent reads its rows more than once.
         if !matches!(
             (*plan).type_,
             NodeTag::T_Material | NodeTag::T_Hash | NodeTag::T_ModifyTable
         ) && reads_segments(plan, stmt)
         {
-            match convert(plan, stmt, wish) {
+            match convert(plan, stmt, requirements) {
                 Ok(node) => {
                     *slot = node.cast();
                     return;
                 }
                 Err(Reason(why)) => below.above = Some(why.into()),
             }
-            let unsorted = |wish: &Wish| {
+            let unsorted = |requirements: &ParentRequirements| {
                 let above = below.above.clone();
                 convert(
                     plan,
                     stmt,
-                    &Wish {
+                    &ParentRequirements {
                         above,
-                        ..wish.clone()
+                        ..requirements.clone()
                     },
                 )
                 .ok()
             };
-            if let Some(sorted) = super::resort::sorted_groups(plan, wish, &unsorted) {
+            if let Some(sorted) = super::group_resort::sorted_groups(plan, requirements, &unsorted)
+            {
                 *slot = sorted;
                 return;
             }
@@ -327,32 +332,36 @@ unsafe fn visit(slot: &mut *mut pg_sys::Plan, stmt: *mut pg_sys::PlannedStmt, wi
 unsafe fn convert(
     plan: *mut pg_sys::Plan,
     stmt: *mut pg_sys::PlannedStmt,
-    wish: &Wish,
+    requirements: &ParentRequirements,
 ) -> Converted<*mut pg_sys::CustomScan> {
     let mut params = Unbound;
     // SAFETY: a finished plan.
-    let top = unsafe { Converter::new(stmt, &mut params).top(plan, wish) };
+    let top = unsafe { Converter::new(stmt, &mut params).top(plan, requirements) };
     match &top {
         Ok(_) => reasons::converted(),
         Err(Reason(why)) => reasons::refused(why),
     }
     // SAFETY: as above.
-    top.map(|top| unsafe { make_node(plan, stmt, top, wish) })
+    top.map(|top| unsafe { make_node(plan, stmt, top, requirements) })
 }
 
-unsafe fn descend(plan: *mut pg_sys::Plan, stmt: *mut pg_sys::PlannedStmt, wish: &Wish) {
+unsafe fn descend(
+    plan: *mut pg_sys::Plan,
+    stmt: *mut pg_sys::PlannedStmt,
+    requirements: &ParentRequirements,
+) {
     // SAFETY: node tags say what a node is.
     unsafe {
         let ordered = match (*plan).type_ {
             NodeTag::T_Sort | NodeTag::T_Hash | NodeTag::T_HashJoin => false,
             NodeTag::T_Agg => super::order::matters_to(plan.cast()),
             NodeTag::T_Gather | NodeTag::T_GatherMerge => return,
-            _ => wish.ordered || (*plan).type_ != NodeTag::T_Result,
+            _ => requirements.ordered || (*plan).type_ != NodeTag::T_Result,
         };
-        let (outer, inner) = need::of_children(plan, &wish.need);
-        let asking = |ordered: bool, need: Need| {
-            let above = wish.above.clone();
-            Wish {
+        let (outer, inner) = required_columns::of_children(plan, &requirements.need);
+        let asking = |ordered: bool, need: RequiredColumns| {
+            let above = requirements.above.clone();
+            ParentRequirements {
                 ordered,
                 need,
                 above,
@@ -365,14 +374,18 @@ unsafe fn descend(plan: *mut pg_sys::Plan, stmt: *mut pg_sys::PlannedStmt, wish:
             && (*right).type_ == NodeTag::T_Sort
         {
             // A merge join marks and restores positions in its inner input.
-            let (below, _) = need::of_children(right, &inner);
+            let (below, _) = required_columns::of_children(right, &inner);
             visit(&mut (*right).lefttree, stmt, &asking(false, below));
         } else {
             visit(&mut (*plan).righttree, stmt, &asking(ordered, inner));
         }
         if (*plan).type_ == NodeTag::T_SubqueryScan {
             let scan = plan as *mut pg_sys::SubqueryScan;
-            visit(&mut (*scan).subplan, stmt, &asking(wish.ordered, None));
+            visit(
+                &mut (*scan).subplan,
+                stmt,
+                &asking(requirements.ordered, None),
+            );
             return;
         }
         let list = appended(plan).into_pg();

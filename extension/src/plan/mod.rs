@@ -3,42 +3,44 @@
 //! custom scan node.
 //!
 //! `decorrelate` turns correlated subqueries into joins before planning; `hook` walks finished plans and puts in the
-//! nodes; `need` says what their parents use of them, `order` whether the order of their rows may matter, and `resort`
-//! sorts groups that PostgreSQL wants in an order of its own; `convert` turns a plan subtree into an engine plan;
-//! `columns` leaves out unused columns; `expr`, `functions` and `types` convert expressions; `params` knows what is constant in an
-//! execution; `external` takes expressions that only PostgreSQL can evaluate, `isolate` brings them to where the main
-//! thread meets them and `evaluate` runs them; `source` feeds the engine with segments and heap rows (`glance` spares it some), `feed`
-//! with the rows of other subplans; `spill` gives it temporary files, `threads` workers, and `pool` a share of the server's;
-//! `nesting` bounds how deep a converted query is; `node` is the custom scan's execution, `template` its plan for when it runs again, `kept` its tables, `partitions` those of them that it reads; `explain` shows it.
+//! nodes; `required_columns` says what their parents use of them, `order` whether the order of their rows may matter,
+//! and `group_resort` sorts groups that PostgreSQL wants in an order of its own; `convert` turns a plan subtree into an
+//! engine plan; `column_pruning` leaves out unused columns; `expr`, `functions` and `types` convert expressions;
+//! `params` knows what is constant in an execution; `external` takes expressions that only PostgreSQL can evaluate,
+//! `external_placement` brings them to where the main thread meets them and `evaluate` runs them; `source` feeds the
+//! engine with segments and heap rows (`block_prefilter` spares it some), `subplan_source` with the rows of other
+//! subplans; `spill` gives it temporary files, `threads` workers, and `global_limits` a share of the server's;
+//! `nesting` bounds how deep a converted query is; `node` is the custom scan's execution, `template` its plan for when
+//! it runs again, `scan_cache` its tables, `partitions` those of them that it reads; `explain` shows it.
 
-pub mod columns;
+pub mod block_prefilter;
+pub mod column_pruning;
 pub mod convert;
 pub mod decorrelate;
 pub mod evaluate;
 pub mod explain;
 pub mod expr;
 pub mod external;
-pub mod feed;
+pub mod external_placement;
 pub mod functions;
-mod gathered;
-pub mod glance;
+pub mod global_limits;
+pub mod group_resort;
 pub mod hook;
-pub mod isolate;
-pub mod kept;
-pub mod need;
 pub mod nesting;
 pub mod node;
 pub mod order;
 pub mod output;
 pub mod params;
 pub mod partitions;
-pub mod pool;
-pub mod prune;
 pub mod reasons;
-pub mod resort;
+pub mod required_columns;
+mod row_batch;
+pub mod scan_cache;
 pub mod scope;
 pub mod source;
 pub mod spill;
+pub mod storage_predicates;
+pub mod subplan_source;
 pub mod template;
 pub mod threads;
 pub mod types;

@@ -6,7 +6,7 @@
 //! query that is nested more deeply than people write stays with PostgreSQL, which answers it or refuses it as it does
 //! over a heap. The bounds hold for what recurses over the engine's own trees too, worker threads included
 //! ([`threads`](super::threads) gives them a stack to match).
-use super::{feed, no, Converted};
+use super::{no, subplan_source, Converted};
 use pgrx::pg_sys::{self, NodeTag};
 use pgrx::{pg_guard, PgList};
 use std::ffi::c_void;
@@ -51,7 +51,9 @@ pub unsafe fn has_deep_expression(plan: *mut pg_sys::Plan) -> bool {
             NodeTag::T_MergeJoin => (*(plan as *mut pg_sys::MergeJoin)).mergeclauses,
             _ => std::ptr::null_mut(),
         };
-        let mut all = feed::expressions(plan).into_iter().chain([keys.cast()]);
+        let mut all = subplan_source::expressions(plan)
+            .into_iter()
+            .chain([keys.cast()]);
         all.any(|expr| exceeds(expr, (&raw mut left).cast()))
     }
 }

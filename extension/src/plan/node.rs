@@ -8,13 +8,13 @@ use self::report::report;
 use self::start::{run_original, start};
 use super::convert::Top;
 use super::evaluate::Place;
-use super::kept::Kept;
 use super::output::Output;
-use super::partitions::{Partitions, When};
+use super::partitions::{Partitions, PruneStage};
+use super::scan_cache::ScanCache;
 use super::source::Counters;
 use super::spill::TempFiles;
 use super::template::Templates;
-use super::{pool, reasons, threads};
+use super::{global_limits, reasons, threads};
 use crate::pg::compat;
 use crate::pg::custom::{self, Callbacks, Methods};
 use crate::pg::raw;
@@ -35,7 +35,7 @@ mod private;
 mod report;
 mod start;
 
-pub use self::private::{above, is_ours, original, same_shape, wish};
+pub use self::private::{above, is_ours, original, requirements, same_shape};
 
 /// Output that is kept back until it is known that the engine can finish.
 const AHEAD_BYTES: usize = 16 << 20;
@@ -60,12 +60,12 @@ static EXEC_METHODS: Methods<pg_sys::CustomExecMethods> = custom::exec_methods(
 
 /// The node's state. PostgreSQL knows the first field.
 #[repr(C)]
-pub struct State {
+pub struct EngineScanState {
     css: pg_sys::CustomScanState,
     /// In the query's memory context, which drops what it holds.
-    run: *mut Option<Run>,
+    run: *mut Option<EngineScanRun>,
     /// Rows kept for when it runs again; in the same context.
-    kept: *mut Kept,
+    kept: *mut ScanCache,
     /// Its plan for when it runs again; in the same context.
     templates: *mut Templates,
     /// Which partitions it reads; in the same context.
@@ -85,7 +85,7 @@ pub struct State {
 }
 
 /// A running engine plan.
-pub struct Run {
+pub struct EngineScanRun {
     executor: Executor,
     output: Output,
     spill: TempFiles,
@@ -105,10 +105,10 @@ pub struct Run {
     pub removed: usize,
 }
 
-impl Run {
+impl EngineScanRun {
     /// The next rows, on as many threads as the server has left.
     fn next_batch(&mut self) -> Result<Option<Batch>, Error> {
-        let workers = pool::Workers::take(self.threads - 1);
+        let workers = global_limits::Workers::take(self.threads - 1);
         let threads = 1 + workers.count();
         self.threads_used = self.threads_used.max(threads);
         self.executor.set_threads(threads);
@@ -125,8 +125,8 @@ impl Run {
 ///
 /// # Safety
 /// A node of ours.
-pub unsafe fn inspect<'a>(node: *mut pg_sys::CustomScanState) -> (Option<&'a Run>, bool) {
-    let state = node as *mut State;
+pub unsafe fn inspect<'a>(node: *mut pg_sys::CustomScanState) -> (Option<&'a EngineScanRun>, bool) {
+    let state = node as *mut EngineScanState;
     // SAFETY: passed on to the caller.
     unsafe {
         let run = if (*state).run.is_null() {
@@ -145,11 +145,11 @@ pub unsafe fn inspect<'a>(node: *mut pg_sys::CustomScanState) -> (Option<&'a Run
 pub unsafe fn prune_for_explain(node: *mut pg_sys::CustomScanState, top: &mut Top) -> usize {
     // SAFETY: passed on to the caller.
     unsafe {
-        let partitions = (*(node as *mut State)).partitions;
+        let partitions = (*(node as *mut EngineScanState)).partitions;
         let planstate = &raw mut (*node).ss.ps;
         match partitions.is_null() {
             true => 0,
-            false => (*partitions).choose(planstate, &top.chosen, &mut top.node, When::Begun),
+            false => (*partitions).choose(planstate, &top.chosen, &mut top.node, PruneStage::Begun),
         }
     }
 }
@@ -157,7 +157,7 @@ pub unsafe fn prune_for_explain(node: *mut pg_sys::CustomScanState, top: &mut To
 #[pg_guard]
 unsafe extern "C-unwind" fn create_state(_scan: *mut pg_sys::CustomScan) -> *mut pg_sys::Node {
     // SAFETY: the executor's context; null pointers are what a state begins with.
-    unsafe { custom::new_state::<State>(&EXEC_METHODS) }
+    unsafe { custom::new_state::<EngineScanState>(&EXEC_METHODS) }
 }
 
 #[pg_guard]
@@ -168,10 +168,10 @@ unsafe extern "C-unwind" fn begin(
 ) {
     // SAFETY: a state of ours; the box of Rust state is dropped with the query's memory context.
     unsafe {
-        let state = node as *mut State;
+        let state = node as *mut EngineScanState;
         let mut context = PgMemoryContexts::CurrentMemoryContext;
         (*state).run = context.leak_and_drop_on_delete(None);
-        (*state).kept = context.leak_and_drop_on_delete(Kept::default());
+        (*state).kept = context.leak_and_drop_on_delete(ScanCache::default());
         (*state).templates = context.leak_and_drop_on_delete(Templates::default());
         (*state).partitions = context.leak_and_drop_on_delete(Partitions::default());
         (*state).conversion = memory_context(estate, c"doris conversion");
@@ -223,7 +223,7 @@ unsafe fn subplans(node: *mut pg_sys::CustomScanState) -> PgList<pg_sys::PlanSta
 
 #[pg_guard]
 unsafe extern "C-unwind" fn end(node: *mut pg_sys::CustomScanState) {
-    let state = node as *mut State;
+    let state = node as *mut EngineScanState;
     // SAFETY: a state of ours.
     unsafe {
         if !(*state).run.is_null() {
@@ -232,7 +232,7 @@ unsafe extern "C-unwind" fn end(node: *mut pg_sys::CustomScanState) {
             }
             let peak = (*(*state).kept).peak_bytes();
             *(*state).templates = Templates::default();
-            *(*state).kept = Kept::default();
+            *(*state).kept = ScanCache::default();
             threads::hand_back(peak);
         }
         for subplan in subplans(node).iter_ptr() {
@@ -246,7 +246,7 @@ unsafe extern "C-unwind" fn end(node: *mut pg_sys::CustomScanState) {
 
 #[pg_guard]
 unsafe extern "C-unwind" fn rescan(node: *mut pg_sys::CustomScanState) {
-    let state = node as *mut State;
+    let state = node as *mut EngineScanState;
     // SAFETY: a state of ours.
     unsafe {
         (*state).again = true;
@@ -277,7 +277,7 @@ unsafe extern "C-unwind" fn exec(
 
 /// The next row, as PostgreSQL asks for it.
 unsafe fn row(node: *mut pg_sys::CustomScanState) -> *mut pg_sys::TupleTableSlot {
-    let state = node as *mut State;
+    let state = node as *mut EngineScanState;
     // SAFETY: a state of ours, begun.
     unsafe {
         if (*state).original.is_null() && (*(*state).run).is_none() {
@@ -310,7 +310,7 @@ unsafe fn row(node: *mut pg_sys::CustomScanState) -> *mut pg_sys::TupleTableSlot
 }
 
 /// Runs the engine up to its first rows: until then, the original plan may take over.
-unsafe fn first_batch(state: *mut State) {
+unsafe fn first_batch(state: *mut EngineScanState) {
     // SAFETY: a state of ours with a run.
     unsafe {
         let Some(run) = (*(*state).run).as_mut() else {
@@ -320,7 +320,7 @@ unsafe fn first_batch(state: *mut State) {
             Ok(()) => {}
             // PostgreSQL's plan can spill where the engine cannot.
             Err(error) if error.needs_postgres() || matches!(error, Error::OutOfMemory) => {
-                reasons::gave_up(&error);
+                reasons::record_fallback(&error);
                 (*(*state).run).take();
                 run_original(state);
                 return;
@@ -333,7 +333,7 @@ unsafe fn first_batch(state: *mut State) {
 
 /// Gets the first batch, and where a later row might need PostgreSQL's plan, as many as are reasonable.
 /// A subplan that runs again and again may be asked for a single row each time.
-fn look_ahead(run: &mut Run, first_time: bool) -> Result<(), Error> {
+fn look_ahead(run: &mut EngineScanRun, first_time: bool) -> Result<(), Error> {
     let wanted = match first_time && needs_care(&run.plan) {
         true => AHEAD_BYTES,
         false => 0,
@@ -377,7 +377,7 @@ unsafe extern "C-unwind" fn next(scan: *mut pg_sys::ScanState) -> *mut pg_sys::T
 
 /// The scan slot with the next row, or empty behind the last.
 unsafe fn next_row(scan: *mut pg_sys::ScanState) -> *mut pg_sys::TupleTableSlot {
-    let state = scan as *mut State;
+    let state = scan as *mut EngineScanState;
     // SAFETY: a state of ours with a run; the scan slot is virtual: a row is in it once its values are, and it says so.
     unsafe {
         let slot = (*scan).ss_ScanTupleSlot;

@@ -34,7 +34,7 @@ struct Pruned {
 
 /// How much of the pruning is done.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum When {
+pub enum PruneStage {
     /// What is known when the executor starts: for EXPLAIN.
     Begun,
     /// All.
@@ -51,7 +51,7 @@ impl Partitions {
         planstate: *mut pg_sys::PlanState,
         chosen: &[Chosen],
         plan: &mut Node,
-        when: When,
+        when: PruneStage,
     ) -> usize {
         let mut removed = 0;
         for Chosen { id, append } in chosen {
@@ -69,7 +69,7 @@ impl Partitions {
         &mut self,
         planstate: *mut pg_sys::PlanState,
         append: *mut pg_sys::Plan,
-        when: When,
+        when: PruneStage,
     ) -> Vec<usize> {
         let known = self.known.iter().position(|known| known.append == append);
         // SAFETY: passed on to the caller; the state lives in the query's memory.
@@ -81,8 +81,8 @@ impl Partitions {
             });
             let begun = &self.known[number].begun;
             match when {
-                When::Running => begun.find(),
-                When::Begun => begun.first.clone(),
+                PruneStage::Running => begun.find(),
+                PruneStage::Begun => begun.first.clone(),
             }
         }
     }

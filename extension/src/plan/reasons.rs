@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Why something stays with PostgreSQL, for EXPLAIN (VERBOSE).
 //!
-//! A custom scan keeps why the node above it was not converted (`Wish::above`). A statement over doris tables without
-//! any custom scan has nobody to say it: the hook on EXPLAIN notes the reasons while the statement is planned, and
-//! puts them behind the plan.
+//! A custom scan keeps why the node above it was not converted (`ParentRequirements::above`). A statement over doris
+//! tables without any custom scan has nobody to say it: the hook on EXPLAIN notes the reasons while the statement is
+//! planned, and puts them behind the plan.
 use super::hook::is_doris_table;
 use crate::pg::compat;
 use pgrx::{pg_guard, pg_sys, PgList};
@@ -49,16 +49,16 @@ pub fn begin() {
 /// A part of it is not converted.
 pub fn refused(why: &str) {
     pgrx::debug1!("not vectorised: {why}");
-    note(why);
+    record(why);
 }
 
 /// The engine began to run a part, and met what it does not do exactly: PostgreSQL's plan runs.
-pub fn gave_up(why: &doris_engine::error::Error) {
+pub fn record_fallback(why: &doris_engine::error::Error) {
     pgrx::debug1!("not vectorised: PostgreSQL's plan ran instead: {why}");
 }
 
 /// As [`refused`], without a debug message: of most statements that are not converted nobody expects it.
-pub fn note(why: &str) {
+pub fn record(why: &str) {
     NOTED.with_borrow_mut(|noted| {
         if noted.watched != 0 && !noted.so_far.iter().any(|known| known == why) {
             noted.so_far.push(why.to_owned());

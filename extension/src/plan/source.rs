@@ -7,28 +7,28 @@ use self::block::{alive, damaged, BlockColumn, BlockMorsel, Stored, SummaryMorse
 use self::counters::add;
 pub use self::counters::Counters;
 use self::heap::HeapScan;
+use super::block_prefilter::BlockPrefilter;
 use super::convert::Source;
-use super::glance::Glance;
-use super::{gathered, threads};
+use super::{row_batch, threads};
 use crate::pg;
 use crate::pg::toast::Toast;
 use crate::read::attrs::{self, Attr};
 use crate::read::cursor::missing;
-use crate::store::entry::State;
-use crate::store::followed;
+use crate::store::changes_after_move;
+use crate::store::entry::SegmentState;
 use crate::store::segment::{self, Segment};
-use crate::store::{anchors, directory, known, spent};
+use crate::store::{anchors, directory, directory_cache, empty_segments};
 use crate::write::builder;
 use crate::write::column::Column;
 use crate::write::kind::Kind;
 use doris_engine::batch::Batch;
 use doris_engine::error::{Error, Place, Result};
+use doris_engine::metadata_aggregates::{ColumnSummary, NeededSummary};
 use doris_engine::runtime_filter::RuntimeFilter;
 use doris_engine::source::{MemorySource, Morsel, MorselSource};
-use doris_engine::summary::{ColumnSummary, Need};
+use doris_storage::delete_bitmap::Marks;
 use doris_storage::prune::{Predicate, Verdict};
 use doris_storage::segment::{ColumnMeta, ColumnReader, ROW_BLOCK_ROWS};
-use doris_storage::slice::Marks;
 use doris_storage::vector::{Bitmap, Values, Vector};
 use doris_storage::zone_map::Scalar as Bound;
 use pgrx::pg_sys;
@@ -38,8 +38,8 @@ use std::sync::Arc;
 
 mod block;
 mod counters;
-mod foremost;
 mod heap;
+mod topn_scan_order;
 
 /// Heap rows in a morsel.
 const HEAP_ROWS: usize = 4096;
@@ -50,14 +50,14 @@ const ROWS_AT_ONCE: u64 = 1 << 24;
 
 /// A segment still to be read.
 struct Pending {
-    found: directory::Found,
+    found: directory::FoundSegment,
     /// Its deleted rows, once they were looked for.
     dead: Option<Marks>,
 }
 
 impl Pending {
     fn is_sealed(&self) -> bool {
-        self.found.entry.state == State::Sealed
+        self.found.entry.state == SegmentState::Sealed
     }
 }
 
@@ -82,7 +82,7 @@ pub struct TableSource {
     /// The predicate says all of the filters.
     says_all: bool,
     /// What zone maps may tell in the place of rows.
-    needs: Vec<Need>,
+    needs: Vec<NeededSummary>,
     summarizes: bool,
     /// The only column's values are wanted, each at least once.
     values_only: bool,
@@ -97,7 +97,7 @@ pub struct TableSource {
     /// The segments are in the order in which they are read.
     arranged: bool,
     filters: Vec<(usize, Arc<RuntimeFilter>)>,
-    glance: Glance,
+    prefilter: BlockPrefilter,
     counters: Rc<Counters>,
 }
 
@@ -115,22 +115,22 @@ impl TableSource {
             .iter()
             .map(|n| all[usize::from(*n) - 1])
             .collect();
-        let predicate = super::prune::predicate(&source.filters, &source.attributes);
-        let says_all = super::prune::says_all(&source.filters, &source.attributes);
+        let predicate = super::storage_predicates::predicate(&source.filters, &source.attributes);
+        let says_all = super::storage_predicates::says_all(&source.filters, &source.attributes);
         crate::write::builder::publish_pending(rel);
         let toast = Toast::open(rel, pg_sys::AccessShareLock as i32);
         let mut segments = toast
             .as_ref()
-            .map(|toast| known::visible(rel, toast, snapshot))
+            .map(|toast| directory_cache::visible(rel, toast, snapshot))
             .unwrap_or_default();
         counters.segments.set(segments.len() as u64);
         if let Some(toast) = &toast {
             segments.retain(|found| {
-                let spent = spent::is_spent(toast, &found.entry, snapshot);
-                if spent {
+                let empty = empty_segments::is_empty(toast, &found.entry, snapshot);
+                if empty {
                     counters.all_deleted(&found.entry);
                 }
-                !spent
+                !empty
             });
         }
         let pending = segments
@@ -155,7 +155,7 @@ impl TableSource {
             open: None,
             arranged: false,
             filters: Vec::new(),
-            glance: Glance::new(&source.filters, source.attributes.len()),
+            prefilter: BlockPrefilter::new(&source.filters, source.attributes.len()),
             counters,
         }
     }
@@ -163,13 +163,13 @@ impl TableSource {
     /// Finds out whether the engine can read all rows, before it hands out any: a NaN among the values of a
     /// numeric column needs PostgreSQL, which cannot take over later, and so does a segment that is older than a
     /// column's type. Heap rows are read for the former, and kept.
-    pub fn settle(&mut self) -> Result<()> {
+    pub fn verify_readable(&mut self) -> Result<()> {
         if !self.attrs.iter().any(may_be_laid_out_otherwise) {
             return Ok(());
         }
         if let Some(toast) = &self.toast {
             for pending in &self.pending {
-                if pending.found.entry.state != State::Building {
+                if pending.found.entry.state != SegmentState::Building {
                     let segment = segment::open(self.rel, toast, &pending.found.entry);
                     let columns = stored_columns(&segment, &self.attrs)?;
                     for (attr, column) in self.attrs.iter().zip(&columns) {
@@ -211,7 +211,8 @@ impl TableSource {
             }
             // SAFETY: the slot holds a row of the relation, with the columns up to `last` ready.
             unsafe {
-                if followed::changed(self.rel, &(*slot).tts_tid, self.snapshot).is_some() {
+                if changes_after_move::changed(self.rel, &(*slot).tts_tid, self.snapshot).is_some()
+                {
                     seen -= 1;
                     continue;
                 }
@@ -226,18 +227,18 @@ impl TableSource {
         if rows == 0 {
             return Ok(None);
         }
-        MemorySource::new([gathered::batch(&self.attrs, columns, rows)?]).next()
+        MemorySource::new([row_batch::batch(&self.attrs, columns, rows)?]).next()
     }
 
     /// Where a sort wants its first rows, the segments that may hold them come first.
     fn arrange(&mut self) -> Result<()> {
-        let (Some(toast), true) = (&self.toast, foremost::matter(&self.filters)) else {
+        let (Some(toast), true) = (&self.toast, topn_scan_order::matter(&self.filters)) else {
             return Ok(());
         };
         let mut ranked = Vec::with_capacity(self.pending.len());
         for pending in self.pending.drain(..) {
             let entry = &pending.found.entry;
-            let rank = foremost::rank(self.rel, toast, entry, &self.attrs, &self.filters)?;
+            let rank = topn_scan_order::rank(self.rel, toast, entry, &self.attrs, &self.filters)?;
             ranked.push((rank, pending));
         }
         ranked.sort_by_key(|(rank, _)| *rank);
@@ -251,7 +252,8 @@ impl TableSource {
             return Ok(false);
         };
         let entry = pending.found.entry;
-        let beyond = foremost::is_beyond(self.rel, toast, &entry, &self.attrs, &self.filters)?;
+        let beyond =
+            topn_scan_order::is_beyond(self.rel, toast, &entry, &self.attrs, &self.filters)?;
         if beyond {
             let blocks = entry.rows.div_ceil(ROW_BLOCK_ROWS);
             add(&self.counters.blocks_filtered, u64::from(blocks));
@@ -266,7 +268,7 @@ impl TableSource {
         let Some(toast) = &self.toast else { return };
         let first = self.pending.front().map_or(0, |p| p.found.entry.first_row);
         // Not in the order of their rows, and many are left out.
-        let at_once = if foremost::matter(&self.filters) {
+        let at_once = if topn_scan_order::matter(&self.filters) {
             1
         } else {
             self.at_once
@@ -306,7 +308,7 @@ impl TableSource {
         };
         if dead.is_all() {
             // Loads that replace what earlier ones brought leave such segments until compaction.
-            spent::note(toast, &entry, self.snapshot);
+            empty_segments::record(toast, &entry, self.snapshot);
             self.counters.all_deleted(&entry);
             return Ok(None);
         }
@@ -332,7 +334,7 @@ impl TableSource {
         let mut blocks: Vec<usize> = (0..checks.len())
             .filter(|block| checks[*block].verdict != Verdict::None)
             .collect();
-        foremost::sort_blocks(&mut blocks, &segment, &columns, &self.filters);
+        topn_scan_order::sort_blocks(&mut blocks, &segment, &columns, &self.filters);
         let passes = |verdict| self.says_all && verdict == Verdict::All;
         let pass = checks.iter().map(|c| passes(c.verdict)).collect();
         self.open = Some(Open {
@@ -423,13 +425,13 @@ impl TableSource {
             let mut seen = Vec::new();
             let bytes = |at: usize| stored_bytes(open, at, block);
             let range = |at| zone_range(&open.segment, &open.columns, at, block);
-            let looks = self.glance.columns(range, bytes);
+            let looks = self.prefilter.columns(range, bytes);
             let mut found = true;
             for at in looks {
                 if let Some(column) = open.columns[at] {
                     let damaged = damaged(place(at));
                     let opened = stored(column).open().map_err(&damaged)?;
-                    found = self.glance.finds(at, &opened).map_err(damaged)?;
+                    found = self.prefilter.finds(at, &opened).map_err(damaged)?;
                     seen.push((at, opened));
                 }
                 if !found {
@@ -549,8 +551,13 @@ fn excluded(
 }
 
 /// What zone maps say of a row block, when that is all that is needed.
-fn summaries(open: &Open, block: usize, rows: usize, needs: &[Need]) -> Option<Vec<ColumnSummary>> {
-    let of = |need: &Need| {
+fn summaries(
+    open: &Open,
+    block: usize,
+    rows: usize,
+    needs: &[NeededSummary],
+) -> Option<Vec<ColumnSummary>> {
+    let of = |need: &NeededSummary| {
         let column = open.columns[need.column]?;
         let zone = &open.segment.footer.columns[column].blocks[block].zone;
         let extremes = zone_range(&open.segment, &open.columns, need.column, block);
@@ -638,7 +645,7 @@ impl MorselSource for TableSource {
         self.filters.push((column, filter.clone()));
     }
 
-    fn prefer_summaries(&mut self, needs: &[Need]) {
+    fn prefer_summaries(&mut self, needs: &[NeededSummary]) {
         self.needs = needs.to_vec();
         self.summarizes = true;
     }

@@ -6,8 +6,9 @@
 //! these and puts their values into a copy as constants, so that row blocks are skipped by them as ever. What is constant
 //! in an execution (what the client gave, the time) is a constant of the template.
 //!
-//! Tables of joins in which no such parameter takes part are made once for each template (the engine's `KeptBuilds`). When it
-//! has been used a while, inner joins that hash the side with the parameter are turned round, so that there is more to keep.
+//! Tables of joins in which no such parameter takes part are made once for each template (the engine's `BuildCache`).
+//! When it has been used a while, inner joins that hash the side with the parameter are turned round, so that there is
+//! more to keep.
 //!
 //! The types of numerics follow from their values: there is a template for each combination of types that comes up.
 //! Where the conversion must know a value, as that of a pattern, there are none, and each start converts anew.
@@ -16,12 +17,12 @@ use super::evaluate::{self, Evaluator};
 use super::external::External;
 use super::params::{self, Params};
 use super::partitions::Chosen;
-use super::{isolate, no, node, Converted, Reason};
+use super::{external_placement, no, node, Converted, Reason};
 use crate::am::relation;
 use crate::options::settings;
 use crate::pg::compat;
 use doris_engine::expr::Expr;
-use doris_engine::ops::join::kept::{self, KeptBuilds, Part};
+use doris_engine::ops::join::build_cache::{self, BuildCache, Part};
 use doris_engine::plan::Node;
 use doris_engine::types::DataType;
 use pgrx::pg_sys;
@@ -62,7 +63,7 @@ struct Template {
     /// Evaluates its external expressions.
     evaluator: Option<Rc<Evaluator>>,
     /// Tables of its joins; those of the first template take what there is for them.
-    builds: Rc<KeptBuilds>,
+    builds: Rc<BuildCache>,
     bytes: usize,
     /// How often it was used.
     starts: usize,
@@ -79,7 +80,7 @@ pub struct Filled<'t> {
     /// Evaluates its external expressions.
     pub evaluator: Option<Rc<Evaluator>>,
     /// Tables of joins that it shares with its other starts.
-    pub builds: Option<Rc<KeptBuilds>>,
+    pub builds: Option<Rc<BuildCache>>,
 }
 
 impl Templates {
@@ -145,14 +146,14 @@ impl Templates {
             };
             let before = pg_sys::MemoryContextSwitchTo((*estate).es_query_cxt);
             let top = Converter::new((*estate).es_plannedstmt, &mut places)
-                .top(node::original(scan), &node::wish(scan));
+                .top(node::original(scan), &node::requirements(scan));
             pg_sys::MemoryContextSwitchTo(before);
             let Places { types, odd, .. } = places;
             match top {
                 // A value that the engine does not know. Another row's may do.
                 _ if odd => None,
                 Ok(top) if node::same_shape(scan, &top) => {
-                    let used = isolate::used(&top.node);
+                    let used = external_placement::used(&top.node);
                     let memory = (*estate).es_query_cxt;
                     let evaluator = (!used.is_empty()).then(|| {
                         let externals = &top.externals;
@@ -230,7 +231,7 @@ impl Template {
         let rows = |source: usize| unsafe { rows_about(planstate, &sources[source]) };
         // Rows of subplans with decimals must not be handed on as they come.
         let streams = |source: usize| sources[source].fed.is_none();
-        if kept::exchange(node, self.bytes, &same, &rows, &streams) {
+        if build_cache::exchange(node, self.bytes, &same, &rows, &streams) {
             self.builds = Rc::new(kept_builds(&self.top, self.bytes));
         }
     }
@@ -241,9 +242,9 @@ fn kept_bytes() -> usize {
 }
 
 /// What the joins of a plan may keep.
-fn kept_builds(top: &Top, bytes: usize) -> KeptBuilds {
+fn kept_builds(top: &Top, bytes: usize) -> BuildCache {
     let same = |part| is_same(part, &top.sources, &top.externals, &top.chosen);
-    KeptBuilds::of(&top.node, bytes, &same)
+    BuildCache::of(&top.node, bytes, &same)
 }
 
 /// Whether a part of a plan is the same at each start of its node.

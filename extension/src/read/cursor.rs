@@ -5,8 +5,8 @@ use super::datum::{datum, Arena};
 use crate::pg::compat;
 use crate::pg::toast::Toast;
 use crate::store::anchors;
-use crate::store::directory::{self, Found};
-use crate::store::entry::State;
+use crate::store::directory::{self, FoundSegment};
+use crate::store::entry::SegmentState;
 use crate::store::segment::{self, Segment};
 use crate::store::tid::RowNumber;
 use crate::write::builder;
@@ -24,7 +24,7 @@ enum Source {
 
 /// One segment being read.
 struct Opened {
-    found: Found,
+    found: FoundSegment,
     source: Source,
     rows: u32,
     /// Positions of rows that the snapshot does not see; ascending.
@@ -42,7 +42,7 @@ pub struct Cursor {
     desc: pg_sys::TupleDesc,
     attrs: Rc<Vec<Attr>>,
     needed: Vec<bool>,
-    segments: Vec<Found>,
+    segments: Vec<FoundSegment>,
     /// Index of the open segment; `segments.len()` is behind the last.
     at: usize,
     opened: Option<Opened>,
@@ -76,7 +76,7 @@ impl Cursor {
         snapshot: pg_sys::Snapshot,
         attrs: Rc<Vec<Attr>>,
         needed: Vec<bool>,
-        segments: Vec<Found>,
+        segments: Vec<FoundSegment>,
     ) -> Self {
         let arena = Arena::default();
         // SAFETY: an open relation.
@@ -106,7 +106,7 @@ impl Cursor {
     }
 
     /// The segments it goes over.
-    pub fn segments(&self) -> &[Found] {
+    pub fn segments(&self) -> &[FoundSegment] {
         &self.segments
     }
 
@@ -191,11 +191,11 @@ impl Cursor {
         let entry = &found.entry;
         let file = compat::file_number(self.main);
         let (source, rows) = match entry.state {
-            State::Sealed => (
+            SegmentState::Sealed => (
                 Source::Stored(segment::open(self.main, toast, entry)),
                 entry.rows,
             ),
-            State::Building => match builder::copy(file, entry.first_row, &self.needed) {
+            SegmentState::Building => match builder::copy(file, entry.first_row, &self.needed) {
                 Some((vectors, rows)) => (Source::Memory(vectors), rows),
                 None => (Source::Memory(Vec::new()), 0),
             },
@@ -213,7 +213,7 @@ impl Cursor {
     }
 
     /// The directory tuple of the current row's segment.
-    pub fn current(&self) -> Option<&Found> {
+    pub fn current(&self) -> Option<&FoundSegment> {
         self.opened.as_ref().map(|opened| &opened.found)
     }
 
@@ -303,7 +303,7 @@ pub fn missing(desc: pg_sys::TupleDesc, attr: &Attr) -> Option<pg_sys::Datum> {
 pub unsafe fn read_row(
     main: pg_sys::Relation,
     toast: &Toast,
-    found: &Found,
+    found: &FoundSegment,
     row: RowNumber,
     attrs: &[Attr],
     arena: &mut Arena,
@@ -311,7 +311,7 @@ pub unsafe fn read_row(
 ) -> bool {
     let entry = &found.entry;
     let position = (row.0 - entry.first_row) as u32;
-    let stored = (entry.state == State::Sealed).then(|| segment::open(main, toast, entry));
+    let stored = (entry.state == SegmentState::Sealed).then(|| segment::open(main, toast, entry));
     if stored.is_some() && position >= entry.rows {
         return false;
     }

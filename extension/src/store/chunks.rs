@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A segment's byte stream, cut into chunks of a page each.
+use super::chunk_ids::{self, CHUNK_BYTES};
 use super::entry::Entry;
-use super::keys::{self, CHUNK_BYTES};
 use super::tid::{block_of, tid};
 use crate::pg;
 use crate::pg::toast::Toast;
@@ -15,7 +15,13 @@ pub fn write(toast: &Toast, first_chunk: u64, stream: &[u8], cid: pg_sys::Comman
     let bistate = unsafe { pg_sys::GetBulkInsertState() };
     let mut first_block = 0;
     for (i, bytes) in stream.chunks(CHUNK_BYTES).enumerate() {
-        let at = toast.insert(keys::chunk(first_chunk + i as u64), bytes, cid, 0, bistate);
+        let at = toast.insert(
+            chunk_ids::chunk(first_chunk + i as u64),
+            bytes,
+            cid,
+            0,
+            bistate,
+        );
         if i == 0 {
             first_block = block_of(&at);
         }
@@ -68,7 +74,7 @@ pub fn read_recent(
     for number in range.start / size..=(range.end - 1) / size {
         let from = range.start.saturating_sub(number * size).min(size) as usize;
         let to = (range.end - number * size).min(size) as usize;
-        let key = keys::chunk(entry.first_chunk + number);
+        let key = chunk_ids::chunk(entry.first_chunk + number);
         let hint = u64::from(entry.first_block) + number;
         let mut copy = |bytes: &[u8]| match bytes.get(from..to) {
             Some(part) => {

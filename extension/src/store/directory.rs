@@ -1,28 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Which segments a table has: directory tuples under ordinary MVCC, and the allocator of row and chunk
 //! numbers, which is outside it (numbers handed out to a transaction that rolls back are never used again).
-use super::entry::{first_row_at, Allocator, Entry, State, ROW_UNIT};
-use super::keys;
+use super::chunk_ids;
+use super::entry::{first_row_at, Allocator, Entry, SegmentState, ROW_UNIT};
 use super::tid::{tid, ROW_NUMBERS};
-use crate::pg::toast::{Fate, Toast, Version, INSERT_FROZEN};
+use crate::pg::toast::{Toast, Version, XactStatus, INSERT_FROZEN};
 use crate::pg::{self, compat, raw, Corrupt};
 use pgrx::pg_sys;
 
 /// A directory tuple as found.
 #[derive(Clone, Copy, Debug)]
-pub struct Found {
+pub struct FoundSegment {
     /// The segment.
     pub entry: Entry,
     /// The transaction that made it.
     pub xmin: pg_sys::TransactionId,
     /// What became of that transaction.
-    pub writer: Fate,
+    pub writer: XactStatus,
     /// Command of this transaction that made it, when `writer` is `Own`.
     pub cmin: pg_sys::CommandId,
     /// Whether the snapshot that was asked with sees it.
     pub visible: bool,
     /// Who retired it, if anybody did.
-    pub deleter: Option<(pg_sys::TransactionId, Fate)>,
+    pub deleter: Option<(pg_sys::TransactionId, XactStatus)>,
     /// Where the tuple is.
     pub at: pg_sys::ItemPointerData,
 }
@@ -30,17 +30,17 @@ pub struct Found {
 /// At least as many bytes as an entry has.
 const ENTRY_BYTES_READ: usize = 64;
 
-impl Found {
+impl FoundSegment {
     /// Whether no snapshot can see it any more: its chunks may be gone.
     pub fn is_gone(&self, main: pg_sys::Relation) -> bool {
         // SAFETY: an open relation.
-        self.deleter.is_some_and(|(xid, fate)| unsafe {
-            fate == Fate::Committed && pg_sys::GlobalVisCheckRemovableXid(main, xid)
+        self.deleter.is_some_and(|(xid, status)| unsafe {
+            status == XactStatus::Committed && pg_sys::GlobalVisCheckRemovableXid(main, xid)
         })
     }
 }
 
-fn found(main: pg_sys::Relation, version: &Version, snapshot: pg_sys::Snapshot) -> Found {
+fn found(main: pg_sys::Relation, version: &Version, snapshot: pg_sys::Snapshot) -> FoundSegment {
     checked(version, snapshot).unwrap_or_else(|error| {
         let first_row = first_row_at(version.seq());
         pg::report_corrupt(main, format!("segment at row {first_row}: {error}"))
@@ -57,15 +57,15 @@ fn entry_of(version: &Version) -> Result<Entry, Corrupt> {
         .or_else(|_| Entry::decode_at(&version.payload_unchanging(), version.seq()))
 }
 
-fn checked(version: &Version, snapshot: pg_sys::Snapshot) -> Result<Found, Corrupt> {
+fn checked(version: &Version, snapshot: pg_sys::Snapshot) -> Result<FoundSegment, Corrupt> {
     let entry = entry_of(version)?;
     let visible = version.visible(snapshot);
-    let writer = version.writer_fate();
-    Ok(Found {
+    let writer = version.writer_status();
+    Ok(FoundSegment {
         entry,
         xmin: version.raw_xmin(),
         writer,
-        cmin: if writer == Fate::Own {
+        cmin: if writer == XactStatus::Own {
             version.cmin()
         } else {
             0
@@ -77,7 +77,7 @@ fn checked(version: &Version, snapshot: pg_sys::Snapshot) -> Result<Found, Corru
 }
 
 /// Every directory tuple, in row order, judged by a snapshot.
-pub fn all(main: pg_sys::Relation, toast: &Toast, snapshot: pg_sys::Snapshot) -> Vec<Found> {
+pub fn all(main: pg_sys::Relation, toast: &Toast, snapshot: pg_sys::Snapshot) -> Vec<FoundSegment> {
     compat::refuse_old_snapshot(main, snapshot);
     let mut segments = Vec::new();
     each(toast, |version| {
@@ -91,7 +91,7 @@ pub fn all_sound(
     toast: &Toast,
     snapshot: pg_sys::Snapshot,
     problems: &mut Vec<(Option<i64>, String)>,
-) -> Vec<Found> {
+) -> Vec<FoundSegment> {
     let mut segments = Vec::new();
     each(toast, |version| match checked(version, snapshot) {
         Ok(found) => segments.push(found),
@@ -108,7 +108,7 @@ fn each(toast: &Toast, mut visit: impl FnMut(&Version)) {
         // While TRUNCATE rebuilds the table's indexes, that of the new, empty TOAST relation is still the old one.
         return;
     }
-    toast.scan(keys::DIRECTORY, 0, i32::MAX, false, |version| {
+    toast.scan(chunk_ids::DIRECTORY, 0, i32::MAX, false, |version| {
         visit(version);
         true
     });
@@ -119,7 +119,7 @@ pub fn is_empty(toast: &Toast) -> bool {
     let mut empty = true;
     if toast.blocks() > 0 {
         let now = &raw mut pg_sys::SnapshotSelfData;
-        toast.scan(keys::DIRECTORY, 0, i32::MAX, false, |version| {
+        toast.scan(chunk_ids::DIRECTORY, 0, i32::MAX, false, |version| {
             empty = !version.visible(now);
             empty
         });
@@ -137,11 +137,15 @@ pub fn gets_segment(main: pg_sys::Relation, toast: &Toast) {
 }
 
 /// The segments that a snapshot sees, in row order.
-pub fn visible(main: pg_sys::Relation, toast: &Toast, snapshot: pg_sys::Snapshot) -> Vec<Found> {
+pub fn visible(
+    main: pg_sys::Relation,
+    toast: &Toast,
+    snapshot: pg_sys::Snapshot,
+) -> Vec<FoundSegment> {
     let mut segments = all(main, toast, snapshot);
     segments.retain(|found| {
         refuse_unfinished(main, found, snapshot);
-        if !found.visible && found.writer != Fate::Aborted && raw::is_mvcc(snapshot) {
+        if !found.visible && found.writer != XactStatus::Aborted && raw::is_mvcc(snapshot) {
             raw::conflict_out(main, found.xmin, snapshot);
         }
         found.visible
@@ -150,8 +154,9 @@ pub fn visible(main: pg_sys::Relation, toast: &Toast, snapshot: pg_sys::Snapshot
 }
 
 /// A transaction finishes its segments before it commits: one that a snapshot sees, and that is not finished, is damaged.
-fn refuse_unfinished(main: pg_sys::Relation, found: &Found, snapshot: pg_sys::Snapshot) {
-    let unfinished = found.entry.state == State::Building && found.writer == Fate::Committed;
+fn refuse_unfinished(main: pg_sys::Relation, found: &FoundSegment, snapshot: pg_sys::Snapshot) {
+    let unfinished =
+        found.entry.state == SegmentState::Building && found.writer == XactStatus::Committed;
     if unfinished && found.visible && raw::is_mvcc(snapshot) {
         let first_row = found.entry.first_row;
         // Who rewrites a table writes entries that everybody would see, in a file that nobody else does.
@@ -170,11 +175,11 @@ pub fn owner(
     toast: &Toast,
     row: u64,
     snapshot: pg_sys::Snapshot,
-) -> Option<Found> {
+) -> Option<FoundSegment> {
     compat::refuse_old_snapshot(main, snapshot);
     let mut result = None;
     toast.scan(
-        keys::DIRECTORY,
+        chunk_ids::DIRECTORY,
         0,
         (row / ROW_UNIT) as i32,
         true,
@@ -237,7 +242,7 @@ pub fn serial(main: pg_sys::Relation, toast: &Toast) -> u32 {
 /// One more than the largest row number ever handed out.
 pub fn rows_end(main: pg_sys::Relation, toast: &Toast) -> u64 {
     let mut end = 0;
-    toast.scan(keys::ALLOCATOR, 0, 0, false, |version| {
+    toast.scan(chunk_ids::ALLOCATOR, 0, 0, false, |version| {
         let allocator = Allocator::decode(version.payload());
         end = allocator
             .unwrap_or_else(|e| pg::report_corrupt(main, e))
@@ -266,7 +271,7 @@ pub fn give_back(main: pg_sys::Relation, toast: &Toast, used_end: u64, reserved_
 
 fn find_allocator(toast: &Toast) -> Option<pg_sys::ItemPointerData> {
     let mut at = None;
-    toast.scan(keys::ALLOCATOR, 0, 0, false, |version| {
+    toast.scan(chunk_ids::ALLOCATOR, 0, 0, false, |version| {
         at = Some(version.tid());
         false
     });
@@ -279,7 +284,7 @@ pub fn allocator(
     toast: &Toast,
 ) -> Option<(pg_sys::ItemPointerData, Allocator)> {
     let mut found = None;
-    toast.scan(keys::ALLOCATOR, 0, 0, false, |version| {
+    toast.scan(chunk_ids::ALLOCATOR, 0, 0, false, |version| {
         found = Some(version.tid());
         false
     });
@@ -295,7 +300,7 @@ pub fn allocator_at(
     at: pg_sys::ItemPointerData,
     recent: &mut pg_sys::Buffer,
 ) -> Option<Allocator> {
-    toast.read_locked(at, (keys::ALLOCATOR, 0), recent, |bytes| {
+    toast.read_locked(at, (chunk_ids::ALLOCATOR, 0), recent, |bytes| {
         Allocator::decode(bytes).ok()
     })?
 }
@@ -314,7 +319,7 @@ fn allocator_tid(main: pg_sys::Relation, toast: &Toast) -> pg_sys::ItemPointerDa
         let cid = unsafe { pg_sys::GetCurrentCommandId(true) };
         let payload = Allocator::default().encode();
         toast.insert(
-            (keys::ALLOCATOR, 0),
+            (chunk_ids::ALLOCATOR, 0),
             &payload,
             cid,
             INSERT_FROZEN,

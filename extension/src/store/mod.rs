@@ -2,17 +2,18 @@
 //! A table's column store inside its TOAST relation: see docs/storage-format.md.
 //!
 //! In the order data travels:
-//! - [`keys`]: chunk ids; [`tid`]: row numbers and TIDs; [`entry`]: payloads of fixed size;
-//! - [`directory`]: which segments there are, and the allocator; [`known`]: what a session remembers of both;
-//! - [`chunks`]: a segment's stream in chunks; [`segment`]: opened segments; [`window`]: values read ahead for look-ups by row;
-//!   [`spent`]: segments without a row left;
-//! - [`gate`]: the lock under which rows are marked; [`anchors`]: rows deleted, updated or locked one by one; [`anchored`]:
-//!   which rows have an anchor; [`idle`]: anchors that nobody holds;
-//! - [`deletes`]: rows deleted or updated in bulk; [`successors`]: next versions of the latter; [`graves`]: deleted keys;
-//! - [`moves`]: where compaction took rows; [`followed`]: rows that this transaction has followed there; [`cleaned`]: rows
-//!   without index entries.
+//! - [`chunk_ids`]: chunk ids; [`tid`]: row numbers and TIDs; [`entry`]: payloads of fixed size;
+//! - [`directory`]: which segments there are, and the allocator; [`directory_cache`]: what a session remembers of both;
+//! - [`chunks`]: a segment's stream in chunks; [`segment`]: opened segments; [`sequential_fetch`]: values read ahead
+//!   for look-ups by row; [`empty_segments`]: segments without a row left;
+//! - [`registration_lock`]: the lock under which rows are marked; [`anchors`]: rows deleted, updated or locked one by
+//!   one; [`anchor_cache`]: which rows have an anchor; [`unused_anchors`]: anchors that nobody holds;
+//! - [`delete_bitmaps`]: rows deleted or updated in bulk; [`successors`]: next versions of the latter;
+//!   [`deleted_keys`]: deleted keys;
+//! - [`moves`]: where compaction took rows; [`changes_after_move`]: rows that this transaction has followed there;
+//!   [`vacuumed_rows`]: rows without index entries.
 
-pub mod keys;
+pub mod chunk_ids;
 
 pub mod tid;
 
@@ -20,32 +21,32 @@ pub mod entry;
 
 pub mod directory;
 
-pub mod known;
+pub mod directory_cache;
 
 pub mod chunks;
 
 pub mod segment;
 
-pub mod window;
+pub mod sequential_fetch;
 
-pub mod spent;
+pub mod empty_segments;
 
-pub mod gate;
+pub mod registration_lock;
 
 pub mod anchors;
 
-pub mod anchored;
+pub mod anchor_cache;
 
-pub mod idle;
+pub mod unused_anchors;
 
-pub mod deletes;
+pub mod delete_bitmaps;
 
 pub mod successors;
 
-pub mod graves;
+pub mod deleted_keys;
 
 pub mod moves;
 
-pub mod followed;
+pub mod changes_after_move;
 
-pub mod cleaned;
+pub mod vacuumed_rows;

@@ -7,10 +7,10 @@
 //!
 //! A heap row is looked up with the transaction that retired it, so that an item that was used again is never
 //! taken for the row that moved. Row numbers of segments are not used again.
-use super::keys;
+use super::chunk_ids;
 use super::tid::{block_of, tid, RowNumber};
 use crate::pg;
-use crate::pg::toast::{Fate, Toast};
+use crate::pg::toast::{Toast, XactStatus};
 use doris_storage::moves;
 use pgrx::pg_sys;
 
@@ -47,13 +47,13 @@ impl<'a> Filer<'a> {
 
     /// Files the rows of a heap block: their items and where they go, ascending.
     pub fn block(&mut self, block: u32, moved: &[(u16, u64)]) {
-        self.file(keys::moved_block(block), u64::from(block), moved);
+        self.file(chunk_ids::moved_block(block), u64::from(block), moved);
     }
 
     /// Files rows of a segment, all of one stretch: positions within it and where they go, ascending.
     pub fn stretch(&mut self, first_row: u64, moved: &[(u16, u64)]) {
         let place = first_row / PLACE_ROWS;
-        self.file(keys::moved_stretch(place), place, moved);
+        self.file(chunk_ids::moved_rows(place), place, moved);
     }
 
     fn file(&mut self, key: (u32, i32), place: u64, moved: &[(u16, u64)]) {
@@ -91,7 +91,7 @@ pub fn of_heap_row(
     at: &pg_sys::ItemPointerData,
     mover: pg_sys::TransactionId,
 ) -> Option<RowNumber> {
-    let (chunk_id, seq) = keys::moved_block(block_of(at));
+    let (chunk_id, seq) = chunk_ids::moved_block(block_of(at));
     let mut target = None;
     toast.scan(chunk_id, seq, seq, false, |version| {
         if version.raw_xmin() == mover {
@@ -106,10 +106,13 @@ pub fn of_heap_row(
 /// Where a row of a retired segment went.
 pub fn of_row(main: pg_sys::Relation, toast: &Toast, row: RowNumber) -> Option<RowNumber> {
     let place = row.0 / PLACE_ROWS;
-    let (chunk_id, seq) = keys::moved_stretch(place);
+    let (chunk_id, seq) = chunk_ids::moved_rows(place);
     let mut target = None;
     toast.scan(chunk_id, seq, seq, false, |version| {
-        if matches!(version.writer_fate(), Fate::Committed | Fate::Own) {
+        if matches!(
+            version.writer_status(),
+            XactStatus::Committed | XactStatus::Own
+        ) {
             let found = moves::target(version.payload(), (row.0 % PLACE_ROWS) as u16);
             target = found.unwrap_or_else(|e| pg::report_corrupt(main, e));
         }
@@ -127,7 +130,7 @@ pub fn origin(
 ) -> Option<Origin> {
     let mut origin = None;
     for from_heap in [true, false] {
-        let id = keys::moved_id(from_heap);
+        let id = chunk_ids::moved_id(from_heap);
         toast.scan(id, 0, i32::MAX, false, |version| {
             if version.raw_xmin() != mover {
                 return true;

@@ -2,7 +2,7 @@
 //! Opened segments: footers and dictionaries are immutable, so each backend keeps those it has read.
 use super::chunks;
 use super::entry::Entry;
-use super::window;
+use super::sequential_fetch;
 use crate::pg::toast::Toast;
 use crate::pg::{self, compat};
 use doris_storage::bloom;
@@ -368,15 +368,15 @@ impl Segment {
         visit: impl FnOnce(&Vector, usize) -> T,
     ) -> T {
         let key = identity(toast, &self.entry);
-        if let Some((vector, start)) = window::find(&key, column, position) {
+        if let Some((vector, start)) = sequential_fetch::find(&key, column, position) {
             return visit(&vector, (position - start) as usize);
         }
         let block_rows = self.footer.block_rows;
         let block = self.cached_block(main, toast, column, position / block_rows);
         let mut out = Vector::empty(self.footer.columns[column].spec.physical);
         let (first, at) = (position - position % block_rows, position % block_rows);
-        let wanted = window::wanted(&key, position, first..first + block.rows() as u32);
-        let ahead = wanted.filter(|_| window::affords(&block));
+        let wanted = sequential_fetch::wanted(&key, position, first..first + block.rows() as u32);
+        let ahead = wanted.filter(|_| sequential_fetch::affords(&block));
         let Some(rows) = ahead else {
             block
                 .gather(&[at], &mut out)
@@ -389,7 +389,7 @@ impl Segment {
                 &mut out,
             )
             .unwrap_or_else(|e| self.corrupt(main, column, e));
-        let vector = window::keep(&key, column, &rows, out);
+        let vector = sequential_fetch::keep(&key, column, &rows, out);
         visit(&vector, (position - rows.start) as usize)
     }
 

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Where the next versions are of segment rows that a statement has updated in bulk. The rows are marked beforehand
-//! ([`super::deletes`]), as nobody else may have them from then on; where their next versions are is filed after those
-//! were written, in tuples of the same transaction.
+//! ([`super::delete_bitmaps`]), as nobody else may have them from then on; where their next versions are is filed after
+//! those were written, in tuples of the same transaction.
 //!
 //! Whoever finds the mark of an open transaction waits for it, and finds what it has filed once it has committed. But
 //! FOR KEY SHARE does not wait: such an update leaves the key alone. Before a row's successor is filed, the lock is
 //! taken on the row's anchor, and goes along when the successor is filed; from then on, the locker does both itself
-//! (`anchors`). The gate sets the two apart.
-use super::deletes::{slice_of, SLICE_ROWS};
+//! (`anchors`). The registration lock sets the two apart.
+use super::chunk_ids::{self, CHUNK_BYTES};
+use super::delete_bitmaps::{slice_of, SLICE_ROWS};
 use super::directory;
 use super::entry::Anchor;
-use super::gate::{Gate, Mode};
-use super::keys::{self, CHUNK_BYTES};
+use super::registration_lock::{Mode, RegistrationLock};
 use super::tid::{tid, RowNumber};
 use crate::pg;
 use crate::pg::toast::Toast;
@@ -30,12 +30,12 @@ pub fn file(main: pg_sys::Relation, toast: &Toast, mut rows: Pending, cid: pg_sy
     }
     rows.sort_unstable();
     let mut locked = Vec::new();
-    let gate = Gate::take(toast, Mode::Bulk);
+    let registration = RegistrationLock::acquire(toast, Mode::Exclusive);
     for slice in rows.chunk_by(|a, b| slice_of(a.0) == slice_of(b.0)) {
         note_lockers(main, toast, slice, &mut locked);
         file_slice(main, toast, slice, cid);
     }
-    drop(gate);
+    drop(registration);
     // SAFETY: plain call.
     let maker = unsafe { pg_sys::GetCurrentTransactionId() };
     for (next, locker) in locked {
@@ -58,8 +58,8 @@ fn note_lockers(
     let (Some(first), Some(last)) = (rows.first(), rows.last()) else {
         return;
     };
-    let (chunk_id, low) = keys::anchor(first.0);
-    let high = keys::anchor(last.0).1;
+    let (chunk_id, low) = chunk_ids::anchor(first.0);
+    let high = chunk_ids::anchor(last.0).1;
     toast.scan(chunk_id, low, high, false, |version| {
         let row = first.0 + u64::from((version.seq() - low) as u32);
         let anchor =
@@ -98,7 +98,7 @@ fn file_slice(
                     pg::relation_name(main)
                 )
             });
-        let key = keys::successors(number, directory::serial(main, toast));
+        let key = chunk_ids::successors(number, directory::serial(main, toast));
         toast.insert(key, &payload, cid, 0, std::ptr::null_mut());
         at += count;
     }
@@ -129,7 +129,7 @@ pub fn each(
     slice: u64,
     mut visit: impl FnMut(&toast::Version) -> bool,
 ) {
-    let id = keys::successors(slice, 0).0;
+    let id = chunk_ids::successors(slice, 0).0;
     toast.scan_ids(id, id, |version| {
         let first = successors::first_row(version.payload());
         let first = first.unwrap_or_else(|e| pg::report_corrupt(main, e));

@@ -12,12 +12,12 @@
 //! when that is done. Until then it is read as it was collected; who reads it may keep TIDs, so that the rows of a table
 //! with a key are then encoded once more, in the order they came in.
 //!
-//! Rows under construction of a table with a key must be published before the table is read. In a subtransaction of the
-//! statement that loads them they are *lent* to it: it publishes a copy, which is gone with it if it rolls back, and
-//! the rows are pending as before; else they belong to the subtransaction around it, and so on up to their own.
+//! Rows under construction of a table with a key must be published before the table is read. A subtransaction of the
+//! statement that loads them publishes a copy, which is gone with it if it rolls back, and the rows are pending as
+//! before; else they belong to the subtransaction around it, and so on up to their own.
 mod fold;
-mod lend;
 mod seal;
+mod subtransaction_publish;
 
 use super::column::Column;
 use super::kind::Kind;
@@ -28,17 +28,17 @@ use crate::options;
 use crate::pg::toast::{Toast, INSERT_FROZEN};
 use crate::pg::{self, compat, raw};
 use crate::read::attrs;
-use crate::store::entry::{Entry, State};
-use crate::store::gate::{Gate, Mode};
+use crate::store::entry::{Entry, SegmentState};
+use crate::store::registration_lock::{Mode, RegistrationLock};
 use crate::store::tid::RowNumber;
-use crate::store::{directory, keys};
+use crate::store::{chunk_ids, directory};
 use doris_storage::vector::Vector;
-pub use lend::{forget, publish_pending, settle};
 use pgrx::pg_sys;
 pub use seal::encode_as_is;
 use seal::{collected, seal, specify};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+pub use subtransaction_publish::{end_subtransaction, forget, publish_pending};
 
 /// Most rows in a segment.
 pub const SEGMENT_ROWS: u32 = 1 << 20;
@@ -58,7 +58,7 @@ struct Builder {
     widths: Option<Rc<Widths>>,
     /// Nobody has seen a TID of it: rows may be sorted by the key.
     unobserved: bool,
-    lent: lend::Lent,
+    published_in: subtransaction_publish::PublishedIn,
 }
 
 /// The rows of a segment.
@@ -82,7 +82,7 @@ thread_local! {
     static BUILDERS: RefCell<Vec<Builder>> = const { RefCell::new(Vec::new()) };
     static FROZEN: Cell<bool> = const { Cell::new(false) };
     static COUNTS: RefCell<Vec<Count>> = const { RefCell::new(Vec::new()) };
-    static QUIET: RefCell<Vec<(pg_sys::CommandId, f64)>> = const { RefCell::new(Vec::new()) };
+    static TIDS_UNOBSERVED: RefCell<Vec<(pg_sys::CommandId, f64)>> = const { RefCell::new(Vec::new()) };
 }
 
 /// While it lives, new segments are seen by every snapshot at once: for rewriting a table that nobody else can
@@ -105,15 +105,15 @@ impl Drop for Frozen {
 
 /// A command inserts an estimated number of rows and tells nobody their TIDs.
 pub fn note_quiet(cid: pg_sys::CommandId, rows: f64) {
-    QUIET.with_borrow_mut(|quiet| {
+    TIDS_UNOBSERVED.with_borrow_mut(|quiet| {
         quiet.retain(|q| q.0 != cid);
         quiet.push((cid, rows));
     });
 }
 
 /// Whether a command tells nobody the TIDs of the rows that it inserts.
-pub fn is_quiet(cid: pg_sys::CommandId) -> bool {
-    QUIET.with_borrow(|quiet| quiet.iter().any(|q| q.0 == cid))
+pub fn tids_unobserved(cid: pg_sys::CommandId) -> bool {
+    TIDS_UNOBSERVED.with_borrow(|quiet| quiet.iter().any(|q| q.0 == cid))
 }
 
 /// Whether the next `rows` rows of a command's inserts go to a segment.
@@ -131,8 +131,8 @@ pub fn takes_keyed(
     loader: bool,
 ) -> bool {
     let few = options::rows_to_heap();
-    let many =
-        QUIET.with_borrow(|quiet| quiet.iter().any(|q| q.0 == cid && q.1 > few as f64 * 2.0));
+    let many = TIDS_UNOBSERVED
+        .with_borrow(|quiet| quiet.iter().any(|q| q.0 == cid && q.1 > few as f64 * 2.0));
     let first = if loader || many || model.index.is_none() {
         0
     } else {
@@ -183,7 +183,7 @@ fn find(builders: &mut [Builder], rel: pg_sys::Relation, cid: pg_sys::CommandId)
     let subid = unsafe { pg_sys::GetCurrentSubTransactionId() };
     let (relid, file) = (pg::relation_id(rel), compat::file_number(rel));
     builders.iter().position(|b| {
-        let grows = b.grows() && b.lent == lend::Lent::Never;
+        let grows = b.grows() && b.published_in == subtransaction_publish::PublishedIn::Never;
         grows && b.relid == relid && b.file == file && b.subid == subid && b.cid == cid
     })
 }
@@ -362,7 +362,7 @@ fn register(
 ) -> (Entry, pg_sys::ItemPointerData) {
     let toast = Toast::open(rel, pg_sys::RowExclusiveLock as i32)
         .unwrap_or_else(|| pg::report_corrupt(rel, "no column store"));
-    crate::compact::pressure::wait(rel, &toast);
+    crate::compact::backpressure::wait(rel, &toast);
     register_now(rel, &toast, rows, cid)
 }
 
@@ -374,7 +374,7 @@ fn register_now(
 ) -> (Entry, pg_sys::ItemPointerData) {
     crate::am::relation::ensure_first_block(rel);
     // VACUUM takes row numbers of no segment for dead: no number is handed out behind its back.
-    let _gate = Gate::take(toast, Mode::Single);
+    let _registration = RegistrationLock::acquire(toast, Mode::Shared);
     directory::gets_segment(rel, toast);
     let (first_row, _, capacity) = directory::reserve(rel, toast, u64::from(rows), 0);
     let entry = Entry {
@@ -382,7 +382,7 @@ fn register_now(
         capacity,
         ..unregistered()
     };
-    let key = (keys::DIRECTORY, entry.key());
+    let key = (chunk_ids::DIRECTORY, entry.key());
     let visibility = if FROZEN.get() { INSERT_FROZEN } else { 0 };
     let at = toast.insert(key, &entry.encode(), cid, visibility, std::ptr::null_mut());
     // Who looks for a key of its rows from here on meets the entry; who has looked before is met here.
@@ -392,7 +392,7 @@ fn register_now(
 
 fn unregistered() -> Entry {
     Entry {
-        state: State::Building,
+        state: SegmentState::Building,
         level: 0,
         rows: 0,
         first_row: u64::MAX,
@@ -419,7 +419,7 @@ fn begin(rel: pg_sys::Relation, cid: pg_sys::CommandId, bulk: bool) {
     let model = key_model::of(rel);
     if model.is_some() {
         // Of rows of one key the last stays: what came before is published before.
-        lend::publish_before(rel);
+        subtransaction_publish::publish_before(rel);
     }
     let attrs = attrs::of(rel);
     let columns = attrs.iter().map(|a| Column::new(a.kind)).collect();
@@ -455,7 +455,7 @@ fn begin(rel: pg_sys::Relation, cid: pg_sys::CommandId, bulk: bool) {
             Widths::of(rel).map(Rc::new)
         },
         unobserved,
-        lent: lend::Lent::Never,
+        published_in: subtransaction_publish::PublishedIn::Never,
     };
     BUILDERS.with_borrow_mut(|builders| builders.push(builder));
 }

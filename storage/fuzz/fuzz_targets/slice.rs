@@ -2,7 +2,7 @@
 //! Any bytes as a slice of deleted rows.
 #![no_main]
 
-use doris_storage::slice::Slice;
+use doris_storage::delete_bitmap::Slice;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

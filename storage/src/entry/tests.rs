@@ -8,7 +8,7 @@ fn entries() -> impl Strategy<Value = Entry> {
         |((unit, units, first_chunk, stream_bytes), (rows, first_block, checksum), level)| {
             let capacity = units * ROW_UNIT;
             Entry {
-                state: State::Sealed,
+                state: SegmentState::Sealed,
                 level,
                 rows: (u64::from(rows) % capacity) as u32,
                 first_row: unit * ROW_UNIT,
@@ -56,7 +56,7 @@ proptest! {
         bytes[at] ^= change;
         if let Ok(read) = Entry::decode_at(&bytes, entry.key()) {
             prop_assert_eq!(read.first_row, entry.first_row);
-            prop_assert_eq!(read.state, State::Sealed);
+            prop_assert_eq!(read.state, SegmentState::Sealed);
             prop_assert!(read.capacity <= CAPACITY_MAX && u64::from(read.rows) <= read.capacity);
             prop_assert!(read.footer_offset <= read.stream_bytes);
         }
@@ -74,7 +74,7 @@ proptest! {
 #[test]
 fn a_segment_that_is_being_built_has_nothing_yet() {
     let entry = Entry {
-        state: State::Building,
+        state: SegmentState::Building,
         level: 0,
         rows: 0,
         first_row: 2048,

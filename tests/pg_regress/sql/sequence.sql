@@ -150,7 +150,7 @@ SELECT * FROM late WHERE k = 9;
 ROLLBACK;
 INSERT INTO late VALUES (9, 'a', 'first', 1);
 SELECT * FROM late WHERE k = 9;
--- In bulk, against graves of single rows and the other way round.
+-- In bulk, against deletes of single rows and the other way round.
 SET doris.rows_to_heap = 0;
 INSERT INTO late SELECT g, 'a', 'late', 24 FROM generate_series(1, 4) g;
 INSERT INTO late SELECT g, 'b', '', g, true FROM generate_series(1, 5000) g;

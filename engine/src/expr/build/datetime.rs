@@ -8,7 +8,7 @@ use super::{call, refuse};
 use crate::error::{Error, Result};
 use crate::expr::ir::{Expr, Func};
 use crate::expr::kernels::datetime::{DateUnit, ExtractUnit, Interval};
-use crate::expr::kernels::span::has_part;
+use crate::expr::kernels::interval_parts::has_part;
 use crate::types::{DataType, Scalar};
 
 impl Expr {

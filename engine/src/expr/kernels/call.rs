@@ -3,7 +3,7 @@
 
 use doris_storage::vector::Vector;
 
-use super::{arith, datetime, decimal, item, math, span, text};
+use super::{arith, collected_row, datetime, decimal, interval_parts, math, text};
 use crate::error::Result;
 use crate::expr::ir::Func;
 use crate::expr::operand::Operand;
@@ -32,7 +32,7 @@ pub(in crate::expr) fn call(
         Func::Math(function) => math::of_float(function, operands, rows),
         Func::Power => math::powers(operands, rows),
         Func::Bits(op) => math::bits(op, result, operands, rows),
-        Func::Pair => item::pairs(operands, rows),
+        Func::Pair => collected_row::pairs(operands, rows),
         Func::Negate => arith::sign(false, result, &operands[0], rows),
         Func::Abs => arith::sign(true, result, &operands[0], rows),
         Func::DateAsTimestamp => datetime::dates_as_timestamps(&operands[0], rows),
@@ -44,10 +44,10 @@ pub(in crate::expr) fn call(
         Func::TimestampAddInterval { negate } => datetime::add_interval(negate, operands, rows),
         Func::TimestampDiff => datetime::timestamp_difference(operands, rows),
         Func::Extract(unit) if matches!(types[0], DataType::Interval | DataType::Time) => {
-            span::extract(unit, types[0], result, &operands[0], rows)
+            interval_parts::extract(unit, types[0], result, &operands[0], rows)
         }
         Func::DatePart(unit) if matches!(types[0], DataType::Interval | DataType::Time) => {
-            span::date_part(unit, types[0], &operands[0], rows)
+            interval_parts::date_part(unit, types[0], &operands[0], rows)
         }
         Func::Extract(unit) => datetime::extract(unit, types[0], result, &operands[0], rows),
         Func::DatePart(unit) => datetime::date_part(unit, &operands[0], rows),

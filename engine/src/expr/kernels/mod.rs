@@ -7,8 +7,8 @@ pub(super) mod arith;
 pub(super) mod cast;
 pub(super) mod datetime;
 pub(super) mod decimal;
+pub(super) mod interval_parts;
 pub(super) mod math;
-pub(super) mod span;
 pub(super) mod text;
 
 pub(super) mod call;
@@ -17,7 +17,7 @@ pub(super) mod in_list;
 pub(super) mod like;
 pub(super) mod replace;
 
-pub(super) mod item;
+pub(super) mod collected_row;
 
 pub(super) mod control;
 pub(super) mod logic;

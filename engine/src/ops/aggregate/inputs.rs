@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use doris_storage::vector::{Physical, Values, Vector};
 
-use super::rows::Takes;
+use super::passthrough_rows::Takes;
 use crate::batch::Selection;
 use crate::error::{Error, Result};
 use crate::exec::query::{Chunk, Worker};

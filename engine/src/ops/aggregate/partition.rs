@@ -15,8 +15,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use doris_storage::vector::{Values, Vector};
 
-use super::local::{output, Local, States};
-use super::rows::{joined, Rows, Takes};
+use super::passthrough_rows::{joined, PassthroughRows, Takes};
+use super::thread_local_groups::{output, LocalGroups, States};
 use super::{Grouping, TakeGroups};
 use crate::batch::Batch;
 use crate::error::{Error, Result};
@@ -24,11 +24,11 @@ use crate::exec::driver::{lock, Driver};
 use crate::exec::query::{Chunk, NodeCounters, Query, Worker};
 use crate::exec::stream::{Emit, Source, Stream, Task, Tasks};
 use crate::gather::{gather, memory_bytes, slice};
+use crate::group_table::{hash_all, GroupTable};
 use crate::keys::KeyColumn;
 use crate::memory::Reservation;
 use crate::plan::AggregateCall;
 use crate::spill::{Run, SharedSpill};
-use crate::table::{hash_all, GroupTable};
 
 /// Hash bits that name a partition.
 pub const PARTITION_BITS: u32 = 8;
@@ -173,7 +173,7 @@ impl<K: KeyColumn> Block<K> {
     }
 
     /// Rows that were not looked up, in partition order.
-    pub fn of_rows(rows: Rows<K>) -> Result<Self> {
+    pub fn of_rows(rows: PassthroughRows<K>) -> Result<Self> {
         let (keys, arguments, takes) = rows.into_columns()?;
         let mut hashes = Vec::new();
         hash_all(&keys, &mut hashes);
@@ -362,7 +362,7 @@ struct Partitions<K> {
 pub fn open<K: KeyColumn>(
     driver: &Driver,
     grouping: Arc<Grouping>,
-    locals: Vec<Local<K>>,
+    locals: Vec<LocalGroups<K>>,
 ) -> Result<Stream> {
     let (mut blocks, mut memory) = (Vec::new(), Vec::new());
     let calls = state_vectors(&grouping)?;
@@ -448,7 +448,7 @@ fn merge_early<K: KeyColumn>(driver: &Driver, all: &Arc<Partitions<K>>) -> Resul
 pub fn give_away<K: KeyColumn>(
     driver: &Driver,
     grouping: &Grouping,
-    locals: Vec<Local<K>>,
+    locals: Vec<LocalGroups<K>>,
     take: &TakeGroups<'_>,
 ) -> Result<()> {
     let calls = state_vectors(grouping)?;
@@ -697,7 +697,7 @@ impl<K: KeyColumn> MergeTask<K> {
                 },
             )?;
             let granted = pass_bytes_granted(worker.query, bits);
-            memory.settle(table.memory_bytes() + states.memory_bytes(), granted)?;
+            memory.resize_with_floor(table.memory_bytes() + states.memory_bytes(), granted)?;
         }
         Ok((table, states))
     }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use doris_storage::vector::{Bitmap, Vector};
 
-use super::side::{Cut, Side};
+use super::partition_files::{Cut, Side};
 use super::spill::Totals;
 use super::table::JoinTable;
 use super::{filterable_column, Shape};
@@ -15,10 +15,10 @@ use crate::exec::executor::Wanted;
 use crate::exec::query::{Chunk, NodeCounters, Query, Worker};
 use crate::exec::stream::Stream;
 use crate::gather::{concat, memory_bytes};
+use crate::group_table::hash_all;
 use crate::keys::KeyColumn;
 use crate::memory::Reservation;
 use crate::runtime_filter::RuntimeFilter;
-use crate::table::hash_all;
 
 /// No Bloom filter of more keys than this: it would no longer stay in a cache.
 const BLOOM_ROWS_MAX: usize = 4 << 20;
@@ -217,7 +217,7 @@ fn indexed<K: KeyColumn>(
         return Err(Error::OutOfMemory);
     }
     let table = JoinTable::new(driver, shape, parts, columns, spent)?;
-    memory.settle(table.memory_bytes(), usize::MAX)?;
+    memory.resize_with_floor(table.memory_bytes(), usize::MAX)?;
     NodeCounters::raise(
         &driver.query.node(shape.id).memory_bytes,
         table.memory_bytes() as u64,

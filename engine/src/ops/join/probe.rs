@@ -17,9 +17,9 @@ use crate::error::Result;
 use crate::exec::query::{Chunk, NodeCounters, Worker};
 use crate::exec::stream::{Emit, Stage};
 use crate::gather::{gather, gather_or_null, nulls, NO_ROW};
+use crate::group_table::hash_all;
 use crate::keys::KeyColumn;
 use crate::plan::JoinKind;
-use crate::table::hash_all;
 
 /// The streaming half of a join.
 pub struct Probe<K> {

@@ -10,12 +10,12 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::blocks::Blocks;
+use super::block_nested_loop::Blocks;
 use super::build::Part;
+use super::partition_files::{cut_build, cut_probe, Cut, Side, Stored, Writer};
 use super::probe::Probe;
-use super::side::{cut_build, cut_probe, Cut, Side, Stored, Writer};
 use super::table::JoinTable;
-use super::tail::Tail;
+use super::unmatched_build::UnmatchedBuild;
 use super::Shape;
 use crate::error::Result;
 use crate::exec::driver::Driver;
@@ -105,7 +105,7 @@ impl<K: KeyColumn> Partitions<K> {
         let mut memory = Reservation::new(budget);
         let bytes = pair.build.table_bytes();
         let granted = budget.working_bytes();
-        let fits = memory.settle(bytes as usize, granted).is_ok();
+        let fits = memory.resize_with_floor(bytes as usize, granted).is_ok();
         if fits {
             return self.join(driver, &pair, memory);
         }
@@ -151,7 +151,10 @@ pub fn joined<K: KeyColumn>(shape: &Arc<Shape>, table: Arc<JoinTable<K>>, probe:
     };
     let joined = probe.through(Arc::new(stage));
     match shape.marks_build() {
-        true => joined.then(Stream::new(Box::new(Tail::new(Arc::clone(shape), table)))),
+        true => joined.then(Stream::new(Box::new(UnmatchedBuild::new(
+            Arc::clone(shape),
+            table,
+        )))),
         false => joined,
     }
 }

@@ -269,7 +269,7 @@ impl Sorting<'_> {
             .filter_map(|k| k.keys.as_ref())
             .map(NormalKeys::memory_bytes)
             .sum();
-        memory.settle(entries_bytes + column_bytes + key_bytes, usize::MAX)?;
+        memory.resize_with_floor(entries_bytes + column_bytes + key_bytes, usize::MAX)?;
         let sorted = Arc::new(Sorted {
             id: self.id,
             columns,

@@ -322,7 +322,7 @@ impl Top {
         let columns = part.batch.columns.iter().chain(&part.keys);
         let bytes = columns.map(|c| memory_bytes(c)).sum();
         // The rows that are wanted cannot be fewer.
-        mine.memory.settle(bytes, usize::MAX)?;
+        mine.memory.resize_with_floor(bytes, usize::MAX)?;
         mine.parts = vec![part];
         Ok(())
     }

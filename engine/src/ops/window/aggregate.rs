@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Aggregates of frames.
 //!
-//! Exact ones (counts, sums of integers and numerics) are differences of sums from the section's start. Floats
+//! Exact ones (counts, sums of integers and numerics) are differences of sums from the partition run's start. Floats
 //! are added in the order of the rows, from the frame's first row on, as PostgreSQL adds them: rounding depends
 //! on it. The extremes of frames without exclusions come from a queue of candidates. Sums of numerics that carry their
 //! scale, and exact variances, follow the frame: values come and go ([`Moving`]).
@@ -13,8 +13,8 @@ use std::ops::Range;
 use doris_storage::vector::{Bitmap, Values, Vector};
 
 use super::frame::{self, Rows};
-use super::section::{Inputs, Partition, Section};
-use crate::decimal::tally::Moving;
+use super::partition_run::{Inputs, Partition, PartitionRun};
+use crate::decimal::numeric_accumulator::Moving;
 use crate::decimal::{Number, View};
 use crate::error::{Error, OutOfRange, Result};
 use crate::exec::query::Query;
@@ -53,7 +53,7 @@ pub fn check(function: AggregateFunction, call: &WindowCall) -> Result<()> {
 /// The results of an aggregate.
 pub fn compute(
     function: AggregateFunction,
-    section: &Section,
+    partition_run: &PartitionRun,
     frame: &Frame,
     inputs: &Inputs,
     call: &WindowCall,
@@ -62,7 +62,7 @@ pub fn compute(
     use AggregateFunction::*;
     let frames = Frames {
         query,
-        section,
+        partition_run,
         frame,
         seen: inputs.seen.as_ref(),
     };
@@ -114,10 +114,10 @@ fn wrong_layout() -> Error {
     Error::internal("a window aggregate's argument has an unexpected layout")
 }
 
-/// The frames of a section's rows.
+/// The frames of a partition run's rows.
 struct Frames<'s> {
     query: &'s Query,
-    section: &'s Section,
+    partition_run: &'s PartitionRun,
     frame: &'s Frame,
     /// The rows that count; `None`: all.
     seen: Option<&'s Bitmap>,
@@ -129,7 +129,7 @@ impl Frames<'_> {
     }
 
     fn each(&self, mut take: impl FnMut(&Partition, usize) -> Result<()>) -> Result<()> {
-        for partition in &self.section.partitions {
+        for partition in &self.partition_run.partitions {
             for row in partition.rows.clone() {
                 // A row's frame may hold many.
                 self.query.check()?;
@@ -140,20 +140,20 @@ impl Frames<'_> {
     }
 
     fn rows(&self, partition: &Partition, row: usize) -> Rows {
-        frame::rows(self.frame, self.section, partition, row)
+        frame::rows(self.frame, self.partition_run, partition, row)
     }
 
     /// For each row, the number of rows of its frame that count and that `pick` takes.
     fn counts(&self, pick: &dyn Fn(usize) -> bool) -> Vec<i64> {
-        let mut before = Vec::with_capacity(self.section.rows + 1);
+        let mut before = Vec::with_capacity(self.partition_run.rows + 1);
         let mut total = 0i64;
         before.push(0);
-        for row in 0..self.section.rows {
+        for row in 0..self.partition_run.rows {
             total += i64::from(self.counts_row(row) && pick(row));
             before.push(total);
         }
-        let mut out = Vec::with_capacity(self.section.rows);
-        for partition in &self.section.partitions {
+        let mut out = Vec::with_capacity(self.partition_run.rows);
+        for partition in &self.partition_run.partitions {
             for row in partition.rows.clone() {
                 let ranges = self.rows(partition, row).0;
                 out.push(ranges.iter().map(|r| before[r.end] - before[r.start]).sum());
@@ -177,7 +177,7 @@ impl Frames<'_> {
 
     /// `bit_and` and its like, which cannot take rows back.
     fn bits(&self, argument: &Vector, function: AggregateFunction) -> Result<Vec<Vector>> {
-        let mut results: Vec<Option<i64>> = Vec::with_capacity(self.section.rows);
+        let mut results: Vec<Option<i64>> = Vec::with_capacity(self.partition_run.rows);
         self.folds(
             |state: &mut Option<i64>, row| {
                 let value = integer(argument, row)? as i64;
@@ -206,12 +206,12 @@ impl Frames<'_> {
 
     /// Exact sums, with the counts for averages.
     fn sums(&self, argument: &Vector, average: bool, narrow: bool) -> Result<Vec<Vector>> {
-        let mut before: Vec<i128> = Vec::with_capacity(self.section.rows + 1);
+        let mut before: Vec<i128> = Vec::with_capacity(self.partition_run.rows + 1);
         let mut total = 0i128;
         before.push(0);
-        let mut partitions = self.section.partitions.iter().map(|p| p.rows.start);
+        let mut partitions = self.partition_run.partitions.iter().map(|p| p.rows.start);
         let mut next = partitions.next();
-        for row in 0..self.section.rows {
+        for row in 0..self.partition_run.rows {
             if next == Some(row) {
                 // No frame reaches across partitions, and small sums do not overflow.
                 next = partitions.next();
@@ -243,7 +243,7 @@ impl Frames<'_> {
 
     /// Each row's sum, from the sums before each row of its partition.
     fn differences(&self, before: &[i128]) -> Result<Vec<i128>> {
-        let mut out = Vec::with_capacity(self.section.rows);
+        let mut out = Vec::with_capacity(self.partition_run.rows);
         self.each(|partition, row| {
             let mut sum = 0i128;
             for range in &self.rows(partition, row).0 {
@@ -276,7 +276,7 @@ impl Frames<'_> {
                 done(&state);
                 return Ok(());
             }
-            let wanted = frame::bounds(self.frame, self.section, partition, row);
+            let wanted = frame::bounds(self.frame, self.partition_run, partition, row);
             let from = match &folded {
                 Some(old) if old.start == wanted.start && old.end <= wanted.end => old.end,
                 _ => {
@@ -310,12 +310,12 @@ impl Frames<'_> {
         };
         let squares = !matches!(function, Sum | Avg);
         let number = |row: usize| number_at(argument, scale, row);
-        let mut results: Vec<Option<Number>> = Vec::with_capacity(self.section.rows);
+        let mut results: Vec<Option<Number>> = Vec::with_capacity(self.partition_run.rows);
         let mut state = Moving::default();
         let mut held = 0..0;
         self.each(|partition, row| {
             let excluded = self.frame.exclude != Exclude::Nothing;
-            let wanted = frame::bounds(self.frame, self.section, partition, row);
+            let wanted = frame::bounds(self.frame, self.partition_run, partition, row);
             let apart = wanted.start >= held.end || wanted.end <= held.start;
             if apart || excluded {
                 (state, held) = (Moving::default(), wanted.start..wanted.start);
@@ -336,10 +336,10 @@ impl Frames<'_> {
                 }
                 held = wanted;
             }
-            let tally = state.tally();
+            let accumulator = state.accumulator();
             results.push(match squares {
-                true => tally.deviation(function)?,
-                false => tally.sum(),
+                true => accumulator.deviation(function)?,
+                false => accumulator.sum(),
             });
             Ok(())
         })?;
@@ -384,7 +384,7 @@ impl Frames<'_> {
             Values::F64(v) => Ok(v[row]),
             _ => Err(wrong_layout()),
         };
-        let mut results: Vec<Option<f64>> = Vec::with_capacity(self.section.rows);
+        let mut results: Vec<Option<f64>> = Vec::with_capacity(self.partition_run.rows);
         if function != AggregateFunction::Sum {
             self.folds(
                 |state: &mut Moments, row| state.add(value(row)?),
@@ -428,7 +428,7 @@ impl Frames<'_> {
                     Ordering::Less
                 }
         };
-        let mut picked: Vec<u32> = Vec::with_capacity(self.section.rows);
+        let mut picked: Vec<u32> = Vec::with_capacity(self.partition_run.rows);
         if self.frame.exclude != Exclude::Nothing {
             self.folds(
                 |best: &mut Option<usize>, row| {
@@ -441,12 +441,12 @@ impl Frames<'_> {
             )?;
             return Ok(vec![gather_or_null(argument, &picked)]);
         }
-        for partition in &self.section.partitions {
+        for partition in &self.partition_run.partitions {
             // Rows, each of which beats all behind it.
             let mut candidates: VecDeque<usize> = VecDeque::new();
             let mut taken = partition.rows.start;
             for row in partition.rows.clone() {
-                let wanted = frame::bounds(self.frame, self.section, partition, row);
+                let wanted = frame::bounds(self.frame, self.partition_run, partition, row);
                 for new in taken..wanted.end {
                     if self.counts_row(new) {
                         while candidates.back().is_some_and(|kept| !beats(*kept, new)) {

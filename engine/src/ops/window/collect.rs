@@ -10,7 +10,7 @@ use std::ops::Range;
 use doris_storage::vector::{Bitmap, BytesColumn, Values, Vector};
 
 use super::frame;
-use super::section::{Inputs, Section};
+use super::partition_run::{Inputs, PartitionRun};
 use crate::error::{Error, Result};
 use crate::exec::query::Query;
 use crate::expr::Item;
@@ -21,7 +21,7 @@ use crate::plan::{Collected, Frame, WindowCall};
 /// The results of a call that collects; `memory` grows by their bytes.
 pub fn compute(
     result: Collected,
-    section: &Section,
+    partition_run: &PartitionRun,
     frame: &Frame,
     inputs: &Inputs,
     call: &WindowCall,
@@ -32,13 +32,16 @@ pub fn compute(
     let argument = inputs.argument.as_ref();
     let argument = argument.ok_or_else(|| Error::internal("items that are not there"))?;
     let mut working = Reservation::new(&query.budget);
-    let (mut column, mut validity) = (BytesColumn::default(), Vec::with_capacity(section.rows));
+    let (mut column, mut validity) = (
+        BytesColumn::default(),
+        Vec::with_capacity(partition_run.rows),
+    );
     let (mut items, mut value): (Vec<Item<'_>>, Vec<u8>) = (Vec::new(), Vec::new());
     let (mut known, mut present): (Option<[Range<usize>; 3]>, bool) = (None, false);
-    for partition in &section.partitions {
+    for partition in &partition_run.partitions {
         for row in partition.rows.clone() {
             query.check()?;
-            let rows = frame::rows(frame, section, partition, row).0;
+            let rows = frame::rows(frame, partition_run, partition, row).0;
             // Peers see the same rows.
             if known.as_ref() != Some(&rows) {
                 let kept = known.as_ref().and_then(|known| kept(known, &rows));

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::section::{Partition, Section};
+use super::partition_run::{Partition, PartitionRun};
 use crate::plan::{Bound, Exclude, Frame, FrameUnit};
 
 /// A frame's rows, in order: up to three ranges, some of them empty.
@@ -35,9 +35,14 @@ impl Rows {
 }
 
 /// The frame of a row before exclusion. Over the rows of a partition, neither end moves backwards.
-pub fn bounds(frame: &Frame, section: &Section, partition: &Partition, row: usize) -> Range<usize> {
+pub fn bounds(
+    frame: &Frame,
+    partition_run: &PartitionRun,
+    partition: &Partition,
+    row: usize,
+) -> Range<usize> {
     let ends = Ends {
-        section,
+        partition_run,
         partition,
         row,
         unit: frame.unit,
@@ -47,12 +52,17 @@ pub fn bounds(frame: &Frame, section: &Section, partition: &Partition, row: usiz
 }
 
 /// The frame of a row.
-pub fn rows(frame: &Frame, section: &Section, partition: &Partition, row: usize) -> Rows {
-    let all = bounds(frame, section, partition, row);
+pub fn rows(
+    frame: &Frame,
+    partition_run: &PartitionRun,
+    partition: &Partition,
+    row: usize,
+) -> Rows {
+    let all = bounds(frame, partition_run, partition, row);
     let out = match frame.exclude {
         Exclude::Nothing => return Rows([all.clone(), all.end..all.end, all.end..all.end]),
         Exclude::CurrentRow => row..row + 1,
-        Exclude::Group | Exclude::Ties => section.peers(row),
+        Exclude::Group | Exclude::Ties => partition_run.peers(row),
     };
     let (from, to) = (
         out.start.clamp(all.start, all.end),
@@ -67,7 +77,7 @@ pub fn rows(frame: &Frame, section: &Section, partition: &Partition, row: usize)
 
 /// Finds the ends of a row's frame.
 struct Ends<'s> {
-    section: &'s Section,
+    partition_run: &'s PartitionRun,
     partition: &'s Partition,
     row: usize,
     unit: FrameUnit,
@@ -80,9 +90,9 @@ impl Ends<'_> {
             (Bound::UnboundedPreceding, _) => all.start,
             (Bound::UnboundedFollowing, _) => all.end,
             (Bound::CurrentRow, FrameUnit::Rows) => self.row,
-            (Bound::CurrentRow, _) => self.section.peers(self.row).start,
+            (Bound::CurrentRow, _) => self.partition_run.peers(self.row).start,
             (Bound::Preceding(_) | Bound::Following(_), FrameUnit::Range) => {
-                self.section.range_start(self.row)
+                self.partition_run.range_start(self.row)
             }
             (Bound::Preceding(n), FrameUnit::Groups) => self.group_before(n).start,
             (Bound::Following(n), FrameUnit::Groups) => self.group_after(n).start,
@@ -98,13 +108,13 @@ impl Ends<'_> {
             (Bound::UnboundedPreceding, _) => all.start,
             (Bound::UnboundedFollowing, _) => all.end,
             (Bound::CurrentRow, FrameUnit::Rows) => self.row + 1,
-            (Bound::CurrentRow, _) => self.section.peers(self.row).end,
+            (Bound::CurrentRow, _) => self.partition_run.peers(self.row).end,
             (Bound::Preceding(_) | Bound::Following(_), FrameUnit::Range) => {
-                self.section.range_end(self.row)
+                self.partition_run.range_end(self.row)
             }
             (Bound::Preceding(n), FrameUnit::Groups) => match self.group().checked_sub(size(n)) {
                 Some(group) if group >= self.partition.groups.start => {
-                    self.section.group(group).end
+                    self.partition_run.group(group).end
                 }
                 _ => all.start,
             },
@@ -115,20 +125,21 @@ impl Ends<'_> {
     }
 
     fn group(&self) -> usize {
-        self.section.group_of(self.row)
+        self.partition_run.group_of(self.row)
     }
 
     /// The group `n` before the row's, or the partition's first.
     fn group_before(&self, n: u64) -> Range<usize> {
         let group = self.group().saturating_sub(size(n));
-        self.section.group(group.max(self.partition.groups.start))
+        self.partition_run
+            .group(group.max(self.partition.groups.start))
     }
 
     /// The group `n` after the row's, or nothing at the partition's end.
     fn group_after(&self, n: u64) -> Range<usize> {
         let group = self.group().saturating_add(size(n));
         match group < self.partition.groups.end {
-            true => self.section.group(group),
+            true => self.partition_run.group(group),
             false => self.partition.rows.end..self.partition.rows.end,
         }
     }

@@ -6,24 +6,25 @@ use std::sync::Arc;
 
 use doris_storage::vector::{Values, Vector};
 
-use super::piece::{Piece, RangeValues};
-use super::section::{Partition, Slice};
+use super::input_batch::{InputBatch, RangeValues};
+use super::partition_run::{Partition, Slice};
 use crate::error::{Error, Result};
 use crate::plan::{RangeLimit, RangeOffsets};
 
-/// By row of a section: the first row whose key is not before the start, and the first whose key is after the end.
+/// By row of a partition run: the first row whose key is not before the start, and the first whose key is after the
+/// end.
 #[derive(Default)]
 pub struct Ends {
     pub start: Vec<u32>,
     pub end: Vec<u32>,
 }
 
-/// Values by row of a section; `None` is NULL.
+/// Values by row of a partition run; `None` is NULL.
 type Column = Vec<Option<i128>>;
 
-/// The ends of the frames of a section's rows.
+/// The ends of the frames of a partition run's rows.
 pub fn ends(
-    pieces: &[Piece],
+    input_batches: &[InputBatch],
     slices: &[Slice],
     partitions: &[Partition],
     range: &RangeOffsets,
@@ -31,7 +32,10 @@ pub fn ends(
     let column = |pick: fn(&RangeValues) -> Option<&Arc<Vector>>| -> Result<Column> {
         let mut all = Vec::new();
         for part in slices {
-            let vector = pieces[part.piece].range.as_ref().and_then(pick);
+            let vector = input_batches[part.input_batch]
+                .range
+                .as_ref()
+                .and_then(pick);
             if let Some(vector) = vector {
                 append(&mut all, vector, part.rows.clone())?;
             }
@@ -46,7 +50,7 @@ pub fn ends(
     };
     let mut ends = Ends::default();
     let floats = match range.is_of_floats() {
-        true => floats(pieces, slices)?,
+        true => floats(input_batches, slices)?,
         false => Vec::new(),
     };
     // No limit, as PostgreSQL has it: the least value, or the greatest but for NaN.
@@ -92,11 +96,15 @@ fn shifted(limit: &RangeLimit, keys: &Column, floats: &[f64], unlimited: i128) -
     keys.iter().enumerate().map(of_row).collect()
 }
 
-/// The keys of a section's rows as floats; those of NULLs do not matter.
-fn floats(pieces: &[Piece], slices: &[Slice]) -> Result<Vec<f64>> {
+/// The keys of a partition run's rows as floats; those of NULLs do not matter.
+fn floats(input_batches: &[InputBatch], slices: &[Slice]) -> Result<Vec<f64>> {
     let mut all = Vec::new();
     for part in slices {
-        match pieces[part.piece].range.as_ref().map(|r| &r.key.values) {
+        match input_batches[part.input_batch]
+            .range
+            .as_ref()
+            .map(|r| &r.key.values)
+        {
             Some(Values::F64(v)) => all.extend_from_slice(&v[part.rows.clone()]),
             _ => return Err(Error::internal("a range over values that are no floats")),
         }

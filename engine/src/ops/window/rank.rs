@@ -3,34 +3,34 @@
 
 use doris_storage::vector::{Values, Vector};
 
-use super::section::{Partition, Section};
+use super::partition_run::{Partition, PartitionRun};
 use crate::plan::WindowFunction;
 
 /// The results of a function of places.
-pub fn compute(function: WindowFunction, section: &Section) -> Vector {
+pub fn compute(function: WindowFunction, partition_run: &PartitionRun) -> Vector {
     let values = match function {
-        WindowFunction::PercentRank => Values::F64(each(section, |partition, row| {
+        WindowFunction::PercentRank => Values::F64(each(partition_run, |partition, row| {
             let all = partition.rows.len();
-            let rank = section.peers(row).start - partition.rows.start;
+            let rank = partition_run.peers(row).start - partition.rows.start;
             match all {
                 0 | 1 => 0.0,
                 _ => rank as f64 / (all - 1) as f64,
             }
         })),
-        WindowFunction::CumeDist => Values::F64(each(section, |partition, row| {
-            let through = section.peers(row).end - partition.rows.start;
+        WindowFunction::CumeDist => Values::F64(each(partition_run, |partition, row| {
+            let through = partition_run.peers(row).end - partition.rows.start;
             through as f64 / partition.rows.len() as f64
         })),
-        WindowFunction::Ntile(buckets) => Values::I32(each(section, |partition, row| {
+        WindowFunction::Ntile(buckets) => Values::I32(each(partition_run, |partition, row| {
             bucket(partition, row, buckets as usize)
         })),
-        WindowFunction::Rank => Values::I64(each(section, |partition, row| {
-            (section.peers(row).start - partition.rows.start + 1) as i64
+        WindowFunction::Rank => Values::I64(each(partition_run, |partition, row| {
+            (partition_run.peers(row).start - partition.rows.start + 1) as i64
         })),
-        WindowFunction::DenseRank => Values::I64(each(section, |partition, row| {
-            (section.group_of(row) - partition.groups.start + 1) as i64
+        WindowFunction::DenseRank => Values::I64(each(partition_run, |partition, row| {
+            (partition_run.group_of(row) - partition.groups.start + 1) as i64
         })),
-        _ => Values::I64(each(section, |partition, row| {
+        _ => Values::I64(each(partition_run, |partition, row| {
             (row - partition.rows.start + 1) as i64
         })),
     };
@@ -40,9 +40,9 @@ pub fn compute(function: WindowFunction, section: &Section) -> Vector {
     }
 }
 
-fn each<T>(section: &Section, of_row: impl Fn(&Partition, usize) -> T) -> Vec<T> {
-    let mut out = Vec::with_capacity(section.rows);
-    for partition in &section.partitions {
+fn each<T>(partition_run: &PartitionRun, of_row: impl Fn(&Partition, usize) -> T) -> Vec<T> {
+    let mut out = Vec::with_capacity(partition_run.rows);
+    for partition in &partition_run.partitions {
         out.extend(partition.rows.clone().map(|row| of_row(partition, row)));
     }
     out

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use doris_storage::vector::{Values, Vector};
 
 use crate::batch::Batch;
-use crate::decimal::tally::Tally;
+use crate::decimal::numeric_accumulator::NumericAccumulator;
 use crate::decimal::{Number, View};
 use crate::error::Error;
 use crate::exec::{Executor, Options};
@@ -227,7 +227,7 @@ fn result_of(call: &WindowCall, rows: &[Row], frame: &[usize]) -> Vec<Option<Sca
         return vec![best.cloned()];
     }
     if at == ANY || matches!(function, VarPop | StddevSamp) {
-        let mut tally = Tally::default();
+        let mut accumulator = NumericAccumulator::default();
         for value in &values {
             let number = match value {
                 Scalar::Bytes(bytes) => View::new(bytes).number(),
@@ -236,14 +236,14 @@ fn result_of(call: &WindowCall, rows: &[Row], frame: &[usize]) -> Vec<Option<Sca
                     scale: 0,
                 },
             };
-            tally.add(&number, true).unwrap();
+            accumulator.add(&number, true).unwrap();
         }
         let bytes = |number: Option<Number>| number.map(|n| Scalar::bytes(n.to_bytes().unwrap()));
-        let count = Some(Scalar::I64(tally.count()));
+        let count = Some(Scalar::I64(accumulator.count()));
         return match function {
-            Sum => vec![bytes(tally.sum())],
-            Avg => vec![bytes(tally.sum()), count],
-            function => vec![bytes(tally.deviation(function).unwrap())],
+            Sum => vec![bytes(accumulator.sum())],
+            Avg => vec![bytes(accumulator.sum()), count],
+            function => vec![bytes(accumulator.deviation(function).unwrap())],
         };
     }
     match function {

@@ -45,8 +45,8 @@ pub enum Part {
     /// A row with all its columns: it has met the stored one, or a delete of it.
     Whole,
     /// Loaded rows after a delete of their key that has not met the stored row. If that is newer than the delete, there
-    /// was nothing to delete, and a partial update keeps its other columns; the graves know.
-    Reborn,
+    /// was nothing to delete, and a partial update keeps its other columns; the deleted-key records tell.
+    AfterDelete,
     /// A delete of the key; the row says with which sequence.
     Deleted,
     /// The row that is in the table.
@@ -69,8 +69,8 @@ impl<'a> Groups<'a> {
 pub struct Folded {
     /// The rows, in the order of the groups.
     pub columns: Vec<(Kind, Vector)>,
-    /// Per group: what its row is, never stored. [`Part::Reborn`] beside a stored row: the delete took that, so that what
-    /// is remembered of the key decides whether the row comes.
+    /// Per group: what its row is, never stored. [`Part::AfterDelete`] beside a stored row: the delete took that, so
+    /// that what is remembered of the key decides whether the row comes.
     pub parts: Vec<Part>,
     /// Per group: the row is the group's first as it was. If that is the stored row, nothing is to be done.
     pub unchanged: Vec<bool>,
@@ -202,8 +202,8 @@ impl Rule {
         };
         let sequence = self.deciding_sequence();
         let sequence = sequence.map(|s| (values(s.column), s.order));
-        let buried = |row: u32| {
-            let stored = groups.part(row) == Part::Stored || self.graves.is_empty();
+        let is_superseded = |row: u32| {
+            let stored = groups.part(row) == Part::Stored || self.deleted_keys.is_empty();
             !stored && self.with_row(attrs, columns, row, |row| self.is_buried(rel, row))
         };
         let is_older = |stored: u32, new: u32| {
@@ -216,7 +216,7 @@ impl Rule {
             })
         };
         let of_group = |rows: &[u32]| {
-            let old = rows.iter().take_while(|row| buried(**row)).count();
+            let old = rows.iter().take_while(|row| is_superseded(**row)).count();
             // Where all rows are older than a delete of this statement, what is left is that delete.
             let (rows, gone) = if old == rows.len() {
                 (&rows[..1], true)
@@ -236,15 +236,17 @@ impl Rule {
                     continue;
                 }
                 winner = match (winner.part, part(row)) {
-                    (Part::Deleted, Part::Loaded | Part::Reborn) if met => {
+                    (Part::Deleted, Part::Loaded | Part::AfterDelete) if met => {
                         self.admit_row(rel, attrs, columns, row);
                         winner.restarted(row, Part::Whole)
                     }
                     (Part::Deleted, Part::Loaded) => {
-                        self.with_row(attrs, columns, winner.named, |row| self.bury(rel, row));
-                        winner.restarted(row, Part::Reborn)
+                        self.with_row(attrs, columns, winner.named, |row| {
+                            self.remember_delete(rel, row)
+                        });
+                        winner.restarted(row, Part::AfterDelete)
                     }
-                    (Part::Stored, Part::Reborn) => {
+                    (Part::Stored, Part::AfterDelete) => {
                         let outlives = self.with_row(attrs, columns, row, |new| {
                             self.with_row(attrs, columns, first, |stored| {
                                 self.outlives_delete(rel, stored, new)
@@ -254,7 +256,7 @@ impl Rule {
                             winner.followed(row)
                         } else {
                             self.admit_row(rel, attrs, columns, row);
-                            winner.restarted(row, Part::Reborn)
+                            winner.restarted(row, Part::AfterDelete)
                         }
                     }
                     (_, Part::Loaded) => winner.followed(row),
@@ -262,7 +264,9 @@ impl Rule {
                 };
             }
             if winner.part == Part::Deleted && !gone {
-                self.with_row(attrs, columns, winner.named, |row| self.bury(rel, row));
+                self.with_row(attrs, columns, winner.named, |row| {
+                    self.remember_delete(rel, row)
+                });
             }
             winner
         };

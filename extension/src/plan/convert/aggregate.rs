@@ -3,7 +3,7 @@
 use super::super::scope::{Column, Item, Scope};
 use super::super::{no, Converted};
 use super::collect::{collects, ordered_input, takes_order_of_input};
-use super::finished::Finished;
+use super::final_projection::FinalProjection;
 use super::{check_grouped, check_sortable, renamed, unsorted, Converter, Core, Output};
 use doris_engine::expr::build::cast::DisplayScale;
 use doris_engine::expr::{CompareOp, Expr};
@@ -53,7 +53,7 @@ impl Converter<'_> {
             pieces.sort_by_key(|piece| !is_average(*piece));
             let mut averages: Vec<(*mut pg_sys::Aggref, usize, DataType)> = Vec::new();
             let mut groupings = Vec::new();
-            let mut finished = Finished::default();
+            let mut finished = FinalProjection::default();
             for node in pieces {
                 if (*node).type_ == NodeTag::T_GroupingFunc {
                     groupings.push(node);
@@ -284,7 +284,7 @@ impl Converter<'_> {
         unsafe {
             let oid = (*aggref).aggfnoid;
             let name = super::super::expr::function_name(oid);
-            if super::own::is_own(oid) {
+            if super::doris_aggregates::is_own(oid) {
                 return self.own_aggregate(input, aggref);
             }
             if oid.to_u32() >= 10_000 {

@@ -99,7 +99,7 @@ impl Converter<'_> {
             let mut residual = Vec::new();
             for qual in PgList::<pg_sys::Node>::from_pg((*join).joinqual).iter_ptr() {
                 match self.join_key(outer, inner, qual) {
-                    Ok(key) if clauses.is_null() && is_quiet(&key) => keys.push(key),
+                    Ok(key) if clauses.is_null() && cannot_fail(&key) => keys.push(key),
                     _ => residual.push(self.translate(both, qual)?),
                 }
             }
@@ -199,7 +199,7 @@ impl Converter<'_> {
 }
 
 /// Whether both sides of a key can be computed for rows that have no partner, or that another condition drops.
-fn is_quiet(key: &JoinKey) -> bool {
+fn cannot_fail(key: &JoinKey) -> bool {
     let quiet = |side: &Expr| side.is_native() && !side.can_raise();
     quiet(&key.probe) && quiet(&key.build)
 }

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What a node does to the rows of its input: its quals and its targetlist.
 use super::super::hook;
-use super::super::need::Wish;
+use super::super::required_columns::ParentRequirements;
 use super::super::scope::{Column, Item, Scope};
 use super::super::{no, Converted, Reason};
 use super::pieces::{as_shown, push_native, take_pieces};
-use super::{Converter, Core, Output, Pace, Top};
+use super::{Converter, Core, Output, RowDelivery, Top};
 use doris_engine::expr::Expr;
 use doris_engine::plan::Node;
 use pgrx::pg_sys::{self, NodeTag};
@@ -16,17 +16,17 @@ impl Converter<'_> {
         mut self,
         plan: *mut pg_sys::Plan,
         core: Core,
-        wish: &Wish,
+        requirements: &ParentRequirements,
     ) -> Converted<(Top, u32)> {
         // SAFETY: as for `top`.
         unsafe {
-            self.pace = Pace::Asked;
+            self.pace = RowDelivery::Asked;
             let (core, quals) = self.filter(core, (*plan).qual)?;
             let mut items: Vec<Item> = Vec::new();
             let mut exprs: Vec<Expr> = Vec::new();
             let targets = PgList::<pg_sys::TargetEntry>::from_pg((*plan).targetlist);
             for target in targets.iter_ptr() {
-                if !wish.uses((*target).resno) {
+                if !requirements.uses((*target).resno) {
                     continue;
                 }
                 let node = (*target).expr as *mut pg_sys::Node;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Where rows come from: tables of ours, subqueries, one-time filters, and subplans that PostgreSQL runs.
 use super::super::scope::{Column, Item, Scope};
-use super::super::{feed, hook, no, types, Converted, Reason};
+use super::super::{hook, no, subplan_source, types, Converted, Reason};
 use super::{renamed, table_name, Converter, Core, Output, Source};
 use doris_engine::expr::Expr;
 use doris_engine::plan::Node;
@@ -19,7 +19,7 @@ impl Converter<'_> {
             let mut data_types = Vec::new();
             for target in PgList::<pg_sys::TargetEntry>::from_pg((*plan).targetlist).iter_ptr() {
                 let node = (*target).expr as *mut pg_sys::Node;
-                let data_type = feed::column_type(
+                let data_type = subplan_source::column_type(
                     pg_sys::exprType(node),
                     pg_sys::exprTypmod(node),
                     pg_sys::exprCollation(node),
@@ -34,7 +34,7 @@ impl Converter<'_> {
                     data_types.push(data_type);
                 }
                 entries.push(Item {
-                    shown: feed::shown(node, plan),
+                    shown: subplan_source::shown(node, plan),
                     ..Item::new(node, column)
                 });
             }

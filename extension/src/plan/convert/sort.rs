@@ -3,7 +3,7 @@
 use super::super::expr::comparison_name;
 use super::super::scope::Column;
 use super::super::{no, types, Converted};
-use super::{check_sortable, Converter, Output, Pace};
+use super::{check_sortable, Converter, Output, RowDelivery};
 use doris_engine::expr::{Expr, ExprKind};
 use doris_engine::plan::{Node, Op, SortKey};
 use doris_engine::types::DataType;
@@ -53,7 +53,7 @@ impl Converter<'_> {
                 }
                 _ => {
                     // Which rows are the first ones hangs on the order, whoever asks for them.
-                    let input = self.at_pace(Pace::Asked, |own| own.output(child, true))?;
+                    let input = self.at_pace(RowDelivery::Asked, |own| own.output(child, true))?;
                     let node = match (count, input.node.op) {
                         (Some(count), Op::Sort { input, keys }) => {
                             Node::top_n(id, *input, keys, count, offset)

@@ -3,7 +3,7 @@
 use super::super::scope::{Column, Item, Scope};
 use super::super::{no, Converted};
 use super::collect::collects;
-use super::finished::Finished;
+use super::final_projection::FinalProjection;
 use super::sort::{compared, sort_key};
 use super::{as_shown, check_sortable, renamed, Converter, Core, Output};
 use doris_engine::expr::{ArithOp, Expr, ExprKind};
@@ -39,7 +39,7 @@ impl Converter<'_> {
             let mut items = input.scope.items.clone();
             let mut at = input.node.types.len();
             let mut calls = Vec::new();
-            let mut finished = Finished::default();
+            let mut finished = FinalProjection::default();
             for node in window_functions((*agg).plan.targetlist) {
                 let known = Scope {
                     items: items.clone(),
@@ -636,7 +636,7 @@ fn result_column(
     call: &WindowCall,
     at: usize,
     item: usize,
-    finished: &mut Finished,
+    finished: &mut FinalProjection,
 ) -> Converted<Column> {
     let average = call.function == WindowFunction::Aggregate(AggregateFunction::Avg);
     match call.output_types().as_slice() {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What a plan node of ours holds besides PostgreSQL's fields.
 use super::super::convert::Top;
-use super::super::need::Wish;
 use super::super::reasons;
+use super::super::required_columns::ParentRequirements;
 use super::SCAN_METHODS;
 use crate::pg::custom;
 use pgrx::{pg_sys, PgList};
@@ -24,11 +24,11 @@ pub unsafe fn original(scan: *mut pg_sys::CustomScan) -> *mut pg_sys::Plan {
 ///
 /// # Safety
 /// A plan node of ours.
-pub unsafe fn wish(scan: *mut pg_sys::CustomScan) -> Wish {
+pub unsafe fn requirements(scan: *mut pg_sys::CustomScan) -> ParentRequirements {
     // SAFETY: custom_private's second element, made by `hook`.
     unsafe {
         let list = PgList::<pg_sys::List>::from_pg((*scan).custom_private).get_ptr(1);
-        Wish::decode(list.unwrap_or(std::ptr::null_mut()))
+        ParentRequirements::decode(list.unwrap_or(std::ptr::null_mut()))
     }
 }
 

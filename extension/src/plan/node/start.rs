@@ -2,17 +2,17 @@
 //! The start of a node: from the subtree that it stands for to an engine that is ready to run.
 use super::super::convert::{Converter, Source};
 use super::super::evaluate::{Evaluator, Shared};
-use super::super::feed::PlanSource;
-use super::super::kept::Kept;
 use super::super::output::Output;
 use super::super::params::Bound;
-use super::super::partitions::When;
+use super::super::partitions::PruneStage;
+use super::super::scan_cache::ScanCache;
 use super::super::source::{Counters, TableSource};
 use super::super::spill::TempFiles;
+use super::super::subplan_source::PlanSource;
 use super::super::template::{Filled, Templates};
-use super::super::{columns, isolate, reasons, threads};
+use super::super::{column_pruning, external_placement, reasons, threads};
 use super::report::report;
-use super::{original, same_shape, wish, Run, State};
+use super::{original, requirements, same_shape, EngineScanRun, EngineScanState};
 use crate::options::settings;
 use crate::pg::{compat, raw};
 use doris_engine::error::Error;
@@ -29,7 +29,7 @@ const ROWS_FOR_ONE_THREAD: usize = 128 << 10;
 
 /// Gets the engine ready to run the plan with the parameters' values: from a template when it has run before, or else by
 /// converting the original subtree.
-pub(super) unsafe fn start(state: *mut State) {
+pub(super) unsafe fn start(state: *mut EngineScanState) {
     // SAFETY: a state of ours, begun, of a node made by `hook`. What a conversion leaves lives until the next one.
     unsafe {
         let planstate = &raw mut (*state).css.ss.ps;
@@ -46,11 +46,11 @@ pub(super) unsafe fn start(state: *mut State) {
                 pg_sys::MemoryContextReset((*state).conversion);
                 let before = pg_sys::MemoryContextSwitchTo((*state).conversion);
                 let top = Converter::new((*estate).es_plannedstmt, &mut params)
-                    .top(original(scan), &wish(scan));
+                    .top(original(scan), &requirements(scan));
                 pg_sys::MemoryContextSwitchTo(before);
                 match top {
                     Ok(top) if same_shape(scan, &top) => {
-                        let used = isolate::used(&top.node);
+                        let used = external_placement::used(&top.node);
                         let evaluator = (!used.is_empty()).then(|| {
                             let place = &raw mut (*state).external;
                             let memory = (*state).conversion;
@@ -73,7 +73,7 @@ pub(super) unsafe fn start(state: *mut State) {
         match run {
             Ok(run) => *(*state).run = Some(run),
             Err(error) if error.needs_postgres() => {
-                reasons::gave_up(&error);
+                reasons::record_fallback(&error);
                 run_original(state);
             }
             Err(error) => report(error),
@@ -81,7 +81,10 @@ pub(super) unsafe fn start(state: *mut State) {
     }
 }
 
-unsafe fn make_run(state: *mut State, filled: Filled<'_>) -> doris_engine::error::Result<Run> {
+unsafe fn make_run(
+    state: *mut EngineScanState,
+    filled: Filled<'_>,
+) -> doris_engine::error::Result<EngineScanRun> {
     // SAFETY: the sources' tables are in the query's range table and locked; subplans live as long as the state.
     unsafe {
         let estate = (*state).css.ss.ps.state;
@@ -91,10 +94,11 @@ unsafe fn make_run(state: *mut State, filled: Filled<'_>) -> doris_engine::error
         let mut plan = filled.node;
         let planstate = &raw mut (*state).css.ss.ps;
         let chosen = &filled.top.chosen;
-        let removed = (*(*state).partitions).choose(planstate, chosen, &mut plan, When::Running);
+        let removed =
+            (*(*state).partitions).choose(planstate, chosen, &mut plan, PruneStage::Running);
         let plan = Arc::new(plan);
-        let scanned = columns::scanned(&plan);
-        let streamed = columns::streamed(&plan);
+        let scanned = column_pruning::scanned(&plan);
+        let streamed = column_pruning::streamed(&plan);
         let builds = filled.builds;
         let spared = builds.as_ref().map(|builds| builds.spared(&plan));
         let spared = spared.unwrap_or_default();
@@ -147,7 +151,7 @@ unsafe fn make_run(state: *mut State, filled: Filled<'_>) -> doris_engine::error
             all_kept = false;
             let mut table = make(source);
             if streamed.contains(&number) {
-                table.settle()?;
+                table.verify_readable()?;
             }
             inputs.push(Box::new(table));
         }
@@ -177,7 +181,7 @@ unsafe fn make_run(state: *mut State, filled: Filled<'_>) -> doris_engine::error
         };
         let output = Output::new(&filled.top.scope.items);
         let executor = Executor::new(plan.clone(), inputs, options);
-        Ok(Run {
+        Ok(EngineScanRun {
             executor,
             output,
             started: false,
@@ -199,7 +203,7 @@ fn nothing() -> Box<dyn MorselSource> {
 }
 
 /// Starts the plan that PostgreSQL had made.
-pub(super) unsafe fn run_original(state: *mut State) {
+pub(super) unsafe fn run_original(state: *mut EngineScanState) {
     // SAFETY: the subtree is a finished plan of this query; its state lives as long as the query.
     unsafe {
         let estate = (*state).css.ss.ps.state;
@@ -215,7 +219,7 @@ pub(super) unsafe fn run_original(state: *mut State) {
         (*state).original = original;
         // The engine does not run again: what it kept for that goes.
         *(*state).templates = Templates::default();
-        *(*state).kept = Kept::default();
+        *(*state).kept = ScanCache::default();
     }
 }
 

@@ -3,8 +3,8 @@
 use crate::store::segment::Verified;
 use doris_engine::batch::Selection;
 use doris_engine::error::{Error, Place, Result};
+use doris_engine::metadata_aggregates::ColumnSummary;
 use doris_engine::source::Morsel;
-use doris_engine::summary::ColumnSummary;
 use doris_storage::segment::{Block, ColumnReader, Footer, Verify};
 use doris_storage::vector::{Physical, Vector};
 use std::ops::Range;

@@ -5,7 +5,7 @@
 //! has some thousand rows in its row store, and a look-up of one row would spend most of its time on the others.
 use crate::heap_call;
 use crate::pg::{heapam, raw};
-use crate::plan::glance;
+use crate::plan::block_prefilter;
 use crate::read::attrs::Attr;
 use doris_engine::expr::Expr;
 use pgrx::pg_sys;
@@ -55,7 +55,7 @@ fn bounds(filters: &[Expr], attrs: &[Attr]) -> Vec<Bounds> {
             high,
         })
     };
-    let mut all: Vec<Bounds> = glance::ranges(filters)
+    let mut all: Vec<Bounds> = block_prefilter::ranges(filters)
         .into_iter()
         .filter_map(wanted)
         .collect();

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Claiming a row, to delete or to update it, and writing its tombstone.
+use super::follow::{follow_move, is_retired};
 use super::lock::{lock_anchor, since_lock, try_tuple_lock, tuple_lock, Since};
-use super::moved::{follow_move, is_retired};
-use super::state::{look, look_at_anchor, State};
-use super::wait::settle;
-use crate::pg::toast::{self, Fate, Toast};
+use super::state::{anchor_state, latest_state, LatestState};
+use super::wait::wait_or_report;
+use crate::pg::toast::{self, Toast, XactStatus};
 use crate::pg::{self, key_share};
-use crate::store::deletes::{self, Deleter};
+use crate::store::delete_bitmaps::{self, Deleter};
 use crate::store::entry::Anchor;
-use crate::store::gate::{Gate, Mode};
+use crate::store::registration_lock::{Mode, RegistrationLock};
 use crate::store::tid::{tid, RowNumber};
-use crate::store::{keys, known};
+use crate::store::{chunk_ids, directory_cache};
 use pg_sys::TM_Result::{self, TM_Ok};
 use pgrx::pg_sys;
 
@@ -27,8 +27,9 @@ pub struct Request {
 
 /// A row that this transaction may delete or update: nobody else can until it ends.
 pub enum Claim {
-    /// No anchor; the gate and the tuple lock on the row's TID are held until [`bury`] or [`release`].
-    Free(Gate),
+    /// No anchor; the registration lock and the tuple lock on the row's TID are held until [`write_tombstone`] or
+    /// [`release`].
+    Free(RegistrationLock),
     /// Its live anchor, exclusively locked.
     Anchored(pg_sys::ItemPointerData),
 }
@@ -59,27 +60,32 @@ pub fn claim_as(
         return Ok(claim);
     }
     loop {
-        match look(main, toast, *row) {
-            State::Gone(deleter, how) => settle(main, *row, request, tmfd, (deleter, how))?,
+        match latest_state(main, toast, *row) {
+            LatestState::Gone(deleter, how) => {
+                wait_or_report(main, *row, request, tmfd, (deleter, how))?
+            }
             _ if follow_move(main, toast, row, request, tmfd)? => {}
-            State::Anchored(anchor) => {
+            LatestState::Anchored(anchor) => {
                 if lock_anchor(main, toast, anchor, request, mode, tmfd)? {
                     match since_lock(main, toast, *row) {
                         Since::Nothing => return Ok(Claim::Anchored(anchor)),
-                        Since::Deleted(by, how) => settle(main, *row, request, tmfd, (by, how))?,
+                        Since::Deleted(by, how) => {
+                            wait_or_report(main, *row, request, tmfd, (by, how))?
+                        }
                         Since::Retired => {}
                     }
                 }
             }
-            State::Leaving(xid) => toast::wait_for(xid, main, row.to_tid(), request.oper),
-            State::Free => {
+            LatestState::Leaving(xid) => toast::wait_for(xid, main, row.to_tid(), request.oper),
+            LatestState::Free => {
                 tuple_lock(main, *row, true);
-                let gate = Gate::take(toast, Mode::Single);
-                if matches!(look(main, toast, *row), State::Free) && !is_retired(main, toast, *row)
+                let registration = RegistrationLock::acquire(toast, Mode::Shared);
+                if matches!(latest_state(main, toast, *row), LatestState::Free)
+                    && !is_retired(main, toast, *row)
                 {
-                    return Ok(Claim::Free(gate));
+                    return Ok(Claim::Free(registration));
                 }
-                drop(gate);
+                drop(registration);
                 tuple_lock(main, *row, false);
             }
         }
@@ -91,62 +97,67 @@ fn claim_untouched(main: pg_sys::Relation, toast: &Toast, row: RowNumber) -> Opt
     if !try_tuple_lock(main, row) {
         return None;
     }
-    let gate = Gate::take(toast, Mode::Single);
-    let untouched = known::settled_now(&gate, main, toast, row).is_some()
-        && known::buried(&gate, main, toast, row) == Some(false)
-        && matches!(look_at_anchor(main, toast, row), State::Free);
+    let registration = RegistrationLock::acquire(toast, Mode::Shared);
+    let untouched = directory_cache::settled_now(&registration, main, toast, row).is_some()
+        && directory_cache::is_bulk_deleted(&registration, main, toast, row) == Some(false)
+        && matches!(anchor_state(main, toast, row), LatestState::Free);
     if untouched {
-        return Some(Claim::Free(gate));
+        return Some(Claim::Free(registration));
     }
-    drop(gate);
+    drop(registration);
     tuple_lock(main, row, false);
     None
 }
 
-/// What the holder of the gate finds of a row.
-pub enum Sight {
+/// The state of a row, as the holder of the registration lock finds it.
+pub enum RowState {
     /// Nobody has touched it: it can be claimed with [`Claim::Free`], and the tuple lock on its TID is held.
     Free,
     /// It is deleted or updated.
     Dead,
     /// An open transaction has deleted or updated it.
     Open(pg_sys::TransactionId),
-    /// Somebody is at it, or it may be locked: [`claim`] knows more, without the gate.
+    /// Somebody is at it, or it may be locked: [`claim`] knows more, without the registration lock.
     Held,
 }
 
 /// Looks at a row of a settled segment, to claim it. Never waits.
-pub fn sight(gate: &Gate, main: pg_sys::Relation, toast: &Toast, row: RowNumber) -> Sight {
-    match known::buried(gate, main, toast, row) {
-        Some(true) => return Sight::Dead,
+pub fn row_state(
+    registration: &RegistrationLock,
+    main: pg_sys::Relation,
+    toast: &Toast,
+    row: RowNumber,
+) -> RowState {
+    match directory_cache::is_bulk_deleted(registration, main, toast, row) {
+        Some(true) => return RowState::Dead,
         Some(false) => {}
         None => {
-            if let Some((deleter, _)) = deletes::latest(main, toast, row) {
-                return sight_of(deleter);
+            if let Some((deleter, _)) = delete_bitmaps::latest(main, toast, row) {
+                return state_after(deleter);
             }
         }
     }
     if !try_tuple_lock(main, row) {
-        return Sight::Held;
+        return RowState::Held;
     }
-    let sight = match look_at_anchor(main, toast, row) {
-        State::Free => return Sight::Free,
-        State::Anchored(_) | State::Leaving(_) => Sight::Held,
-        State::Gone(deleter, _) => sight_of(deleter),
+    let state = match anchor_state(main, toast, row) {
+        LatestState::Free => return RowState::Free,
+        LatestState::Anchored(_) | LatestState::Leaving(_) => RowState::Held,
+        LatestState::Gone(deleter, _) => state_after(deleter),
     };
     tuple_lock(main, row, false);
-    sight
+    state
 }
 
-fn sight_of(deleter: Deleter) -> Sight {
-    match deleter.fate {
-        Fate::InProgress => Sight::Open(deleter.xid),
-        _ => Sight::Dead,
+fn state_after(deleter: Deleter) -> RowState {
+    match deleter.status {
+        XactStatus::InProgress => RowState::Open(deleter.xid),
+        _ => RowState::Dead,
     }
 }
 
 /// Writes the tombstone of a claimed row.
-pub fn bury(
+pub fn write_tombstone(
     main: pg_sys::Relation,
     toast: &Toast,
     row: RowNumber,
@@ -154,12 +165,12 @@ pub fn bury(
     how: Anchor,
     cid: pg_sys::CommandId,
 ) {
-    let key = keys::anchor(row.0);
-    crate::compact::board::marks(main, 1);
+    let key = chunk_ids::anchor(row.0);
+    crate::compact::shared_state::count_marks(main, 1);
     match claim {
-        Claim::Free(gate) => {
+        Claim::Free(registration) => {
             toast.insert(key, &how.encode(), cid, 0, std::ptr::null_mut());
-            drop(gate);
+            drop(registration);
             tuple_lock(main, row, false);
         }
         Claim::Anchored(anchor) => {
@@ -188,7 +199,7 @@ fn carry_over(
     let mut lockers = Vec::new();
     toast.scan(chunk_id, seq, seq, false, |version| {
         let mark = Anchor::decode(version.payload());
-        if !matches!(mark, Ok(Anchor::Live)) && version.writer_fate() == Fate::Own {
+        if !matches!(mark, Ok(Anchor::Live)) && version.writer_status() == XactStatus::Own {
             lockers.extend(version.key_sharers());
         }
         true
@@ -205,10 +216,10 @@ fn carry_over(
     }
 }
 
-/// Gives up a claim without burying the row. An exclusive lock on an anchor stays until the transaction ends.
+/// Gives up a claim without marking the row. An exclusive lock on an anchor stays until the transaction ends.
 pub fn release(main: pg_sys::Relation, row: RowNumber, claim: Claim) {
-    if let Claim::Free(gate) = claim {
-        drop(gate);
+    if let Claim::Free(registration) = claim {
+        drop(registration);
         tuple_lock(main, row, false);
     }
 }

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Row locks: they are on live anchors, and beside an update that leaves the key alone on the next version, too.
 use super::claim::Request;
-use super::moved::{follow_move, is_retired};
-use super::state::{is_gone, latest_in_bulk, live_anchor, look, State};
-use super::wait::{report_busy, settle};
-use crate::pg::toast::{self, Fate, Toast, INSERT_FROZEN};
+use super::follow::{follow_move, is_retired};
+use super::state::{is_gone, latest_in_bulk, latest_state, live_anchor, LatestState};
+use super::wait::{report_busy, wait_or_report};
+use crate::pg::toast::{self, Toast, XactStatus, INSERT_FROZEN};
 use crate::pg::{compat, heapam, key_share};
-use crate::store::deletes::Deleter;
+use crate::store::delete_bitmaps::Deleter;
 use crate::store::entry::Anchor;
-use crate::store::gate::{Gate, Mode};
+use crate::store::registration_lock::{Mode, RegistrationLock};
 use crate::store::tid::{tid, RowNumber};
-use crate::store::{keys, moves};
+use crate::store::{chunk_ids, moves};
 use pg_sys::TM_Result::{self, TM_Deleted, TM_Ok, TM_SelfModified, TM_Updated, TM_WouldBlock};
 use pgrx::pg_sys;
 
@@ -25,8 +25,8 @@ pub fn lock(
     tmfd: &mut pg_sys::TM_FailureData,
 ) -> TM_Result::Type {
     loop {
-        let state = look(main, toast, *row);
-        if !matches!(state, State::Gone(..)) {
+        let state = latest_state(main, toast, *row);
+        if !matches!(state, LatestState::Gone(..)) {
             match follow_move(main, toast, row, request, tmfd) {
                 Ok(true) => continue,
                 Ok(false) => {}
@@ -34,19 +34,19 @@ pub fn lock(
             }
         }
         let result = match state {
-            State::Gone(by, how @ Anchor::KeyKept(block, offset))
-                if by.fate == Fate::InProgress && mode == KEY_SHARE =>
+            LatestState::Gone(by, how @ Anchor::KeyKept(block, offset))
+                if by.status == XactStatus::InProgress && mode == KEY_SHARE =>
             {
                 let next = tid(block, offset);
                 match lock_beside(main, toast, *row, request, (next, by.xid), tmfd) {
                     Beside::Locked => Some(TM_Ok),
                     Beside::Refused(result) => Some(result),
                     Beside::Again => None,
-                    Beside::Busy => settle(main, *row, request, tmfd, (by, how)).err(),
+                    Beside::Busy => wait_or_report(main, *row, request, tmfd, (by, how)).err(),
                 }
             }
-            State::Gone(by, Anchor::Updating)
-                if by.fate == Fate::InProgress && mode == KEY_SHARE =>
+            LatestState::Gone(by, Anchor::Updating)
+                if by.status == XactStatus::InProgress && mode == KEY_SHARE =>
             {
                 match lock_ahead(main, toast, *row, request, by.xid, tmfd) {
                     Ok(true) => Some(TM_Ok),
@@ -54,17 +54,19 @@ pub fn lock(
                     Err(result) => Some(result),
                 }
             }
-            State::Gone(by, how @ Anchor::KeyKept(block, offset))
-                if by.fate == Fate::Committed && mode == KEY_SHARE =>
+            LatestState::Gone(by, how @ Anchor::KeyKept(block, offset))
+                if by.status == XactStatus::Committed && mode == KEY_SHARE =>
             {
                 let next = tid(block, offset);
                 match lock_later(main, toast, (next, by.xid), request, tmfd) {
                     Some(result) => Some(result),
-                    None => settle(main, *row, request, tmfd, (by, how)).err(),
+                    None => wait_or_report(main, *row, request, tmfd, (by, how)).err(),
                 }
             }
-            State::Gone(by, how) => settle(main, *row, request, tmfd, (by, how)).err(),
-            State::Anchored(anchor) => {
+            LatestState::Gone(by, how) => {
+                wait_or_report(main, *row, request, tmfd, (by, how)).err()
+            }
+            LatestState::Anchored(anchor) => {
                 match lock_anchor(main, toast, anchor, request, mode, tmfd) {
                     Ok(true) => match since_lock(main, toast, *row) {
                         // An update that leaves the key alone may have come in between.
@@ -78,25 +80,26 @@ pub fn lock(
                             None
                         }
                         Since::Deleted(by, how) => {
-                            settle(main, *row, request, tmfd, (by, how)).err()
+                            wait_or_report(main, *row, request, tmfd, (by, how)).err()
                         }
                     },
                     Ok(false) => None,
                     Err(result) => Some(result),
                 }
             }
-            State::Leaving(xid) => {
+            LatestState::Leaving(xid) => {
                 toast::wait_for(xid, main, row.to_tid(), request.oper);
                 None
             }
-            State::Free => {
+            LatestState::Free => {
                 tuple_lock(main, *row, true);
-                let gate = Gate::take(toast, Mode::Single);
-                if matches!(look(main, toast, *row), State::Free) && !is_retired(main, toast, *row)
+                let registration = RegistrationLock::acquire(toast, Mode::Shared);
+                if matches!(latest_state(main, toast, *row), LatestState::Free)
+                    && !is_retired(main, toast, *row)
                 {
                     insert_live(main, toast, *row, request.cid);
                 }
-                drop(gate);
+                drop(registration);
                 tuple_lock(main, *row, false);
                 None
             }
@@ -116,10 +119,10 @@ fn insert_live(
     cid: pg_sys::CommandId,
 ) -> pg_sys::ItemPointerData {
     // Somebody has to remove it one day.
-    crate::compact::board::marks(main, 1);
+    crate::compact::shared_state::count_marks(main, 1);
     let payload = Anchor::Live.encode();
     let null = std::ptr::null_mut();
-    toast.insert(keys::anchor(row.0), &payload, cid, INSERT_FROZEN, null)
+    toast.insert(chunk_ids::anchor(row.0), &payload, cid, INSERT_FROZEN, null)
 }
 
 /// What came of locking a row beside an open update of it.
@@ -167,10 +170,10 @@ fn any_live_anchor(
     live_anchor(toast, row).unwrap_or_else(|| {
         // There must not be two.
         tuple_lock(main, row, true);
-        let gate = Gate::take(toast, Mode::Single);
+        let registration = RegistrationLock::acquire(toast, Mode::Shared);
         let anchor =
             live_anchor(toast, row).unwrap_or_else(|| insert_live(main, toast, row, request.cid));
-        drop(gate);
+        drop(registration);
         tuple_lock(main, row, false);
         anchor
     })
@@ -190,7 +193,7 @@ fn lock_ahead(
     if !lock_anchor(main, toast, anchor, request, KEY_SHARE, tmfd)? {
         return Ok(false);
     }
-    let _gate = Gate::take(toast, Mode::Single);
+    let _registration = RegistrationLock::acquire(toast, Mode::Shared);
     let now = latest_in_bulk(main, toast, row);
     Ok(matches!(now, Some((by, Anchor::Updating)) if by.xid == updater))
 }
@@ -280,7 +283,7 @@ pub(super) enum Since {
 
 /// Looks for who came before a lock on a row's anchor without having seen it. Later ones see the lock.
 pub(super) fn since_lock(main: pg_sys::Relation, toast: &Toast, row: RowNumber) -> Since {
-    let _gate = Gate::take(toast, Mode::Single);
+    let _registration = RegistrationLock::acquire(toast, Mode::Shared);
     match latest_in_bulk(main, toast, row) {
         Some((deleter, how)) => Since::Deleted(deleter, how),
         None if is_retired(main, toast, row) => Since::Retired,

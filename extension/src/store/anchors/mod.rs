@@ -12,9 +12,9 @@
 //!   there for everybody at once and stays when its creator rolls back. Deleting a row that has one locks it
 //!   exclusively and turns it into a tombstone.
 //!
-//! Whether a row has an anchor is decided under a brief tuple lock on the row's TID (`LockTuple`), which is
-//! never held while waiting for a transaction. Rows may also be deleted in bulk ([`super::deletes`]): who is about
-//! to mark a row, or has locked its anchor, looks for that with the gate held.
+//! Whether a row has an anchor is decided under a brief tuple lock on the row's TID (`LockTuple`), which is never held
+//! while waiting for a transaction. Rows may also be deleted in bulk ([`super::delete_bitmaps`]): who is about to mark
+//! a row, or has locked its anchor, looks for that with the registration lock held.
 //!
 //! An UPDATE that leaves the key alone lets FOR KEY SHARE pass, as in a heap: it claims the row FOR NO KEY UPDATE, and
 //! its new version in the heap gets the KEY SHARE locks of the anchor ([`crate::pg::key_share`]). Who comes while it is
@@ -22,18 +22,18 @@
 //! not known at first ([`super::entry::Anchor::Updating`]): a FOR KEY SHARE lock that comes meanwhile is on the anchor
 //! alone, and the updater takes it along ([`super::successors`]).
 //!
-//! [`state`] says what there is, [`claim`] and [`lock`] change it, [`wait`] and [`moved`] tell who comes second what to do,
-//! [`seen`] says what a snapshot sees.
+//! [`state`] says what there is, [`claim`] and [`lock`] change it, [`wait`] and [`follow`] tell who comes second what
+//! to do, [`visibility`] says what a snapshot sees.
 mod claim;
+mod follow;
 mod lock;
-mod moved;
-mod seen;
 mod state;
+mod visibility;
 mod wait;
 
-pub use claim::{bury, claim, claim_as, release, sight, Claim, Request, Sight};
+pub use claim::{claim, claim_as, release, row_state, write_tombstone, Claim, Request, RowState};
+pub use follow::seen_before_moves;
 pub use lock::lock;
-pub use moved::seen_before_moves;
-pub use seen::{alive, buried_until, dead_positions, dead_rows_of, judge};
 pub use state::next_version;
+pub use visibility::{alive, dead_positions, dead_rows_of, is_visible, latest_deleter};
 pub use wait::report_busy;

@@ -1,33 +1,34 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What somebody has done to a segment row, by the latest state: open transactions included.
 use crate::pg;
-use crate::pg::toast::{Fate, Toast};
-use crate::store::deletes::{self, Deleter, What};
+use crate::pg::toast::{Toast, XactStatus};
+use crate::store::delete_bitmaps::{self, Deleter, MarkKind};
 use crate::store::entry::Anchor;
 use crate::store::tid::{tid, RowNumber};
-use crate::store::{keys, successors};
+use crate::store::{chunk_ids, successors};
 use pgrx::pg_sys;
 
 /// The state of one segment row at a moment.
 #[derive(Debug)]
-pub(super) enum State {
+pub(super) enum LatestState {
     /// Nobody has touched it.
     Free,
     /// It has a live anchor, which may be locked.
     Anchored(pg_sys::ItemPointerData),
-    /// It has a live anchor, which an open transaction is about to remove as nobody has locked it ([`super::idle`]).
+    /// It has a live anchor, which an open transaction is about to remove as nobody has locked it
+    /// ([`super::super::unused_anchors`]).
     Leaving(pg_sys::TransactionId),
     /// Somebody deleted or updated it.
     Gone(Deleter, Anchor),
 }
 
-pub(super) fn look(main: pg_sys::Relation, toast: &Toast, row: RowNumber) -> State {
-    let state = look_at_anchor(main, toast, row);
-    if matches!(state, State::Gone(..)) {
+pub(super) fn latest_state(main: pg_sys::Relation, toast: &Toast, row: RowNumber) -> LatestState {
+    let state = anchor_state(main, toast, row);
+    if matches!(state, LatestState::Gone(..)) {
         return state;
     }
     match latest_in_bulk(main, toast, row) {
-        Some((deleter, how)) => State::Gone(deleter, how),
+        Some((deleter, how)) => LatestState::Gone(deleter, how),
         None => state,
     }
 }
@@ -38,14 +39,14 @@ pub(super) fn latest_in_bulk(
     toast: &Toast,
     row: RowNumber,
 ) -> Option<(Deleter, Anchor)> {
-    let (deleter, what) = deletes::latest(main, toast, row)?;
-    if what == What::Deleted {
+    let (deleter, what) = delete_bitmaps::latest(main, toast, row)?;
+    if what == MarkKind::Deleted {
         return Some((deleter, Anchor::Deleted));
     }
     let how = match successors::of(main, toast, row, deleter.xid) {
         Some((block, offset)) => Anchor::KeyKept(block, offset),
         // All are filed before their transaction commits.
-        None if deleter.fate == Fate::Committed => {
+        None if deleter.status == XactStatus::Committed => {
             pg::report_corrupt(main, format!("no next version of updated row {}", row.0))
         }
         None => Anchor::Updating,
@@ -54,24 +55,26 @@ pub(super) fn latest_in_bulk(
 }
 
 /// The state of a row but for bulk deletes.
-pub(super) fn look_at_anchor(main: pg_sys::Relation, toast: &Toast, row: RowNumber) -> State {
-    let (chunk_id, seq) = keys::anchor(row.0);
-    let mut state = State::Free;
+pub(super) fn anchor_state(main: pg_sys::Relation, toast: &Toast, row: RowNumber) -> LatestState {
+    let (chunk_id, seq) = chunk_ids::anchor(row.0);
+    let mut state = LatestState::Free;
     toast.scan(chunk_id, seq, seq, false, |version| {
         let anchor =
             Anchor::decode(version.payload()).unwrap_or_else(|e| pg::report_corrupt(main, e));
         if anchor == Anchor::Live {
             match version.deleter() {
-                None | Some((_, Fate::Aborted)) => state = State::Anchored(version.tid()),
-                Some((xid, Fate::InProgress)) => state = State::Leaving(xid),
+                None | Some((_, XactStatus::Aborted)) => {
+                    state = LatestState::Anchored(version.tid())
+                }
+                Some((xid, XactStatus::InProgress)) => state = LatestState::Leaving(xid),
                 // It has become a tombstone, which is met, too, or was removed.
-                Some((_, Fate::Own | Fate::Committed)) => {}
+                Some((_, XactStatus::Own | XactStatus::Committed)) => {}
             }
             return true;
         }
         match Deleter::of(version) {
             Some(deleter) => {
-                state = State::Gone(deleter, anchor);
+                state = LatestState::Gone(deleter, anchor);
                 false
             }
             None => true,
@@ -81,17 +84,17 @@ pub(super) fn look_at_anchor(main: pg_sys::Relation, toast: &Toast, row: RowNumb
 }
 
 pub(super) fn is_gone(main: pg_sys::Relation, toast: &Toast, row: RowNumber) -> bool {
-    matches!(look(main, toast, row), State::Gone(..))
+    matches!(latest_state(main, toast, row), LatestState::Gone(..))
 }
 
 /// The live anchor of a row, which may be about to become a tombstone.
 pub(super) fn live_anchor(toast: &Toast, row: RowNumber) -> Option<pg_sys::ItemPointerData> {
-    let (chunk_id, seq) = keys::anchor(row.0);
+    let (chunk_id, seq) = chunk_ids::anchor(row.0);
     let mut at = None;
     toast.scan(chunk_id, seq, seq, false, |version| {
         let replaced = version
             .deleter()
-            .is_some_and(|(_, fate)| fate == Fate::Committed);
+            .is_some_and(|(_, status)| status == XactStatus::Committed);
         if matches!(Anchor::decode(version.payload()), Ok(Anchor::Live)) && !replaced {
             at = Some(version.tid());
         }
@@ -106,8 +109,8 @@ pub fn next_version(
     toast: &Toast,
     row: RowNumber,
 ) -> Option<pg_sys::ItemPointerData> {
-    match look(main, toast, row) {
-        State::Gone(_, how @ (Anchor::Updated(..) | Anchor::KeyKept(..))) => {
+    match latest_state(main, toast, row) {
+        LatestState::Gone(_, how @ (Anchor::Updated(..) | Anchor::KeyKept(..))) => {
             Some(successor(row, how))
         }
         _ => None,

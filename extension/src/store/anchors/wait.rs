@@ -2,9 +2,9 @@
 //! What a row's deleter means to who wants the row: waiting, or what happened to it.
 use super::claim::Request;
 use super::state::successor;
-use crate::pg::toast::{self, Fate};
+use crate::pg::toast::{self, XactStatus};
 use crate::pg::{self, compat};
-use crate::store::deletes::Deleter;
+use crate::store::delete_bitmaps::Deleter;
 use crate::store::entry::Anchor;
 use crate::store::tid::RowNumber;
 use pg_sys::TM_Result::{
@@ -13,20 +13,20 @@ use pg_sys::TM_Result::{
 use pgrx::pg_sys;
 
 /// Answers for a row that was deleted: waits when its writer is still open, else says what happened.
-pub(super) fn settle(
+pub(super) fn wait_or_report(
     main: pg_sys::Relation,
     row: RowNumber,
     request: Request,
     tmfd: &mut pg_sys::TM_FailureData,
     (deleter, how): (Deleter, Anchor),
 ) -> Result<(), TM_Result::Type> {
-    let Deleter { xid, fate, cmin } = deleter;
+    let Deleter { xid, status, cmin } = deleter;
     tmfd.ctid = successor(row, how);
     tmfd.xmax = xid;
     tmfd.cmax = pg_sys::InvalidCommandId;
     tmfd.traversed = false;
-    match fate {
-        Fate::Own => {
+    match status {
+        XactStatus::Own => {
             tmfd.cmax = cmin;
             Err(if cmin >= request.cid {
                 TM_SelfModified
@@ -34,13 +34,13 @@ pub(super) fn settle(
                 TM_Result::TM_Invisible
             })
         }
-        Fate::Committed => Err(if how == Anchor::Deleted {
+        XactStatus::Committed => Err(if how == Anchor::Deleted {
             TM_Deleted
         } else {
             TM_Updated
         }),
-        Fate::Aborted => Ok(()),
-        Fate::InProgress => match request.wait {
+        XactStatus::Aborted => Ok(()),
+        XactStatus::InProgress => match request.wait {
             pg_sys::LockWaitPolicy::LockWaitBlock => {
                 toast::wait_for(xid, main, row.to_tid(), request.oper);
                 Ok(())

@@ -2,10 +2,10 @@
 //! A full segment under construction whose rows share few keys: it is folded in memory and goes on to grow, so that a
 //! load that folds much writes one segment, and not each next one in place of the one before.
 use super::{find, options, Builder, Columns, BUILDERS};
-use crate::keys::bulk::Batch;
-use crate::keys::code::Keys;
+use crate::keys::key_encoding::Keys;
 use crate::keys::merge::Rule;
 use crate::keys::model::{self as key_model, Model};
+use crate::keys::publish_segment::Batch;
 use crate::write::column::Column;
 use doris_storage::vector::{Values, Vector};
 use pgrx::pg_sys;

@@ -2,18 +2,18 @@
 //! Writing out a segment whose rows are all there: it is encoded, its stream written, its entry completed. Rows of a keyed
 //! table are folded and published with that.
 use super::{register, register_now, Builder, Columns};
-use crate::compact::board as compaction;
-use crate::keys::bulk::{self, Batch};
+use crate::compact::shared_state as compaction;
 use crate::keys::limit;
-use crate::keys::meet;
 use crate::keys::merge::Rule;
 use crate::keys::model as key_model;
+use crate::keys::publish_merged;
+use crate::keys::publish_segment::{self, Batch};
 use crate::options;
 use crate::pg::toast::Toast;
 use crate::pg::{self, compat};
 use crate::read::attrs;
-use crate::store::entry::{Entry, State, ROW_UNIT};
-use crate::store::{chunks, directory, known, segment};
+use crate::store::entry::{Entry, SegmentState, ROW_UNIT};
+use crate::store::{chunks, directory, directory_cache, segment};
 use crate::write::column::Column;
 use crate::write::kind::{self, Kind};
 use crate::write::parallel::{encode_columns, Encoding};
@@ -85,28 +85,28 @@ fn write_segment(rel: pg_sys::Relation, toast: &Toast, builder: Builder) {
     limit::check(rel, &model, &batch);
     let few = unobserved && batch.len() as u64 <= options::rows_to_heap();
     if let (true, Some(index)) = (few, model.index) {
-        bulk::to_heap(rel, &model, index, &batch, rule, cid);
+        publish_segment::to_heap(rel, &model, index, &batch, rule, cid);
         return;
     }
     if let Some(rule) = rule {
-        let load = meet::Load {
+        let load = publish_merged::Load {
             rel,
             toast,
             model: &model,
             rule,
             cid,
         };
-        // Not with the gate, which compaction needs to make room.
-        crate::compact::pressure::wait(rel, toast);
+        // Not with the registration lock, which compaction needs to make room.
+        crate::compact::backpressure::wait(rel, toast);
         let encode = |columns: Vec<(Kind, Vector)>| {
             let rows = columns.first().map_or(0, |c| c.1.len() as u32);
-            let sorted = bulk::is_sorted(&model, &columns);
+            let sorted = publish_segment::is_sorted(&model, &columns);
             (rows, encode_keyed(rel, &attrs, columns, &sort_key, sorted))
         };
-        meet::publish(load, batch, encode, |gate, (rows, stream)| {
+        publish_merged::publish(load, batch, encode, |registration, (rows, stream)| {
             let (mut entry, entry_tid) = register_now(rel, toast, rows, cid);
             let reserved = fill(rel, toast, &mut entry, rows, cid, stream);
-            known::changes(gate, rel, toast);
+            directory_cache::invalidate(registration, rel, toast);
             complete(rel, toast, entry, entry_tid, reserved);
         });
         return;
@@ -121,13 +121,13 @@ fn write_segment(rel: pg_sys::Relation, toast: &Toast, builder: Builder) {
         at
     });
     let reserved = fill(rel, toast, &mut entry, rows, cid, stream);
-    let segment = bulk::Segment {
+    let segment = publish_segment::Segment {
         batch: &batch,
         first_row: entry.first_row,
         cid,
     };
-    bulk::publish(rel, toast, &model, &segment, |gate| {
-        known::changes(gate, rel, toast);
+    publish_segment::publish(rel, toast, &model, &segment, |registration| {
+        directory_cache::invalidate(registration, rel, toast);
         complete(rel, toast, entry, entry_tid, reserved);
     });
 }
@@ -163,7 +163,7 @@ fn fill(
     entry.stream_bytes = stream.len() as u64;
     entry.footer_offset = footer_offset;
     entry.checksum = segment::checksum(&stream[footer_offset as usize..]);
-    entry.state = State::Sealed;
+    entry.state = SegmentState::Sealed;
     let reserved_end = entry.first_row + entry.capacity;
     entry.capacity = u64::from(rows).next_multiple_of(ROW_UNIT);
     reserved_end
@@ -180,7 +180,7 @@ fn complete(
     toast.change_in_place(entry_tid, |bytes| entry.encode_over(bytes));
     let used_end = entry.first_row + u64::from(entry.rows);
     directory::give_back(rel, toast, used_end, reserved_end);
-    compaction::segment(rel);
+    compaction::count_segment(rel);
 }
 
 /// Encodes columns as a segment; returns its stream and where the footer starts.

@@ -5,7 +5,7 @@ use doris_storage::vector::{Bitmap, Values, Vector};
 
 use super::decimal::stored;
 use super::{byte_states, required, try_each_valid, wrong_layout, Accumulator, Groups};
-use crate::decimal::tally::Tally;
+use crate::decimal::numeric_accumulator::NumericAccumulator;
 use crate::decimal::{Number, View};
 use crate::error::Result;
 use crate::plan::AggregateFunction;
@@ -16,7 +16,7 @@ pub struct Deviation {
     function: AggregateFunction,
     /// Digits after the point, of scaled integers.
     scale: u16,
-    groups: Vec<Tally>,
+    groups: Vec<NumericAccumulator>,
     /// Bytes of the sums that 128 bits do not hold.
     bytes: usize,
 }
@@ -38,7 +38,7 @@ impl Deviation {
 
     /// Changes a group's state.
     #[inline]
-    fn change<T>(&mut self, group: usize, change: impl FnOnce(&mut Tally) -> T) -> T {
+    fn change<T>(&mut self, group: usize, change: impl FnOnce(&mut NumericAccumulator) -> T) -> T {
         let tally = &mut self.groups[group];
         let before = tally.heap_bytes();
         let result = change(tally);
@@ -75,7 +75,7 @@ pub(crate) fn nullable(results: &[Option<Number>]) -> Result<Vector> {
 
 impl Accumulator for Deviation {
     fn resize(&mut self, groups: usize) {
-        self.groups.resize(groups, Tally::default());
+        self.groups.resize(groups, NumericAccumulator::default());
     }
 
     fn update(&mut self, groups: Groups<'_>, argument: Option<&Vector>) -> Result<()> {
@@ -89,7 +89,7 @@ impl Accumulator for Deviation {
 
     fn merge(&mut self, groups: &[u32], states: &[Vector], from: usize) -> Result<()> {
         for (i, &group) in (from..).zip(groups) {
-            let state = states[0].bytes(i).and_then(Tally::of_state);
+            let state = states[0].bytes(i).and_then(NumericAccumulator::of_state);
             let state = state.ok_or_else(wrong_layout)?;
             self.change(group as usize, |tally| tally.merge(&state));
         }
@@ -112,6 +112,6 @@ impl Accumulator for Deviation {
     }
 
     fn memory_bytes(&self) -> usize {
-        self.groups.capacity() * size_of::<Tally>() + self.bytes
+        self.groups.capacity() * size_of::<NumericAccumulator>() + self.bytes
     }
 }

@@ -14,8 +14,8 @@ use super::{required, wrong_layout, Accumulator, Groups};
 use crate::decimal::View;
 use crate::error::Result;
 use crate::gather::gather;
+use crate::group_table::{hash_all, GroupTable};
 use crate::keys::{encode_field, ByteKeys, FieldBuilder, KeyColumn, KeyShape, WordKeys};
-use crate::table::{hash_all, GroupTable};
 use crate::types::DataType;
 
 /// Wraps `inner`, whose argument has type `t`.

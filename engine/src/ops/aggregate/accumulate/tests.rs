@@ -293,7 +293,7 @@ proptest! {
                 let other = half(false)?.export(&[0, 1, 2]);
                 first.merge(&[0, 1, 2], &other, 0).map(|()| first)
             });
-            let mut tallies = vec![crate::decimal::tally::Tally::default(); 3];
+            let mut tallies = vec![crate::decimal::numeric_accumulator::NumericAccumulator::default(); 3];
             let mut met: Vec<(u32, Number)> = Vec::new();
             let mut tied = false;
             for (row, number) in rows.iter().zip(&numbers) {
