@@ -46,7 +46,10 @@ fn check_within<T: Int>(data: &[u8], layout: &Layout<T>, values: &[T]) {
     let n = values.len();
     let mut sorted = values.to_vec();
     sorted.sort_unstable();
-    let at = |part: usize| sorted[(n - 1) * part / 8].wide();
+    let Some(last) = n.checked_sub(1) else {
+        return;
+    };
+    let at = |part: usize| sorted[last * part / 8].wide();
     let bounds = [
         (at(0), at(8)),
         (at(0) - 1, at(8) + 1),
