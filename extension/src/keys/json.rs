@@ -167,9 +167,13 @@ impl Sequence {
         let computed = (attribute.attgenerated != 0).then(|| {
             let sources = recheck::sources(rel, usize::from(number) - 1);
             let numbers: Vec<u16> = sources.iter().map(|column| *column as u16 + 1).collect();
+            let mut sources: Vec<String> =
+                columns(rel, &numbers).into_iter().map(|c| c.0).collect();
+            // Partitions may have them in another order.
+            sources.sort_unstable();
             Computed {
                 expression: generation_expression(pg::relation_id(rel), number),
-                sources: columns(rel, &numbers).into_iter().map(|c| c.0).collect(),
+                sources,
             }
         });
         Some(Self {

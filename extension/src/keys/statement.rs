@@ -331,9 +331,10 @@ pub unsafe fn utility(statement: *mut pg_sys::Node) {
         if !(*copy).is_from || (*copy).relation.is_null() {
             return;
         }
+        // The lock that COPY takes itself: a weaker one would have to be made stronger, and could deadlock.
         let relid = pg_sys::RangeVarGetRelidExtended(
             (*copy).relation,
-            pg_sys::AccessShareLock as i32,
+            pg_sys::RowExclusiveLock as i32,
             pg_sys::RVROption::RVR_MISSING_OK,
             None,
             std::ptr::null_mut(),

@@ -543,12 +543,17 @@ impl Version {
         unsafe { ((*self.tuple).t_data as *const u8).add((*(*self.tuple).t_data).t_hoff as usize) }
     }
 
-    /// Its payload.
+    /// Its payload; never more than the tuple has, whatever its damaged bytes may say.
     pub fn payload(&self) -> &[u8] {
         // SAFETY: attributes are fixed: two int4 and a plain varlena with a four-byte header.
         unsafe {
-            let length = (*(self.data().add(8) as *const u32) >> 2) as usize - 4;
-            std::slice::from_raw_parts(self.data().add(PAYLOAD_OFFSET), length)
+            let head = usize::from((*(*self.tuple).t_data).t_hoff) + PAYLOAD_OFFSET;
+            let room = ((*self.tuple).t_len as usize).saturating_sub(head);
+            let length = (*(self.data().add(8) as *const u32) >> 2) as usize;
+            std::slice::from_raw_parts(
+                self.data().add(PAYLOAD_OFFSET),
+                length.saturating_sub(4).min(room),
+            )
         }
     }
 

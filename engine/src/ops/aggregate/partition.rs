@@ -417,7 +417,7 @@ fn merge_early<K: KeyColumn>(driver: &Driver, all: &Arc<Partitions<K>>) -> Resul
     let mean = bytes.iter().sum::<usize>() / PARTITIONS;
     // Of many groups that share a partition like all others, none is too large.
     let may_fail = |partition: &usize| {
-        let stands_out = bytes[*partition] > 2 * mean;
+        let stands_out = bytes[*partition] > mean + limit / STATE_GROWTH / 2;
         let few = || all.groups(*partition..*partition + 1) <= FEW_GROUPS;
         bytes[*partition] > limit / STATE_GROWTH && (stands_out || few())
     };
@@ -571,12 +571,13 @@ impl<K: KeyColumn> MergeTask<K> {
                     .iter()
                     .map(|c| memory_bytes(c))
                     .sum::<usize>();
-                let fits = take(bytes).is_ok() && memory.grow(bytes).is_ok();
-                match fits {
+                let taken = take(bytes).is_ok();
+                match taken && memory.grow(bytes).is_ok() {
                     true => batches.push(chunk.batch),
                     false => {
                         kept = None;
-                        left.fetch_add(memory.bytes(), Ordering::Relaxed);
+                        let unused = memory.bytes() + if taken { bytes } else { 0 };
+                        left.fetch_add(unused, Ordering::Relaxed);
                         memory.resize(0)?;
                     }
                 }
