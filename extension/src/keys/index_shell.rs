@@ -39,8 +39,18 @@ struct Entered {
     rel: pg_sys::Oid,
     block: u32,
     offset: u16,
-    /// The index that has its entry; `None`: it needs none in any index.
-    index: Option<pg_sys::Oid>,
+    entries: Entries,
+}
+
+/// Which entries of a row are not to be made (any more).
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Entries {
+    /// That of one index, which is there.
+    Of(pg_sys::Oid),
+    /// Those of all indexes.
+    All,
+    /// Several slots of a batch have the place of a row that the batch brought: each index makes its entry once.
+    Repeated,
 }
 
 thread_local! {
@@ -138,27 +148,64 @@ pub fn begin_rows(rel: pg_sys::Relation) {
 
 /// A heap row has its entry in an index on the key, or needs none in any index.
 pub fn entered(rel: pg_sys::Relation, tid: pg_sys::ItemPointerData, index: Option<pg_sys::Oid>) {
+    add(rel, tid, index.map_or(Entries::All, Entries::Of));
+}
+
+/// A slot gets the place of a row that is there already. That row has its entries, unless it came with the same batch: then
+/// PostgreSQL makes them when it comes to the slots, one after the other, and the first is to make them.
+pub fn entered_before(rel: pg_sys::Relation, tid: pg_sys::ItemPointerData) {
+    let of_batch = ENTERED.with_borrow(|entered| {
+        let mut of_row = entered.iter().filter(|e| e.is_of(rel, &tid));
+        of_row.any(|e| matches!(e.entries, Entries::Of(_)))
+    });
+    let entries = if of_batch {
+        Entries::Repeated
+    } else {
+        Entries::All
+    };
+    add(rel, tid, entries);
+}
+
+fn add(rel: pg_sys::Relation, tid: pg_sys::ItemPointerData, entries: Entries) {
     let entry = Entered {
         rel: pg::relation_id(rel),
         block: crate::store::tid::block_of(&tid),
         offset: tid.ip_posid,
-        index,
+        entries,
     };
     ENTERED.with_borrow_mut(|entered| entered.push(entry));
 }
 
+impl Entered {
+    fn is_of(&self, rel: pg_sys::Relation, tid: &pg_sys::ItemPointerData) -> bool {
+        let place = (crate::store::tid::block_of(tid), tid.ip_posid);
+        self.rel == pg::relation_id(rel) && (self.block, self.offset) == place
+    }
+}
+
+/// Whether a row needs no entry in an index; one that it needs is about to be made.
 fn is_entered(
     rel: pg_sys::Relation,
     tid: &pg_sys::ItemPointerData,
     index: pg_sys::Relation,
 ) -> bool {
-    let (relid, index) = (pg::relation_id(rel), pg::relation_id(index));
-    let (block, offset) = (crate::store::tid::block_of(tid), tid.ip_posid);
-    ENTERED.with_borrow(|entered| {
-        entered.iter().rev().any(|e| {
-            let of_row = e.rel == relid && e.block == block && e.offset == offset;
-            of_row && e.index.is_none_or(|of| of == index)
-        })
+    let index = pg::relation_id(index);
+    ENTERED.with_borrow_mut(|entered| {
+        let mut repeated = None;
+        for e in entered.iter().rev().filter(|e| e.is_of(rel, tid)) {
+            match e.entries {
+                Entries::All => return true,
+                Entries::Of(made) if made == index => return true,
+                Entries::Of(_) => {}
+                Entries::Repeated => repeated = Some(*e),
+            }
+        }
+        let made = |e: Entered| Entered {
+            entries: Entries::Of(index),
+            ..e
+        };
+        entered.extend(repeated.map(made));
+        false
     })
 }
 

@@ -299,7 +299,7 @@ unsafe fn skip_index_entries(
 ) {
     // SAFETY: the caller's slot.
     unsafe { (*slot).tts_tid = tid };
-    index_shell::entered(rel, tid, None);
+    index_shell::entered_before(rel, tid);
 }
 
 /// A row that is not stored though nothing else has its key: triggers and index insertion want a place of it all

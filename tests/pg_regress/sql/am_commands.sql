@@ -14,7 +14,6 @@ FROM pg_class t JOIN pg_class c ON c.oid IN (t.oid, t.reltoastrelid) WHERE t.oid
 SELECT count(*), sum(id) FROM frozen;
 
 -- SET ACCESS METHOD keeps constraints, indexes and computed columns, both ways.
-CREATE EXTENSION IF NOT EXISTS btree_gist SCHEMA public;
 CREATE TABLE parent (id int PRIMARY KEY) USING doris;
 INSERT INTO parent SELECT generate_series(1, 100);
 CREATE TABLE moved (

@@ -389,3 +389,24 @@ COPY counted (k, v) FROM stdin;
 1	4
 \.
 TABLE counted;
+-- Rows of one load that are older than others of it: the row that stays has its index entries.
+CREATE TABLE batch (k int, a int, seq int) WITH (unique_key = 'k', sequence = 'seq');
+CREATE INDEX ON batch (a);
+CREATE INDEX ON batch (a, seq) WHERE a > 1;
+COPY batch FROM stdin;
+1	10	5
+2	20	5
+1	11	4
+3	30	1
+2	21	6
+2	22	4
+3	31	2
+3	32	3
+1	12	5
+1	13	1
+\.
+SET enable_seqscan = off;
+SELECT * FROM batch WHERE a > 0 ORDER BY a;
+SELECT a, seq FROM batch WHERE a > 1 ORDER BY a, seq;
+RESET enable_seqscan;
+SELECT * FROM doris.verify('batch');
