@@ -152,6 +152,7 @@ unsafe extern "C-unwind" fn started(query: *mut pg_sys::QueryDesc) {
     // SAFETY: a query that was just started.
     unsafe {
         statement::started(query);
+        crate::plan::scan_filter::begin_scans(query);
         #[cfg(not(feature = "pg18"))]
         stop_prefetching((*query).planstate, std::ptr::null_mut());
     }

@@ -13,6 +13,7 @@ use doris_engine::expr::{Expr, ExprKind};
 use doris_engine::plan::{Node, Op};
 use pgrx::{pg_guard, pg_sys, PgList};
 use std::ffi::{CStr, CString};
+use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
 #[pg_guard]
@@ -115,6 +116,29 @@ unsafe fn entry(rtable: *mut pg_sys::List, rti: u32) -> Option<*mut pg_sys::Rang
     unsafe { PgList::<pg_sys::RangeTblEntry>::from_pg(rtable).get_ptr(at) }
 }
 
+/// Shows what scans have read and skipped for nodes of PostgreSQL.
+///
+/// # Safety
+/// The state of a running EXPLAIN.
+pub unsafe fn scans(es: *mut pg_sys::ExplainState, scans: &[(String, Rc<Counters>)]) {
+    let out = Out { es };
+    // SAFETY: passed on to the caller.
+    if unsafe { (*es).format } == pg_sys::ExplainFormat::EXPLAIN_FORMAT_TEXT {
+        for (name, counters) in scans {
+            out.text(&format!("Scan of {name}"), &counters.summary());
+        }
+        return;
+    }
+    out.group("Scans", false, || {
+        for (name, counters) in scans {
+            out.item("Scan", || {
+                out.text("Table", name);
+                out.scanned(counters);
+            });
+        }
+    });
+}
+
 /// What is shown of a node.
 struct Shown<'r> {
     names: Vec<String>,
@@ -164,23 +188,7 @@ impl Shown<'_> {
             let Some(counters) = counters else { continue };
             let text = match name.as_str() {
                 "subplan" => format!("{} rows from PostgreSQL", counters.heap_rows.get()),
-                _ => {
-                    let summarized = match counters.blocks_summarized.get() {
-                        0 => String::new(),
-                        blocks => format!(", {blocks} answered by zone map"),
-                    };
-                    format!(
-                        "{} segments, {} row blocks read, {} pruned by zone map, {} by runtime filter, \
-                         {} by delete marks, {} rows deleted, {} rows from the row store{summarized}",
-                        counters.segments.get(),
-                        counters.blocks_read.get(),
-                        counters.blocks_pruned.get(),
-                        counters.blocks_filtered.get(),
-                        counters.blocks_deleted.get(),
-                        counters.deleted_rows.get(),
-                        counters.heap_rows.get(),
-                    )
-                }
+                _ => counters.summary(),
             };
             self.out.text(&format!("Scan of {name}"), &text);
         }
@@ -305,7 +313,14 @@ impl Shown<'_> {
     }
 
     fn scanned(&self, counters: &Counters) {
-        let out = &self.out;
+        self.out.scanned(counters);
+    }
+}
+
+impl Out {
+    /// What a scan has read and skipped, as properties of an object.
+    fn scanned(&self, counters: &Counters) {
+        let out = self;
         out.number("Segments", counters.segments.get());
         out.number("Row Blocks Read", counters.blocks_read.get());
         out.number(

@@ -10,7 +10,7 @@
 //! `external_placement` brings them to where the main thread meets them and `evaluate` runs them; `source` feeds the
 //! engine with segments and heap rows (`block_prefilter` spares it some), `subplan_source` with the rows of other
 //! subplans; `spill` gives it temporary files, `threads` workers, and `global_limits` a share of the server's;
-//! `nesting` bounds how deep a converted query is; `node` is the custom scan's execution, `template` its plan for when
+//! `scan_filter` tells conditions to scans that stay PostgreSQL's; `nesting` bounds how deep a converted query is; `node` is the custom scan's execution, `template` its plan for when
 //! it runs again, `scan_cache` its tables, `partitions` those of them that it reads; `explain` shows it.
 
 pub mod block_prefilter;
@@ -36,6 +36,7 @@ pub mod reasons;
 pub mod required_columns;
 mod row_batch;
 pub mod scan_cache;
+pub mod scan_filter;
 pub mod scope;
 pub mod source;
 pub mod spill;

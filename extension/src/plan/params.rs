@@ -16,6 +16,9 @@ pub trait Params {
 
     /// The value of an expression for which [`is_moment`] holds.
     fn moment(&mut self, node: *mut pg_sys::Node) -> Converted<Expr>;
+
+    /// What is converted next is a part of condition `number` of a list, counted from 0.
+    fn at_condition(&mut self, _number: usize) {}
 }
 
 /// Planning time: every parameter of a vectorised type will do.

@@ -4,11 +4,14 @@
 //! A custom scan keeps why the node above it was not converted (`ParentRequirements::above`). A statement over doris
 //! tables without any custom scan has nobody to say it: the hook on EXPLAIN notes the reasons while the statement is
 //! planned, and puts them behind the plan.
+use super::explain;
 use super::hook::is_doris_table;
+use super::source::Counters;
 use crate::pg::compat;
 use pgrx::{pg_guard, pg_sys, PgList};
 use std::cell::RefCell;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
+use std::rc::Rc;
 
 static mut PREV_EXPLAIN: pg_sys::ExplainOneQuery_hook_type = None;
 
@@ -23,7 +26,14 @@ struct Noted {
     converted: bool,
     /// Of the watched query, when no part of it was converted.
     result: Vec<String>,
+    /// Whether EXPLAIN runs the statement at hand.
+    analyzes: bool,
+    /// What scans of it that are PostgreSQL's have read and skipped, with the names of their tables.
+    scans: Vec<(String, Rc<Counters>)>,
 }
+
+/// The label of reasons.
+const NOT_VECTORISED: &CStr = c"Not Vectorised";
 
 thread_local! {
     static NOTED: RefCell<Noted> = RefCell::default();
@@ -34,7 +44,7 @@ pub fn install() {
     // SAFETY: called once, while the library is loaded.
     unsafe {
         PREV_EXPLAIN = pg_sys::ExplainOneQuery_hook;
-        pg_sys::ExplainOneQuery_hook = Some(explain);
+        pg_sys::ExplainOneQuery_hook = Some(explain_query);
     }
 }
 
@@ -95,7 +105,7 @@ unsafe fn reads_doris_tables(stmt: *mut pg_sys::PlannedStmt) -> bool {
 }
 
 /// Not guarded: errors of the query that is explained pass through as they are.
-unsafe extern "C-unwind" fn explain(
+unsafe extern "C-unwind" fn explain_query(
     query: *mut pg_sys::Query,
     options: i32,
     into: *mut pg_sys::IntoClause,
@@ -106,7 +116,10 @@ unsafe extern "C-unwind" fn explain(
 ) {
     // SAFETY: valid arguments from PostgreSQL; hooks change only while libraries load.
     unsafe {
-        watch(if (*es).verbose { query as usize } else { 0 });
+        watch(
+            if (*es).verbose { query as usize } else { 0 },
+            (*es).analyze,
+        );
         match PREV_EXPLAIN {
             Some(previous) => previous(query, options, into, es, text, params, env),
             None => compat::explain_one_query(query, options, into, es, text, params, env),
@@ -115,39 +128,59 @@ unsafe extern "C-unwind" fn explain(
     }
 }
 
-fn watch(query: usize) {
+fn watch(query: usize, analyzes: bool) {
     NOTED.with_borrow_mut(|noted| {
         noted.watched = query;
         noted.result.clear();
+        noted.analyzes = analyzes;
+        noted.scans.clear();
     });
 }
 
-/// Puts the reasons behind the plan: a line, or an object of their own.
+/// A scan of a table has ended, which PostgreSQL's node ran.
+pub fn scanned(table: &str, counters: &Rc<Counters>) {
+    NOTED.with_borrow_mut(|noted| {
+        if noted.analyzes {
+            noted.scans.push((table.to_owned(), counters.clone()));
+        }
+    });
+}
+
+/// Puts scans and reasons behind the plan: lines, or an object of their own.
 #[pg_guard]
 unsafe extern "C-unwind" fn show(es: *mut pg_sys::ExplainState) {
-    let reasons = NOTED.with_borrow_mut(|noted| {
+    let (reasons, scans) = NOTED.with_borrow_mut(|noted| {
         noted.watched = 0;
-        std::mem::take(&mut noted.result)
+        noted.analyzes = false;
+        (
+            std::mem::take(&mut noted.result),
+            std::mem::take(&mut noted.scans),
+        )
     });
-    if reasons.is_empty() {
+    if reasons.is_empty() && scans.is_empty() {
         return;
     }
-    let label = c"Not Vectorised".as_ptr();
     // SAFETY: the state of a running EXPLAIN; strings are copied into its output.
     unsafe {
         if (*es).format == pg_sys::ExplainFormat::EXPLAIN_FORMAT_TEXT {
-            if let Ok(all) = CString::new(reasons.join("; ")) {
-                pg_sys::ExplainPropertyText(label, all.as_ptr(), es);
+            explain::scans(es, &scans);
+            if let (false, Ok(all)) = (reasons.is_empty(), CString::new(reasons.join("; "))) {
+                pg_sys::ExplainPropertyText(NOT_VECTORISED.as_ptr(), all.as_ptr(), es);
             }
             return;
         }
-        let mut list = PgList::<std::ffi::c_char>::new();
-        for reason in reasons.iter().filter_map(|r| CString::new(r.as_str()).ok()) {
-            list.push(pg_sys::pstrdup(reason.as_ptr()));
-        }
         let group = c"Engine".as_ptr();
         pg_sys::ExplainOpenGroup(group, std::ptr::null(), true, es);
-        pg_sys::ExplainPropertyList(label, list.into_pg(), es);
+        if !scans.is_empty() {
+            explain::scans(es, &scans);
+        }
+        if !reasons.is_empty() {
+            let mut list = PgList::<std::ffi::c_char>::new();
+            for reason in reasons.iter().filter_map(|r| CString::new(r.as_str()).ok()) {
+                list.push(pg_sys::pstrdup(reason.as_ptr()));
+            }
+            pg_sys::ExplainPropertyList(NOT_VECTORISED.as_ptr(), list.into_pg(), es);
+        }
         pg_sys::ExplainCloseGroup(group, std::ptr::null(), true, es);
     }
 }

@@ -488,7 +488,7 @@ fn scale(attr: &Attr) -> i32 {
 
 /// A segment's columns of these attributes, laid out as the engine takes them; `None`: the attribute is younger than
 /// the segment.
-fn stored_columns(segment: &Segment, attrs: &[Attr]) -> Result<Vec<Option<usize>>> {
+pub fn stored_columns(segment: &Segment, attrs: &[Attr]) -> Result<Vec<Option<usize>>> {
     let column = |attr: &Attr| {
         let column = segment.column(attr.number);
         if let Some(column) = column {

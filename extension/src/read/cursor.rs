@@ -14,6 +14,28 @@ use doris_storage::vector::Vector;
 use pgrx::pg_sys;
 use std::rc::Rc;
 
+/// Says which rows of segments a reader wants; it gets no others, but must not rely on getting none.
+pub trait RowFilter {
+    /// For each row block of a segment, so many of whose rows are deleted, whether rows of it may be wanted; `None`: the
+    /// filter cannot tell, and all are.
+    fn blocks(
+        &self,
+        main: pg_sys::Relation,
+        toast: &Toast,
+        segment: &Segment,
+        deleted: usize,
+    ) -> Option<Vec<bool>>;
+
+    /// The wanted rows of one of these row blocks, ascending, counted from the block's first; `None`: all of them.
+    fn rows(
+        &self,
+        main: pg_sys::Relation,
+        toast: &Toast,
+        segment: &Segment,
+        block: usize,
+    ) -> Option<Vec<u32>>;
+}
+
 /// Where the rows of an open segment are.
 enum Source {
     /// In pages.
@@ -32,6 +54,57 @@ struct Opened {
     /// The row block whose vectors are below, if any.
     block: Option<usize>,
     vectors: Vec<Option<(Vector, u16)>>,
+    /// Which row blocks the filter wants; `None`: all rows of all blocks.
+    wanted_blocks: Option<Vec<bool>>,
+    /// The row block whose wanted rows are below, if any.
+    filtered: Option<usize>,
+    /// `None`: all of the block.
+    wanted_rows: Option<Vec<u32>>,
+}
+
+impl Opened {
+    /// The nearest row that a filter wants, from a position on in the direction of the scan.
+    fn nearest(
+        &mut self,
+        (main, toast): (pg_sys::Relation, &Toast),
+        filter: &dyn RowFilter,
+        mut position: u32,
+        forward: bool,
+    ) -> Option<u32> {
+        let (Source::Stored(segment), Some(wanted)) = (&self.source, &self.wanted_blocks) else {
+            return Some(position);
+        };
+        let block_rows = segment.footer.block_rows;
+        loop {
+            let block = position / block_rows;
+            let at = block as usize;
+            if wanted.get(at).copied().unwrap_or(true) {
+                if self.filtered != Some(at) {
+                    pgrx::check_for_interrupts!();
+                    self.wanted_rows = filter.rows(main, toast, segment, at);
+                    self.filtered = Some(at);
+                }
+                let Some(rows) = &self.wanted_rows else {
+                    return Some(position);
+                };
+                let offset = position % block_rows;
+                let found = match forward {
+                    true => rows.get(rows.partition_point(|row| *row < offset)),
+                    false => rows[..rows.partition_point(|row| *row <= offset)].last(),
+                };
+                if let Some(row) = found {
+                    return Some(block * block_rows + row);
+                }
+            }
+            position = match forward {
+                true => (block + 1) * block_rows,
+                false => (block * block_rows).checked_sub(1)?,
+            };
+            if position >= self.rows {
+                return None;
+            }
+        }
+    }
 }
 
 /// A cursor; it stands before the first row, on a row, or behind the last.
@@ -42,6 +115,7 @@ pub struct Cursor {
     desc: pg_sys::TupleDesc,
     attrs: Rc<Vec<Attr>>,
     needed: Vec<bool>,
+    filter: Option<Rc<dyn RowFilter>>,
     segments: Vec<FoundSegment>,
     /// Index of the open segment; `segments.len()` is behind the last.
     at: usize,
@@ -88,6 +162,7 @@ impl Cursor {
             desc,
             attrs,
             needed,
+            filter: None,
             segments,
             at: 0,
             opened: None,
@@ -103,6 +178,11 @@ impl Cursor {
     pub unsafe fn with_descriptor(mut self, desc: pg_sys::TupleDesc) -> Self {
         self.desc = desc;
         self
+    }
+
+    /// Leaves out rows that a filter does not want, from the next segment on; `None`: none.
+    pub fn set_filter(&mut self, filter: Option<Rc<dyn RowFilter>>) {
+        self.filter = filter;
     }
 
     /// The segments it goes over.
@@ -164,7 +244,7 @@ impl Cursor {
     }
 
     fn step_within(&mut self, forward: bool) -> Option<RowNumber> {
-        let opened = self.opened.as_ref()?;
+        let opened = self.opened.as_mut()?;
         loop {
             if forward {
                 self.next += 1;
@@ -174,7 +254,14 @@ impl Cursor {
             if self.next == 0 || self.next > opened.rows {
                 return None;
             }
-            let position = self.next - 1;
+            let mut position = self.next - 1;
+            if let (Some(filter), Some(toast)) = (&self.filter, &self.toast) {
+                let place = (self.main, toast);
+                let nearest = opened.nearest(place, filter.as_ref(), position, forward);
+                // Behind the last row, or before the first.
+                self.next = nearest.map_or(if forward { opened.rows + 1 } else { 0 }, |at| at + 1);
+                position = nearest?;
+            }
             if opened.dead.is_empty() || opened.dead.binary_search(&position).is_err() {
                 return Some(RowNumber(
                     opened.found.entry.first_row + u64::from(position),
@@ -202,6 +289,12 @@ impl Cursor {
         };
         let dead = anchors::dead_positions(self.main, toast, entry.first_row, rows, self.snapshot);
         let vectors = vec![None; self.attrs.len()];
+        let wanted_blocks = match (&self.filter, &source) {
+            (Some(filter), Source::Stored(segment)) => {
+                filter.blocks(self.main, toast, segment, dead.len())
+            }
+            _ => None,
+        };
         self.opened = Some(Opened {
             found: *found,
             source,
@@ -209,6 +302,9 @@ impl Cursor {
             dead,
             block: None,
             vectors,
+            wanted_blocks,
+            filtered: None,
+            wanted_rows: None,
         });
     }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Where rows come from: tables of ours, subqueries, one-time filters, and subplans that PostgreSQL runs.
+use super::super::expr::Translator;
 use super::super::scope::{Column, Item, Scope};
 use super::super::{hook, no, subplan_source, types, Converted, Reason};
 use super::{renamed, table_name, Converter, Core, Output, Source};
@@ -119,6 +120,43 @@ impl Converter<'_> {
                 node,
                 scope: Scope { items },
             })
+        }
+    }
+
+    /// The conditions of a scan that stays PostgreSQL's, as filters of its source: all before the first that the engine
+    /// does not evaluate by itself.
+    ///
+    /// # Safety
+    /// A scan of the statement's finished plan.
+    pub unsafe fn conditions(mut self, scan: *mut pg_sys::SeqScan) -> Converted<Source> {
+        // SAFETY: passed on to the caller; the copy has conditions and no output.
+        unsafe {
+            let mut conditions_only = std::ptr::read(scan);
+            conditions_only.scan.plan.targetlist = std::ptr::null_mut();
+            let core = self.scan(&mut conditions_only)?;
+            let quals = PgList::<pg_sys::Node>::from_pg((*scan).scan.plan.qual);
+            let mut filters = Vec::new();
+            for (number, qual) in quals.iter_ptr().enumerate() {
+                self.params.at_condition(number);
+                let filter = Translator {
+                    scope: &core.scope,
+                    params: &mut *self.params,
+                    externals: None,
+                    numerics: true,
+                    tested: Vec::new(),
+                    guarded: false,
+                    stmt: self.stmt,
+                }
+                .expr(qual);
+                match filter {
+                    Ok(filter) if filter.is_native() => filters.push(filter),
+                    _ => break,
+                }
+            }
+            match self.sources.pop() {
+                Some(source) => Ok(Source { filters, ..source }),
+                None => no("a scan without a table"),
+            }
         }
     }
 

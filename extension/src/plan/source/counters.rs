@@ -38,8 +38,45 @@ impl Counters {
         add(&self.blocks_deleted, u64::from(blocks));
     }
 
+    /// Counts a row block that is read.
+    pub fn read_block(&self) {
+        add(&self.blocks_read, 1);
+    }
+
+    /// Counts a row of the heap.
+    pub fn read_heap_row(&self) {
+        add(&self.heap_rows, 1);
+    }
+
+    /// Counts deleted rows.
+    pub fn skip_deleted(&self, rows: usize) {
+        add(&self.deleted_rows, rows as u64);
+    }
+
+    /// All of it in a line.
+    pub fn summary(&self) -> String {
+        let optional = |counter: &Cell<u64>, text: &str| match counter.get() {
+            0 => String::new(),
+            blocks => format!(", {blocks} {text}"),
+        };
+        format!(
+            "{} segments, {} row blocks read, {} pruned by zone map{}{}, {} by runtime filter, \
+             {} by delete marks, {} rows deleted, {} rows from the row store{}",
+            self.segments.get(),
+            self.blocks_read.get(),
+            self.blocks_pruned.get(),
+            optional(&self.blocks_out_of_range, "by key index"),
+            optional(&self.blocks_bloomed, "by bloom filter"),
+            self.blocks_filtered.get(),
+            self.blocks_deleted.get(),
+            self.deleted_rows.get(),
+            self.heap_rows.get(),
+            optional(&self.blocks_summarized, "answered by zone map"),
+        )
+    }
+
     /// Counts what row blocks were skipped by.
-    pub(super) fn pruned(&self, checks: &[Check]) {
+    pub fn pruned(&self, checks: &[Check]) {
         for check in checks {
             match check.reason {
                 Some(Reason::ZoneMap) => add(&self.blocks_pruned, 1),
