@@ -5,6 +5,7 @@
 //! pattern            which tables a sync takes
 //! binary_copy        rows of a binary COPY
 //! stream             the envelope of a replication connection
+//! pace               how often to look for new WAL
 //! frame              what travels between the decoding and the applying process
 //! streamed           parts of transactions that have not committed yet
 //! pgoutput           one protocol message: begin, commit, relation, insert, update, delete, truncate
@@ -19,6 +20,7 @@
 pub mod binary_copy;
 pub mod fold;
 pub mod frame;
+pub mod pace;
 pub mod pattern;
 pub mod pgoutput;
 pub mod rewrite_detection;

@@ -1,4 +1,14 @@
 -- SPDX-License-Identifier: Apache-2.0
+-- What a process waits for, and who holds it up; NULL if it waits for no lock. Names are shown as the search path has them.
+CREATE FUNCTION doris._lock_awaited(pid int) RETURNS text LANGUAGE sql STABLE STRICT
+BEGIN ATOMIC
+  SELECT CASE l.locktype WHEN 'relation' THEN 'a lock on ' || l.relation::regclass
+              WHEN 'transactionid' THEN 'transaction ' || l.transactionid || ' to end'
+              ELSE 'a lock (' || l.locktype || ')' END
+         || COALESCE(', held up by process ' || nullif(array_to_string(array_remove(pg_blocking_pids(l.pid), 0), ', '), ''), '')
+  FROM pg_locks l WHERE l.pid = $1 AND NOT l.granted LIMIT 1;
+END;
+
 -- A role sees its own syncs, and those of roles it is a member of: an error may quote whole rows, so no function of the
 -- query's is called with other syncs (security_barrier). Connection strings are never shown.
 CREATE VIEW doris.syncs WITH (security_barrier) AS
@@ -20,12 +30,7 @@ SELECT s.name, s.owner::regrole AS owner, s.connection IS NULL AS local, s.wante
                   WHERE r.slot_name = 'pg_doris_' || (SELECT oid FROM pg_database WHERE datname = current_database())
                       || '_' || s.id) ELSE p.retained_bytes END AS retained_bytes,
        s.tables, s.schemas, s.publication, s.target_schema,
-       COALESCE(CASE WHEN p.worker_pid IS NOT NULL THEN (SELECT CASE l.locktype WHEN 'relation' THEN 'a lock on ' || l.relation::regclass
-                WHEN 'transactionid' THEN 'transaction ' || l.transactionid || ' to end'
-                ELSE 'a lock (' || l.locktype || ')' END || COALESCE(', held up by process ' ||
-                nullif(array_to_string(array_remove(pg_blocking_pids(l.pid), 0), ', '), ''), '')
-            FROM pg_locks l WHERE l.pid = p.worker_pid AND NOT l.granted LIMIT 1) END,
-            CASE WHEN p.making_slot THEN 'the source to make the replication slot, when the transactions that run there have ended' END)
+       COALESCE(doris._lock_awaited(p.worker_pid), CASE WHEN p.making_slot THEN 'the source to make the replication slot, when the transactions that run there have ended' END)
             AS waiting_for,
        COALESCE(p.problem, s.last_error) AS last_error, s.error_at, s.retries, s.options, s.created_at
 FROM doris.sync s LEFT JOIN doris.sync_progress() p ON p.sync = s.id
@@ -38,12 +43,7 @@ SELECT s.name AS sync, t.source_name AS source, nullif(t.target, 0)::regclass AS
        CASE WHEN t.state = 'init' AND c.source IS NOT NULL THEN c.rows ELSE t.rows_copied END AS rows_copied,
        t.rows_expected,
        t.copy_started_at, t.copy_finished_at, t.copies, t.snapshot_lsn, t.key_columns, t.leaves_out,
-       COALESCE(CASE WHEN c.process IS NOT NULL THEN (SELECT CASE l.locktype WHEN 'relation' THEN 'a lock on ' || l.relation::regclass
-                WHEN 'transactionid' THEN 'transaction ' || l.transactionid || ' to end'
-                ELSE 'a lock (' || l.locktype || ')' END || COALESCE(', held up by process ' ||
-                nullif(array_to_string(array_remove(pg_blocking_pids(l.pid), 0), ', '), ''), '')
-            FROM pg_locks l WHERE l.pid = c.process AND NOT l.granted LIMIT 1) END,
-            CASE WHEN c.awaited IS NOT NULL THEN 'transaction ' || c.awaited || ' of the source to end' ||
+       COALESCE(doris._lock_awaited(c.process), CASE WHEN c.awaited IS NOT NULL THEN 'transaction ' || c.awaited || ' of the source to end' ||
             COALESCE((SELECT ', of process ' || l.pid FROM pg_locks l WHERE l.locktype = 'transactionid' AND l.granted
                 AND l.mode = 'ExclusiveLock' AND l.transactionid::text::bigint = c.awaited % 4294967296
                 AND s.connection IS NULL AND l.pid IS NOT NULL LIMIT 1), '') END) AS waiting_for,

@@ -7,10 +7,12 @@ lag       from the answer to a COMMIT to the first SELECT that sees it, while fo
 backlog   the time a paused mirror needs for `rows` changed rows
 large     memory of the apply worker with one transaction of `large` changes
 copy      the initial copy of lineitem from `csv`, against COPY out piped into COPY in
-overhead  transactions a second of the clients with no slot, a slot that something reads, and a mirror
+overhead  what the clients' transactions cost without a slot, with a slot that something reads, a native subscription and a
+          mirror: transactions a second, processor time by kind of process, and latency at a rate below saturation
 Each measurement is printed as a line `what|value`.
 """
 import argparse
+import os
 import subprocess
 import sys
 import threading
@@ -28,6 +30,10 @@ UPDATE bench SET v = v + 1, txt = 'changed' WHERE id IN (:id, :id % 1000 + 1);
 DELETE FROM bench WHERE id = 100000 + :id % 900000;
 COMMIT;
 """
+# Rows that a transaction of SCRIPT changes, about.
+ROWS_CHANGED = 5
+KINDS = ("backends", "pgbench", "decoding", "applying", "compacting", "others")
+FOLLOWERS = {"none": "no slot", "slot": "a slot that is read", "native": "a native subscription", "mirror": "a mirror"}
 TABLE = "CREATE TABLE bench (id int PRIMARY KEY, v int, txt text, price numeric(12,2))"
 
 
@@ -51,17 +57,38 @@ def memory(pid):
     return of.get("RssAnon", 0), of.get("VmRSS", 0)
 
 
-def client_load(cluster, rate, seconds):
+def processor_seconds(pid):
+    """Processor time that a process has taken, all its threads, in user and system mode."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def kind_of(backend_type, application):
+    """What a process of the server does for the transactions of pgbench's clients."""
+    if application == "pgbench":
+        return "backends"
+    if backend_type in ("walsender", "doris decoder"):
+        return "decoding"
+    if backend_type in ("logical replication worker", "doris sync"):
+        return "applying"
+    if backend_type == "doris compaction":
+        return "compacting"
+    return "others"
+
+
+def client_load(cluster, rate, seconds, *options):
     script = cluster.home / "load.sql"
     script.touch()
     script.chmod(0o644)
     # So that a slow disk does not keep the clients from reaching the rate.
     script.write_text("SET synchronous_commit = off;\n" + SCRIPT)
-    # A transaction changes about five rows.
-    limit = ["-R", str(rate // 5)] if rate else []
+    limit = ["-R", str(rate // ROWS_CHANGED)] if rate else []
     return subprocess.Popen(AS_SERVER + [str(cluster.bin / "pgbench"), "-n", "-h", str(cluster.socket), "-p", str(cluster.port),
-                                         "-U", "postgres", "-c", "4", "-T", str(seconds), *limit, "-f", str(script),
-                                         "postgres"], cwd="/", stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+                                         "-U", "postgres", "-c", "4", "-T", str(seconds), *limit, *options, "-f", str(script),
+                                         "postgres"], cwd=str(cluster.home), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 def transactions(load):
@@ -120,7 +147,7 @@ class Bench:
         time.sleep(2)
         values = self.lags(self.o.seconds - 3)
         at = lambda q: values[min(len(values) - 1, int(len(values) * q))]
-        note(f"lag at {self.o.rate * transactions(load) / (self.o.rate / 5):,.0f} rows/s, {self.who}, p50", f"{at(0.5):.0f} ms")
+        note(f"lag at {self.o.rate * transactions(load) / (self.o.rate / ROWS_CHANGED):,.0f} rows/s, {self.who}, p50", f"{at(0.5):.0f} ms")
         note(f"lag, {self.who}, p99 of {len(values)}", f"{at(0.99):.0f} ms")
 
     def lags(self, seconds):
@@ -180,20 +207,63 @@ class Bench:
             session.query("BEGIN; " + "; ".join(changes(self.o.large)) + "; COMMIT", timeout=900)
 
     def overhead(self):
-        """Without a limit on the rate: what is left for the clients beside whoever reads the WAL."""
-        tps = {"no slot": transactions(client_load(self.cluster, 0, self.o.seconds))}
+        """What follows the table's changes is `o.follower`: nothing, a reader of a slot, a native subscription or a mirror."""
+        reader = None
+        if self.o.follower == "slot":
+            reader = self.read_slot()
+        elif self.o.follower != "none":
+            self.follow()
+        what = FOLLOWERS[self.o.follower]
+        rate, taken, _ = self.measured_load(0)
+        total = sum(taken.values())
+        note(f"transactions of 4 clients, {what}", f"{rate:,.0f}/s")
+        parts = ", ".join(f"{kind} {taken[kind]:.0f}" for kind in KINDS if taken[kind] >= 1)
+        note(f"processor time a transaction, {what}", f"{total:.0f} µs ({parts})")
+        _, taken, latencies = self.measured_load(self.o.transactions)
+        at = lambda q: latencies[min(len(latencies) - 1, int(len(latencies) * q))] / 1000
+        note(f"latency of a transaction at {self.o.transactions:,}/s, {what}, p50, p99",
+             f"{at(0.5):.2f} ms, {at(0.99):.2f} ms (backends {taken['backends']:.0f} µs, all {sum(taken.values()):.0f} µs)")
+        if reader:
+            reader.terminate()
+            reader.wait()
+
+    def read_slot(self):
         self.cluster.query("SELECT pg_create_logical_replication_slot('plain', 'pgoutput'); CREATE PUBLICATION plain FOR TABLE bench")
-        reader = subprocess.Popen(AS_SERVER + [str(self.cluster.bin / "pg_recvlogical"), "-h", str(self.cluster.socket), "-p", str(self.o.port),
-                                               "-U", "postgres", "-d", "postgres", "-S", "plain", "--start", "-f", "/dev/null",
-                                               "-o", "proto_version=1", "-o", "publication_names=plain"], cwd="/")
-        tps["a slot that is read"] = transactions(client_load(self.cluster, 0, self.o.seconds))
-        reader.terminate()
-        reader.wait()
-        self.cluster.query("SELECT pg_drop_replication_slot('plain'); DROP PUBLICATION plain")
-        self.follow()
-        tps["a mirror"] = transactions(client_load(self.cluster, 0, self.o.seconds))
-        for what, value in tps.items():
-            note(f"transactions of 4 clients, {what}", f"{value:,.0f}/s")
+        return subprocess.Popen(AS_SERVER + [str(self.cluster.bin / "pg_recvlogical"), "-h", str(self.cluster.socket), "-p", str(self.o.port),
+                                             "-U", "postgres", "-d", "postgres", "-S", "plain", "--start", "-f", "/dev/null",
+                                             "-o", "proto_version=1", "-o", "publication_names=plain"], cwd="/")
+
+    def measured_load(self, transactions_per_second):
+        """Transactions a second, microseconds of processor time that each took by kind of process, and sorted latencies
+        in microseconds. The first and the last second do not count."""
+        for old in self.cluster.home.glob("load-log.*"):
+            old.unlink()
+        rate = transactions_per_second * ROWS_CHANGED
+        load = client_load(self.cluster, rate, self.o.seconds, "-l", "--log-prefix=load-log")
+        time.sleep(1)
+        begin, before = time.time(), self.processor_times(load)
+        time.sleep(self.o.seconds - 2)
+        end, after = time.time(), self.processor_times(load)
+        load.communicate()
+        latencies = []
+        for log in self.cluster.home.glob("load-log.*"):
+            for line in log.read_text().splitlines():
+                fields = line.split()
+                if begin <= int(fields[4]) + int(fields[5]) / 1e6 < end:
+                    latencies.append(int(fields[2]))
+        taken = {kind: (after[kind] - before[kind]) * 1e6 / max(len(latencies), 1) for kind in KINDS}
+        return len(latencies) / (end - begin), taken, sorted(latencies)
+
+    def processor_times(self, load):
+        """Processor seconds by kind of process. A process that ends in between would be missing: none of these does."""
+        sums = dict.fromkeys(KINDS, 0.0)
+        for line in self.cluster.query("SELECT pid, backend_type, application_name FROM pg_stat_activity WHERE pid <> pg_backend_pid()"):
+            pid, backend_type, application = line
+            sums[kind_of(backend_type, application)] += processor_seconds(pid)
+        # pgbench runs below runuser.
+        children = Path(f"/proc/{load.pid}/task/{load.pid}/children").read_text().split()
+        sums["pgbench"] = sum(processor_seconds(pid) for pid in [load.pid, *children])
+        return sums
 
     def copy(self):
         columns = """l_orderkey bigint NOT NULL, l_partkey integer NOT NULL, l_suppkey integer NOT NULL, l_linenumber integer NOT NULL,
@@ -232,21 +302,30 @@ def main():
     parser.add_argument("--rate", type=int, default=5000)
     parser.add_argument("--seconds", type=int, default=15)
     parser.add_argument("--native", action="store_true")
+    parser.add_argument("--follower", choices=[*FOLLOWERS, "all"], default="all")
+    parser.add_argument("--transactions", type=int, default=1500)
     parser.add_argument("--large", type=int, default=3_000_000)
     parser.add_argument("--model", default="unique_key")
     parser.add_argument("--csv", default="")
     parser.add_argument("--port", type=int, default=5466)
     o = parser.parse_args()
     for what in o.what:
-        bench = Bench(o)
-        try:
-            if what != "copy":
-                bench.fill()
-            if what not in ("copy", "overhead"):
-                bench.follow()
-            getattr(bench, what)()
-        finally:
-            bench.cluster.stop("immediate")
+        all_of_them = what == "overhead" and o.follower == "all"
+        for follower in FOLLOWERS if all_of_them else [o.follower]:
+            measure(what, argparse.Namespace(**{**vars(o), "follower": follower, "native": o.native or follower == "native"}))
+
+
+def measure(what, o):
+    """One measurement on a cluster of its own."""
+    bench = Bench(o)
+    try:
+        if what != "copy":
+            bench.fill()
+        if what not in ("copy", "overhead"):
+            bench.follow()
+        getattr(bench, what)()
+    finally:
+        bench.cluster.stop("immediate")
 
 
 if __name__ == "__main__":

@@ -23,6 +23,11 @@ def state(cluster):
                          " retries FROM doris.syncs")[0]
 
 
+def shows_no_error(cluster):
+    """What stopped a sync is not shown any more when it goes on."""
+    until(lambda: state(cluster) == ["streaming", "", "0"], "the end of the error", 30)
+
+
 class Proxy:
     """A server's socket in another place, which can be cut, or stay connected and silent."""
 
@@ -92,6 +97,7 @@ def a_network_that_is_cut_or_silent_loses_nothing(options, directory):
     proxy.cut()
     wait_for(mirror, "far", 90)
     same(source, mirror, [("t", "t")])
+    shows_no_error(mirror)
 
 
 @scenario
@@ -123,6 +129,7 @@ def a_full_disk_is_waited_for(options, directory):
         ballast.unlink()
         wait_for(cluster, "main", 90)
         same(cluster, cluster, [("t", "t_mirror"), ("other", "other_mirror")])
+        shows_no_error(cluster)
         cluster.stop("immediate")
     finally:
         subprocess.run(["umount", "-l", str(room)], check=False)
@@ -228,6 +235,7 @@ def what_is_missing_to_run_is_told_and_waited_for(options, directory):
     cluster.query("SELECT pg_drop_replication_slot('taken')")
     wait_for(cluster, "main", 60)
     same(cluster, cluster, [("t", "t_mirror")])
+    shows_no_error(cluster)
     # One for the logical replication launcher, one for ours, and one, for a sync that needs two.
     cluster.configure("max_worker_processes = 3")
     cluster.stop()
@@ -241,6 +249,15 @@ def what_is_missing_to_run_is_told_and_waited_for(options, directory):
     same(cluster, cluster, [("t", "t_mirror")])
     # More syncs than a server runs, whether or not the others can.
     more = "SELECT count(doris.create_sync('s' || i, 'host=/nowhere', options => '{\"connect\": false}')) FROM generate_series(%d, %d) i"
+    # Those that another session has registered and not committed count, until it gives them up.
+    with cluster.session() as session:
+        session.query("BEGIN; " + more % (101, 140))
+        try:
+            cluster.query(more % (1, 62))
+            check(False, "more syncs than can be run")
+        except Refused as error:
+            check("no more than 64 syncs" in str(error), f"another reason: {error}")
+        session.query("ROLLBACK")
     cluster.query(more % (1, 62))
     for first, last in ((63, 64), (63, 63), (64, 64)):
         try:

@@ -48,6 +48,8 @@ pub(super) struct Applier {
     pub(super) transactions: i64,
     pub(super) batch_bytes: usize,
     pub(super) batch_began: Option<Instant>,
+    /// When the newest batch was committed.
+    pub(super) committed: Option<Instant>,
     /// The end of the newest whole source transaction in the batch.
     pub(super) last: Commit,
     pub(super) applied: Lsn,
@@ -91,6 +93,8 @@ pub(super) struct Applier {
     pub(super) followers: Vec<(u32, u32)>,
     /// Up to here each transaction is a batch of its own, as one of them has failed before.
     pub(super) careful: Lsn,
+    /// What stopped the sync before is known to be over.
+    pub(super) recovered: bool,
     /// Since when, and how many rows have been applied since.
     pub(super) recent: (Instant, i64),
     /// Positions committed and the ends of their local commit records, not known to be on disk yet.
@@ -114,6 +118,7 @@ impl Applier {
             transactions: 0,
             batch_bytes: 0,
             batch_began: None,
+            committed: None,
             last: Commit::default(),
             applied,
             progress: Lsn(0),
@@ -136,6 +141,7 @@ impl Applier {
             described: None,
             followers: Vec::new(),
             careful: Lsn(shared_state::get(db, id).map_or(0, |e| e.failing.2)),
+            recovered: false,
             recent: (Instant::now(), 0),
             unflushed: VecDeque::new(),
         }
@@ -411,9 +417,15 @@ impl Applier {
     }
 
     pub(super) fn write_out_all(&mut self) {
-        let mut all: Vec<u32> = self.mirrors.keys().copied().collect();
+        let pending = |m: &&Mirror| m.plan.as_ref().is_some_and(|p| !p.is_empty());
+        let mirrors = self.mirrors.values().filter(pending).map(|m| &m.table);
+        let mut all: Vec<(u32, u32)> = mirrors.map(|t| (t.source, t.target)).collect();
         all.sort_unstable();
-        all.into_iter().for_each(|r| self.write_out(r));
+        if !self.open && !all.is_empty() {
+            relation_shell::begin_with_locks(all.iter().map(|(_, target)| *target));
+            self.open = true;
+        }
+        all.into_iter().for_each(|(r, _)| self.write_out(r));
         self.batch_bytes = 0;
     }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The catalogue tables, read and written by name.
 use super::partitions::Bounds;
-use super::session::{column, elevated, execute, rows, value};
+use super::session::{column, elevated, execute, refuse, rows, value};
 use super::source::Look;
 use doris_cdc::pattern::Selection;
 use doris_cdc::rewrite_detection::Files;
@@ -30,6 +30,8 @@ pub(crate) struct Sync {
     pub(crate) id: i32,
     pub(crate) name: String,
     pub(crate) owner: pg_sys::Oid,
+    /// That role has been dropped.
+    owner_is_gone: bool,
     pub(crate) connection: Option<String>,
     pub(crate) source_system: Option<String>,
     pub(crate) paused: bool,
@@ -45,7 +47,28 @@ pub(crate) struct Sync {
     pub(crate) options: serde_json::Value,
 }
 
+/// What the error of a sync whose owner is gone ends with.
+pub(crate) const OWNERLESS: &str = "a superuser can end it with doris.drop_sync() and make it anew";
+
 impl Sync {
+    /// An error if the role whose rights the sync has is no more.
+    pub(crate) fn check_owner(&self) {
+        if self.owner_is_gone {
+            self.refuse_ownerless();
+        }
+    }
+
+    /// The error of a sync whose owner is gone.
+    pub(crate) fn refuse_ownerless(&self) -> ! {
+        refuse!(
+            ERRCODE_UNDEFINED_OBJECT,
+            format!(
+                "the role that owned sync \"{}\" has been dropped: {OWNERLESS}",
+                self.name
+            )
+        )
+    }
+
     /// The name of the sync's slot on its source. On another server, syncs of many servers meet.
     pub(crate) fn slot(&self) -> String {
         // SAFETY: the database this process is connected to; an identifier that never changes.
@@ -127,8 +150,8 @@ pub(crate) fn exists() -> bool {
 /// The sync, if it is still registered.
 pub(crate) fn sync(id: i32) -> Option<Sync> {
     let sql = "SELECT name, owner, connection, source_system, wanted, slot_made, matching, \
-               COALESCE(tables, '{}'), COALESCE(schemas, '{}'), publication, target_schema, overrides, options \
-               FROM doris.sync WHERE id = $1";
+               COALESCE(tables, '{}'), COALESCE(schemas, '{}'), publication, target_schema, overrides, options, \
+               NOT EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid = owner) FROM doris.sync WHERE id = $1";
     let json = |j: Option<JsonB>| j.map_or(serde_json::Value::Null, |j| j.0);
     elevated(|| {
         rows(sql, &[id.into()], |r| {
@@ -149,6 +172,7 @@ pub(crate) fn sync(id: i32) -> Option<Sync> {
                 target_schema: column(r, 11),
                 overrides: json(column(r, 12)),
                 options: json(column(r, 13)),
+                owner_is_gone: column(r, 14).unwrap_or(true),
             }
         })
         .pop()
@@ -294,6 +318,13 @@ pub(crate) fn set_error(sync: i32, state: &str, message: &str, retries: i32) {
                error_at = pg_catalog.now(), retries = $3 WHERE id = $1";
     let arguments = [sync.into(), message.into(), retries.into(), state.into()];
     elevated(|| execute(sql, &arguments));
+}
+
+/// Takes back the reason of a failure that is over.
+pub(crate) fn clear_error(sync: i32) {
+    let sql = "UPDATE doris.sync SET last_error = NULL, error_at = NULL, retries = 0 \
+               WHERE id = $1 AND (last_error IS NOT NULL OR retries <> 0)";
+    elevated(|| execute(sql, &[sync.into()]));
 }
 
 /// Records that a sync has made a schema for its mirrors.

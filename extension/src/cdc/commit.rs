@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The end of a batch: its commit with the position of the source, and what that lets others know.
 use super::applier::{Applier, NEWEST};
-use super::session::commit;
+use super::catalogue;
+use super::session::{commit, transaction};
 use super::shared_state::{self, Batch};
+use super::{BATCHES_APART, BATCH_MS};
 use doris_cdc::Lsn;
 use pgrx::prelude::*;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Over how long the rate of changes is taken, at least.
 const RATE_SECONDS: f64 = 5.0;
@@ -41,6 +43,7 @@ impl Applier {
         );
         let commit_us = self.last.commit_us;
         self.batch_began = None;
+        self.committed = Some(Instant::now());
         NEWEST.set((0, Lsn(0), 0));
         self.recent.1 += rows;
         let applied = self.applied.0;
@@ -63,6 +66,8 @@ impl Applier {
         });
         self.measure();
         self.report_flushed();
+        // SAFETY: no transaction is open. PostgreSQL sends statistics of tables no more often than each second.
+        unsafe { pg_sys::pgstat_report_stat(false) };
     }
 
     /// Shows how many rows are applied in a second.
@@ -73,6 +78,18 @@ impl Applier {
             self.recent = (Instant::now(), 0);
             shared_state::update(self.db, self.sync.id, |e| e.rate = rows as f64 / seconds);
         }
+    }
+
+    /// How long a batch waits for more, now that nothing is waiting: until it is far enough from the one before. Whoever
+    /// waits for the sync is not kept waiting.
+    pub(super) fn pause_before_commit(&self) -> Option<Duration> {
+        if self.transactions == 0 || self.in_source_transaction || self.has_tasks() {
+            return None;
+        }
+        let apart = Duration::from_millis((BATCH_MS.get() / BATCHES_APART) as u64);
+        apart
+            .checked_sub(self.committed?.elapsed())
+            .filter(|left| left.as_millis() > 0)
     }
 
     /// Nothing is waiting: commit what is whole, and say how far that is.
@@ -94,6 +111,18 @@ impl Applier {
             e.oldest_us = 0;
         });
         self.report_flushed();
+    }
+
+    /// Takes back the reason of an earlier failure, once everything that was on the source's disk has been applied and there
+    /// is nothing else to do. No transaction is open.
+    pub(super) fn note_recovery(&mut self) {
+        let caught_up = self.progress > Lsn(0) && self.applied >= self.progress.max(self.careful);
+        let idle = !self.open && self.copies.count() == 0 && !self.has_tasks();
+        if self.recovered || !caught_up || !idle {
+            return;
+        }
+        self.recovered = true;
+        transaction(|| catalogue::clear_error(self.sync.id));
     }
 
     /// The latest moment known of which everything committed is applied. For sources of this server only.

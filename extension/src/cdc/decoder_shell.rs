@@ -12,6 +12,7 @@ use super::session::{caught, check_interrupts, start_worker, transaction, wait};
 use super::shared_state;
 
 use crate::options::model::live_attributes;
+use doris_cdc::pace::Pace;
 use doris_cdc::pgoutput::{self, Message, Relation};
 use doris_cdc::streamed::{self, Piece};
 use doris_cdc::{frame, Lsn};
@@ -21,6 +22,12 @@ use std::ffi::{CStr, CString};
 
 /// A packet of this size is sent without waiting for more.
 pub(crate) const PACKET_BYTES_MIN: usize = 64 << 10;
+
+/// How often to look for the rest of a record, which is on its way to the disk while others write.
+const PARTIAL_RECORD_MS: i64 = 3;
+
+/// Records of WAL that are decoded between two looks at what else there is to do.
+const RECORDS_AT_ONCE: usize = 100;
 
 extern "C-unwind" {
     fn wal_segment_open(
@@ -188,7 +195,7 @@ unsafe extern "C-unwind" fn release(_code: i32, sync: pg_sys::Datum) {
 
 fn decode(arguments: &Arguments) {
     let ctx = start(arguments);
-    let mut idle = 0;
+    let mut pace = Pace::default();
     let mut confirmed = 0;
     loop {
         check_interrupts();
@@ -202,15 +209,24 @@ fn decode(arguments: &Arguments) {
         };
         if end >= flushed {
             sender().flush_at(Lsn(end));
-            idle += 1;
-            // A new commit is seen within a millisecond or two; a quiet server is looked at less often.
-            wait(if idle > 1000 { 10 } else { 1 });
+            wait(pace.wait_ms().into());
             continue;
         }
-        idle = 0;
+        pace.found();
+        decode_up_to(ctx, flushed);
+    }
+}
+
+/// Decodes some of the records that begin before a position.
+fn decode_up_to(ctx: *mut pg_sys::LogicalDecodingContext, end: u64) {
+    for _ in 0..RECORDS_AT_ONCE {
         decode_record(ctx);
         if sender().packet.len() >= PACKET_BYTES_MIN {
-            sender().flush();
+            return sender().flush();
+        }
+        // SAFETY: the context and its reader live as long as the process.
+        if unsafe { (*(*ctx).reader).EndRecPtr } >= end {
+            return;
         }
     }
 }
@@ -323,10 +339,15 @@ unsafe extern "C-unwind" fn read_page(
     target: pg_sys::XLogRecPtr,
     buffer: *mut std::ffi::c_char,
 ) -> std::ffi::c_int {
-    // SAFETY: the arguments are passed on as they came.
+    let end = page + wanted as u64;
+    // SAFETY: reads shared memory; then the arguments are passed on as they came.
     unsafe {
-        if page + wanted as u64 > pg_sys::GetFlushRecPtr(std::ptr::null_mut()) {
+        if end > pg_sys::GetFlushRecPtr(std::ptr::null_mut()) {
             sender().flush();
+        }
+        // PostgreSQL's own function would look each millisecond.
+        while end > pg_sys::GetFlushRecPtr(std::ptr::null_mut()) {
+            wait(PARTIAL_RECORD_MS);
         }
         pg_sys::read_local_xlog_page(state, page, wanted, target, buffer)
     }

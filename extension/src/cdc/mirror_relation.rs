@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A mirror open for writing, as the executor opens a table that a statement changes; and what a mirror looks like.
+use super::own_columns::OwnColumn;
 use super::relation_shell::check_kind;
 use super::row_converter::Converter;
 use crate::keys::merge::Rule;
@@ -92,6 +93,8 @@ pub(super) struct MirrorRelation {
     /// Converted values live here until it is reset.
     pub(super) values: pg_sys::MemoryContext,
     pub(super) converters: Vec<Converter>,
+    /// What new rows get in columns that the source does not have, once one has been written.
+    pub(super) own: Option<Vec<OwnColumn>>,
     pub(super) scratch: Vec<u8>,
     /// Rows that were not where they should have been.
     pub(super) missing: u64,
@@ -140,6 +143,7 @@ impl MirrorRelation {
                 old,
                 values,
                 converters,
+                own: None,
                 scratch: Vec::new(),
                 missing: 0,
             }

@@ -18,7 +18,7 @@
 //! columns          columns that sources got and no change has told of
 //! channel          the queue between the two
 //! worker           folds the changes of whole transactions (doris_cdc), applies them (applier; apply_shell with
-//!                  mirror_relation, row_converter, key_lookup, full_row_lookup, load_shell), follows the source's DDL
+//!                  mirror_relation, row_converter, own_columns, key_lookup, full_row_lookup, load_shell), follows the source's DDL
 //!                  (ddl_replication, rewrite_watch), has mirrors filled (worker_tasks), and commits rows and position
 //!                  together (commit)
 //! streams          transactions that come before they have committed wait in temporary files (spool)
@@ -46,6 +46,7 @@ mod launcher;
 mod load_shell;
 mod mirror;
 mod mirror_relation;
+mod own_columns;
 mod partitions;
 mod progress;
 pub(crate) mod query_rewrite;
@@ -81,6 +82,9 @@ pub(crate) static BATCH_ROWS: GucSetting<i32> = GucSetting::<i32>::new(50_000);
 pub(crate) static BATCH_KB: GucSetting<i32> = GucSetting::<i32>::new(16 * 1024);
 /// Milliseconds after which a batch is committed at the end of the source's transaction.
 pub(crate) static BATCH_MS: GucSetting<i32> = GucSetting::<i32>::new(100);
+/// While changes keep coming, batches are this part of `BATCH_MS` apart: what a batch costs by itself (opening the
+/// mirrors, searching their keys, a commit) would otherwise be paid for every few transactions.
+pub(crate) const BATCHES_APART: i32 = 5;
 
 /// Processes that fill mirrors of one sync at once, beside the stream.
 pub(crate) static COPY_WORKERS: GucSetting<i32> = GucSetting::<i32>::new(2);

@@ -6,7 +6,7 @@
 //! would run with the rights of the statement's role. So tables are emptied, looked at and read by number. Where there is
 //! only a statement (ALTER TABLE), the table is locked first, named then, and the schema has to be one whose owner
 //! may do already what the statement's role may.
-use super::session::refuse;
+use super::session::{begin, commit, refuse};
 use pgrx::prelude::*;
 use pgrx::PgList;
 use std::ffi::{CStr, CString};
@@ -31,6 +31,28 @@ pub(crate) fn locked_name(relation: u32, lock: u32) -> Result<String, String> {
     // SAFETY: a transaction is open, which keeps the lock.
     unsafe { pg_sys::LockRelationOid(relation.into(), lock as i32) };
     name(relation).ok_or_else(|| "the mirror has been dropped".to_owned())
+}
+
+/// Begins a transaction that may write to all of these tables. Whoever holds one of them locked is waited for without a
+/// lock on the others: a statement that locks several mirrors meets no deadlock with the worker, and one on another
+/// mirror does not wait for the first.
+pub(crate) fn begin_with_locks(tables: impl Iterator<Item = u32> + Clone) {
+    let mode = pg_sys::RowExclusiveLock as i32;
+    let mut awaited = None;
+    loop {
+        begin();
+        if let Some(table) = awaited {
+            // SAFETY: a transaction is open, which keeps the lock.
+            unsafe { pg_sys::LockRelationOid(pg_sys::Oid::from(table), mode) };
+        }
+        // SAFETY: as above.
+        let lock = |t: &u32| unsafe { pg_sys::ConditionalLockRelationOid((*t).into(), mode) };
+        awaited = tables.clone().find(|t| !lock(t));
+        if awaited.is_none() {
+            return;
+        }
+        commit();
+    }
 }
 
 /// An error unless the name is still the relation's: a statement that named it has changed another one.

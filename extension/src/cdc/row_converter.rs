@@ -35,7 +35,7 @@ pub(super) struct Converter {
 }
 
 impl MirrorRelation {
-    /// Fills a slot with a row; what the row leaves out comes from `self.old` or is null.
+    /// Fills a slot with a row; what the row leaves out comes from `self.old`, or is the column's default.
     pub(super) unsafe fn fill(
         &mut self,
         slot: *mut pg_sys::TupleTableSlot,
@@ -46,15 +46,17 @@ impl MirrorRelation {
         unsafe {
             pg_sys::ExecClearTuple(slot);
             let natts = (*(*self.rel).rd_att).natts as usize;
-            let values = std::slice::from_raw_parts_mut((*slot).tts_values, natts);
-            let nulls = std::slice::from_raw_parts_mut((*slot).tts_isnull, natts);
             if over_old {
                 pg_sys::slot_getallattrs(self.old);
-                values.copy_from_slice(std::slice::from_raw_parts((*self.old).tts_values, natts));
-                nulls.copy_from_slice(std::slice::from_raw_parts((*self.old).tts_isnull, natts));
+                let (values, nulls) = ((*self.old).tts_values, (*self.old).tts_isnull);
+                std::ptr::copy_nonoverlapping(values, (*slot).tts_values, natts);
+                std::ptr::copy_nonoverlapping(nulls, (*slot).tts_isnull, natts);
             } else {
-                nulls.fill(true);
+                std::slice::from_raw_parts_mut((*slot).tts_isnull, natts).fill(true);
+                self.fill_own(slot);
             }
+            let values = std::slice::from_raw_parts_mut((*slot).tts_values, natts);
+            let nulls = std::slice::from_raw_parts_mut((*slot).tts_isnull, natts);
             for (at, value) in row.values().enumerate() {
                 if value == Value::Unchanged {
                     if !over_old {
@@ -83,8 +85,9 @@ impl MirrorRelation {
             pg_sys::slot_getallattrs(from);
             let desc = (*self.rel).rd_att;
             let natts = (*desc).natts as usize;
+            std::slice::from_raw_parts_mut((*slot).tts_isnull, natts).fill(true);
+            self.fill_own(slot);
             let nulls = std::slice::from_raw_parts_mut((*slot).tts_isnull, natts);
-            nulls.fill(true);
             let before = pg_sys::MemoryContextSwitchTo(self.values);
             for (at, converter) in self.converters.iter().enumerate() {
                 if *(*from).tts_isnull.add(at) {

@@ -171,11 +171,6 @@ impl SharedState {
         Some(entry)
     }
 
-    /// Whether another sync can be put here.
-    fn has_room(&self) -> bool {
-        self.entries.iter().any(|e| e.sync == 0)
-    }
-
     /// Where the sync's entry is.
     pub(crate) fn position(&self, db: u32, sync: i32) -> Option<usize> {
         self.entries
@@ -194,9 +189,26 @@ pub(crate) fn write<R>(f: impl FnOnce(&mut SharedState) -> R) -> R {
     f(&mut BOARD.exclusive())
 }
 
-/// Whether another sync can be run.
-pub(crate) fn has_room() -> bool {
-    read(SharedState::has_room)
+/// Takes a place for a sync that the open transaction registers. It is not started before it is announced, when the
+/// transaction commits. False if there is no place.
+pub(crate) fn take_place(db: u32, sync: i32) -> bool {
+    write(|b| match b.entry(db, sync) {
+        Some(e) => {
+            e.not_before_us = i64::MAX;
+            true
+        }
+        None => false,
+    })
+}
+
+/// Gives back the place of a sync that was not registered after all.
+pub(crate) fn give_back(db: u32, sync: i32) {
+    write(|b| {
+        let at = b.position(db, sync);
+        if let Some(at) = at.filter(|at| b.entries[*at].worker_pid == 0) {
+            b.entries[at] = Entry::default();
+        }
+    });
 }
 
 /// A copy of the sync's entry.

@@ -66,6 +66,9 @@ const IDENTITIES: &str = "(SELECT pg_catalog.jsonb_agg(DISTINCT CASE WHEN l.relr
      FROM pg_catalog.pg_partition_tree(s.oid) p JOIN pg_catalog.pg_class l ON l.oid = p.relid \
      WHERE p.isleaf AND p.level > 0 AND l.relkind = 'r')::pg_catalog.text";
 
+/// Whether the publication `p`, if there is one, has values of stored generated columns (from 18 on).
+const PUBLISHES_GENERATED: &str = "COALESCE(pg_catalog.to_jsonb(p) ->> 'pubgencols' = 's', false)";
+
 /// How the table `s` is published by `p`, with its entry `r` if it is named there and its line `v` of the view: which
 /// transactions wrote that, the kinds of changes left out, the condition on rows and the names of columns, if there are
 /// (older servers have none).
@@ -361,6 +364,52 @@ impl Source {
         })
     }
 
+    /// The key of a table's mirror. An error if changes in the stream would not tell which rows they are of, or could not
+    /// be made any more: what the table computes is left out of the stream.
+    pub(crate) fn key_of(
+        &mut self,
+        table: &SourceTable,
+        columns: &[SourceColumn],
+        own_publication: bool,
+    ) -> Vec<String> {
+        let name = table.name();
+        let computed = |c: &&SourceColumn| c.generated.is_some();
+        let Some(any) = columns.iter().find(computed) else {
+            return table.key.clone();
+        };
+        if table.is_full() && own_publication && self.needs_generated_columns() {
+            refuse!(
+                ERRCODE_FEATURE_NOT_SUPPORTED,
+                format!(
+                    "{name} has REPLICA IDENTITY FULL and the generated column {}: PostgreSQL 18 would refuse to update \
+                     and delete its rows once it is mirrored",
+                    quoted(&any.known.name)
+                ),
+                format!("Use ALTER TABLE {name} REPLICA IDENTITY DEFAULT or USING INDEX.")
+            );
+        }
+        let in_key = |c: &&SourceColumn| computed(c) && table.key.contains(&c.known.name);
+        match columns.iter().find(in_key) {
+            None => table.key.clone(),
+            // Rows are told apart by all their values.
+            Some(_) if table.is_full() => Vec::new(),
+            Some(column) => refuse!(
+                ERRCODE_FEATURE_NOT_SUPPORTED,
+                format!(
+                    "the key of {name} has the generated column {}, which is not in the stream of changes",
+                    quoted(&column.known.name)
+                ),
+                format!("Use ALTER TABLE {name} REPLICA IDENTITY USING INDEX with another unique index, or FULL.")
+            ),
+        }
+    }
+
+    /// Whether the source refuses changes of rows that all columns identify, if its publication leaves out generated ones.
+    fn needs_generated_columns(&mut self) -> bool {
+        let sql = "SELECT (pg_catalog.current_setting('server_version_num')::pg_catalog.int4 >= 180000)::pg_catalog.text";
+        self.value(sql).as_deref() == Some("true")
+    }
+
     /// The columns of a table that a publication has, generated ones among them; of those that it names, none is computed
     /// on the way.
     pub(crate) fn columns(&mut self, publication: &str, table: u32) -> Vec<SourceColumn> {
@@ -372,7 +421,8 @@ impl Source {
         let sql = format!(
             "SELECT a.attnum::pg_catalog.text, a.attname::pg_catalog.text, a.atttypid::pg_catalog.text, \
              a.atttypmod::pg_catalog.text, pg_catalog.format_type(a.atttypid, a.atttypmod), {BY_TEXT}::pg_catalog.text, \
-             CASE WHEN a.attgenerated <> '' AND r.named IS NULL THEN pg_catalog.pg_get_expr(d.adbin, d.adrelid) END, \
+             CASE WHEN a.attgenerated <> '' AND r.named IS NULL AND NOT (a.attgenerated = 's' AND {PUBLISHES_GENERATED}) \
+             THEN pg_catalog.pg_get_expr(d.adbin, d.adrelid) END, \
              CASE WHEN a.attcollation <> t.typcollation THEN pg_catalog.format('%I.%I', cn.nspname, co.collname) END, \
              c.relnatts::pg_catalog.text, (SELECT pg_catalog.json_agg(x.attnum) FROM pg_catalog.pg_attribute x \
              WHERE x.attrelid = c.oid AND x.attnum > 0 AND x.attisdropped)::pg_catalog.text \
@@ -383,10 +433,10 @@ impl Source {
              LEFT JOIN pg_catalog.pg_namespace cn ON cn.oid = co.collnamespace \
              LEFT JOIN (SELECT r.prrelid, pg_catalog.string_to_array(pg_catalog.translate(pg_catalog.to_jsonb(r) ->> 'prattrs', '[] ', ''), ',') \
              FROM pg_catalog.pg_publication_rel r JOIN pg_catalog.pg_publication p ON p.oid = r.prpubid \
-             WHERE p.pubname = {}) r(relid, named) ON r.relid = a.attrelid \
-             WHERE a.attrelid = {table} AND a.attnum > 0 AND NOT a.attisdropped \
+             WHERE p.pubname = {name}) r(relid, named) ON r.relid = a.attrelid \
+             LEFT JOIN pg_catalog.pg_publication p ON p.pubname = {name} WHERE a.attrelid = {table} AND a.attnum > 0 AND NOT a.attisdropped \
              AND (r.named IS NULL OR a.attnum::pg_catalog.text = ANY (r.named)) ORDER BY a.attnum",
-            literal(publication)
+            name = literal(publication)
         );
         const NAMES: &[&str] = &[
             "number",

@@ -37,11 +37,12 @@ fn sync_table(source: pg_sys::Oid, target: Option<String>, options: Option<JsonB
     let target = target_name(&source, target);
     let inherited = inherit(&target);
     let columns = Source::Local.columns("", source.oid);
+    let key = Source::Local.key_of(&source, &columns, true);
     let wanted = Wanted {
         source_name: &source.name(),
         source: Some(source.oid),
         columns: &columns,
-        key: &source.key,
+        key: &key,
         full: source.is_full(),
         access_method: options.access_method.as_deref(),
         model: options.model.as_deref(),
@@ -61,7 +62,7 @@ fn sync_table(source: pg_sys::Oid, target: Option<String>, options: Option<JsonB
         source: source.oid,
         source_name: &source.name(),
         target: oid,
-        key: &source.key,
+        key: &key,
         key_given: false,
         refused: None,
     };
@@ -194,7 +195,7 @@ fn stop_worker(id: i32) {
     }
 }
 
-/// Ends the mirroring of one table; the mirror stays.
+/// Ends the mirroring of one table; the mirror stays. A sync whose patterns it matches leaves it out from then on.
 #[pg_extern(sql = r#"
 CREATE FUNCTION doris."unsync_table"(source regclass)
 RETURNS void LANGUAGE c STRICT SET search_path TO pg_catalog, pg_temp AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
@@ -209,6 +210,7 @@ fn unsync_table(source: pg_sys::Oid) {
     // One that was dropped is known by its number only, and in no publication any more.
     let table = ddl_replication::relation_name(u32::from(source)).ok();
     if found.is_empty() {
+        check_users_publication(source);
         let table = table.unwrap_or_else(|| u32::from(source).to_string());
         refuse!(
             ERRCODE_UNDEFINED_OBJECT,
@@ -224,14 +226,52 @@ fn unsync_table(source: pg_sys::Oid) {
                 &[id.into(), source.into()],
             );
             if let Some(table) = &table {
-                let publication = publication_name(id);
-                execute(
-                    &format!("ALTER PUBLICATION {publication} DROP TABLE {table}"),
-                    &[],
-                );
+                leave_out(id, source, table);
             }
         });
         announce(id);
+    }
+}
+
+/// An error if the table comes with a publication of the user's.
+fn check_users_publication(source: pg_sys::Oid) {
+    const SQL: &str = "SELECT pg_catalog.format('%I DROP TABLE %s', s.publication, t.source_name) FROM doris.sync_table t \
+         JOIN doris.sync s ON s.id = t.sync WHERE t.source = $1 AND s.connection IS NULL AND s.publication IS NOT NULL \
+         AND pg_catalog.pg_has_role($2, s.owner, 'USAGE')";
+    let arguments = [source.into(), current_role().into()];
+    if let Some(rest) = elevated(|| value::<String>(SQL, &arguments)) {
+        refuse!(
+            ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            "the tables of the sync are those of a publication",
+            format!("Use ALTER PUBLICATION {rest}.")
+        );
+    }
+}
+
+/// Takes a table out of a sync's own publication, and out of the patterns of one that tables join by themselves.
+fn leave_out(id: i32, source: pg_sys::Oid, table: &str) {
+    const PUBLISHED: &str =
+        "SELECT true FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid \
+         WHERE p.pubname = $1 AND r.prrelid = $2";
+    const NAMES: &str =
+        "SELECT ARRAY[n.nspname::text, c.relname::text] FROM pg_class c JOIN pg_namespace n \
+         ON n.oid = c.relnamespace WHERE c.oid = $1";
+    const EXCLUDE: &str = "UPDATE doris.sync SET tables = COALESCE(tables, '{}') || $2 WHERE id = $1 AND matching RETURNING true";
+    let publication = publication_name(id);
+    if value::<bool>(PUBLISHED, &[publication.clone().into(), source.into()]).is_some() {
+        let sql = format!("ALTER PUBLICATION {publication} DROP TABLE {table}");
+        execute(&sql, &[]);
+    }
+    let names = value::<Vec<String>>(NAMES, &[source.into()]).unwrap_or_default();
+    let parts: Vec<String> = names.iter().map(|n| quoted(n)).collect();
+    let pattern = format!("!{}", parts.join("."));
+    let excluded = changed_value::<bool>(EXCLUDE, &[id.into(), pattern.into()]).is_some();
+    if excluded && names.iter().any(|n| n.contains(['*', '?'])) {
+        refuse!(
+            ERRCODE_FEATURE_NOT_SUPPORTED,
+            format!("no pattern leaves out {table} and nothing else, as its name has * or ? in it"),
+            "Make the sync anew with other patterns."
+        );
     }
 }
 
@@ -373,18 +413,6 @@ fn find_or_add_sync(options: &Options) -> (i32, String) {
 pub(super) fn add_sync(name: &str, role: pg_sys::Oid) -> i32 {
     // SAFETY: the database this session is connected to.
     let db = unsafe { u32::from(pg_sys::MyDatabaseId) };
-    // Those of this transaction are not in the shared state yet.
-    let here = elevated(|| value::<i64>("SELECT pg_catalog.count(*) FROM doris.sync", &[]));
-    if !shared_state::has_room() || here.unwrap_or(0) >= shared_state::SYNCS_MAX as i64 {
-        refuse!(
-            ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
-            format!(
-                "a server runs no more than {} syncs",
-                shared_state::SYNCS_MAX
-            ),
-            "One sync mirrors any number of tables: name it with the option \"sync\"."
-        );
-    }
     loop {
         let next =
             "SELECT pg_catalog.nextval(pg_catalog.pg_get_serial_sequence('doris.sync', 'id'))::int";
@@ -396,6 +424,7 @@ pub(super) fn add_sync(name: &str, role: pg_sys::Oid) -> i32 {
             if pg_sys::replorigin_by_name(origin.as_ptr(), true) != 0 {
                 continue;
             }
+            take_place(db, id);
             elevated(|| {
                 let sql = "INSERT INTO doris.sync (id, name, owner) OVERRIDING SYSTEM VALUE VALUES ($1, $2, $3)";
                 execute(sql, &[id.into(), name.into(), role.into()]);
@@ -404,6 +433,31 @@ pub(super) fn add_sync(name: &str, role: pg_sys::Oid) -> i32 {
         }
         return id;
     }
+}
+
+/// Takes a place among the syncs that the server runs, which is free again if the transaction fails.
+fn take_place(db: u32, id: i32) {
+    // After a start of the server the shared state has to be told of its syncs; their origins are there.
+    const ORIGINS: &str =
+        "SELECT pg_catalog.count(*) FROM pg_catalog.pg_replication_origin WHERE roname LIKE 'pg\\_doris\\_%'";
+    let origins = elevated(|| value::<i64>(ORIGINS, &[])).unwrap_or(0);
+    if origins >= shared_state::SYNCS_MAX as i64 || !shared_state::take_place(db, id) {
+        refuse!(
+            ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
+            format!(
+                "a server runs no more than {} syncs",
+                shared_state::SYNCS_MAX
+            ),
+            "One sync mirrors any number of tables: name it with the option \"sync\"."
+        );
+    }
+    pgrx::register_xact_callback(PgXactCallbackEvent::Abort, move || {
+        shared_state::give_back(db, id)
+    });
+    // A subtransaction may have failed: a worker finds out, and frees the place.
+    pgrx::register_xact_callback(PgXactCallbackEvent::Commit, move || {
+        shared_state::update(db, id, |e| e.not_before_us = 0)
+    });
 }
 
 /// Adds the table to the sync's publication.

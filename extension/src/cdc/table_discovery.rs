@@ -156,7 +156,7 @@ fn register(sync: &Sync, source: &mut Source, table: &SourceTable) {
     let target = target_name(sync, table, settings);
     let columns = source.columns(&sync.publication(), table.oid);
     let key = match settings["key"].as_array() {
-        None => table.key.clone(),
+        None => source.key_of(table, &columns, sync.publication.is_none()),
         Some(list) => list
             .iter()
             .filter_map(|k| k.as_str())

@@ -7,7 +7,7 @@
 //!    large or old enough or nothing else is waiting. A batch too large for memory is written out early and still
 //!    committed only where a source transaction ends.
 use super::applier::{Applier, NEWEST, WORKING_ON};
-use super::catalogue::{self, pause_table, slot_name, Sync};
+use super::catalogue::{self, pause_table, slot_name, Sync, OWNERLESS};
 use super::channel::{Channel, Received};
 use super::decoder_shell::Arguments;
 use super::rewrite_watch;
@@ -106,17 +106,19 @@ unsafe extern "C-unwind" fn release(_code: i32, sync: pg_sys::Datum) {
 fn report_failure(db: u32, sync: i32, message: &str, transient: bool) {
     let retries = shared_state::get(db, sync).map_or(1, |e| e.retries + 1);
     let back_off = (250i64 << retries.min(10)).min(BACK_OFF_MAX_MS);
-    // Trying again does not bring a slot back: only news from a user does.
+    // Trying again does not bring a slot or a role back: only news from a user does.
     let lost = message.ends_with(LOST);
+    let hopeless = lost || message.ends_with(OWNERLESS);
     shared_state::update(db, sync, |e| {
         e.retries = retries;
-        e.not_before_us = if lost {
+        e.not_before_us = if hopeless {
             i64::MAX
         } else {
             shared_state::monotonic_us() + back_off * 1000
         };
     });
-    let table = WORKING_ON.get();
+    // Neither is a table's fault.
+    let table = if hopeless { 0 } else { WORKING_ON.get() };
     let failures = note_table(db, sync, table, transient);
     let message = &with_transaction(message, table);
     let recorded = caught(|| {
@@ -190,6 +192,7 @@ fn run(db: u32, id: i32) {
         wal_retention::look_while_paused(db, &sync);
         return mark_paused(db, &sync, generation);
     }
+    sync.check_owner();
     let mut source = Source::open(&sync);
     check_source(&sync, &mut source);
     wal_retention::look_there(db, &sync, &mut source);
@@ -480,10 +483,17 @@ fn stream(mut applier: Applier, mut channel: Channel) {
             }
             Received::Closed => error!("the decoding process ended"),
             Received::Nothing => {
+                if let Some(pause) = applier.pause_before_commit() {
+                    wait(pause.as_millis() as i64);
+                    continue;
+                }
                 applier.commit_complete();
-                if !applier.in_source_transaction && !applier.tend() {
-                    channel.close();
-                    return;
+                if !applier.in_source_transaction {
+                    if !applier.tend() {
+                        channel.close();
+                        return;
+                    }
+                    applier.note_recovery();
                 }
                 wait(100);
                 continue;

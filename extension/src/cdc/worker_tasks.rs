@@ -129,7 +129,10 @@ impl Applier {
             }
         });
         match now {
-            Some(sync) if !sync.paused && !sync.dropping && sync.slot_made => self.sync = sync,
+            Some(sync) if !sync.paused && !sync.dropping && sync.slot_made => {
+                sync.check_owner();
+                self.sync = sync;
+            }
             Some(sync) if sync.paused => {
                 mark_paused(self.db, &sync, generation);
                 return false;

@@ -48,7 +48,8 @@ pub(crate) fn with_types(
     };
     let [permanent, may_write, sync_is_super, is_super, may_read, source_is_super] = flags;
     let Some(sync_is_super) = sync_is_super else {
-        return Err("the role that owned the sync has been dropped".into());
+        // That is no table's fault: the worker ends, and the next one says so of the sync.
+        sync.refuse_ownerless();
     };
     if permanent != Some(true) {
         return Err("the mirror is temporary or unlogged: a crash would empty it".into());

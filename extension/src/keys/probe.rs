@@ -503,6 +503,10 @@ pub fn hits(
 /// Fewest candidates for which all marks of a segment are read at once.
 const MARKS_AT_ONCE: usize = 32;
 
+/// As many marks of a segment are read in the time that it takes to look for the mark of one row: small loads of a table
+/// that changes row by row would read tens of thousands of marks for a hundred keys.
+const MARKS_EACH: usize = 4;
+
 /// The candidates that nobody has marked dead; or the open transaction that has marked one.
 fn live_of(
     rel: pg_sys::Relation,
@@ -520,7 +524,8 @@ fn live_of(
             xid => Err(xid),
         }
     };
-    let at_once = candidates.len() >= MARKS_AT_ONCE;
+    let few = |most| anchors::has_few(toast, entry.first_row, entry.rows, most);
+    let at_once = candidates.len() >= MARKS_AT_ONCE && few(candidates.len() * MARKS_EACH);
     let marks = |snapshot: pg_sys::Snapshot| {
         anchors::dead_positions(rel, toast, entry.first_row, entry.rows, snapshot)
     };

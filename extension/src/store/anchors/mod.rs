@@ -35,5 +35,5 @@ pub use claim::{claim, claim_as, release, row_state, write_tombstone, Claim, Req
 pub use follow::seen_before_moves;
 pub use lock::lock;
 pub use state::next_version;
-pub use visibility::{alive, dead_positions, dead_rows_of, is_visible, latest_deleter};
+pub use visibility::{alive, dead_positions, dead_rows_of, has_few, is_visible, latest_deleter};
 pub use wait::report_busy;

@@ -178,6 +178,23 @@ pub fn dead_rows_of(
     dead
 }
 
+/// Whether no more than `most` anchors and tombstones are stored for a segment's rows, dead ones included.
+pub fn has_few(toast: &Toast, first_row: u64, rows: u32, most: usize) -> bool {
+    let (mut at, end) = (first_row, first_row + u64::from(rows));
+    let mut met = 0;
+    while at < end && met <= most {
+        let stop = end.min((at >> 31 << 31) + (1 << 31));
+        let (chunk_id, low) = chunk_ids::anchor(at);
+        let high = chunk_ids::anchor(stop - 1).1;
+        toast.scan(chunk_id, low, high, false, |_| {
+            met += 1;
+            met <= most
+        });
+        at = stop;
+    }
+    met <= most
+}
+
 /// The last transaction that has deleted one of some rows, ascending, so far as a snapshot anywhere might not see it:
 /// standbys have been told of marks that are frozen or gone, by the TOAST relation's own log.
 pub fn latest_deleter(
