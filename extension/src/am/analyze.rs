@@ -7,7 +7,7 @@
 //! counted in, so that neither half weighs too much. The estimated row count is exact for segments.
 use crate::am::scan::parts;
 use crate::heap_call;
-use crate::pg::{compat, heapam};
+use crate::pg::{attributes, compat, heapam};
 use pgrx::{pg_guard, pg_sys};
 use std::cell::RefCell;
 
@@ -123,17 +123,12 @@ fn count_block() {
 /// How many rows ANALYZE wants of a table: as many as the column with the largest statistics target needs. It may have
 /// been asked for other columns only; then it gets more than it wants.
 fn wanted_rows(rel: pg_sys::Relation) -> u64 {
-    // SAFETY: an open relation; plain variable.
-    let target = unsafe {
-        let default = pg_sys::default_statistics_target;
-        let desc = (*rel).rd_att;
-        (0..(*desc).natts as usize)
-            .map(|i| compat::attribute(desc, i))
-            .filter(|attribute| !attribute.attisdropped)
-            .map(|attribute| compat::statistics_target(rel, attribute.attnum).unwrap_or(default))
-            .max()
-            .unwrap_or(default)
-    };
+    // SAFETY: a plain variable.
+    let default = unsafe { pg_sys::default_statistics_target };
+    let target = attributes::live(rel)
+        .map(|attribute| compat::statistics_target(rel, attribute.attnum).unwrap_or(default))
+        .max()
+        .unwrap_or(default);
     u64::from(target.max(1).unsigned_abs()) * ROWS_A_STEP
 }
 

@@ -63,8 +63,6 @@ impl Renewed {
 /// Writes the streams of all segments that lack columns with missing values.
 fn renew(main: pg_sys::Relation, from: &Toast, to: &Toast) -> Vec<Renewed> {
     let attrs = attrs::of(main);
-    // SAFETY: an open relation.
-    let desc = unsafe { (*main).rd_att };
     let any = &raw mut pg_sys::SnapshotAnyData;
     let mut renewed = Vec::new();
     for found in directory::all(main, from, any) {
@@ -74,7 +72,7 @@ fn renew(main: pg_sys::Relation, from: &Toast, to: &Toast) -> Vec<Renewed> {
         }
         let segment = segment::open(main, from, &found.entry);
         let lacks = |attr: &&Attr| {
-            !attr.dropped && segment.column(attr.number).is_none() && missing(desc, attr).is_some()
+            !attr.dropped && segment.column(attr.number).is_none() && missing(main, attr).is_some()
         };
         if attrs.iter().any(|attr| lacks(&attr)) {
             renewed.push(Renewed {
@@ -155,7 +153,7 @@ fn added_column(main: pg_sys::Relation, attr: &Attr, rows: u32) -> (Kind, Vector
     unsafe {
         let value = match attr.dropped {
             true => None,
-            false => missing((*main).rd_att, attr),
+            false => missing(main, attr),
         };
         for _ in 0..rows {
             column.push(value.unwrap_or(pg_sys::Datum::from(0)), value.is_none());

@@ -294,12 +294,8 @@ pub unsafe fn check_method(statement: *const pg_sys::IndexStmt) {
         let columnar = |oid: &&pg_sys::Oid| crate::options::table::access_method(**oid) == doris;
         // An index of a table is none of those that inherit from it, but of its partitions.
         let mut concerned = all.iter().filter(|oid| partitioned || **oid == table);
-        let name = match concerned.find(columnar) {
-            Some(found) => pg_sys::get_rel_name(*found),
-            None => return,
-        };
-        if !name.is_null() {
-            let name = std::ffi::CStr::from_ptr(name).to_string_lossy();
+        let name = concerned.find(columnar).copied();
+        if let Some(name) = name.and_then(pg::table_name_if_any) {
             refuse_brin_of(&name, NO_BRIN_NEEDED);
         }
     }
@@ -314,7 +310,7 @@ fn refuse_brin(rel: pg_sys::Relation, index: pg_sys::Relation) {
     if method != pg_sys::BRIN_AM_OID {
         return;
     }
-    let name = match of_parent {
+    let oid = match of_parent {
         true => raw::partition_parent(pg::relation_id(index)),
         false => pg::relation_id(index),
     };
@@ -322,7 +318,7 @@ fn refuse_brin(rel: pg_sys::Relation, index: pg_sys::Relation) {
         true => ", which partitions inherit",
         false => "",
     };
-    let name = pg::qualified_name(name);
+    let name = pg::qualified_name(oid).unwrap_or_else(|| oid.to_string());
     let hint = format!("DROP INDEX {name}{whose}. {NO_BRIN_NEEDED}");
     refuse_brin_of(&pg::relation_name(rel), &hint);
 }

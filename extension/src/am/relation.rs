@@ -5,7 +5,7 @@ use crate::heap_call;
 use crate::options::settings;
 use crate::pg::heapam::HeapView;
 use crate::pg::toast::Toast;
-use crate::pg::{self, compat};
+use crate::pg::{self, attributes, compat};
 use crate::store::directory_cache::{self, Totals};
 use crate::store::{anchors, directory};
 use crate::write::builder;
@@ -176,8 +176,7 @@ unsafe fn heap_part(
 ) -> (f64, f64) {
     // SAFETY: an open relation and the planner's array of widths, or null.
     unsafe {
-        let desc = (*rel).rd_att;
-        let fixed = (0..(*desc).natts as usize).all(|i| compat::attribute(desc, i).attlen > 0);
+        let fixed = attributes::all(rel).all(|attribute| attribute.attlen > 0);
         let width = pg_sys::get_rel_data_width(rel, attr_widths).max(1);
         // As heapam's estimate: a header and a line pointer beside the row, whole rows in a page.
         let room = f64::from(pg_sys::BLCKSZ) - 24.0;

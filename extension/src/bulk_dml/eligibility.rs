@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What could look at a table while its rows are deleted or updated, and would see rows that are marked ahead.
 use crate::keys::model;
-use crate::pg::{self, compat};
+use crate::pg::{self, attributes, compat};
 use crate::store::delete_bitmaps::MarkKind;
 use pgrx::pg_sys::NodeTag::{T_CoerceToDomain, T_Query};
 use pgrx::{pg_guard, pg_sys, PgList};
@@ -60,16 +60,9 @@ pub unsafe fn before_insert(rel: pg_sys::Relation, what: MarkKind) -> bool {
 }
 
 /// The columns that are computed from others.
-unsafe fn generated(rel: pg_sys::Relation) -> Vec<i16> {
-    // SAFETY: an open relation's descriptor.
-    unsafe {
-        let desc = (*rel).rd_att;
-        let count = (*desc).natts as usize;
-        (0..count)
-            .filter(|at| compat::attribute(desc, *at).attgenerated != 0)
-            .map(|at| at as i16 + 1)
-            .collect()
-    }
+fn generated(rel: pg_sys::Relation) -> Vec<i16> {
+    let computed = attributes::all(rel).filter(|attribute| attribute.attgenerated != 0);
+    computed.map(|attribute| attribute.attnum).collect()
 }
 
 /// Whether values of a column must satisfy the constraints of a domain, which may call any function.

@@ -3,11 +3,11 @@
 //!
 //! The text comes from a table's owner or from another server, and is run with the rights of the sync's owner. So it has
 //! to be one expression of columns, constants, and operators and types that are looked for among PostgreSQL's own.
-use crate::pg::compat;
+use crate::pg::{self, compat};
 use pgrx::pg_sys::NodeTag;
 use pgrx::prelude::*;
 use pgrx::{is_a, PgList};
-use std::ffi::{CStr, CString};
+use std::ffi::CString;
 
 /// Whether a condition is plain; one of hash partitions is only where it comes from this database. Raises an error if it
 /// is no condition. A transaction is open.
@@ -180,7 +180,7 @@ unsafe fn words(name: *mut pg_sys::List) -> Option<Vec<String>> {
         let word = |node: *mut pg_sys::Node| {
             is_a(node, NodeTag::T_String).then(|| {
                 let text = (*node.cast::<pg_sys::String>()).sval;
-                CStr::from_ptr(text).to_string_lossy().into_owned()
+                pg::text(text)
             })
         };
         let words = list.iter_ptr().map(word).collect();

@@ -11,14 +11,14 @@ use super::copier::NOT_DECODED;
 use super::session::{caught, check_interrupts, start_worker, transaction, wait};
 use super::shared_state;
 
-use crate::options::model::live_attributes;
+use crate::pg::{self, attributes};
 use doris_cdc::pace::Pace;
 use doris_cdc::pgoutput::{self, Message, Relation};
 use doris_cdc::streamed::{self, Piece};
 use doris_cdc::{frame, Lsn};
 use pgrx::prelude::*;
 use std::collections::HashMap;
-use std::ffi::{CStr, CString};
+use std::ffi::CString;
 
 /// A packet of this size is sent without waiting for more.
 pub(crate) const PACKET_BYTES_MIN: usize = 64 << 10;
@@ -304,7 +304,7 @@ fn decode_record(ctx: *mut pg_sys::LogicalDecodingContext) {
         let mut message = std::ptr::null_mut();
         let record = pg_sys::XLogReadRecord((*ctx).reader, &mut message);
         if !message.is_null() {
-            let text = std::ffi::CStr::from_ptr(message).to_string_lossy();
+            let text = pg::text(message);
             error!("could not read WAL: {text}");
         }
         if !record.is_null() {
@@ -419,9 +419,9 @@ unsafe fn numbers_of(described: &Relation) -> Option<Vec<i16>> {
             return None;
         }
         let mut by_name = HashMap::new();
-        for attribute in live_attributes(rel) {
-            let name = CStr::from_ptr(attribute.attname.data.as_ptr());
-            by_name.insert(name.to_bytes().to_vec(), attribute.attnum);
+        for attribute in attributes::live(rel) {
+            let name = pg::name_bytes(&attribute.attname).to_vec();
+            by_name.insert(name, attribute.attnum);
         }
         pg_sys::RelationClose(rel);
         let columns = described.columns.iter();

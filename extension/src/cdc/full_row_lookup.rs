@@ -5,7 +5,8 @@
 //! their bytes. Of rows that are equal but do not look the same (1.0 and 1.00) the one that looks the same goes, if there
 //! is one.
 use super::apply_shell::ROWS_AT_ONCE;
-use super::mirror_relation::{attribute, MirrorRelation};
+use super::mirror_relation::MirrorRelation;
+use crate::pg::attributes;
 use doris_cdc::fold;
 use doris_cdc::pgoutput::Tuple;
 use pgrx::prelude::*;
@@ -89,7 +90,6 @@ impl MirrorRelation {
                 pg_sys::ALLOCSET_SMALL_INITSIZE as usize,
                 pg_sys::ALLOCSET_DEFAULT_MAXSIZE as usize,
             );
-            let mut equal = Vec::new();
             let mut seen = 0;
             while open > 0 && pg_sys::table_scan_getnextslot(scan, forward, self.old) {
                 seen += 1;
@@ -99,82 +99,112 @@ impl MirrorRelation {
                 // Nothing to do where no function left anything; values may be large.
                 pg_sys::MemoryContextReset(scratch);
                 pg_sys::slot_getallattrs(self.old);
-                let (values, nulls) = values_of(self.old, columns.len());
+                let row = values_of(self.old, columns.len());
                 let before = pg_sys::MemoryContextSwitchTo(scratch);
-                let list = places.get(&hash(columns, values, nulls));
-                let mut take = None;
-                equal.clear();
-                for at in list.into_iter().flatten() {
-                    let w = &wanted[*at];
-                    match alike(columns, (values, nulls), (&w.values, &w.nulls)) {
-                        Alike::Same if w.left > 0 => {
-                            take = Some(*at);
-                            break;
-                        }
-                        Alike::Equal if w.left > 0 => equal.push(*at),
-                        _ => {}
-                    }
-                }
+                let candidates = places.get(&hash(columns, row.0, row.1));
+                let candidates = candidates.map_or(&[][..], Vec::as_slice);
+                let matched = matching(columns, wanted, candidates, row);
                 pg_sys::MemoryContextSwitchTo(before);
                 let tid = (*self.old).tts_tid;
-                if let Some(at) = take {
-                    wanted[at].left -= 1;
-                    open -= 1;
-                    found.push(tid);
-                } else if !equal.is_empty() {
-                    // Another row that is wanted may take it.
-                    let all = list.into_iter().flatten();
-                    let enough: u64 = all.map(|at| wanted[*at].left).sum();
-                    for at in &equal {
-                        let similar = &mut wanted[*at].similar;
-                        if (similar.len() as u64) < enough {
-                            similar.push(tid);
-                        }
+                match matched {
+                    Match::Same(at) => {
+                        wanted[at].left -= 1;
+                        open -= 1;
+                        found.push(tid);
                     }
+                    Match::Equal(equal) => note_similar(wanted, candidates, &equal, tid),
                 }
             }
             pg_sys::MemoryContextDelete(scratch);
             pg_sys::table_endscan(scan);
             pg_sys::ExecClearTuple(self.old);
         }
-        // What is left is made up for by rows that are only equal, each once.
-        let mut taken: HashSet<(u32, u16)> = HashSet::new();
-        if wanted.iter().any(|w| !w.similar.is_empty()) {
-            taken.extend(found.iter().map(place));
-        }
-        for w in wanted.iter_mut().filter(|w| w.left > 0) {
-            for tid in std::mem::take(&mut w.similar) {
-                if w.left > 0 && taken.insert(place(&tid)) {
-                    found.push(tid);
-                    w.left -= 1;
-                }
-            }
-        }
+        take_similar(wanted, &mut found);
         found
     }
 
     unsafe fn columns(&self) -> Vec<Column> {
         // SAFETY: the relation is open.
         unsafe {
-            let desc = (*self.rel).rd_att;
             let functions = pg_sys::TYPECACHE_EQ_OPR_FINFO | pg_sys::TYPECACHE_HASH_PROC_FINFO;
-            (0..(*desc).natts as usize)
-                .map(|i| {
-                    let form = attribute(desc, i);
+            attributes::all(self.rel)
+                .enumerate()
+                .map(|(i, form)| {
                     // What the source does not send is not compared.
                     let sent = self.converters.iter().any(|c| c.attribute == i);
                     Column {
-                        collation: (*form).attcollation,
-                        by_value: (*form).attbyval,
-                        length: (*form).attlen,
-                        plain: is_plain((*form).atttypid, (*form).attcollation),
+                        collation: form.attcollation,
+                        by_value: form.attbyval,
+                        length: form.attlen,
+                        plain: is_plain(form.atttypid, form.attcollation),
                         known: match sent {
-                            true => pg_sys::lookup_type_cache((*form).atttypid, functions as i32),
+                            true => pg_sys::lookup_type_cache(form.atttypid, functions as i32),
                             false => std::ptr::null_mut(),
                         },
                     }
                 })
                 .collect()
+        }
+    }
+}
+
+/// Which of the rows wanted a row is.
+enum Match {
+    /// It looks the same as this one.
+    Same(usize),
+    /// It is equal to these, maybe none, and does not look the same.
+    Equal(Vec<usize>),
+}
+
+/// Compares a row with those of the rows wanted that have its hash.
+unsafe fn matching(
+    columns: &[Column],
+    wanted: &[Wanted],
+    candidates: &[usize],
+    row: (&[pg_sys::Datum], &[bool]),
+) -> Match {
+    let mut equal = Vec::new();
+    for at in candidates {
+        let candidate = &wanted[*at];
+        // SAFETY: rows of the relation's row type.
+        match unsafe { alike(columns, row, (&candidate.values, &candidate.nulls)) } {
+            Alike::Same if candidate.left > 0 => return Match::Same(*at),
+            Alike::Equal if candidate.left > 0 => equal.push(*at),
+            _ => {}
+        }
+    }
+    Match::Equal(equal)
+}
+
+/// Notes a row with those of the rows wanted that it equals: one of them takes it unless rows that look the same come.
+fn note_similar(
+    wanted: &mut [Wanted],
+    candidates: &[usize],
+    equal: &[usize],
+    tid: pg_sys::ItemPointerData,
+) {
+    // Another row that is wanted may take it.
+    let enough: u64 = candidates.iter().map(|at| wanted[*at].left).sum();
+    for at in equal {
+        let similar = &mut wanted[*at].similar;
+        if (similar.len() as u64) < enough {
+            similar.push(tid);
+        }
+    }
+}
+
+/// Makes up for what is left by rows that are only equal, each once.
+fn take_similar(wanted: &mut [Wanted], found: &mut Vec<pg_sys::ItemPointerData>) {
+    let mut taken: HashSet<(u32, u16)> = HashSet::new();
+    if wanted.iter().any(|w| !w.similar.is_empty()) {
+        taken.extend(found.iter().map(place));
+    }
+    for w in wanted.iter_mut().filter(|w| w.left > 0) {
+        for tid in std::mem::take(&mut w.similar) {
+            if w.left > 0 && taken.insert(place(&tid)) {
+                found.push(tid);
+                w.left -= 1;
+            }
         }
     }
 }

@@ -4,8 +4,8 @@ use super::own_columns::OwnColumn;
 use super::relation_shell::check_kind;
 use super::row_converter::Converter;
 use crate::keys::merge::Rule;
+use crate::pg::{self, attributes};
 use pgrx::prelude::*;
-use std::ffi::CStr;
 
 /// What a mirror looks like.
 pub(crate) struct Shape {
@@ -41,17 +41,10 @@ fn look(target: u32, lock: u32) -> Result<Shape, String> {
         if rel.is_null() {
             return Err("the mirror has been dropped".into());
         }
-        let desc = (*rel).rd_att;
-        let mut columns = Vec::new();
-        for i in 0..(*desc).natts {
-            let attribute = attribute(desc, i as usize);
-            if !(*attribute).attisdropped && (*attribute).attgenerated == 0 {
-                let name = CStr::from_ptr((*attribute).attname.data.as_ptr())
-                    .to_string_lossy()
-                    .into_owned();
-                columns.push((name, i as i16 + 1));
-            }
-        }
+        let stored = attributes::live(rel).filter(|attribute| attribute.attgenerated == 0);
+        let columns = stored
+            .map(|attribute| (pg::attribute_name(attribute), attribute.attnum))
+            .collect();
         let index = crate::pg::compat::primary_key(rel);
         let mut key = None;
         if index != pg_sys::InvalidOid {
@@ -66,19 +59,6 @@ fn look(target: u32, lock: u32) -> Result<Shape, String> {
         }
         pg_sys::table_close(rel, pg_sys::NoLock as i32);
         Ok(Shape { columns, key })
-    }
-}
-
-pub(super) unsafe fn attribute(desc: pg_sys::TupleDesc, i: usize) -> pg_sys::Form_pg_attribute {
-    // SAFETY: the caller stays below natts.
-    #[cfg(not(feature = "pg18"))]
-    unsafe {
-        (*desc).attrs.as_mut_ptr().add(i)
-    }
-    // SAFETY: as above; since 18 the attributes follow the compact ones.
-    #[cfg(feature = "pg18")]
-    unsafe {
-        pg_sys::TupleDescAttr(desc, i as i32)
     }
 }
 
@@ -203,17 +183,12 @@ impl MirrorRelation {
     }
 
     /// Whether the source has all columns that the mirror stores: a row that is written anew loses nothing.
-    pub(super) unsafe fn fills_all_columns(&self) -> bool {
-        // SAFETY: an open relation's descriptor.
-        unsafe {
-            let desc = (*self.rel).rd_att;
-            (0..(*desc).natts as usize).all(|at| {
-                let column = attribute(desc, at);
-                (*column).attisdropped
-                    || (*column).attgenerated != 0
-                    || self.converters.iter().any(|c| c.attribute == at)
-            })
-        }
+    pub(super) fn fills_all_columns(&self) -> bool {
+        attributes::all(self.rel).enumerate().all(|(at, column)| {
+            column.attisdropped
+                || column.attgenerated != 0
+                || self.converters.iter().any(|c| c.attribute == at)
+        })
     }
 
     pub(super) unsafe fn has_triggers(&self) -> bool {
@@ -227,7 +202,7 @@ unsafe fn check_rights(rel: pg_sys::Relation) {
     // SAFETY: the relation is open.
     unsafe {
         let (oid, user) = ((*rel).rd_id, pg_sys::GetUserId());
-        let name = CStr::from_ptr((*(*rel).rd_rel).relname.data.as_ptr()).to_string_lossy();
+        let name = pg::relation_name(rel);
         for right in [
             pg_sys::ACL_INSERT,
             pg_sys::ACL_UPDATE,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Columns that a mirror has and its source does not: new rows get their defaults, as a subscriber's do.
-use super::mirror_relation::{attribute, MirrorRelation};
+use super::mirror_relation::MirrorRelation;
+use crate::pg::attributes;
 use pgrx::prelude::*;
 
 /// A column of the mirror's own that has a default.
@@ -45,12 +46,10 @@ impl MirrorRelation {
     unsafe fn own_columns(&self) -> Vec<OwnColumn> {
         // SAFETY: the caller's promise; what is made lives as long as the executor state.
         unsafe {
-            let desc = (*self.rel).rd_att;
             let before = pg_sys::MemoryContextSwitchTo((*self.estate).es_query_cxt);
-            let default_of = |at: usize| {
-                let column = attribute(desc, at);
+            let default_of = |(at, column): (usize, &pg_sys::FormData_pg_attribute)| {
                 let sent = self.converters.iter().any(|c| c.attribute == at);
-                if sent || (*column).attisdropped || (*column).attgenerated != 0 {
+                if sent || column.attisdropped || column.attgenerated != 0 {
                     return None;
                 }
                 let expression = pg_sys::build_column_default(self.rel, at as i32 + 1);
@@ -64,7 +63,8 @@ impl MirrorRelation {
                     default,
                 })
             };
-            let own = (0..(*desc).natts as usize).filter_map(default_of).collect();
+            let columns = attributes::all(self.rel).enumerate();
+            let own = columns.filter_map(default_of).collect();
             pg_sys::MemoryContextSwitchTo(before);
             own
         }

@@ -7,22 +7,14 @@
 //! only a statement (ALTER TABLE), the table is locked first, named then, and the schema has to be one whose owner
 //! may do already what the statement's role may.
 use super::session::{begin, commit, refuse};
+use crate::pg;
 use pgrx::prelude::*;
 use pgrx::PgList;
-use std::ffi::{CStr, CString};
+use std::ffi::CString;
 
 /// The full name of a relation of this database, as of now and not as of a snapshot; `None` if it has been dropped.
 pub(crate) fn name(relation: u32) -> Option<String> {
-    // SAFETY: catalogue look-ups in a transaction; what they return was allocated for the caller.
-    unsafe {
-        let table = pg_sys::get_rel_name(relation.into());
-        let schema = pg_sys::get_namespace_name(pg_sys::get_rel_namespace(relation.into()));
-        if table.is_null() || schema.is_null() {
-            return None;
-        }
-        let name = pg_sys::quote_qualified_identifier(schema, table);
-        Some(CStr::from_ptr(name).to_string_lossy().into_owned())
-    }
+    pg::qualified_name(relation.into())
 }
 
 /// Locks a mirror until the transaction ends, and names it: for a statement whose role is the owner of the mirror, or one
@@ -81,20 +73,12 @@ unsafe fn open(table: u32, lock: u32) -> pg_sys::Relation {
 /// The relation is open.
 pub(super) unsafe fn check_kind(rel: pg_sys::Relation) {
     // SAFETY: as the caller promises.
-    let (kind, name) = unsafe {
-        let form = (*rel).rd_rel;
-        (
-            (*form).relkind as u8,
-            CStr::from_ptr((*form).relname.data.as_ptr()),
-        )
-    };
+    let kind = unsafe { (*(*rel).rd_rel).relkind as u8 };
     if kind != b'r' {
+        let name = pg::relation_name(rel);
         refuse!(
             ERRCODE_WRONG_OBJECT_TYPE,
-            format!(
-                "mirror \"{}\" is not a table any more",
-                name.to_string_lossy()
-            )
+            format!("mirror \"{name}\" is not a table any more")
         );
     }
 }
@@ -161,9 +145,7 @@ pub(crate) fn schema_problem(table: u32, role: pg_sys::Oid, what: &str) -> Optio
         }
         let text = |name: *mut std::ffi::c_char| match name.is_null() {
             true => String::new(),
-            false => CStr::from_ptr(pg_sys::quote_identifier(name))
-                .to_string_lossy()
-                .into_owned(),
+            false => pg::text(pg_sys::quote_identifier(name)),
         };
         let role_name = |role| text(pg_sys::GetUserNameFromId(role, true));
         let (schema, role, owner) = (

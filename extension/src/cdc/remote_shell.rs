@@ -5,9 +5,9 @@
 //! A replication connection to a database takes SQL as well, so one kind of connection does everything. (A client
 //! library of our own was rejected: it would bring its own TLS, its own password files and its own mistakes.)
 use pgrx::prelude::*;
-use std::ffi::{CStr, CString};
+use std::ffi::CString;
 
-use crate::pg::raw::guarded;
+use crate::pg::{self, raw::guarded};
 
 extern "C-unwind" {
     fn enable_timeout_after(id: i32, delay_ms: i32);
@@ -137,7 +137,10 @@ impl Connection {
         if conn.is_null() {
             super::session::raise(
                 PgSqlErrorCode::ERRCODE_CONNECTION_FAILURE,
-                format!("could not connect to the source: {}", text(why)),
+                // SAFETY: a message of the client library's.
+                format!("could not connect to the source: {}", unsafe {
+                    reason(why)
+                }),
                 None,
             );
         }
@@ -220,7 +223,7 @@ impl Connection {
             let (count, types) = (types.len() as i32, types.as_ptr());
             let result = call!(walrcv_exec(conn, command.as_ptr(), count, types));
             if (*result).status != wanted {
-                refused((*result).sqlstate, &text((*result).err));
+                refused((*result).sqlstate, &reason((*result).err));
             }
             let out = f(result);
             if !(*result).tuplestore.is_null() {
@@ -289,17 +292,18 @@ pub(crate) fn wait_for_socket(socket: i32, milliseconds: i64) {
     super::session::check_interrupts();
 }
 
-fn text(message: *const std::ffi::c_char) -> String {
-    if message.is_null() {
+/// The message of a failure, without what the client library puts before it.
+///
+/// # Safety
+/// A text that ends with a zero, or a null pointer.
+unsafe fn reason(message: *const std::ffi::c_char) -> String {
+    // SAFETY: passed on to the caller.
+    let Some(text) = (unsafe { pg::text_or_none(message) }) else {
         return "no reason given".into();
-    }
-    // SAFETY: a message with a terminating zero.
-    let text = unsafe { CStr::from_ptr(message) }.to_string_lossy();
+    };
     let text = text.trim();
-    text.strip_prefix("ERROR:")
-        .unwrap_or(text)
-        .trim()
-        .to_owned()
+    let text = text.strip_prefix("ERROR:").unwrap_or(text);
+    text.trim().to_owned()
 }
 
 /// Raises what the source answered. A lost connection is one that trying again may cure.

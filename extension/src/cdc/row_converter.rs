@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Values on their way into the rows of a mirror: from the stream's bytes, or from the rows of a query.
-use super::mirror_relation::{attribute, MirrorRelation};
+use super::mirror_relation::MirrorRelation;
+use crate::pg::compat;
 use doris_cdc::pgoutput::{Tuple, Value};
 use pgrx::prelude::*;
 use std::ffi::CStr;
@@ -93,13 +94,13 @@ impl MirrorRelation {
                 if *(*from).tts_isnull.add(at) {
                     continue;
                 }
-                let form = attribute(desc, converter.attribute);
+                let form = compat::attribute(desc, converter.attribute);
                 let value = *(*from).tts_values.add(at);
                 nulls[converter.attribute] = false;
-                *(*slot).tts_values.add(converter.attribute) = if (*form).attbyval {
+                *(*slot).tts_values.add(converter.attribute) = if form.attbyval {
                     value
                 } else {
-                    copied(value, (*form).attlen)
+                    copied(value, form.attlen)
                 };
             }
             pg_sys::MemoryContextSwitchTo(before);
@@ -142,11 +143,11 @@ impl Converter {
     pub(super) unsafe fn new(desc: pg_sys::TupleDesc, number: i16) -> Self {
         // SAFETY: the number is one of the relation's attributes.
         unsafe {
-            let form = attribute(desc, number as usize - 1);
+            let form = compat::attribute(desc, number as usize - 1);
             Converter {
                 attribute: number as usize - 1,
-                typmod: (*form).atttypmod,
-                type_oid: (*form).atttypid,
+                typmod: form.atttypmod,
+                type_oid: form.atttypid,
                 receive: None,
                 input: None,
             }

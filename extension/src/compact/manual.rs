@@ -80,21 +80,10 @@ fn tables_of(table: pg_sys::Oid) -> Vec<pg_sys::Oid> {
 
 /// Refuses a table that is not the user's.
 fn check_owner(table: pg_sys::Oid) {
-    // SAFETY: catalogue look-ups.
-    unsafe {
-        if compat::owns_relation(table) {
-            return;
-        }
-        let name = pg_sys::get_rel_name(table);
-        let name = match name.is_null() {
-            true => table.to_u32().to_string(),
-            false => std::ffi::CStr::from_ptr(name)
-                .to_string_lossy()
-                .into_owned(),
-        };
+    if !compat::owns_relation(table) {
         pg::refuse(
             PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
-            format!("must be owner of table {name}"),
+            format!("must be owner of table {}", pg::table_name(table)),
             "",
         );
     }

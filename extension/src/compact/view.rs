@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What is behind the view `doris.compactions`.
 use super::shared_state;
+use crate::pg;
 use pgrx::iter::TableIterator;
 use pgrx::{name, pg_extern, pg_sys};
 
@@ -61,7 +62,7 @@ fn may_read(relid: u32) -> bool {
     unsafe {
         let relid = pg_sys::Oid::from(relid);
         let right = pg_sys::ACL_SELECT as pg_sys::AclMode;
-        !pg_sys::get_rel_name(relid).is_null()
+        pg::table_name_if_any(relid).is_some()
             && pg_sys::pg_class_aclcheck(relid, pg_sys::GetUserId(), right)
                 == pg_sys::AclResult::ACLCHECK_OK
     }

@@ -5,7 +5,7 @@
 //! Each block is read, which looks at its checksum; its line pointers lead to tuples within the page, and each tuple's
 //! header and the lengths of its values fit its place. Pages are looked at as plain bytes, copied under the buffer's lock.
 use super::subtransaction;
-use crate::pg::{compat, heapam};
+use crate::pg::{attributes, heapam};
 use pgrx::pg_sys;
 use roaring::RoaringTreemap;
 use std::cell::Cell;
@@ -37,25 +37,12 @@ struct Shape {
 
 impl Shape {
     fn of(rel: pg_sys::Relation) -> Self {
-        // SAFETY: an open relation, whose descriptor has natts attributes.
-        unsafe {
-            let desc = (*rel).rd_att;
-            let attributes = (0..(*desc).natts as usize)
-                .map(|at| {
-                    let attribute = compat::attribute(desc, at);
-                    let alignment = match attribute.attalign as u8 {
-                        b'd' => 8,
-                        b'i' => 4,
-                        b's' => 2,
-                        _ => 1,
-                    };
-                    (attribute.attlen, alignment)
-                })
-                .collect();
-            Self {
-                attributes,
-                frozen: (*(*rel).rd_rel).relfrozenxid,
-            }
+        let shape =
+            |a: &pg_sys::FormData_pg_attribute| (a.attlen, attributes::alignment_bytes(a.attalign));
+        Self {
+            attributes: attributes::all(rel).map(shape).collect(),
+            // SAFETY: an open relation.
+            frozen: unsafe { (*(*rel).rd_rel).relfrozenxid },
         }
     }
 }

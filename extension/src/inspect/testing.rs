@@ -13,7 +13,7 @@ use pgrx::{pg_extern, PgRelation};
 /// Deletes the segment rows with these numbers in bulk, then those that were refused one by one; says what became of
 /// the latter.
 #[pg_extern(sql = false)]
-fn test_bury(table: PgRelation, first: i64, last: i64) -> Vec<String> {
+fn test_delete_in_bulk(table: PgRelation, first: i64, last: i64) -> Vec<String> {
     let rel = checked(&table);
     let toast = Toast::open(rel, pg_sys::RowExclusiveLock as i32)
         .unwrap_or_else(|| pg::report_corrupt(rel, "no column store"));
@@ -26,7 +26,7 @@ fn test_bury(table: PgRelation, first: i64, last: i64) -> Vec<String> {
     refused
         .into_iter()
         .map(|refused| {
-            let result = bury_one(rel, &toast, refused, cid);
+            let result = delete_singly(rel, &toast, refused, cid);
             format!("{} {result}", refused.row.0)
         })
         .collect()
@@ -38,7 +38,7 @@ fn test_entries(index: PgRelation) -> i64 {
     super::verify::entries(&index)
 }
 
-fn bury_one(
+fn delete_singly(
     rel: pg_sys::Relation,
     toast: &Toast,
     refused: Refused,

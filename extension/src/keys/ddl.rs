@@ -149,7 +149,7 @@ unsafe fn matches_key(rel: pg_sys::Relation, statement: *mut pg_sys::IndexStmt) 
                 if (*element).name.is_null() || !(*element).opclass.is_null() {
                     return false;
                 }
-                let name = std::ffi::CStr::from_ptr((*element).name).to_string_lossy();
+                let name = pg::text((*element).name);
                 table::attribute_number(rel, &name) == Some(*number)
             });
         if !same {

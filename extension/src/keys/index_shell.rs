@@ -341,7 +341,7 @@ unsafe fn refuse_duplicate(
         if text.is_null() {
             String::new()
         } else {
-            let text = std::ffi::CStr::from_ptr(text).to_string_lossy();
+            let text = pg::text(text);
             format!("Key {text} already exists.")
         }
     };

@@ -7,13 +7,13 @@
 //! is.
 use crate::keys::merge::recheck;
 use crate::keys::record_deletes::DeleteRecorder;
-use crate::keys::statement::{self, name_of};
+use crate::keys::statement;
 use crate::options::model::{self, Model};
-use crate::pg::{self, raw};
+use crate::pg::{self, attributes, raw};
 use crate::plan::hook::is_doris_table;
 use crate::types::shells::{sql_functions, Args};
 use pgrx::datum::DatumWithOid;
-use pgrx::spi::{quote_identifier, quote_qualified_identifier};
+use pgrx::spi::quote_identifier;
 use pgrx::{pg_sys, IntoDatum, PgSqlErrorCode, Spi};
 
 sql_functions! {
@@ -162,7 +162,7 @@ impl Key {
 
 impl Sequence {
     fn of(rel: pg_sys::Relation, number: u16) -> Option<Self> {
-        let mut all = model::live_attributes(rel);
+        let mut all = attributes::live(rel);
         let attribute = all.find(|attribute| attribute.attnum as u16 == number)?;
         let computed = (attribute.attgenerated != 0).then(|| {
             let sources = recheck::sources(rel, usize::from(number) - 1);
@@ -177,7 +177,7 @@ impl Sequence {
             }
         });
         Some(Self {
-            name: name_of(attribute),
+            name: pg::attribute_name(attribute),
             computed,
         })
     }
@@ -191,9 +191,7 @@ impl Target {
             let mode = pg_sys::RowExclusiveLock as i32;
             let rel = pg_sys::relation_open(relid, mode);
             let plain_name = pg::relation_name(rel);
-            let schema = pg_sys::get_namespace_name((*(*rel).rd_rel).relnamespace);
-            let schema = std::ffi::CStr::from_ptr(schema).to_string_lossy();
-            let name = quote_qualified_identifier(&*schema, &plain_name);
+            let name = pg::qualified_name(relid).unwrap_or_else(|| plain_name.clone());
             let partitioned = (*(*rel).rd_rel).relkind as u8 == pg_sys::RELKIND_PARTITIONED_TABLE;
             let (key, stores) = match partitioned {
                 true => key_of_partitions(relid, &plain_name),
@@ -289,7 +287,7 @@ impl Target {
         }
         let mut left: Vec<usize> = Vec::new();
         for store in &self.stores {
-            left.extend(self.bury_in(store, sequence, rows.clone()));
+            left.extend(self.record_deletes_in(store, sequence, rows.clone()));
         }
         left.sort_unstable();
         let mut rows: Vec<Option<String>> = rows.into_iter().map(Some).collect();
@@ -299,7 +297,7 @@ impl Target {
 
     /// Remembers the sequences of those rows that belong to a table, or may; returns the places, from 0, of those of whose
     /// keys a row is stored there.
-    fn bury_in(&self, store: &Store, sequence: &Given, rows: Vec<String>) -> Vec<usize> {
+    fn record_deletes_in(&self, store: &Store, sequence: &Given, rows: Vec<String>) -> Vec<usize> {
         let relid = store.relid;
         let belongs = store.of_key.then(|| partition_condition(relid));
         let keys: Vec<String> = self.key.columns.iter().map(quote_identifier).collect();
@@ -564,9 +562,9 @@ unsafe fn record_all(
 /// Columns by number, and whether they may be NULL.
 fn columns(rel: pg_sys::Relation, numbers: &[u16]) -> Vec<(String, bool)> {
     let wanted = numbers.iter().filter_map(|number| {
-        let mut all = model::live_attributes(rel);
+        let mut all = attributes::live(rel);
         let attribute = all.find(|attribute| attribute.attnum as u16 == *number)?;
-        Some((name_of(attribute), !attribute.attnotnull))
+        Some((pg::attribute_name(attribute), !attribute.attnotnull))
     });
     wanted.collect()
 }

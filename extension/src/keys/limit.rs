@@ -4,7 +4,7 @@
 use super::key_encoding::Form;
 use super::model::Model;
 use super::publish_segment::Batch;
-use crate::pg::{self, compat, raw};
+use crate::pg::{self, attributes, compat, raw};
 use crate::read::datum::Arena;
 use pgrx::{pg_sys, varlena, PgSqlErrorCode};
 
@@ -136,9 +136,8 @@ unsafe fn as_in_index(
 
 fn refuse(rel: pg_sys::Relation, model: &Model, bytes: usize, widths: &[usize]) -> ! {
     let widest = (0..widths.len()).max_by_key(|at| widths[*at]).unwrap_or(0);
-    let number = usize::from(model.columns[widest].attr.number);
-    // SAFETY: an open relation and one of its columns.
-    let column = super::statement::name_of(unsafe { compat::attribute((*rel).rd_att, number - 1) });
+    let number = model.columns[widest].attr.number;
+    let column = pg::attribute_name(attributes::numbered(rel, number));
     pg::refuse(
         PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
         format!(

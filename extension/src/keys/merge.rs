@@ -16,6 +16,7 @@ mod batch;
 mod column;
 pub(super) mod recheck;
 mod statement_deletes;
+mod winners;
 
 pub use batch::{row_of, Folded, Groups, Part};
 pub use column::can_be_summed;
@@ -23,7 +24,7 @@ pub use column::can_be_summed;
 use super::statement;
 use crate::options::model::{self, Aggregation, Keyed, Model};
 use crate::options::settings;
-use crate::pg::{self, compat};
+use crate::pg::{self, attributes};
 use crate::types::values::{Comparer, TypeKey};
 use column::{Choice, Fold};
 use pgrx::pg_sys::{self, Datum};
@@ -308,7 +309,7 @@ impl Rule {
             return Outcome::Delete;
         }
         let Some(stored) = stored else {
-            if self.is_buried(rel, new) {
+            if self.is_superseded(rel, new) {
                 return Outcome::Keep;
             }
             return match part {
@@ -390,7 +391,7 @@ impl Rule {
     }
 
     /// Whether a row is older than one of the same statement that deleted its key.
-    fn is_buried(&self, rel: pg_sys::Relation, row: Row) -> bool {
+    fn is_superseded(&self, rel: pg_sys::Relation, row: Row) -> bool {
         let sequence = self.deciding_sequence();
         sequence.is_some_and(|sequence| self.deleted_keys.supersede(rel, &self.keys, sequence, row))
     }
@@ -485,8 +486,7 @@ fn combine(folds: &[Option<Fold>], stored: Row, new: Row) -> Merged {
 }
 
 fn attribute<'a>(rel: pg_sys::Relation, column: usize) -> &'a pg_sys::FormData_pg_attribute {
-    // SAFETY: an open relation and one of its columns.
-    unsafe { compat::attribute((*rel).rd_att, column) }
+    attributes::numbered(rel, column as u16 + 1)
 }
 
 fn type_key(rel: pg_sys::Relation, column: usize) -> TypeKey {
@@ -533,7 +533,7 @@ fn gives_sequence(rel: pg_sys::Relation, column: usize, keys: &[u16], named: &[b
         return true;
     };
     if sources.iter().any(|s| named[*s] && !is_key(*s)) {
-        let name = |column| statement::name_of(attribute(rel, column));
+        let name = |column| pg::attribute_name(attribute(rel, column));
         pg::refuse(
             PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
             format!(
@@ -550,12 +550,8 @@ fn gives_sequence(rel: pg_sys::Relation, column: usize, keys: &[u16], named: &[b
 
 /// Raises the error for a statement that leaves out a column that it must name.
 fn refuse_unnamed(rel: pg_sys::Relation, number: u16, key: bool) -> ! {
-    // SAFETY: the name of an attribute.
-    let name = unsafe {
-        let attribute = attribute(rel, usize::from(number) - 1);
-        std::ffi::CStr::from_ptr(attribute.attname.data.as_ptr())
-    };
-    let (name, table) = (name.to_string_lossy(), pg::relation_name(rel));
+    let name = pg::attribute_name(attributes::numbered(rel, number));
+    let table = pg::relation_name(rel);
     if key {
         pg::refuse(
             PgSqlErrorCode::ERRCODE_NOT_NULL_VIOLATION,
@@ -571,8 +567,7 @@ fn refuse_unnamed(rel: pg_sys::Relation, number: u16, key: bool) -> ! {
 }
 
 fn folds(rel: pg_sys::Relation, aggregations: &[(u16, Aggregation)]) -> Vec<Option<Fold>> {
-    // SAFETY: an open relation.
-    let columns = unsafe { (*(*rel).rd_att).natts as usize };
+    let columns = attributes::count(rel);
     let mut folds: Vec<Option<Fold>> = (0..columns).map(|_| None).collect();
     for (number, what) in aggregations {
         let column = usize::from(*number) - 1;
@@ -592,9 +587,8 @@ fn required(rel: pg_sys::Relation, named: &[bool]) -> Vec<usize> {
 }
 
 fn refuse_null(rel: pg_sys::Relation, column: usize) -> ! {
-    // SAFETY: the name of an attribute.
-    let name = unsafe { std::ffi::CStr::from_ptr(attribute(rel, column).attname.data.as_ptr()) };
-    let (name, table) = (name.to_string_lossy(), pg::relation_name(rel));
+    let name = pg::attribute_name(attribute(rel, column));
+    let table = pg::relation_name(rel);
     pg::refuse(
         PgSqlErrorCode::ERRCODE_NOT_NULL_VIOLATION,
         format!(

@@ -8,7 +8,7 @@
 use super::model as key_model;
 use super::partition_move;
 use crate::options::{model, settings};
-use crate::pg::{self, compat, raw};
+use crate::pg::{self, attributes, compat, raw};
 use crate::plan::hook::is_doris_table;
 use pgrx::pg_sys::{self, NodeTag};
 use pgrx::{PgList, PgSqlErrorCode};
@@ -108,15 +108,13 @@ pub fn forget(subtransaction: bool) {
 /// What a command names of a table; `None` when it gives whole rows.
 pub fn named(rel: pg_sys::Relation, cid: pg_sys::CommandId) -> Option<Named> {
     let columns = recorded_columns(pg::relation_id(rel), cid)?;
-    // SAFETY: an open relation.
-    let count = unsafe { (*(*rel).rd_att).natts as usize };
     let mut named = Named {
-        columns: vec![false; count],
+        columns: vec![false; attributes::count(rel)],
         partial: columns.partial,
     };
-    for attribute in model::live_attributes(rel) {
+    for attribute in attributes::live(rel) {
         let at = attribute.attnum as usize - 1;
-        named.columns[at] = columns.names.contains(&name_of(attribute));
+        named.columns[at] = columns.names.contains(&pg::attribute_name(attribute));
     }
     Some(named)
 }
@@ -191,14 +189,6 @@ pub fn gets_default(attribute: &pg_sys::FormData_pg_attribute) -> bool {
         || attribute.attidentity != 0
         // SAFETY: a catalogue look-up of a type that exists.
         || !unsafe { pg_sys::get_typdefault(attribute.atttypid) }.is_null()
-}
-
-/// The name of an attribute.
-pub fn name_of(attribute: &pg_sys::FormData_pg_attribute) -> String {
-    // SAFETY: the name of an attribute.
-    unsafe { std::ffi::CStr::from_ptr(attribute.attname.data.as_ptr()) }
-        .to_string_lossy()
-        .into_owned()
 }
 
 /// Notes the columns of the INSERTs of a query that was started, and what is held against their rows.
@@ -359,7 +349,7 @@ pub unsafe fn utility(statement: *mut pg_sys::Node) {
             .map(|node| compat::string_value(node))
             .collect();
         insertion(relid, cid, false, |attribute| {
-            names.contains(&name_of(attribute))
+            names.contains(&pg::attribute_name(attribute))
         });
         if partial_update_runs(relid) {
             refuse_copy_without(relid, &names);
@@ -372,9 +362,11 @@ fn refuse_copy_without(relid: pg_sys::Oid, names: &[String]) {
     // SAFETY: the relation is locked.
     let lacking = unsafe {
         let rel = pg_sys::table_open(relid, pg_sys::NoLock as i32);
-        let lacking = model::live_attributes(rel)
-            .find(|attribute| lacks_default(attribute) && !names.contains(&name_of(attribute)))
-            .map(|attribute| (name_of(attribute), pg::relation_name(rel)));
+        let lacking = attributes::live(rel)
+            .find(|attribute| {
+                lacks_default(attribute) && !names.contains(&pg::attribute_name(attribute))
+            })
+            .map(|attribute| (pg::attribute_name(attribute), pg::relation_name(rel)));
         pg_sys::table_close(rel, pg_sys::NoLock as i32);
         lacking
     };
@@ -410,12 +402,12 @@ unsafe fn insertion(
     unsafe {
         let rel = pg_sys::table_open(relid, pg_sys::NoLock as i32);
         let wanted = |a: &&pg_sys::FormData_pg_attribute| a.attgenerated == 0;
-        let whole = model::live_attributes(rel).filter(wanted).all(&is_named);
+        let whole = attributes::live(rel).filter(wanted).all(&is_named);
         let noted = !whole || beside_others && partial;
         let mut names = BTreeSet::new();
         if noted {
-            let named = model::live_attributes(rel).filter(|attribute| is_named(attribute));
-            names.extend(named.map(name_of));
+            let named = attributes::live(rel).filter(|attribute| is_named(attribute));
+            names.extend(named.map(pg::attribute_name));
         }
         pg_sys::table_close(rel, pg_sys::NoLock as i32);
         if noted {

@@ -8,7 +8,7 @@
 //! and a new key is an error.
 use super::statement;
 use crate::options::model::{self, Keyed, Model};
-use crate::pg::{self, raw};
+use crate::pg::{self, attributes, raw};
 use crate::plan::hook::is_doris_table;
 use crate::types::shells::{sql_functions, Args, Raw};
 use pgrx::pg_sys::{self, Datum, NodeTag};
@@ -156,9 +156,9 @@ unsafe fn delete(rel: pg_sys::Relation, keyed: &Keyed, parse: *mut pg_sys::Query
 }
 
 fn key_names(rel: pg_sys::Relation, keyed: &Keyed) -> Vec<String> {
-    model::live_attributes(rel)
+    attributes::live(rel)
         .filter(|attribute| keyed.keys.contains(&(attribute.attnum as u16)))
-        .map(statement::name_of)
+        .map(pg::attribute_name)
         .collect()
 }
 
@@ -204,16 +204,10 @@ unsafe fn is_value(search: &Search, number: i16) -> bool {
     if number <= 0 {
         return number == 0;
     }
-    // SAFETY: an attribute of the statement's target.
-    unsafe {
-        let rte = pg_sys::rt_fetch(search.target as u32, search.rtable);
-        let name = pg_sys::get_attname((*rte).relid, number, true);
-        if name.is_null() {
-            return true;
-        }
-        let name = std::ffi::CStr::from_ptr(name).to_string_lossy();
-        !search.names.iter().any(|key| *key == name)
-    }
+    // SAFETY: the statement's target is in its range table.
+    let relid = unsafe { (*pg_sys::rt_fetch(search.target as u32, search.rtable)).relid };
+    let name = pg::column_name_if_any(relid, number);
+    name.is_none_or(|name| !search.names.contains(&name))
 }
 
 /// Adds stand-ins to an INSERT for columns that it leaves out and that must not be NULL.
@@ -225,7 +219,7 @@ unsafe fn stand_in(relid: pg_sys::Oid, parse: *mut pg_sys::Query) {
         let list = PgList::<pg_sys::TargetEntry>::from_pg((*parse).targetList);
         list.iter_ptr().for_each(|target| targets.push(target));
         let before = targets.len();
-        for attribute in model::live_attributes(rel) {
+        for attribute in attributes::live(rel) {
             let number = attribute.attnum;
             let named = targets.iter().any(|target| (**target).resno == number);
             if !named && attribute.attgenerated == 0 && statement::lacks_default(attribute) {

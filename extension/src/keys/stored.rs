@@ -4,8 +4,8 @@
 use super::heap::LiveRow;
 use super::merge::{Merged, Row};
 use crate::heap_call;
+use crate::pg;
 use crate::pg::toast::Toast;
-use crate::pg::{self};
 use crate::read::attrs::{self, Attr};
 use crate::read::cursor::{self, missing};
 use crate::read::datum::{datum, Arena};
@@ -217,8 +217,7 @@ impl Columns {
                 .filter(|_| self.needed[i] && !attr.dropped);
             let Some(at) = at else {
                 let wanted = self.needed[i] && !attr.dropped;
-                // SAFETY: an open relation.
-                let value = wanted.then(|| missing(unsafe { (*rel).rd_att }, &attr));
+                let value = wanted.then(|| missing(rel, &attr));
                 for _ in rows {
                     self.push(rel, i, value.flatten());
                 }
@@ -262,16 +261,11 @@ impl Columns {
 }
 
 fn refuse_bytes(rel: pg_sys::Relation, attr: &Attr) -> ! {
-    // SAFETY: an attribute of an open relation.
-    let column = unsafe {
-        let attribute = pg::compat::attribute((*rel).rd_att, usize::from(attr.number) - 1);
-        std::ffi::CStr::from_ptr(attribute.attname.data.as_ptr())
-    };
     pg::refuse(
         PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
         format!(
             "too many bytes in column \"{}\" of the rows of table \"{}\" that a load is merged with",
-            column.to_string_lossy(),
+            pg::attribute_name(pg::attributes::numbered(rel, attr.number)),
             pg::relation_name(rel)
         ),
         "Lower doris.load_memory, so that the load is merged in smaller parts, or load fewer rows at once.",

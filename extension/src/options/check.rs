@@ -3,7 +3,7 @@
 use super::check_model;
 use super::policy;
 use super::table::{attribute_number, column_names, is_list, names_columns, MERGE_ON_WRITE};
-use crate::pg::{self, compat};
+use crate::pg::{self, attributes, compat};
 use pgrx::{pg_sys, PgSqlErrorCode};
 
 /// Columns of this prefix are Doris's hidden ones.
@@ -72,15 +72,8 @@ fn quote(name: &str) -> String {
 
 /// Refuses columns with the names of Doris's hidden columns.
 pub fn reserved_names(rel: pg_sys::Relation) {
-    // SAFETY: an open relation.
-    let desc = unsafe { (*rel).rd_att };
-    // SAFETY: as above; `i` is below the descriptor's count.
-    let reserved = (0..unsafe { (*desc).natts } as usize).find_map(|i| unsafe {
-        let attribute = compat::attribute(desc, i);
-        let name = std::ffi::CStr::from_ptr(attribute.attname.data.as_ptr()).to_string_lossy();
-        let hidden = name.to_lowercase().starts_with(RESERVED_PREFIX);
-        (hidden && !attribute.attisdropped).then(|| name.into_owned())
-    });
+    let mut names = attributes::live(rel).map(pg::attribute_name);
+    let reserved = names.find(|name| name.to_lowercase().starts_with(RESERVED_PREFIX));
     if let Some(name) = reserved {
         let table = pg::relation_name(rel);
         pg::refuse(
@@ -207,14 +200,7 @@ fn unique_by_bytes(attribute: &pg_sys::FormData_pg_attribute) -> bool {
 
 /// Key columns are the first columns of the table, in the table's order.
 fn check_order(rel: pg_sys::Relation, option: &str, names: &[String]) {
-    // SAFETY: an open relation.
-    let desc = unsafe { (*rel).rd_att };
-    // SAFETY: as above; `i` is below the descriptor's count.
-    let mut columns = (0..unsafe { (*desc).natts } as usize).filter_map(|i| unsafe {
-        let attribute = compat::attribute(desc, i);
-        let name = std::ffi::CStr::from_ptr(attribute.attname.data.as_ptr());
-        (!attribute.attisdropped).then(|| name.to_string_lossy().into_owned())
-    });
+    let mut columns = attributes::live(rel).map(pg::attribute_name);
     for (at, key) in names.iter().enumerate() {
         let column = columns.next().unwrap_or_default();
         if column != *key {

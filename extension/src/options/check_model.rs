@@ -4,8 +4,8 @@
 use super::model::{self, Aggregation, AGGREGATIONS};
 use super::table::{self, column_names, KEY_OPTIONS, MERGE_ON_WRITE};
 use crate::keys::merge::can_be_summed;
-use crate::keys::statement::{gets_default, name_of};
-use crate::pg;
+use crate::keys::statement::gets_default;
+use crate::pg::{self, attributes};
 use pgrx::{pg_sys, PgSqlErrorCode};
 
 type Attribute = pg_sys::FormData_pg_attribute;
@@ -55,8 +55,8 @@ pub fn options(rel: pg_sys::Relation, options: &[(String, String)]) {
 fn check_virtual(rel: pg_sys::Relation, options: &[(String, String)]) {
     // ATTRIBUTE_GENERATED_VIRTUAL of catalog/pg_attribute.h, from PostgreSQL 18.
     let is_virtual = |attribute: &&Attribute| attribute.attgenerated as u8 == b'v';
-    for attribute in model::live_attributes(rel).filter(is_virtual) {
-        let column = name_of(attribute);
+    for attribute in attributes::live(rel).filter(is_virtual) {
+        let column = pg::attribute_name(attribute);
         let of_model = |option: &str| {
             KEY_OPTIONS.contains(&option)
                 || matches!(option, "sequence" | "delete_sign")
@@ -149,14 +149,14 @@ fn unique(rel: pg_sys::Relation, names: &impl Fn(&str) -> Vec<String>) {
 
 fn attribute<'a>(rel: pg_sys::Relation, name: &str) -> Option<&'a Attribute> {
     let number = table::attribute_number(rel, name)?;
-    model::live_attributes(rel).find(|attribute| attribute.attnum as u16 == number)
+    attributes::live(rel).find(|attribute| attribute.attnum as u16 == number)
 }
 
 /// Each value column of an aggregate key has one aggregation, each key column has none.
 fn aggregate(rel: pg_sys::Relation, names: &impl Fn(&str) -> Vec<String>) {
     let keys = names("aggregate_key");
-    for attribute in model::live_attributes(rel) {
-        let column = name_of(attribute);
+    for attribute in attributes::live(rel) {
+        let column = pg::attribute_name(attribute);
         let found: Vec<(&str, Aggregation)> = AGGREGATIONS
             .into_iter()
             .filter(|(option, _)| names(option).contains(&column))

@@ -117,13 +117,10 @@ pub fn pending(relid: pg_sys::Oid) -> Option<Options> {
 }
 
 fn is_table_named(relid: pg_sys::Oid, name: &str) -> bool {
-    // SAFETY: catalogue look-ups; the name is a palloc'd copy.
-    unsafe {
-        let found = pg_sys::get_rel_name(relid);
-        let kind = pg_sys::get_rel_relkind(relid) as u8;
-        let table = kind == pg_sys::RELKIND_RELATION || kind == pg_sys::RELKIND_MATVIEW;
-        table && !found.is_null() && std::ffi::CStr::from_ptr(found).to_bytes() == name.as_bytes()
-    }
+    // SAFETY: a catalogue look-up.
+    let kind = unsafe { pg_sys::get_rel_relkind(relid) } as u8;
+    let table = kind == pg_sys::RELKIND_RELATION || kind == pg_sys::RELKIND_MATVIEW;
+    table && pg::table_name_if_any(relid).as_deref() == Some(name)
 }
 
 /// Not guarded: an error of the statement passes through as it is, with its position, context and names,
@@ -287,15 +284,8 @@ fn note_alter(relid: pg_sys::Oid, column: i16) {
     }
     let mut old = None;
     if column > 0 && !table::of(relid).is_empty() {
-        // SAFETY: a catalogue look-up; the change itself is not visible yet, so the name is the old one.
-        old = unsafe {
-            let name = pg_sys::get_attname(relid, column, true);
-            (!name.is_null()).then(|| {
-                std::ffi::CStr::from_ptr(name)
-                    .to_string_lossy()
-                    .into_owned()
-            })
-        };
+        // The change itself is not visible yet, so the name is the old one.
+        old = pg::column_name_if_any(relid, column);
     }
     let old = old.map(|name| Column {
         relid,
@@ -332,19 +322,8 @@ fn drop_column(relid: pg_sys::Oid, column: i16) {
     if options.is_empty() {
         return;
     }
-    // SAFETY: catalogue look-ups.
-    let (column, table) = unsafe {
-        let text = |name: *mut std::ffi::c_char| match name.is_null() {
-            true => String::new(),
-            false => std::ffi::CStr::from_ptr(name)
-                .to_string_lossy()
-                .into_owned(),
-        };
-        (
-            text(pg_sys::get_attname(relid, column, true)),
-            text(pg_sys::get_rel_name(relid)),
-        )
-    };
+    let column = pg::column_name_if_any(relid, column).unwrap_or_default();
+    let table = pg::table_name(relid);
     let mut kept = Options::new();
     for (option, value) in &options {
         let mut names = table::column_names(value);

@@ -2,7 +2,7 @@
 //! A table's model as its options say: which columns are its key, and what becomes of the others when two rows
 //! of one key meet.
 use super::table;
-use crate::pg::{self, compat};
+use crate::pg;
 use pgrx::pg_sys;
 
 /// The options that name the columns of one aggregation, and what it does.
@@ -124,15 +124,4 @@ pub fn own_type(name: &std::ffi::CStr) -> pg_sys::Oid {
             none,
         )
     }
-}
-
-/// The attributes of an open relation that are not dropped.
-pub fn live_attributes<'a>(
-    rel: pg_sys::Relation,
-) -> impl Iterator<Item = &'a pg_sys::FormData_pg_attribute> {
-    // SAFETY: an open relation.
-    let (desc, count) = unsafe { ((*rel).rd_att, (*(*rel).rd_att).natts as usize) };
-    // SAFETY: as above; `i` is below the descriptor's count.
-    let all = (0..count).map(move |i| unsafe { compat::attribute(desc, i) });
-    all.filter(|attribute| !attribute.attisdropped)
 }

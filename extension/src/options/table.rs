@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The options of a table, as stored in `pg_class.reloptions`.
-use crate::pg;
+use crate::pg::{self, attributes};
 use pgrx::pg_sys;
 
 /// A table's model and its key.
@@ -244,14 +244,7 @@ fn columns_of(rel: pg_sys::Relation, option: &str) -> Vec<u16> {
 /// The number of the attribute of a name; `None` when there is none.
 pub fn attribute_number(rel: pg_sys::Relation, name: &str) -> Option<u16> {
     // SAFETY: an open relation.
-    unsafe {
-        let desc = (*rel).rd_att;
-        (0..(*desc).natts as usize).find_map(|i| {
-            let attribute = pg::compat::attribute(desc, i);
-            let found = std::ffi::CStr::from_ptr(attribute.attname.data.as_ptr());
-            (!attribute.attisdropped && found.to_bytes() == name.as_bytes()).then_some(i as u16 + 1)
-        })
-    }
+    unsafe { attributes::number_in_descriptor((*rel).rd_att, name) }
 }
 
 /// The columns that segments are sorted by.
@@ -284,12 +277,7 @@ pub fn bulk_loads_to_heap(rel: pg_sys::Relation) -> bool {
 /// Whether the rows of a table must be in its heap: where others must be able to read rows before a load ends
 /// (exclusion constraints), logical decoding must see them (published tables), or there is no column to store.
 pub fn keeps_heap(rel: pg_sys::Relation) -> bool {
-    // SAFETY: an open relation.
-    let desc = unsafe { (*rel).rd_att };
-    // SAFETY: as above; `i` is below the descriptor's count.
-    let mut columns =
-        unsafe { (0..(*desc).natts as usize).map(|i| pg::compat::attribute(desc, i)) };
-    if columns.all(|column| column.attisdropped) {
+    if attributes::live(rel).next().is_none() {
         return true;
     }
     // SAFETY: an open relation; its index list is opened under the lock of the running statement.

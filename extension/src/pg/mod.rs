@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The edge to PostgreSQL: everything below wraps raw `pg_sys` calls for the modules above.
 //!
-//! `raw` declares what pgrx does not bind; `heapam` hands work to PostgreSQL's own heap access method;
+//! `names` and `attributes` read names and columns from the catalogue; `raw` declares what pgrx does not bind; `heapam` hands work to PostgreSQL's own heap access method;
 //! `heap_rows` reads its rows with the TIDs that indexes have;
 //! `toast` reads and writes our tuples in a TOAST relation; `custom` holds what our plan nodes share; `compat` what differs
 //! between PostgreSQL's versions; `collation` compares text by locales; `large_pages` is where Rust's memory comes from;
 //! `run_hook` tells who asks for a few rows; `vacuum` runs VACUUM, and lets one write.
 
+pub mod attributes;
 pub mod collation;
 pub mod compat;
 pub mod cpu;
@@ -16,6 +17,7 @@ pub mod heapam;
 pub mod held;
 pub mod key_share;
 pub mod large_pages;
+mod names;
 pub mod pruning;
 pub mod raw;
 pub mod run_hook;
@@ -24,6 +26,7 @@ pub mod vacuum;
 pub mod wait;
 
 pub use doris_storage::entry::Corrupt;
+pub use names::*;
 use pgrx::pg_sys;
 
 /// Raises ERRCODE_DATA_CORRUPTED for a relation.
@@ -34,64 +37,6 @@ pub fn report_corrupt(rel: pg_sys::Relation, what: impl std::fmt::Display) -> ! 
         format!("table \"{}\": {what}", relation_name(rel)),
         "Check the table with doris.verify() and restore it from a backup."
     );
-}
-
-/// The name of an open relation.
-pub fn relation_name(rel: pg_sys::Relation) -> String {
-    // SAFETY: callers pass an open relation, whose pg_class row is in the relation cache.
-    unsafe {
-        std::ffi::CStr::from_ptr((*(*rel).rd_rel).relname.data.as_ptr())
-            .to_string_lossy()
-            .into_owned()
-    }
-}
-
-/// The name of a relation with its schema, as SQL writes it; an OID where there is no such relation.
-pub fn qualified_name(oid: pg_sys::Oid) -> String {
-    // SAFETY: catalogue look-ups, which give palloc'd strings or null.
-    unsafe {
-        let schema = pg_sys::get_namespace_name(pg_sys::get_rel_namespace(oid));
-        let name = pg_sys::get_rel_name(oid);
-        if schema.is_null() || name.is_null() {
-            return oid.to_string();
-        }
-        let text = |s: *const std::ffi::c_char| std::ffi::CStr::from_ptr(s).to_string_lossy();
-        pgrx::spi::quote_qualified_identifier(text(schema), text(name))
-    }
-}
-
-/// The name of a relation; its OID where there is no such relation.
-pub fn table_name(oid: pg_sys::Oid) -> String {
-    // SAFETY: a catalogue look-up, which gives a palloc'd string or null.
-    let name = unsafe { pg_sys::get_rel_name(oid) };
-    text_or(name, || oid.to_string())
-}
-
-/// The name of a column of a table, by its attribute number; the number where there is no such column.
-pub fn column_name(table: pg_sys::Oid, number: u16) -> String {
-    // SAFETY: a catalogue look-up, which gives a palloc'd string or null.
-    let name = unsafe { pg_sys::get_attname(table, number as i16, true) };
-    text_or(name, || number.to_string())
-}
-
-fn text_or(text: *const std::ffi::c_char, other: impl FnOnce() -> String) -> String {
-    if text.is_null() {
-        return other();
-    }
-    // SAFETY: a C string of PostgreSQL's.
-    unsafe { std::ffi::CStr::from_ptr(text) }
-        .to_string_lossy()
-        .into_owned()
-}
-
-/// A type as SQL writes it.
-pub fn type_name(oid: pg_sys::Oid) -> String {
-    // SAFETY: format_type_be returns a palloc'd string for any OID.
-    unsafe {
-        std::ffi::CStr::from_ptr(pg_sys::format_type_be(oid))
-            .to_string_lossy()
-            .into_owned()
-    }
 }
 
 /// The OID of an open relation.

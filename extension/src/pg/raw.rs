@@ -5,6 +5,7 @@
 //! - plans: the standard implementations behind the planner, executor, utility and EXPLAIN hooks, and tree mutators;
 //! - snapshots and predicate locks (storage/predicate.h), for SERIALIZABLE;
 //! - calls of users' code whose errors keep all of their fields.
+use super::attributes;
 use cee_scape::call_with_sigsetjmp;
 use pgrx::pg_sys;
 use pgrx::pg_sys::panic::{pgrx_extern_c_guard, ErrorReport, ErrorReportWithLevel};
@@ -64,20 +65,8 @@ pub fn partition_qual(rel: pg_sys::Relation) -> *mut pg_sys::List {
 
 /// The numbers of the columns that say which partition of its parents a row of a partition belongs to.
 pub fn partition_columns(rel: pg_sys::Relation) -> Vec<u16> {
-    let qual = partition_qual(rel);
-    if qual.is_null() {
-        return Vec::new();
-    }
-    // SAFETY: a condition on the columns of the open relation, which is its first variable number.
-    unsafe {
-        let mut found = std::ptr::null_mut();
-        pg_sys::pull_varattnos(qual.cast(), 1, &mut found);
-        let is_in = |column: &u16| {
-            let member = i32::from(*column) - pg_sys::FirstLowInvalidHeapAttributeNumber;
-            pg_sys::bms_is_member(member, found)
-        };
-        (1..=(*(*rel).rd_att).natts as u16).filter(is_in).collect()
-    }
+    // SAFETY: a condition on the columns of the open relation, which is its first variable number; null without one.
+    unsafe { attributes::read_by(partition_qual(rel).cast(), rel) }
 }
 
 extern "C-unwind" {

@@ -7,8 +7,7 @@
 //! it, what only PostgreSQL can evaluate becomes an external expression, evaluated over batches; not so where a LIMIT
 //! may stop before a row that raises an error.
 use self::pieces::{
-    as_shown, check_groupable, check_grouped, check_sortable, described, renamed, table_name,
-    unsorted, var_of,
+    as_shown, check_groupable, check_grouped, check_sortable, described, renamed, unsorted, var_of,
 };
 use super::expr::Translator;
 use super::external::External;
@@ -53,8 +52,11 @@ pub struct Source {
 
 impl Source {
     /// Whether it is worth an engine plan: a table of ours, or a CTE over one.
-    fn is_ours(&self, stmt: *mut pg_sys::PlannedStmt) -> bool {
-        // SAFETY: a plan of the finished statement.
+    ///
+    /// # Safety
+    /// The finished statement that it is part of.
+    unsafe fn is_ours(&self, stmt: *mut pg_sys::PlannedStmt) -> bool {
+        // SAFETY: passed on to the caller.
         self.fed.is_none_or(|plan| unsafe {
             (*plan).type_ == NodeTag::T_CteScan && super::hook::reads_segments(plan, stmt)
         })
@@ -119,7 +121,10 @@ struct Core {
 
 impl<'a> Converter<'a> {
     /// A converter for plans of a finished statement.
-    pub fn new(stmt: *mut pg_sys::PlannedStmt, params: &'a mut dyn Params) -> Self {
+    ///
+    /// # Safety
+    /// A finished statement, which outlives the converter and what it makes.
+    pub unsafe fn new(stmt: *mut pg_sys::PlannedStmt, params: &'a mut dyn Params) -> Self {
         Self {
             stmt,
             params,
@@ -168,7 +173,9 @@ impl<'a> Converter<'a> {
         let stmt = self.stmt;
         // SAFETY: passed on to the caller.
         let (mut top, mut next_id) = unsafe { self.whole(plan, requirements) }?;
-        if !top.sources.iter().any(|source| source.is_ours(stmt)) {
+        // SAFETY: the sources are plans of the statement.
+        let ours = |source: &Source| unsafe { source.is_ours(stmt) };
+        if !top.sources.iter().any(ours) {
             return no("only inputs that PostgreSQL reads");
         }
         if !top.externals.is_empty() {

@@ -20,8 +20,9 @@
 //! multiplication by a constant is. An aggregate without GROUP BY gives exactly one row, so there is no
 //! at-most-one-row error to preserve. (Galindo-Legaria and Joshi, "Orthogonal Optimization of Subqueries and
 //! Aggregation", SIGMOD 2001.)
-use super::expr::{comparison_name, function_name};
+use super::expr::comparison_name;
 use super::nesting::{conjuncts, stack_is_short};
+use crate::pg::function_name;
 use pgrx::pg_sys::{self, NodeTag};
 use pgrx::PgList;
 

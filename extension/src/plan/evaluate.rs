@@ -133,16 +133,20 @@ impl ExternalEval for Evaluator {
         let vector = match args {
             [] => {
                 let mut out = Column::new(call.kind);
-                call.append(self.econtext, &[], 1, &mut out)?;
+                // SAFETY: the evaluator lives no longer than the node's context.
+                unsafe { call.append(self.econtext, &[], 1, &mut out)? };
                 gather(&out.finish(), &vec![0; rows])
             }
             [one] => match (&one.values, call.immutable) {
-                (Values::Dict { codes, dict }, true) => {
+                // SAFETY: as above.
+                (Values::Dict { codes, dict }, true) => unsafe {
                     call.by_entry(self.econtext, one, codes, dict)?
-                }
-                _ => call.rows(self.econtext, args, rows)?,
+                },
+                // SAFETY: as above.
+                _ => unsafe { call.rows(self.econtext, args, rows)? },
             },
-            _ => call.rows(self.econtext, args, rows)?,
+            // SAFETY: as above.
+            _ => unsafe { call.rows(self.econtext, args, rows)? },
         };
         match vector.physical() == result.physical() {
             true => Ok(vector),
@@ -191,19 +195,21 @@ impl Call {
         }
     }
 
-    fn rows(
+    /// The results for rows. `econtext` is that of the node, as it is below.
+    unsafe fn rows(
         &self,
         econtext: *mut pg_sys::ExprContext,
         args: &[Arc<Vector>],
         rows: usize,
     ) -> Result<Vector> {
         let mut out = Column::new(self.kind);
-        self.append(econtext, args, rows, &mut out)?;
+        // SAFETY: passed on to the caller.
+        unsafe { self.append(econtext, args, rows, &mut out)? };
         Ok(out.finish())
     }
 
     /// The results for rows of a dictionary column.
-    fn by_entry(
+    unsafe fn by_entry(
         &self,
         econtext: *mut pg_sys::ExprContext,
         arg: &Vector,
@@ -235,7 +241,8 @@ impl Call {
         if !fresh.is_empty() {
             let fresh = Arc::new(gather(arg, &fresh));
             let rows = fresh.len();
-            self.append(econtext, &[fresh], rows, &mut known.results)?;
+            // SAFETY: passed on to the caller.
+            unsafe { self.append(econtext, &[fresh], rows, &mut known.results)? };
         }
         let rows: Vec<u32> = (0..codes.len()).map(|row| known.rows[entry(row)]).collect();
         let vector = gather(known.results.vector(), &rows);
@@ -246,7 +253,7 @@ impl Call {
     }
 
     /// Appends the results for all rows of the arguments.
-    fn append(
+    unsafe fn append(
         &self,
         econtext: *mut pg_sys::ExprContext,
         args: &[Arc<Vector>],

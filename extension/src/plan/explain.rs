@@ -9,10 +9,11 @@ use super::node::{self, EngineScanRun};
 use super::params::Unbound;
 use super::source::Counters;
 use crate::options;
+use crate::pg;
 use doris_engine::expr::{Expr, ExprKind};
 use doris_engine::plan::{Node, Op};
 use pgrx::{pg_guard, pg_sys, PgList};
-use std::ffi::{CStr, CString};
+use std::ffi::CString;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
@@ -103,9 +104,7 @@ unsafe fn table(rtable: *mut pg_sys::List, rti: u32) -> String {
             return String::new();
         };
         let alias = (*rte).eref;
-        CStr::from_ptr((*alias).aliasname)
-            .to_string_lossy()
-            .into_owned()
+        pg::text((*alias).aliasname)
     }
 }
 

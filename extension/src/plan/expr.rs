@@ -9,11 +9,11 @@ use super::params::{self, Params};
 use super::scope::{Column, Scope};
 use super::types;
 use super::{no, Converted};
+use crate::pg;
 use doris_engine::expr::{ArithOp, BitOp, CompareOp, Expr, ExtractUnit, Math};
 use doris_engine::types::DataType;
 use pgrx::pg_sys::{self, NodeTag};
 use pgrx::PgList;
-use std::ffi::CStr;
 
 /// Built-in objects have OIDs below this (`FirstGenbkiObjectId`).
 pub const FIRST_OTHER_OID: u32 = 10_000;
@@ -137,7 +137,8 @@ impl Translator<'_> {
     /// # Safety
     /// An expression of a finished plan.
     pub unsafe fn carried(&mut self, node: *mut pg_sys::Node) -> Converted<Expr> {
-        let at = self.scope.find(node);
+        // SAFETY: passed on to the caller.
+        let at = unsafe { self.scope.find(node) };
         match at.map(|at| self.scope.items[at].column) {
             Some(Column::Native(index, data_type)) => Ok(Expr::column(index, data_type)),
             // SAFETY: passed on to the caller.
@@ -408,9 +409,9 @@ impl Translator<'_> {
         unsafe {
             let oid = (*function).funcid;
             if oid.to_u32() >= FIRST_OTHER_OID {
-                return no(format!("function {}", function_name(oid)));
+                return no(format!("function {}", pg::function_name(oid)));
             }
-            let name = function_name(oid);
+            let name = pg::function_name(oid);
             if (*function).funcvariadic && name.starts_with("concat") {
                 return no(format!("{name} of an array"));
             }
@@ -542,23 +543,11 @@ fn collated(args: Vec<Expr>, collation: pg_sys::Oid) -> Converted<Vec<Expr>> {
 fn operator_name(oid: pg_sys::Oid) -> Converted<String> {
     // SAFETY: a catalogue look-up that returns a palloc'd string or null.
     unsafe {
-        let name = pg_sys::get_opname(oid);
-        if name.is_null() || oid.to_u32() >= FIRST_OTHER_OID {
-            return no("an operator that is not built in");
+        let name = pg::text_or_none(pg_sys::get_opname(oid));
+        match name.filter(|_| oid.to_u32() < FIRST_OTHER_OID) {
+            Some(name) => Ok(name),
+            None => no("an operator that is not built in"),
         }
-        Ok(CStr::from_ptr(name).to_string_lossy().into_owned())
-    }
-}
-
-/// A function's name.
-pub fn function_name(oid: pg_sys::Oid) -> String {
-    // SAFETY: a catalogue look-up that returns a palloc'd string or null.
-    unsafe {
-        let name = pg_sys::get_func_name(oid);
-        if name.is_null() {
-            return oid.to_u32().to_string();
-        }
-        CStr::from_ptr(name).to_string_lossy().into_owned()
     }
 }
 

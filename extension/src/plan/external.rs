@@ -9,7 +9,7 @@ use super::expr::Translator;
 use super::params::is_moment;
 use super::scope::{Column, Scope};
 use super::{hook, no, types, Converted};
-use crate::pg::raw;
+use crate::pg::{self, raw};
 use doris_engine::expr::Expr;
 use doris_engine::types::DataType;
 use pgrx::pg_sys::{self, NodeTag};
@@ -242,9 +242,7 @@ pub unsafe fn texts(
             .iter()
             .map(|external| {
                 let text = pg_sys::deparse_expression(external.shown, context, prefix, false);
-                std::ffi::CStr::from_ptr(text)
-                    .to_string_lossy()
-                    .into_owned()
+                pg::text(text)
             })
             .collect()
     }

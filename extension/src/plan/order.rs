@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Whether rows of a plan node come in an order that PostgreSQL may have planned with, and who relies on one.
-use super::expr::{function_name, FIRST_OTHER_OID};
+use super::expr::FIRST_OTHER_OID;
 use super::{hook, nesting, node};
-use crate::pg::compat;
+use crate::pg::{compat, function_name};
 use pgrx::pg_catalog::pg_proc::PgProc;
 use pgrx::pg_sys::{self, NodeTag};
 use pgrx::PgList;

@@ -12,10 +12,16 @@ use pgrx::PgList;
 /// Values of PostgreSQL's parameters, for a conversion at execution time.
 pub trait Params {
     /// The value of a parameter as a constant; planning time knows none and answers a placeholder.
-    fn value(&mut self, param: *mut pg_sys::Param) -> Converted<Expr>;
+    ///
+    /// # Safety
+    /// A parameter of the plan that is converted.
+    unsafe fn value(&mut self, param: *mut pg_sys::Param) -> Converted<Expr>;
 
     /// The value of an expression for which [`is_moment`] holds.
-    fn moment(&mut self, node: *mut pg_sys::Node) -> Converted<Expr>;
+    ///
+    /// # Safety
+    /// An expression of the plan that is converted, without columns.
+    unsafe fn moment(&mut self, node: *mut pg_sys::Node) -> Converted<Expr>;
 
     /// What is converted next is a part of condition `number` of a list, counted from 0.
     fn at_condition(&mut self, _number: usize) {}
@@ -25,8 +31,8 @@ pub trait Params {
 pub struct Unbound;
 
 impl Params for Unbound {
-    fn value(&mut self, param: *mut pg_sys::Param) -> Converted<Expr> {
-        // SAFETY: a Param of a finished plan.
+    unsafe fn value(&mut self, param: *mut pg_sys::Param) -> Converted<Expr> {
+        // SAFETY: passed on to the caller.
         unsafe {
             if (*param).paramtype == pg_sys::NUMERICOID {
                 return Ok(Expr::numeric(0, 2)?);
@@ -40,8 +46,8 @@ impl Params for Unbound {
         }
     }
 
-    fn moment(&mut self, node: *mut pg_sys::Node) -> Converted<Expr> {
-        // SAFETY: an expression of a finished plan.
+    unsafe fn moment(&mut self, node: *mut pg_sys::Node) -> Converted<Expr> {
+        // SAFETY: passed on to the caller.
         let type_oid = unsafe { pg_sys::exprType(node) };
         let data_type = types::data_type(type_oid, -1, pg_sys::InvalidOid)?;
         Ok(Expr::null(data_type))
@@ -55,13 +61,13 @@ pub struct Bound {
 }
 
 impl Params for Bound {
-    fn value(&mut self, param: *mut pg_sys::Param) -> Converted<Expr> {
-        // SAFETY: a parameter of this plan.
+    unsafe fn value(&mut self, param: *mut pg_sys::Param) -> Converted<Expr> {
+        // SAFETY: passed on to the caller.
         unsafe { computed(param.cast(), self.planstate) }
     }
 
-    fn moment(&mut self, node: *mut pg_sys::Node) -> Converted<Expr> {
-        // SAFETY: an expression of this plan without columns.
+    unsafe fn moment(&mut self, node: *mut pg_sys::Node) -> Converted<Expr> {
+        // SAFETY: passed on to the caller.
         unsafe { computed(node, self.planstate) }
     }
 }
@@ -234,5 +240,5 @@ const FUNCTIONS: &[&str] = &[
 
 fn is_built_in(function: pg_sys::Oid) -> bool {
     let built_in = function.to_u32() < super::expr::FIRST_OTHER_OID;
-    built_in && FUNCTIONS.contains(&super::expr::function_name(function).as_str())
+    built_in && FUNCTIONS.contains(&crate::pg::function_name(function).as_str())
 }

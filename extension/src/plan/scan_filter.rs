@@ -93,16 +93,19 @@ struct AheadOfRows {
 }
 
 impl Params for AheadOfRows {
-    fn value(&mut self, param: *mut pg_sys::Param) -> Converted<Expr> {
-        // SAFETY: a parameter of the statement's plan.
-        if !self.first && unsafe { params::is_subquery(param, self.stmt) } {
-            return no("a subquery that may not run");
+    unsafe fn value(&mut self, param: *mut pg_sys::Param) -> Converted<Expr> {
+        // SAFETY: passed on to the caller.
+        unsafe {
+            if !self.first && params::is_subquery(param, self.stmt) {
+                return no("a subquery that may not run");
+            }
+            self.bound.value(param)
         }
-        self.bound.value(param)
     }
 
-    fn moment(&mut self, node: *mut pg_sys::Node) -> Converted<Expr> {
-        self.bound.moment(node)
+    unsafe fn moment(&mut self, node: *mut pg_sys::Node) -> Converted<Expr> {
+        // SAFETY: passed on to the caller.
+        unsafe { self.bound.moment(node) }
     }
 
     fn at_condition(&mut self, number: usize) {

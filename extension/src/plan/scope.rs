@@ -28,8 +28,11 @@ pub struct Item {
 
 impl Item {
     /// An item for an expression.
-    pub fn new(node: *mut pg_sys::Node, column: Column) -> Self {
-        // SAFETY: an expression of a finished plan.
+    ///
+    /// # Safety
+    /// An expression of a finished plan, which outlives the item.
+    pub unsafe fn new(node: *mut pg_sys::Node, column: Column) -> Self {
+        // SAFETY: passed on to the caller.
         let type_oid = unsafe { pg_sys::exprType(node) };
         Self {
             node,
@@ -69,8 +72,11 @@ impl Scope {
     }
 
     /// The item that is the same as an expression.
-    pub fn find(&self, node: *mut pg_sys::Node) -> Option<usize> {
-        // SAFETY: expressions of a finished plan.
+    ///
+    /// # Safety
+    /// An expression of a finished plan.
+    pub unsafe fn find(&self, node: *mut pg_sys::Node) -> Option<usize> {
+        // SAFETY: passed on to the caller; items hold expressions, too.
         unsafe {
             if (*node).type_ == pg_sys::NodeTag::T_Var {
                 let var = node as *mut pg_sys::Var;

@@ -574,8 +574,7 @@ fn summaries(
 /// A column that was added to the table after the segment was written.
 fn added(rel: pg_sys::Relation, attr: &Attr, rows: usize) -> Result<Arc<Vector>> {
     let mut column = Column::new(attr.kind);
-    // SAFETY: an open relation.
-    let value = missing(unsafe { (*rel).rd_att }, attr);
+    let value = missing(rel, attr);
     for _ in 0..rows {
         // SAFETY: the missing value is one of the attribute.
         unsafe { column.push(value.unwrap_or(pg_sys::Datum::from(0)), value.is_none()) };

@@ -296,8 +296,8 @@ struct Places<'p> {
 }
 
 impl Params for Places<'_> {
-    fn value(&mut self, param: *mut pg_sys::Param) -> Converted<Expr> {
-        // SAFETY: a parameter of this plan.
+    unsafe fn value(&mut self, param: *mut pg_sys::Param) -> Converted<Expr> {
+        // SAFETY: passed on to the caller.
         unsafe {
             if (*param).paramkind != pg_sys::ParamKind::PARAM_EXEC {
                 return params::computed(param.cast(), self.planstate);
@@ -326,8 +326,8 @@ impl Params for Places<'_> {
         }
     }
 
-    fn moment(&mut self, node: *mut pg_sys::Node) -> Converted<Expr> {
-        // SAFETY: an expression of this plan without columns.
+    unsafe fn moment(&mut self, node: *mut pg_sys::Node) -> Converted<Expr> {
+        // SAFETY: passed on to the caller.
         unsafe { params::computed(node, self.planstate) }
     }
 }

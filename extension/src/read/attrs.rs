@@ -27,19 +27,14 @@ pub fn of(rel: pg_sys::Relation) -> Vec<Attr> {
 /// # Safety
 /// A valid descriptor.
 pub unsafe fn of_descriptor(desc: pg_sys::TupleDesc) -> Vec<Attr> {
-    // SAFETY: the descriptor holds natts attributes.
-    unsafe {
-        let count = (*desc).natts as usize;
-        (0..count)
-            .map(|i| {
-                let attribute = crate::pg::compat::attribute(desc, i);
-                Attr {
-                    number: i as u16 + 1,
-                    kind: Kind::of(attribute),
-                    type_oid: attribute.atttypid,
-                    dropped: attribute.attisdropped,
-                }
-            })
-            .collect()
-    }
+    // SAFETY: passed on to the caller; what is returned is a copy.
+    let all = unsafe { crate::pg::attributes::of_descriptor(desc) };
+    all.zip(1..)
+        .map(|(attribute, number)| Attr {
+            number,
+            kind: Kind::of(attribute),
+            type_oid: attribute.atttypid,
+            dropped: attribute.attisdropped,
+        })
+        .collect()
 }

@@ -335,7 +335,8 @@ impl Cursor {
             let value = match (self.needed[i] && !attr.dropped, &opened.vectors[i]) {
                 (false, _) => None,
                 (true, Some((vector, scale))) => datum(vector, row, attr, *scale, &mut self.arena),
-                (true, None) => missing(self.desc, attr),
+                // SAFETY: the descriptor that the rows have, which is in use as long as the cursor.
+                (true, None) => unsafe { missing_in(self.desc, attr) },
             };
             // SAFETY: the caller vouches for the room.
             unsafe {
@@ -384,9 +385,15 @@ fn load_block(
 }
 
 /// The value of an attribute in rows older than the attribute: its missing value, or NULL.
-pub fn missing(desc: pg_sys::TupleDesc, attr: &Attr) -> Option<pg_sys::Datum> {
+pub fn missing(rel: pg_sys::Relation, attr: &Attr) -> Option<pg_sys::Datum> {
+    // SAFETY: callers pass an open relation and one of its attributes.
+    unsafe { missing_in((*rel).rd_att, attr) }
+}
+
+/// As [`missing`], by a descriptor.
+unsafe fn missing_in(desc: pg_sys::TupleDesc, attr: &Attr) -> Option<pg_sys::Datum> {
     let mut is_null = true;
-    // SAFETY: a descriptor in use and one of its attribute numbers.
+    // SAFETY: passed on to the caller: a descriptor in use and one of its attributes.
     let value = unsafe { pg_sys::getmissingattr(desc, i32::from(attr.number), &mut is_null) };
     (!is_null).then_some(value)
 }
@@ -424,8 +431,7 @@ pub unsafe fn read_row(
                         datum(vector, at, attr, scale, arena)
                     })
                 }
-                // SAFETY: an open relation.
-                None => missing(unsafe { (*main).rd_att }, attr),
+                None => missing(main, attr),
             }
         } else {
             match builder::value(

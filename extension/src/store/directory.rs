@@ -2,7 +2,7 @@
 //! Which segments a table has: directory tuples under ordinary MVCC, and the allocator of row and chunk
 //! numbers, which is outside it (numbers handed out to a transaction that rolls back are never used again).
 use super::chunk_ids;
-use super::entry::{first_row_at, Allocator, Entry, SegmentState, ROW_UNIT};
+use super::entry::{first_row_at, Allocator, Entry, SegmentState, ENTRY_BYTES, ROW_UNIT};
 use super::tid::{tid, ROW_NUMBERS};
 use crate::pg::toast::{Toast, Version, XactStatus, INSERT_FROZEN};
 use crate::pg::{self, compat, raw, Corrupt};
@@ -27,9 +27,6 @@ pub struct FoundSegment {
     pub at: pg_sys::ItemPointerData,
 }
 
-/// At least as many bytes as an entry has.
-const ENTRY_BYTES_READ: usize = 64;
-
 impl FoundSegment {
     /// Whether no snapshot can see it any more: its chunks may be gone.
     pub fn is_gone(&self, main: pg_sys::Relation) -> bool {
@@ -49,7 +46,8 @@ fn found(main: pg_sys::Relation, version: &Version, snapshot: pg_sys::Snapshot) 
 
 /// The entry of a tuple. Its writer may be changing it in place: what looks damaged is looked at again with the page locked.
 fn entry_of(version: &Version) -> Result<Entry, Corrupt> {
-    let mut copy = [0; ENTRY_BYTES_READ];
+    // One byte more than an entry has, so that a payload that is too long looks damaged too.
+    let mut copy = [0; ENTRY_BYTES + 1];
     let payload = version.payload();
     let length = payload.len().min(copy.len());
     copy[..length].copy_from_slice(&payload[..length]);

@@ -4,7 +4,7 @@
 //! A segment would take them, but UPDATE, and a dump's small INSERTs, could not write them to the row store: they are
 //! refused as the heap refuses them, by the least size that TOAST brings a row to. Only tables whose rows may be that large
 //! are measured.
-use crate::pg::{self, compat, raw};
+use crate::pg::{self, attributes, raw};
 use pgrx::{pg_sys, PgSqlErrorCode};
 
 /// Most bytes of a tuple on a heap page: what is left of one with a page header and one line pointer.
@@ -23,9 +23,7 @@ struct Column {
     /// Its length; -1: a varlena.
     length: i16,
     alignment: usize,
-    /// Values may get the short header of one byte.
-    short_header: bool,
-    /// Large values may go to the TOAST relation.
+    /// Small values may get the short header of one byte, large ones go to the TOAST relation.
     toastable: bool,
     /// Large values are compressed before, by this method.
     compression: Option<std::ffi::c_char>,
@@ -46,28 +44,7 @@ pub struct Widths(Vec<Column>);
 impl Widths {
     /// `None` where no row can be too large.
     pub fn of(rel: pg_sys::Relation) -> Option<Self> {
-        // SAFETY: an open relation, whose descriptor has natts attributes.
-        let columns: Vec<Column> = unsafe {
-            let desc = (*rel).rd_att;
-            (0..(*desc).natts as usize)
-                .map(|at| {
-                    let attribute = compat::attribute(desc, at);
-                    Column {
-                        length: attribute.attlen,
-                        alignment: match attribute.attalign as u8 {
-                            b'd' => 8,
-                            b'i' => 4,
-                            b's' => 2,
-                            _ => 1,
-                        },
-                        short_header: attribute.attstorage as u8 != b'p',
-                        toastable: attribute.attlen == -1 && attribute.attstorage as u8 != b'p',
-                        compression: matches!(attribute.attstorage as u8, b'x' | b'm')
-                            .then_some(attribute.attcompression),
-                    }
-                })
-                .collect()
-        };
+        let columns: Vec<Column> = attributes::all(rel).map(Column::of).collect();
         let header = (TUPLE_HEADER_BYTES + columns.len().div_ceil(8)).next_multiple_of(8);
         let most = columns.iter().map(Column::bytes_max).sum::<usize>() + header;
         (most > TUPLE_BYTES_MAX).then_some(Self(columns))
@@ -112,6 +89,19 @@ impl Widths {
 }
 
 impl Column {
+    fn of(attribute: &pg_sys::FormData_pg_attribute) -> Self {
+        let storage = attribute.attstorage as u8;
+        let compressible = [pg_sys::TYPSTORAGE_EXTENDED, pg_sys::TYPSTORAGE_MAIN];
+        Self {
+            length: attribute.attlen,
+            alignment: attributes::alignment_bytes(attribute.attalign),
+            toastable: attribute.attlen == -1 && storage != pg_sys::TYPSTORAGE_PLAIN,
+            compression: compressible
+                .contains(&storage)
+                .then_some(attribute.attcompression),
+        }
+    }
+
     /// Most bytes that a value takes once TOAST is done, padding included.
     fn bytes_max(&self) -> usize {
         match self.length {
@@ -143,7 +133,7 @@ impl Column {
                 let size = pgrx::varlena::varsize_4b(pointer);
                 let plain = pgrx::varlena::varatt_is_4b_u(pointer);
                 // A tuple has the short header of one byte instead of four where that can be.
-                match self.short_header && plain && size - 3 <= SHORT_BYTES_MAX {
+                match self.toastable && plain && size - 3 <= SHORT_BYTES_MAX {
                     true => (at + size - 3, size - 3, true),
                     false => (aligned + size, size, plain),
                 }

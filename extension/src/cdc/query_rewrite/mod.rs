@@ -19,7 +19,7 @@ mod query;
 mod registry;
 
 use super::shared_state::{self, Entry};
-use crate::pg::{compat, raw};
+use crate::pg::{self, compat, raw};
 use freshness::Staleness;
 use pgrx::prelude::*;
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting, PgList};
@@ -251,11 +251,14 @@ fn check_table(relid: pg_sys::Oid) -> Result<(), String> {
     if members.into_iter().any(compat::may_have_written) {
         return Err(format!(
             "this transaction may have changed {}",
-            query::name(relid)
+            pg::table_name(relid)
         ));
     }
     if !partitioned && raw::may_have_inheritors(relid) && raw::inheritors(relid).len() > 1 {
-        return Err(format!("other tables inherit from {}", query::name(relid)));
+        return Err(format!(
+            "other tables inherit from {}",
+            pg::table_name(relid)
+        ));
     }
     Ok(())
 }
@@ -265,7 +268,7 @@ fn look(used: &Used, snapshot: pg_sys::Snapshot) -> Result<(Vec<Registered>, Str
     let found = registry::read(&used.tables, snapshot);
     for relid in &used.tables {
         if !found.iter().any(|r| r.source == *relid) {
-            return Err(format!("{} has no mirror", query::name(*relid)));
+            return Err(format!("{} has no mirror", pg::table_name(*relid)));
         }
     }
     let mut syncs: Vec<(i32, String)> = found
@@ -299,7 +302,7 @@ fn usable(
         .iter()
         .find_map(|t| Some((t.source, t.problem.as_ref()?)))
     {
-        return Err(why.replace("{table}", &query::name(table)));
+        return Err(why.replace("{table}", &pg::table_name(table)));
     }
     // SAFETY: the database this session is connected to.
     let db = unsafe { u32::from(pg_sys::MyDatabaseId) };
@@ -315,7 +318,7 @@ fn usable(
         if !locked {
             return Err(format!(
                 "the mirror of {} is locked",
-                query::name(table.source)
+                pg::table_name(table.source)
             ));
         }
     }

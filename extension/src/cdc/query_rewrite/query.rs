@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Walks query trees: which tables and columns a query uses, and the same query on other tables.
-use crate::pg::{compat, raw};
+use crate::pg::{compat, raw, table_name};
 use pgrx::prelude::*;
 use pgrx::{pg_sys::NodeTag, PgList};
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::{c_void, CStr};
+use std::ffi::c_void;
 
 /// Tables and columns of a query.
 #[derive(Default)]
@@ -44,18 +44,6 @@ impl Mapped {
     }
 }
 
-/// A relation's name as it is written where its schema is in the search path.
-pub(super) fn name(relid: pg_sys::Oid) -> String {
-    // SAFETY: a catalogue look-up.
-    unsafe {
-        let name = pg_sys::get_rel_name(relid);
-        if name.is_null() {
-            return relid.to_u32().to_string();
-        }
-        CStr::from_ptr(name).to_string_lossy().into_owned()
-    }
-}
-
 /// A relation's kind.
 pub(super) fn kind(relid: pg_sys::Oid) -> u8 {
     // SAFETY: a catalogue look-up.
@@ -91,8 +79,8 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn run(&mut self, query: *mut pg_sys::Query) {
-        // SAFETY: a query, and a context that lives through the walk.
+    unsafe fn run(&mut self, query: *mut pg_sys::Query) {
+        // SAFETY: the caller's query, and a context that lives through the walk.
         unsafe { visit(query.cast(), (&raw mut *self).cast()) };
     }
 }
@@ -103,7 +91,8 @@ impl<'a> Walk<'a> {
 /// An analysed query.
 pub(super) unsafe fn reads_tables(query: *mut pg_sys::Query) -> bool {
     let mut walk = Walk::new(None, true);
-    walk.run(query);
+    // SAFETY: passed on to the caller.
+    unsafe { walk.run(query) };
     walk.found
 }
 
@@ -113,7 +102,8 @@ pub(super) unsafe fn reads_tables(query: *mut pg_sys::Query) -> bool {
 /// An analysed query.
 pub(super) unsafe fn used(query: *mut pg_sys::Query) -> Result<Used, String> {
     let mut walk = Walk::new(None, false);
-    walk.run(query);
+    // SAFETY: passed on to the caller.
+    unsafe { walk.run(query) };
     match walk.refused {
         Some(why) => Err(why),
         None => Ok(walk.used),
@@ -125,7 +115,8 @@ pub(super) unsafe fn used(query: *mut pg_sys::Query) -> Result<Used, String> {
 /// # Safety
 /// An analysed query that the caller may change, of which `used` has told everything that is mapped.
 pub(super) unsafe fn replace(query: *mut pg_sys::Query, mapped: &Mapped) {
-    Walk::new(Some(mapped), false).run(query);
+    // SAFETY: passed on to the caller.
+    unsafe { Walk::new(Some(mapped), false).run(query) };
 }
 
 /// Whether a plan reads no other tables than mirrors.
@@ -216,16 +207,19 @@ impl Walk<'_> {
                 return;
             }
             if !is_table(kind) {
-                return self.refuse(format!("{} is not a table", name(relid)));
+                return self.refuse(format!("{} is not a table", table_name(relid)));
             }
             if crate::plan::hook::is_doris_table(relid) {
-                return self.refuse(format!("{} is a doris table itself", name(relid)));
+                return self.refuse(format!("{} is a doris table itself", table_name(relid)));
             }
             if !(*entry).tablesample.is_null() {
                 return self.refuse("the query samples a table");
             }
             if kind == pg_sys::RELKIND_PARTITIONED_TABLE && !(*entry).inh {
-                return self.refuse(format!("{} is read without its partitions", name(relid)));
+                return self.refuse(format!(
+                    "{} is read without its partitions",
+                    table_name(relid)
+                ));
             }
             if !self.used.tables.contains(&relid) {
                 self.used.tables.push(relid);
@@ -265,7 +259,7 @@ impl Walk<'_> {
                 Some(mapped) => {
                     let columns = mapped.tables.get(&u32::from(relid));
                     let Some(to) = columns.and_then(|(_, columns)| columns.get(&number)) else {
-                        error!("column {number} of {} was not looked up", name(relid));
+                        error!("column {number} of {} was not looked up", table_name(relid));
                     };
                     if (*var).varnosyn == (*var).varno as pg_sys::Index
                         && (*var).varattnosyn == number

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What is registered of mirrors, as a given snapshot shows it, and how their columns meet those of their originals.
-use super::query::name;
 use crate::cdc::catalogue::columns_from_json;
 use crate::cdc::session::elevated;
-use crate::pg::compat;
+use crate::pg::{self, attributes, compat};
 use doris_cdc::row::{OddValue, Row};
 use doris_cdc::schema_diff::Known;
 use pgrx::prelude::*;
@@ -177,8 +176,9 @@ unsafe fn matching(
         // SAFETY: the query uses the column, so it exists.
         let original = unsafe { compat::attribute(source, *number as usize - 1) };
         let known = table.columns.iter().find(|k| k.number == *number);
-        // SAFETY: below the number of attributes.
-        let at = known.and_then(|k| unsafe { position(target, &k.name) });
+        // SAFETY: the descriptor of an open relation.
+        let at = known.and_then(|k| unsafe { attributes::number_in_descriptor(target, &k.name) });
+        let at = at.map(|number| number as i16);
         let same = at.zip(known).filter(|(at, known)| {
             // SAFETY: a position that was found.
             let mirrored = unsafe { compat::attribute(target, *at as usize - 1) };
@@ -189,29 +189,13 @@ unsafe fn matching(
                 && known.typmod == original.atttypmod
         });
         let Some((at, _)) = same else {
-            // SAFETY: a name of a catalogue row.
-            let column = unsafe { CStr::from_ptr(original.attname.data.as_ptr()) };
             return Err(format!(
                 "column {} of {} is not mirrored as it is now",
-                column.to_string_lossy(),
-                name(table.source)
+                pg::attribute_name(original),
+                pg::table_name(table.source)
             ));
         };
         found.insert(*number, at);
     }
     Ok(found)
-}
-
-/// The number of the column of this name.
-unsafe fn position(desc: pg_sys::TupleDesc, name: &str) -> Option<i16> {
-    // SAFETY: a descriptor of an open relation.
-    unsafe {
-        let mut all = 0..(*desc).natts as usize;
-        let at = all.find(|i| {
-            let attribute = compat::attribute(desc, *i);
-            let own = CStr::from_ptr(attribute.attname.data.as_ptr());
-            !attribute.attisdropped && own.to_bytes() == name.as_bytes()
-        })?;
-        Some(at as i16 + 1)
-    }
 }

@@ -9,6 +9,7 @@
 //! Most aggregations keep a value of one of the rows: they pick a row, and the column is gathered once. Sums of
 //! integers and decimals add stored numbers; what is left goes through Datums ([`Fold::combine`]).
 use super::column::{Choice, Fold, Sketch, Sum};
+use super::winners::Winner;
 use super::{recheck, Kind as Model, Merged, Row, Rule};
 use crate::pg;
 use crate::pg::raw;
@@ -54,13 +55,13 @@ pub enum Part {
 }
 
 impl<'a> Groups<'a> {
-    fn iter(self) -> impl ExactSizeIterator<Item = &'a [u32]> {
+    pub(super) fn iter(self) -> impl ExactSizeIterator<Item = &'a [u32]> {
         let order = self.order;
         let bounds = self.starts.windows(2);
         bounds.map(move |w| &order[w[0] as usize..w[1] as usize])
     }
 
-    fn part(&self, row: u32) -> Part {
+    pub(super) fn part(&self, row: u32) -> Part {
         self.parts.get(row as usize).copied().unwrap_or_default()
     }
 }
@@ -74,43 +75,6 @@ pub struct Folded {
     pub parts: Vec<Part>,
     /// Per group: the row is the group's first as it was. If that is the stored row, nothing is to be done.
     pub unchanged: Vec<bool>,
-}
-
-/// Which rows of a group count.
-#[derive(Clone, Copy)]
-struct Winner {
-    /// It gives the columns that a partial update does not name.
-    base: u32,
-    /// It gives the others.
-    named: u32,
-    part: Part,
-    unchanged: bool,
-}
-
-impl Winner {
-    /// A later row replaces everything.
-    fn restarted(self, row: u32, part: Part) -> Self {
-        Self {
-            base: row,
-            named: row,
-            part,
-            unchanged: false,
-        }
-    }
-
-    /// A later row replaces what its statement names.
-    fn followed(self, row: u32) -> Self {
-        let part = match self.part {
-            Part::Stored => Part::Whole,
-            part => part,
-        };
-        Self {
-            named: row,
-            part,
-            unchanged: false,
-            ..self
-        }
-    }
 }
 
 impl Rule {
@@ -182,97 +146,6 @@ impl Rule {
         (0..columns.len()).map(column).collect()
     }
 
-    fn winners(
-        &self,
-        rel: pg_sys::Relation,
-        attrs: &[Attr],
-        columns: &[(Kind, Vector)],
-        groups: Groups,
-    ) -> Vec<Winner> {
-        let values = |column: usize| {
-            let (kind, vector) = &columns[column];
-            ColumnValues::of(rel, &attrs[column], *kind, vector)
-        };
-        let sign = self.delete_sign.as_ref().map(|s| (s, values(s.column)));
-        let part = |row: u32| match (groups.part(row), &sign) {
-            (Part::Loaded, Some((sign, v))) if v.get(row).is_some_and(|d| sign.is_set(d)) => {
-                Part::Deleted
-            }
-            (part, _) => part,
-        };
-        let sequence = self.deciding_sequence();
-        let sequence = sequence.map(|s| (values(s.column), s.order));
-        let is_superseded = |row: u32| {
-            let stored = groups.part(row) == Part::Stored || self.deleted_keys.is_empty();
-            !stored && self.with_row(attrs, columns, row, |row| self.is_buried(rel, row))
-        };
-        let is_older = |stored: u32, new: u32| {
-            sequence.as_ref().is_some_and(|(values, order)| {
-                match (values.is_null(stored), values.is_null(new)) {
-                    (true, _) => false,
-                    (false, true) => true,
-                    (false, false) => values.compare(order, new, stored) == Ordering::Less,
-                }
-            })
-        };
-        let of_group = |rows: &[u32]| {
-            let old = rows.iter().take_while(|row| is_superseded(**row)).count();
-            // Where all rows are older than a delete of this statement, what is left is that delete.
-            let (rows, gone) = if old == rows.len() {
-                (&rows[..1], true)
-            } else {
-                (&rows[old..], false)
-            };
-            let first = rows[0];
-            let met = part(first) == Part::Stored;
-            let mut winner = Winner {
-                base: first,
-                named: first,
-                part: if gone { Part::Deleted } else { part(first) },
-                unchanged: old == 0,
-            };
-            for &row in &rows[1..] {
-                if is_older(winner.named, row) {
-                    continue;
-                }
-                winner = match (winner.part, part(row)) {
-                    (Part::Deleted, Part::Loaded | Part::AfterDelete) if met => {
-                        self.admit_row(rel, attrs, columns, row);
-                        winner.restarted(row, Part::Whole)
-                    }
-                    (Part::Deleted, Part::Loaded) => {
-                        self.with_row(attrs, columns, winner.named, |row| {
-                            self.remember_delete(rel, row)
-                        });
-                        winner.restarted(row, Part::AfterDelete)
-                    }
-                    (Part::Stored, Part::AfterDelete) => {
-                        let outlives = self.with_row(attrs, columns, row, |new| {
-                            self.with_row(attrs, columns, first, |stored| {
-                                self.outlives_delete(rel, stored, new)
-                            })
-                        });
-                        if outlives {
-                            winner.followed(row)
-                        } else {
-                            self.admit_row(rel, attrs, columns, row);
-                            winner.restarted(row, Part::AfterDelete)
-                        }
-                    }
-                    (_, Part::Loaded) => winner.followed(row),
-                    (_, part) => winner.restarted(row, part),
-                };
-            }
-            if winner.part == Part::Deleted && !gone {
-                self.with_row(attrs, columns, winner.named, |row| {
-                    self.remember_delete(rel, row)
-                });
-            }
-            winner
-        };
-        groups.iter().map(of_group).collect()
-    }
-
     /// As [`Rule::admit`], for a row of a batch.
     pub fn admit_row(
         &self,
@@ -287,7 +160,7 @@ impl Rule {
         self.with_row(attrs, columns, row, |row| self.admit(rel, row));
     }
 
-    fn with_row<T>(
+    pub(super) fn with_row<T>(
         &self,
         attrs: &[Attr],
         columns: &[(Kind, Vector)],
@@ -341,7 +214,7 @@ fn recheck_all(rel: pg_sys::Relation, attrs: &[Attr], folded: &mut Folded) {
 }
 
 /// The values of one column of a batch.
-struct ColumnValues<'a> {
+pub(super) struct ColumnValues<'a> {
     attr: &'a Attr,
     kind: Kind,
     vector: &'a Vector,
@@ -351,10 +224,13 @@ struct ColumnValues<'a> {
 }
 
 impl<'a> ColumnValues<'a> {
-    fn of(rel: pg_sys::Relation, attr: &'a Attr, kind: Kind, vector: &'a Vector) -> Self {
-        // SAFETY: an open relation and one of its attributes.
-        let attribute =
-            unsafe { pg::compat::attribute((*rel).rd_att, usize::from(attr.number) - 1) };
+    pub(super) fn of(
+        rel: pg_sys::Relation,
+        attr: &'a Attr,
+        kind: Kind,
+        vector: &'a Vector,
+    ) -> Self {
+        let attribute = pg::attributes::numbered(rel, attr.number);
         let bytes = attribute.attcollation == pg_sys::InvalidOid
             || raw::collation_is_c(attribute.attcollation);
         Self {
@@ -366,12 +242,12 @@ impl<'a> ColumnValues<'a> {
         }
     }
 
-    fn is_null(&self, row: u32) -> bool {
+    pub(super) fn is_null(&self, row: u32) -> bool {
         self.vector.is_null(row as usize)
     }
 
     /// A value; what it points to lives until [`ColumnValues::release`].
-    fn get(&self, row: u32) -> Option<Datum> {
+    pub(super) fn get(&self, row: u32) -> Option<Datum> {
         let mut arena = self.arena.borrow_mut();
         let scale = self.kind.scale();
         datum::datum(self.vector, row as usize, self.attr, scale, &mut arena)
@@ -382,7 +258,7 @@ impl<'a> ColumnValues<'a> {
     }
 
     /// Compares two values, neither of them NULL.
-    fn compare(&self, order: &Comparer, a: u32, b: u32) -> Ordering {
+    pub(super) fn compare(&self, order: &Comparer, a: u32, b: u32) -> Ordering {
         if self.natural {
             return sort::compare(self.vector, Direction::default(), a as usize, b as usize);
         }

@@ -4,7 +4,7 @@
 //! PostgreSQL has checked the row that the statement gave. The row that a rule made of it and the stored one is
 //! another: its generated columns are computed and its constraints checked here, by PostgreSQL's own functions.
 use super::Merged;
-use crate::pg::raw;
+use crate::pg::{attributes, raw};
 use pgrx::pg_sys;
 
 /// Whether merged rows of a relation can differ in what PostgreSQL checked.
@@ -27,7 +27,7 @@ pub fn decide_partition(rel: pg_sys::Relation, mut columns: impl Iterator<Item =
 pub fn sources(rel: pg_sys::Relation, column: usize) -> Vec<usize> {
     // SAFETY: an open relation; its constraints have num_defval expressions, as strings, in which the relation is the first
     // variable number.
-    let found = unsafe {
+    let numbers = unsafe {
         let constraints = (*(*rel).rd_att).constr;
         let defaults = std::slice::from_raw_parts(
             (*constraints).defval,
@@ -37,18 +37,9 @@ pub fn sources(rel: pg_sys::Relation, column: usize) -> Vec<usize> {
         let Some(default) = defaults.iter().find(of_column) else {
             return Vec::new();
         };
-        let mut found = std::ptr::null_mut();
-        pg_sys::pull_varattnos(pg_sys::stringToNode(default.adbin).cast(), 1, &mut found);
-        found
+        attributes::read_by(pg_sys::stringToNode(default.adbin).cast(), rel)
     };
-    // SAFETY: as above; the set is of column numbers.
-    let columns = unsafe { (*(*rel).rd_att).natts as usize };
-    let is_source = |column: &usize| {
-        let member = *column as i32 + 1 - pg_sys::FirstLowInvalidHeapAttributeNumber;
-        // SAFETY: a set, or null.
-        unsafe { pg_sys::bms_is_member(member, found) }
-    };
-    (0..columns).filter(is_source).collect()
+    numbers.into_iter().map(|n| usize::from(n) - 1).collect()
 }
 
 /// What is needed to check rows of a relation, one after the other.

@@ -5,6 +5,7 @@ use super::{
     is_table_named, method_oid, prepare, relations, states, type_of, Column, Frame, Options,
 };
 use crate::keys;
+use crate::pg;
 use pgrx::pg_sys;
 
 /// After a command: checks and stores the options of what it made, follows what it renamed.
@@ -131,15 +132,8 @@ fn check_type(column: &Column, options: &Options) {
 
 /// Writes a column's new name wherever an option has the old one.
 fn follow_rename(relid: pg_sys::Oid, number: i16, old: &str, options: &mut Options) {
-    // SAFETY: a catalogue look-up; null for a column that is gone.
-    let new = unsafe {
-        let name = pg_sys::get_attname(relid, number, true);
-        if name.is_null() {
-            return;
-        }
-        std::ffi::CStr::from_ptr(name)
-            .to_string_lossy()
-            .into_owned()
+    let Some(new) = pg::column_name_if_any(relid, number) else {
+        return;
     };
     let lists = options
         .iter_mut()

@@ -74,15 +74,12 @@ unsafe fn creation(
 ) -> Frame {
     // SAFETY: the parts of a CREATE statement; the setting is a string that is never null.
     unsafe {
-        let text =
-            |s: *const std::ffi::c_char| std::ffi::CStr::from_ptr(s).to_string_lossy().into_owned();
         let chosen = !method.is_null();
-        let method = if method.is_null() {
-            text(pg_sys::default_table_access_method)
-        } else {
-            text(method)
+        let method = match chosen {
+            true => pg::text(method),
+            false => pg::text(pg_sys::default_table_access_method),
         };
-        let name = text((*relation).relname);
+        let name = pg::text((*relation).relname);
         if let (Some((option, _)), true) = (options.first(), method != "doris") {
             refuse_method(option, &name, &method);
         }
@@ -110,7 +107,7 @@ unsafe fn check_known(rest: *mut pg_sys::List, table: &str) {
     // SAFETY: a list of definitions.
     unsafe {
         for def in PgList::<pg_sys::DefElem>::from_pg(rest).iter_ptr() {
-            let name = std::ffi::CStr::from_ptr((*def).defname).to_string_lossy();
+            let name = pg::text((*def).defname);
             // `oids` has a message of its own.
             let known = EXACT.contains(&&*name)
                 || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
@@ -149,9 +146,7 @@ unsafe fn take_ours(list: &mut *mut pg_sys::List) -> Options {
     // SAFETY: a list of definitions.
     unsafe {
         for def in PgList::<pg_sys::DefElem>::from_pg(*list).iter_ptr() {
-            let name = std::ffi::CStr::from_ptr((*def).defname)
-                .to_string_lossy()
-                .into_owned();
+            let name = pg::text((*def).defname);
             if !(*def).defnamespace.is_null() || !table::is_ours(&name) {
                 rest.push(def);
                 continue;
@@ -167,9 +162,7 @@ unsafe fn take_ours(list: &mut *mut pg_sys::List) -> Options {
                 String::new()
             } else {
                 let value = pg_sys::defGetString(def);
-                std::ffi::CStr::from_ptr(value)
-                    .to_string_lossy()
-                    .into_owned()
+                pg::text(value)
             };
             options.push((name, value));
         }
@@ -304,7 +297,7 @@ unsafe fn check_type_change(
         let Some(relid) = lock_altered(alter) else {
             return;
         };
-        let column = std::ffi::CStr::from_ptr((*command).name).to_string_lossy();
+        let column = pg::text((*command).name);
         let parent = pg_sys::get_rel_relkind(relid) as u8 == pg_sys::RELKIND_PARTITIONED_TABLE
             || raw::may_have_inheritors(relid);
         let tables = match parent && (*(*alter).relation).inh {
@@ -327,8 +320,7 @@ pub(super) fn key_option_with(options: &Options, column: &str) -> Option<String>
 }
 
 pub(super) fn refuse_type_change(relid: pg_sys::Oid, column: &str, option: &str) -> ! {
-    // SAFETY: a catalogue look-up of a table that exists.
-    let table = unsafe { std::ffi::CStr::from_ptr(pg_sys::get_rel_name(relid)) }.to_string_lossy();
+    let table = pg::table_name(relid);
     pg::refuse(
         PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
         format!("cannot change the type of column \"{column}\" of table \"{table}\": it is in the table's {option}"),
@@ -338,11 +330,7 @@ pub(super) fn refuse_type_change(relid: pg_sys::Oid, column: &str, option: &str)
 
 unsafe fn name_of(relation: *mut pg_sys::RangeVar) -> String {
     // SAFETY: a range variable of the parser.
-    unsafe {
-        std::ffi::CStr::from_ptr((*relation).relname)
-            .to_string_lossy()
-            .into_owned()
-    }
+    unsafe { pg::text((*relation).relname) }
 }
 
 /// Locks the table of an ALTER TABLE as PostgreSQL will.
@@ -366,16 +354,8 @@ fn change(
     let method = table::access_method(relid);
     if method != method_oid() {
         // SAFETY: a catalogue look-up; views and the like have no access method.
-        let name = unsafe {
-            let name = pg_sys::get_am_name(method);
-            if name.is_null() {
-                String::from("none")
-            } else {
-                std::ffi::CStr::from_ptr(name)
-                    .to_string_lossy()
-                    .into_owned()
-            }
-        };
+        let name = unsafe { pg::text_or_none(pg_sys::get_am_name(method)) };
+        let name = name.unwrap_or_else(|| "none".to_owned());
         refuse_method(&option, table, &name);
     }
     if table::FIXED.contains(&option.as_str()) {

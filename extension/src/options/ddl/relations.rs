@@ -2,8 +2,7 @@
 //! What a statement makes of keyed tables together with others: partitions of partitioned tables, and rows that refer to
 //! those of other tables.
 use super::super::model::{self, Keyed, Model};
-use crate::keys::statement::name_of;
-use crate::pg::{self, raw};
+use crate::pg::{self, attributes, raw};
 use crate::plan::hook::is_doris_table;
 use pgrx::{pg_sys, FromDatum, PgSqlErrorCode};
 use std::ffi::CStr;
@@ -38,7 +37,7 @@ unsafe fn warn_of_partition(rel: pg_sys::Relation, keyed: &Keyed) {
         let number = a.attnum as u16;
         decides.contains(&number) && !keyed.keys.contains(&number)
     };
-    let Some(column) = model::live_attributes(rel).find(outside).map(name_of) else {
+    let Some(column) = attributes::live(rel).find(outside).map(pg::attribute_name) else {
         return;
     };
     let table = pg::relation_name(rel);
@@ -104,11 +103,8 @@ impl ForeignKey {
             let letter = |name| get(name).map_or(0, |value| value.value() as u8);
             let oid = |name| pg_sys::Oid::from(get(name).map_or(0, |oid| oid.value() as u32));
             let found = (letter(c"contype") == b'f').then(|| Self {
-                name: get(c"conname").map_or_else(String::new, |name| {
-                    CStr::from_ptr(name.cast_mut_ptr())
-                        .to_string_lossy()
-                        .into_owned()
-                }),
+                name: get(c"conname")
+                    .map_or_else(String::new, |name| pg::text(name.cast_mut_ptr())),
                 table: oid(c"conrelid"),
                 parent: oid(c"conparentid"),
                 columns: get(c"conkey")

@@ -3,7 +3,7 @@
 //! name, which each stored state has.
 use crate::cdc::session::with_own_names;
 use crate::options::model;
-use crate::pg;
+use crate::pg::{self, attributes};
 use pgrx::{pg_sys, PgSqlErrorCode, Spi};
 
 /// An aggregate whose states are stored, and its qualified name.
@@ -26,7 +26,7 @@ fn columns(relid: pg_sys::Oid) -> Vec<(i16, pg_sys::Oid)> {
         );
         let mut found = Vec::new();
         if stores && (*(*rel).rd_rel).reloftype == pg_sys::InvalidOid {
-            for attribute in model::live_attributes(rel) {
+            for attribute in attributes::live(rel) {
                 if let (true, Ok(aggregate)) = (
                     attribute.atttypid == state,
                     u32::try_from(attribute.atttypmod),
@@ -108,19 +108,18 @@ pub(super) fn named() -> Vec<Named> {
         })
     });
     let found = found.unwrap_or_else(|e| pgrx::error!("{e}"));
-    found.into_iter().map(|oid| (oid, name(oid))).collect()
-}
-
-fn name(aggregate: pg_sys::Oid) -> Vec<u8> {
-    // SAFETY: returns a palloc'd string for any OID.
-    unsafe { std::ffi::CStr::from_ptr(pg_sys::format_procedure_qualified(aggregate)) }
-        .to_bytes()
-        .to_vec()
+    found
+        .into_iter()
+        .map(|oid| (oid, pg::function_signature(oid)))
+        .collect()
 }
 
 /// Refuses what a command did if an aggregate of stored states has another name now.
 pub(super) fn check_names(before: &[Named]) {
-    let Some((_, old)) = before.iter().find(|(oid, old)| name(*oid) != *old) else {
+    let Some((_, old)) = before
+        .iter()
+        .find(|(oid, old)| pg::function_signature(*oid) != *old)
+    else {
         return;
     };
     pg::refuse(

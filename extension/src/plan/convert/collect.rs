@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Aggregates that put rows together: string_agg and array_agg.
-use super::super::expr::{comparison_name, function_name};
+use super::super::expr::comparison_name;
 use super::super::scope::Scope;
 use super::super::{no, types, Converted};
 use super::{as_shown, check_groupable, Converter};
+use crate::pg::{self, function_name};
 use doris_engine::expr::Expr;
 use doris_engine::plan::{AggregateCall, AggregateFunction, Collected, Element, SortKey};
 use doris_engine::types::DataType;
@@ -208,11 +209,6 @@ fn element(type_oid: pg_sys::Oid) -> Element {
     Element {
         type_oid: type_oid.to_u32(),
         width,
-        align: match align as u8 {
-            b's' => 2,
-            b'i' => 4,
-            b'd' => 8,
-            _ => 1,
-        },
+        align: pg::attributes::alignment_bytes(align) as u8,
     }
 }

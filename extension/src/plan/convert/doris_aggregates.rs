@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Doris's aggregates: distinct counts by bitmaps and sketches that are made of plain values on the way, and unions of
 //! stored ones.
-use super::super::expr::function_name;
 use super::super::scope::Scope;
 use super::super::{no, Converted};
 use super::{check_groupable, Converter};
+use crate::pg::function_name;
 use doris_engine::expr::{CompareOp, Expr};
 use doris_engine::plan::{AggregateCall, AggregateFunction, ApproxHash, Sketch};
 use doris_engine::types::{Collation, DataType, Scalar};

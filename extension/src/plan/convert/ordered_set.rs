@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Ordered-set aggregates.
-use super::super::expr::{comparison_name, function_name};
+use super::super::expr::comparison_name;
 use super::super::scope::Scope;
 use super::super::{no, Converted};
 use super::{as_shown, check_groupable, Converter};
+use crate::pg::function_name;
 use doris_engine::plan::{AggregateCall, AggregateFunction};
 use pgrx::pg_sys::{self, NodeTag};
 use pgrx::PgList;

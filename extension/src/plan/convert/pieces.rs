@@ -84,27 +84,31 @@ pub(super) fn as_shown(expr: Expr) -> Converted<Expr> {
     Ok(expr.shown()?)
 }
 
-pub(super) fn push_native(
+/// Adds an expression that the engine computes, unless it is there.
+///
+/// # Safety
+/// An expression of a finished plan.
+pub(super) unsafe fn push_native(
     scope: &Scope,
     items: &mut Vec<Item>,
     exprs: &mut Vec<Expr>,
     node: *mut pg_sys::Node,
     expr: Expr,
 ) {
-    if (Scope {
+    let known = Scope {
         items: items.clone(),
-    })
-    .find(node)
-    .is_some()
-    {
-        return;
+    };
+    // SAFETY: passed on to the caller.
+    unsafe {
+        if known.find(node).is_some() {
+            return;
+        }
+        let column = Column::Native(0, expr.data_type());
+        items.push(Item {
+            shown: super::super::hook::flatten(node, scope),
+            ..Item::new(node, column)
+        });
     }
-    let shown = super::super::hook::flatten(node, scope);
-    let column = Column::Native(0, expr.data_type());
-    items.push(Item {
-        shown,
-        ..Item::new(node, column)
-    });
     exprs.push(expr);
 }
 
@@ -167,18 +171,5 @@ pub(super) fn check_groupable(data_type: doris_engine::types::DataType) -> Conve
             no(format!("grouping by {data_type}"))
         }
         _ => Ok(()),
-    }
-}
-
-pub(super) fn table_name(oid: pg_sys::Oid) -> String {
-    // SAFETY: a catalogue look-up that returns a palloc'd string or null.
-    unsafe {
-        let name = pg_sys::get_rel_name(oid);
-        if name.is_null() {
-            return oid.to_u32().to_string();
-        }
-        std::ffi::CStr::from_ptr(name)
-            .to_string_lossy()
-            .into_owned()
     }
 }

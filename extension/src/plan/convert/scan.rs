@@ -3,7 +3,7 @@
 use super::super::expr::Translator;
 use super::super::scope::{Column, Item, Scope};
 use super::super::{hook, no, subplan_source, types, Converted, Reason};
-use super::{renamed, table_name, Converter, Core, Output, Source};
+use super::{renamed, Converter, Core, Output, Source};
 use doris_engine::expr::Expr;
 use doris_engine::plan::Node;
 use pgrx::pg_sys;
@@ -64,7 +64,7 @@ impl Converter<'_> {
             if !hook::is_doris_table((*rte).relid) {
                 return no(format!(
                     "table {} is not a doris table",
-                    table_name((*rte).relid)
+                    crate::pg::table_name((*rte).relid)
                 ));
             }
             let plan = &raw mut (*scan).scan.plan;

@@ -2,6 +2,7 @@
 //! Window functions.
 use super::super::scope::{Column, Item, Scope};
 use super::super::{no, Converted};
+use super::aggregate::plain;
 use super::collect::collects;
 use super::final_projection::FinalProjection;
 use super::sort::{compared, sort_key};
@@ -15,6 +16,8 @@ use doris_engine::plan::{
 use doris_engine::types::{Collation, DataType, Scalar};
 use pgrx::pg_sys::{self, NodeTag};
 use pgrx::PgList;
+
+const NEGATIVE_OFFSET: &str = "a frame's offset that is negative";
 
 impl Converter<'_> {
     /// A WindowAgg: its input comes in the window's order, and its output keeps that.
@@ -137,88 +140,14 @@ impl Converter<'_> {
         offset: *mut pg_sys::Node,
         minus: bool,
     ) -> Converted<(Expr, RangeLimit)> {
-        // SAFETY: an expression of a finished plan; the tag is checked before the cast.
-        unsafe {
+        // SAFETY: an expression of a finished plan.
+        let offset = unsafe {
             if (*offset).type_ != NodeTag::T_Const {
                 return no("a frame's offset that is not a constant");
             }
-            let offset = self.translate(&Scope::default(), offset)?;
-            let op = if minus { ArithOp::Sub } else { ArithOp::Add };
-            let value = match offset.kind() {
-                ExprKind::Const(Some(value)) => value.clone(),
-                _ => return no("a frame's offset that is NULL"),
-            };
-            match (key.data_type(), offset.data_type()) {
-                (a, b) if a.is_integer() && b.is_integer() => {
-                    let value = value.as_i128().filter(|value| *value >= 0);
-                    let Some(value) = value else {
-                        return no("a frame's offset that is negative");
-                    };
-                    let key = Expr::to_numeric(key.clone())?;
-                    let limit = Expr::arith_checked(op, key.clone(), Expr::numeric(value, 0)?)?;
-                    Ok((key, RangeLimit::Value(limit)))
-                }
-                (a, DataType::Float8) if a.is_float() => {
-                    let Scalar::F64(offset) = value else {
-                        return no("a frame's offset that is no float");
-                    };
-                    if offset.is_nan() || offset < 0.0 {
-                        return no("a frame's offset that is negative");
-                    }
-                    let key = match a {
-                        DataType::Float8 => key.clone(),
-                        _ => Expr::cast(key.clone(), DataType::Float8)?,
-                    };
-                    Ok((key, RangeLimit::Float { offset, minus }))
-                }
-                (DataType::Time, DataType::Interval) => {
-                    // Its days and months do not count, and a time of day does not wrap around.
-                    let Scalar::Bytes(bytes) = &value else {
-                        return no("a frame's offset that is no interval");
-                    };
-                    let time = bytes.first_chunk().map_or(-1, |b| i64::from_le_bytes(*b));
-                    // Farther than any time of day.
-                    let time = time.min(1 << 50);
-                    if time < 0 {
-                        return no("a frame's offset that is negative");
-                    }
-                    let limit = RangeLimit::Plus(if minus { -time } else { time });
-                    Ok((key.clone(), limit))
-                }
-                // The order of intervals.
-                (DataType::Numeric { .. }, DataType::Interval) => {
-                    let offset = Expr::interval_order(offset)?;
-                    let length = offset.as_const().cloned().flatten();
-                    if length.and_then(|l| l.as_i128()).is_none_or(|l| l < 0) {
-                        return no("a frame's offset that is negative");
-                    }
-                    let limit = Expr::arith_checked(op, key.clone(), offset)?;
-                    Ok((key.clone(), RangeLimit::Value(limit)))
-                }
-                (DataType::Numeric { .. }, DataType::Numeric { .. }) => {
-                    if value.as_i128().is_none_or(|value| value < 0) {
-                        return no("a frame's offset that is negative");
-                    }
-                    let limit = Expr::arith_checked(op, key.clone(), offset)?;
-                    Ok((key.clone(), RangeLimit::Value(limit)))
-                }
-                (
-                    DataType::Date | DataType::Timestamp | DataType::TimestampTz,
-                    DataType::Interval,
-                ) => {
-                    if !is_rising(&offset) {
-                        return no("a frame's offset that may be negative");
-                    }
-                    let limit = Expr::add_interval(key.clone(), offset, minus, None)?;
-                    let key = match key.data_type() {
-                        DataType::Date => Expr::cast(key.clone(), DataType::Timestamp)?,
-                        _ => key.clone(),
-                    };
-                    Ok((key, RangeLimit::Value(limit)))
-                }
-                (key, _) => no(format!("RANGE with an offset over {key}")),
-            }
-        }
+            self.translate(&Scope::default(), offset)?
+        };
+        limit_of(key, offset, minus)
     }
 
     /// A timestamp with time zone and the same less (or plus) an interval, whose days and months depend on the session's
@@ -333,7 +262,7 @@ impl Converter<'_> {
         // SAFETY: a WindowFunc of a finished plan.
         unsafe {
             let oid = (*function).winfnoid;
-            let name = super::super::expr::function_name(oid);
+            let name = crate::pg::function_name(oid);
             if oid.to_u32() >= 10_000 {
                 return no(format!("window function {name}"));
             }
@@ -522,7 +451,8 @@ unsafe fn frame(agg: *mut pg_sys::WindowAgg) -> Converted<Frame> {
     let offset = |node| match unit {
         // See `range_offsets`.
         FrameUnit::Range => Ok(0),
-        _ => offset(node),
+        // SAFETY: the offsets of the WindowAgg.
+        _ => unsafe { offset(node) },
     };
     let start = match () {
         () if has(pg_sys::FRAMEOPTION_START_UNBOUNDED_PRECEDING) => Bound::UnboundedPreceding,
@@ -553,16 +483,17 @@ unsafe fn frame(agg: *mut pg_sys::WindowAgg) -> Converted<Frame> {
 }
 
 /// A frame's offset; PostgreSQL complains of those that are no constants of at least 0.
-fn offset(node: *mut pg_sys::Node) -> Converted<u64> {
-    match integer(node).and_then(|offset| u64::try_from(offset).ok()) {
+unsafe fn offset(node: *mut pg_sys::Node) -> Converted<u64> {
+    // SAFETY: passed on to the caller: an expression of a finished plan, or null.
+    match unsafe { integer(node) }.and_then(|offset| u64::try_from(offset).ok()) {
         Some(offset) => Ok(offset),
         None => no("a frame's offset that is not a constant"),
     }
 }
 
 /// An integer constant.
-fn integer(node: *mut pg_sys::Node) -> Option<i64> {
-    // SAFETY: an expression of a finished plan; the tag says whether it is a constant, and its type what it holds.
+unsafe fn integer(node: *mut pg_sys::Node) -> Option<i64> {
+    // SAFETY: the caller's expression of a finished plan, or null; the tag says whether it is a constant, and its type what it holds.
     unsafe {
         if node.is_null() || (*node).type_ != NodeTag::T_Const {
             return None;
@@ -579,9 +510,10 @@ fn integer(node: *mut pg_sys::Node) -> Option<i64> {
 }
 
 /// A function that is no aggregate; its numbers must be constants that PostgreSQL takes.
-fn ranked(name: &str, args: &[*mut pg_sys::Node]) -> Converted<WindowFunction> {
+unsafe fn ranked(name: &str, args: &[*mut pg_sys::Node]) -> Converted<WindowFunction> {
     use WindowFunction::*;
-    let number = |at: usize| args.get(at).and_then(|node| integer(*node));
+    // SAFETY: passed on to the caller: arguments of a function of a finished plan.
+    let number = |at: usize| args.get(at).and_then(|node| unsafe { integer(*node) });
     Ok(match (name, args.len()) {
         ("row_number", 0) => RowNumber,
         ("rank", 0) => Rank,
@@ -609,26 +541,12 @@ fn ranked(name: &str, args: &[*mut pg_sys::Node]) -> Converted<WindowFunction> {
     })
 }
 
+/// An aggregate over the rows of a frame.
 fn aggregate(name: &str, args: usize) -> Converted<AggregateFunction> {
-    use AggregateFunction::*;
-    Ok(match (name, args) {
-        ("count", 0) => CountStar,
-        ("count", 1) => Count,
-        ("sum", 1) => Sum,
-        ("avg", 1) => Avg,
-        ("min", 1) => Min,
-        ("max", 1) => Max,
-        ("bool_and" | "every", 1) => BoolAnd,
-        ("bool_or", 1) => BoolOr,
-        ("bit_and", 1) => BitAnd,
-        ("bit_or", 1) => BitOr,
-        ("bit_xor", 1) => BitXor,
-        ("var_pop", 1) => VarPop,
-        ("var_samp" | "variance", 1) => VarSamp,
-        ("stddev_pop", 1) => StddevPop,
-        ("stddev_samp" | "stddev", 1) => StddevSamp,
-        _ => return no(format!("aggregate {name} in a window")),
-    })
+    match plain(name, args == 1).filter(|_| args <= 1) {
+        Some(function) => Ok(function),
+        None => no(format!("aggregate {name} in a window")),
+    }
 }
 
 /// The result of item `item`, whose columns start with `at`.
@@ -672,4 +590,84 @@ unsafe fn own_targets(agg: *mut pg_sys::WindowAgg, scope: &Scope) -> Converted<S
         }
         Ok(Scope { items })
     }
+}
+
+/// A key and the same less (or plus) a constant offset, in a type that holds both.
+fn limit_of(key: &Expr, offset: Expr, minus: bool) -> Converted<(Expr, RangeLimit)> {
+    let op = if minus { ArithOp::Sub } else { ArithOp::Add };
+    let value = match offset.kind() {
+        ExprKind::Const(Some(value)) => value.clone(),
+        _ => return no("a frame's offset that is NULL"),
+    };
+    match (key.data_type(), offset.data_type()) {
+        (a, b) if a.is_integer() && b.is_integer() => {
+            let Some(value) = value.as_i128().filter(|value| *value >= 0) else {
+                return no(NEGATIVE_OFFSET);
+            };
+            let key = Expr::to_numeric(key.clone())?;
+            let limit = Expr::arith_checked(op, key.clone(), Expr::numeric(value, 0)?)?;
+            Ok((key, RangeLimit::Value(limit)))
+        }
+        (a, DataType::Float8) if a.is_float() => float_limit(key, &value, minus),
+        (DataType::Time, DataType::Interval) => Ok((key.clone(), time_limit(&value, minus)?)),
+        // The order of intervals.
+        (DataType::Numeric { .. }, DataType::Interval) => {
+            let offset = Expr::interval_order(offset)?;
+            let length = offset.as_const().cloned().flatten();
+            if length.and_then(|l| l.as_i128()).is_none_or(|l| l < 0) {
+                return no(NEGATIVE_OFFSET);
+            }
+            let limit = Expr::arith_checked(op, key.clone(), offset)?;
+            Ok((key.clone(), RangeLimit::Value(limit)))
+        }
+        (DataType::Numeric { .. }, DataType::Numeric { .. }) => {
+            if value.as_i128().is_none_or(|value| value < 0) {
+                return no(NEGATIVE_OFFSET);
+            }
+            let limit = Expr::arith_checked(op, key.clone(), offset)?;
+            Ok((key.clone(), RangeLimit::Value(limit)))
+        }
+        (DataType::Date | DataType::Timestamp | DataType::TimestampTz, DataType::Interval) => {
+            if !is_rising(&offset) {
+                return no("a frame's offset that may be negative");
+            }
+            let limit = Expr::add_interval(key.clone(), offset, minus, None)?;
+            let key = match key.data_type() {
+                DataType::Date => Expr::cast(key.clone(), DataType::Timestamp)?,
+                _ => key.clone(),
+            };
+            Ok((key, RangeLimit::Value(limit)))
+        }
+        (key, _) => no(format!("RANGE with an offset over {key}")),
+    }
+}
+
+/// A float8 or float4 key, which is compared as float8, and its offset.
+fn float_limit(key: &Expr, offset: &Scalar, minus: bool) -> Converted<(Expr, RangeLimit)> {
+    let Scalar::F64(offset) = *offset else {
+        return no("a frame's offset that is no float");
+    };
+    if offset.is_nan() || offset < 0.0 {
+        return no(NEGATIVE_OFFSET);
+    }
+    let key = match key.data_type() {
+        DataType::Float8 => key.clone(),
+        _ => Expr::cast(key.clone(), DataType::Float8)?,
+    };
+    Ok((key, RangeLimit::Float { offset, minus }))
+}
+
+/// The offset of times of day, which do not wrap around; days and months of an interval do not count.
+fn time_limit(offset: &Scalar, minus: bool) -> Converted<RangeLimit> {
+    /// Microseconds, farther than any time of day.
+    const BEYOND_A_DAY_US: i64 = 1 << 50;
+    let Scalar::Bytes(bytes) = offset else {
+        return no("a frame's offset that is no interval");
+    };
+    let time = bytes.first_chunk().map_or(-1, |b| i64::from_le_bytes(*b));
+    if time < 0 {
+        return no(NEGATIVE_OFFSET);
+    }
+    let time = time.min(BEYOND_A_DAY_US);
+    Ok(RangeLimit::Plus(if minus { -time } else { time }))
 }

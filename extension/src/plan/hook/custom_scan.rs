@@ -29,42 +29,8 @@ pub(super) unsafe fn make_node(
         (*new).parallel_aware = false;
         (*new).parallel_safe = false;
         (*new).initPlan = init_plans(plan);
-        let mut tlist = PgList::<pg_sys::TargetEntry>::new();
-        for (i, item) in top.scope.items.iter().enumerate() {
-            let name = std::ptr::null_mut();
-            tlist.push(pg_sys::makeTargetEntry(
-                item.shown.cast(),
-                i as i16 + 1,
-                name,
-                false,
-            ));
-        }
-        (*scan).custom_scan_tlist = tlist.into_pg();
-        let mut targets = PgList::<pg_sys::TargetEntry>::new();
-        let old = PgList::<pg_sys::TargetEntry>::from_pg((*plan).targetlist);
-        for (i, target) in old.iter_ptr().enumerate() {
-            let copy = pg_sys::palloc0(std::mem::size_of::<pg_sys::TargetEntry>())
-                as *mut pg_sys::TargetEntry;
-            *copy = *target;
-            (*copy).expr = if is_null((*target).expr.cast()) {
-                (*target).expr
-            } else if repeats_input(plan) {
-                // Entry i is item i.
-                index_var(&top.scope, i).cast()
-            } else if requirements.uses((*target).resno) {
-                by_index((*target).expr.cast(), &top.scope).cast()
-            } else {
-                let unused = (*target).expr.cast();
-                pg_sys::makeNullConst(
-                    pg_sys::exprType(unused),
-                    pg_sys::exprTypmod(unused),
-                    pg_sys::exprCollation(unused),
-                )
-                .cast()
-            };
-            targets.push(copy);
-        }
-        (*new).targetlist = targets.into_pg();
+        (*scan).custom_scan_tlist = columns_of(&top.scope);
+        (*new).targetlist = targets_of(plan, &top.scope, requirements);
         let mut quals = PgList::<pg_sys::Node>::new();
         for qual in &top.quals {
             quals.push(by_index(*qual, &top.scope));
@@ -79,23 +45,65 @@ pub(super) unsafe fn make_node(
         (*scan).custom_private = private.into_pg();
         let mut feeding = PgList::<pg_sys::Plan>::new();
         for source in &top.sources {
-            match source.fed {
-                None => {
-                    (*scan).custom_relids =
-                        pg_sys::bms_add_member((*scan).custom_relids, source.rti as i32);
-                }
-                Some(plan) => {
-                    let mut plan = plan;
-                    let all = ParentRequirements::default();
-                    visit(&mut plan, stmt, &all);
-                    feeding.push(plan);
-                }
-            }
+            let Some(mut plan) = source.fed else {
+                let relids = (*scan).custom_relids;
+                (*scan).custom_relids = pg_sys::bms_add_member(relids, source.rti as i32);
+                continue;
+            };
+            visit(&mut plan, stmt, &ParentRequirements::default());
+            feeding.push(plan);
         }
         (*scan).custom_plans = feeding.into_pg();
         (*scan).methods = &node::SCAN_METHODS.0;
         scan
     }
+}
+
+/// The columns of the engine's rows, as expressions of the plan.
+unsafe fn columns_of(scope: &Scope) -> *mut pg_sys::List {
+    let mut columns = PgList::<pg_sys::TargetEntry>::new();
+    for (number, item) in (1..).zip(&scope.items) {
+        let name = std::ptr::null_mut();
+        // SAFETY: items hold expressions.
+        columns.push(unsafe { pg_sys::makeTargetEntry(item.shown.cast(), number, name, false) });
+    }
+    columns.into_pg()
+}
+
+/// The targets of a plan node over the engine's columns. Those that nothing above uses become NULL.
+unsafe fn targets_of(
+    plan: *mut pg_sys::Plan,
+    scope: &Scope,
+    requirements: &ParentRequirements,
+) -> *mut pg_sys::List {
+    let mut targets = PgList::<pg_sys::TargetEntry>::new();
+    // SAFETY: a finished plan, whose targets are copied.
+    unsafe {
+        let old = PgList::<pg_sys::TargetEntry>::from_pg((*plan).targetlist);
+        for (i, target) in old.iter_ptr().enumerate() {
+            let copy = pg_sys::palloc0(std::mem::size_of::<pg_sys::TargetEntry>())
+                as *mut pg_sys::TargetEntry;
+            *copy = *target;
+            (*copy).expr = if is_null((*target).expr.cast()) {
+                (*target).expr
+            } else if repeats_input(plan) {
+                // Entry i is item i.
+                index_var(scope, i).cast()
+            } else if requirements.uses((*target).resno) {
+                by_index((*target).expr.cast(), scope).cast()
+            } else {
+                let unused = (*target).expr.cast();
+                pg_sys::makeNullConst(
+                    pg_sys::exprType(unused),
+                    pg_sys::exprTypmod(unused),
+                    pg_sys::exprCollation(unused),
+                )
+                .cast()
+            };
+            targets.push(copy);
+        }
+    }
+    targets.into_pg()
 }
 
 /// The InitPlans of all nodes of a subtree: they move to the node that stands for it.
@@ -177,18 +185,23 @@ unsafe extern "C-unwind" fn replace(
     }
 }
 
-fn mutate(node: *mut pg_sys::Node, scope: &Scope, by_index: bool) -> *mut pg_sys::Node {
+unsafe fn mutate(node: *mut pg_sys::Node, scope: &Scope, by_index: bool) -> *mut pg_sys::Node {
     let mut wanted = Replace { scope, by_index };
-    // SAFETY: an expression of a finished plan; the mutator copies what it changes.
+    // SAFETY: passed on to the caller; the mutator copies what it changes.
     unsafe { replace(node, (&raw mut wanted).cast()) }
 }
 
 /// An expression over the scan tuple.
-fn by_index(node: *mut pg_sys::Node, scope: &Scope) -> *mut pg_sys::Node {
-    mutate(node, scope, true)
+unsafe fn by_index(node: *mut pg_sys::Node, scope: &Scope) -> *mut pg_sys::Node {
+    // SAFETY: passed on to the caller: an expression of a finished plan.
+    unsafe { mutate(node, scope, true) }
 }
 
 /// An expression with references to base tables only.
-pub fn flatten(node: *mut pg_sys::Node, scope: &Scope) -> *mut pg_sys::Node {
-    mutate(node, scope, false)
+///
+/// # Safety
+/// An expression of a finished plan.
+pub unsafe fn flatten(node: *mut pg_sys::Node, scope: &Scope) -> *mut pg_sys::Node {
+    // SAFETY: passed on to the caller.
+    unsafe { mutate(node, scope, false) }
 }

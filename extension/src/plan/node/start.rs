@@ -15,8 +15,9 @@ use super::report::report;
 use super::{original, requirements, same_shape, EngineScanRun, EngineScanState};
 use crate::options::settings;
 use crate::pg::{compat, raw};
-use doris_engine::error::Error;
+use doris_engine::error::{Error, Result};
 use doris_engine::exec::{Executor, Options};
+use doris_engine::plan::Node;
 use doris_engine::source::{MemorySource, MorselSource};
 use pgrx::pg_sys;
 use pgrx::PgList;
@@ -81,87 +82,25 @@ pub(super) unsafe fn start(state: *mut EngineScanState) {
     }
 }
 
-unsafe fn make_run(
-    state: *mut EngineScanState,
-    filled: Filled<'_>,
-) -> doris_engine::error::Result<EngineScanRun> {
+/// The engine and what belongs to it, ready to run a plan with the parameters' values.
+unsafe fn make_run(state: *mut EngineScanState, filled: Filled<'_>) -> Result<EngineScanRun> {
     // SAFETY: the sources' tables are in the query's range table and locked; subplans live as long as the state.
     unsafe {
-        let estate = (*state).css.ss.ps.state;
-        let mut subplans = (*(*state).fed).iter();
-        let mut counters = Vec::new();
-        let mut inputs: Vec<Box<dyn MorselSource>> = Vec::new();
         let mut plan = filled.node;
         let planstate = &raw mut (*state).css.ss.ps;
         let chosen = &filled.top.chosen;
         let removed =
             (*(*state).partitions).choose(planstate, chosen, &mut plan, PruneStage::Running);
         let plan = Arc::new(plan);
-        let scanned = column_pruning::scanned(&plan);
-        let streamed = column_pruning::streamed(&plan);
         let builds = filled.builds;
         let spared = builds.as_ref().map(|builds| builds.spared(&plan));
-        let spared = spared.unwrap_or_default();
-        let is_read = |number| scanned.contains(&number) && !spared.contains(&number);
-        let mut all_kept = true;
-        for (number, source) in filled.sources.iter().enumerate() {
-            if let Some(plan) = source.fed {
-                let subplan = *subplans.next().expect("a subplan for each source");
-                if !is_read(number) {
-                    inputs.push(nothing());
-                    counters.push(None);
-                    continue;
-                }
-                if subplan.is_null() {
-                    return Err(Error::internal("a subplan that PostgreSQL has pruned"));
-                }
-                all_kept = false;
-                let counter = Rc::new(Counters::default());
-                let scratch = (*state).scratch;
-                let fed = PlanSource::new(
-                    (subplan, plan),
-                    (&source.attributes, source.exact),
-                    scratch,
-                    counter.clone(),
-                );
-                inputs.push(Box::new(fed));
-                counters.push(Some(counter));
-                continue;
-            }
-            if !is_read(number) {
-                inputs.push(nothing());
-                counters.push(None);
-                continue;
-            }
-            let rel = compat::range_table_relation(estate, source.rti);
-            raw::predicate_lock_relation(rel, (*estate).es_snapshot);
-            let counter = Rc::new(Counters::default());
-            counters.push(Some(counter.clone()));
-            let make = |source: &Source| {
-                TableSource::new(rel, (*estate).es_snapshot, source, counter.clone())
-            };
-            if (*state).again {
-                let kept = &mut *(*state).kept;
-                if let Some(given) = kept.source((number, source), &plan, &counter, make)? {
-                    all_kept &= given.rows <= ROWS_FOR_ONE_THREAD;
-                    inputs.push(Box::new(given.source));
-                    continue;
-                }
-            }
-            all_kept = false;
-            let mut table = make(source);
-            if streamed.contains(&number) {
-                table.verify_readable()?;
-            }
-            inputs.push(Box::new(table));
-        }
+        let inputs = Inputs::of(state, &filled.sources, &plan, &spared.unwrap_or_default())?;
         // A few rows that are there already are soon worked on: another thread would have to wake up for each start.
-        let threads = match (*state).again && all_kept {
+        let threads = match (*state).again && inputs.all_kept {
             true => 1,
             false => settings::threads(),
         };
         let spill = TempFiles::new();
-        let external = filled.evaluator.map(|all| Box::new(Shared(all)) as _);
         threads::keep_freed_memory();
         let budget = (*(*state).kept).budget_of_runs();
         let options = Options {
@@ -171,7 +110,7 @@ unsafe fn make_run(
             budget: budget.clone(),
             stop: Some(threads::cancelled),
             spill: Some(Box::new(spill.clone())),
-            external,
+            external: filled.evaluator.map(|all| Box::new(Shared(all)) as _),
             kept: builds,
             on_idle: Some(Box::new(|| match threads::interrupted() {
                 true => Err(Error::Cancelled),
@@ -180,7 +119,7 @@ unsafe fn make_run(
             ..Options::default()
         };
         let output = Output::new(&filled.top.scope.items);
-        let executor = Executor::new(plan.clone(), inputs, options);
+        let executor = Executor::new(plan.clone(), inputs.sources, options);
         Ok(EngineScanRun {
             executor,
             output,
@@ -190,10 +129,116 @@ unsafe fn make_run(
             budget,
             ahead: VecDeque::new(),
             plan,
-            counters,
+            counters: inputs.counters,
             removed,
             spill,
         })
+    }
+}
+
+/// What a run reads.
+struct Inputs {
+    sources: Vec<Box<dyn MorselSource>>,
+    /// Each source's counters; `None`: it is not read.
+    counters: Vec<Option<Rc<Counters>>>,
+    /// Whether all rows are in memory since a start before, and are few.
+    all_kept: bool,
+}
+
+impl Inputs {
+    /// The inputs of a plan; `spared` are the sources that it does not read as it has kept what it made of them.
+    unsafe fn of(
+        state: *mut EngineScanState,
+        sources: &[Source],
+        plan: &Node,
+        spared: &[usize],
+    ) -> Result<Self> {
+        let scanned = column_pruning::scanned(plan);
+        let streamed = column_pruning::streamed(plan);
+        let mut inputs = Self {
+            sources: Vec::new(),
+            counters: Vec::new(),
+            all_kept: true,
+        };
+        // SAFETY: a begun state, which holds a subplan for each source that is fed.
+        let mut subplans = unsafe { (*(*state).fed).iter() };
+        for (number, source) in sources.iter().enumerate() {
+            let subplan = source
+                .fed
+                .map(|_| *subplans.next().expect("a subplan for each source"));
+            if !scanned.contains(&number) || spared.contains(&number) {
+                inputs.sources.push(nothing());
+                inputs.counters.push(None);
+                continue;
+            }
+            let counters = Rc::new(Counters::default());
+            inputs.counters.push(Some(counters.clone()));
+            // SAFETY: passed on to the caller.
+            unsafe {
+                match subplan {
+                    Some(subplan) => inputs.add_subplan(state, source, subplan, counters)?,
+                    None => {
+                        let streamed = streamed.contains(&number);
+                        inputs.add_table(state, (number, source), plan, streamed, counters)?;
+                    }
+                }
+            }
+        }
+        Ok(inputs)
+    }
+
+    /// The rows of a plan that PostgreSQL runs.
+    unsafe fn add_subplan(
+        &mut self,
+        state: *mut EngineScanState,
+        source: &Source,
+        subplan: *mut pg_sys::PlanState,
+        counters: Rc<Counters>,
+    ) -> Result<()> {
+        let (Some(plan), false) = (source.fed, subplan.is_null()) else {
+            return Err(Error::internal("a subplan that PostgreSQL has pruned"));
+        };
+        self.all_kept = false;
+        let columns = (&source.attributes[..], source.exact);
+        // SAFETY: the state of that plan, begun; the scratch memory lives as long as the node's state.
+        let rows = unsafe { PlanSource::new((subplan, plan), columns, (*state).scratch, counters) };
+        self.sources.push(Box::new(rows));
+        Ok(())
+    }
+
+    /// The rows of a table: those that were kept, or else a scan. Of a table whose rows are `streamed` to the user before
+    /// all are read, it is checked first that they can be read.
+    unsafe fn add_table(
+        &mut self,
+        state: *mut EngineScanState,
+        (number, source): (usize, &Source),
+        plan: &Node,
+        streamed: bool,
+        counters: Rc<Counters>,
+    ) -> Result<()> {
+        // SAFETY: the source's table is in the query's range table and locked.
+        unsafe {
+            let estate = (*state).css.ss.ps.state;
+            let snapshot = (*estate).es_snapshot;
+            let rel = compat::range_table_relation(estate, source.rti);
+            raw::predicate_lock_relation(rel, snapshot);
+            let make = |source: &Source| TableSource::new(rel, snapshot, source, counters.clone());
+            if (*state).again {
+                let kept = &mut *(*state).kept;
+                if let Some(given) = kept.source((number, source), plan, &counters, make)? {
+                    self.all_kept &= given.rows <= ROWS_FOR_ONE_THREAD;
+                    self.sources.push(Box::new(given.source));
+                    return Ok(());
+                }
+            }
+            self.all_kept = false;
+            let mut table = make(source);
+            if streamed {
+                table.verify_readable()?;
+            }
+            self.sources.push(Box::new(table));
+            Ok(())
+        }
     }
 }
 

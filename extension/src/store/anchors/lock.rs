@@ -33,81 +33,111 @@ pub fn lock(
                 Err(result) => return result,
             }
         }
-        let result = match state {
-            LatestState::Gone(by, how @ Anchor::KeyKept(block, offset))
-                if by.status == XactStatus::InProgress && mode == KEY_SHARE =>
-            {
-                let next = tid(block, offset);
-                match lock_beside(main, toast, *row, request, (next, by.xid), tmfd) {
-                    Beside::Locked => Some(TM_Ok),
-                    Beside::Refused(result) => Some(result),
-                    Beside::Again => None,
-                    Beside::Busy => wait_or_report(main, *row, request, tmfd, (by, how)).err(),
-                }
-            }
-            LatestState::Gone(by, Anchor::Updating)
-                if by.status == XactStatus::InProgress && mode == KEY_SHARE =>
-            {
-                match lock_ahead(main, toast, *row, request, by.xid, tmfd) {
-                    Ok(true) => Some(TM_Ok),
-                    Ok(false) => None,
-                    Err(result) => Some(result),
-                }
-            }
-            LatestState::Gone(by, how @ Anchor::KeyKept(block, offset))
-                if by.status == XactStatus::Committed && mode == KEY_SHARE =>
-            {
-                let next = tid(block, offset);
-                match lock_later(main, toast, (next, by.xid), request, tmfd) {
-                    Some(result) => Some(result),
-                    None => wait_or_report(main, *row, request, tmfd, (by, how)).err(),
-                }
-            }
-            LatestState::Gone(by, how) => {
-                wait_or_report(main, *row, request, tmfd, (by, how)).err()
-            }
-            LatestState::Anchored(anchor) => {
-                match lock_anchor(main, toast, anchor, request, mode, tmfd) {
-                    Ok(true) => match since_lock(main, toast, *row) {
-                        // An update that leaves the key alone may have come in between.
-                        Since::Nothing if mode == KEY_SHARE && is_gone(main, toast, *row) => None,
-                        Since::Nothing => Some(TM_Ok),
-                        Since::Retired => None,
-                        // It need not wait for an update that leaves the key alone.
-                        Since::Deleted(_, Anchor::KeyKept(..) | Anchor::Updating)
-                            if mode == KEY_SHARE =>
-                        {
-                            None
-                        }
-                        Since::Deleted(by, how) => {
-                            wait_or_report(main, *row, request, tmfd, (by, how)).err()
-                        }
-                    },
-                    Ok(false) => None,
-                    Err(result) => Some(result),
-                }
-            }
-            LatestState::Leaving(xid) => {
-                toast::wait_for(xid, main, row.to_tid(), request.oper);
-                None
-            }
-            LatestState::Free => {
-                tuple_lock(main, *row, true);
-                let registration = RegistrationLock::acquire(toast, Mode::Shared);
-                if matches!(latest_state(main, toast, *row), LatestState::Free)
-                    && !is_retired(main, toast, *row)
-                {
-                    insert_live(main, toast, *row, request.cid);
-                }
-                drop(registration);
-                tuple_lock(main, *row, false);
-                None
-            }
-        };
-        if let Some(result) = result {
+        if let Some(result) = lock_in_state(main, toast, *row, request, mode, state, tmfd) {
             return result;
         }
     }
+}
+
+/// Locks a row that was found in a state; `None` when it has to be looked at again.
+fn lock_in_state(
+    main: pg_sys::Relation,
+    toast: &Toast,
+    row: RowNumber,
+    request: Request,
+    mode: pg_sys::LockTupleMode::Type,
+    state: LatestState,
+    tmfd: &mut pg_sys::TM_FailureData,
+) -> Option<TM_Result::Type> {
+    match state {
+        LatestState::Gone(by, how) if mode == KEY_SHARE => {
+            lock_updated(main, toast, row, request, (by, how), tmfd)
+        }
+        LatestState::Gone(by, how) => wait_or_report(main, row, request, tmfd, (by, how)).err(),
+        LatestState::Anchored(anchor) => {
+            match lock_anchor(main, toast, anchor, request, mode, tmfd) {
+                Ok(true) => lock_held(main, toast, row, request, mode, tmfd),
+                Ok(false) => None,
+                Err(result) => Some(result),
+            }
+        }
+        LatestState::Leaving(xid) => {
+            toast::wait_for(xid, main, row.to_tid(), request.oper);
+            None
+        }
+        LatestState::Free => {
+            add_anchor(main, toast, row, request.cid);
+            None
+        }
+    }
+}
+
+/// Takes the lock of a foreign key's check on a row that is updated or deleted: an update that leaves the key alone
+/// leaves room for it, on the next version.
+fn lock_updated(
+    main: pg_sys::Relation,
+    toast: &Toast,
+    row: RowNumber,
+    request: Request,
+    (by, how): (Deleter, Anchor),
+    tmfd: &mut pg_sys::TM_FailureData,
+) -> Option<TM_Result::Type> {
+    match (how, by.status) {
+        (Anchor::KeyKept(block, offset), XactStatus::InProgress) => {
+            let next = (tid(block, offset), by.xid);
+            match lock_beside(main, toast, row, request, next, tmfd) {
+                Beside::Locked => Some(TM_Ok),
+                Beside::Refused(result) => Some(result),
+                Beside::Again => None,
+                Beside::Busy => wait_or_report(main, row, request, tmfd, (by, how)).err(),
+            }
+        }
+        (Anchor::Updating, XactStatus::InProgress) => {
+            match lock_ahead(main, toast, row, request, by.xid, tmfd) {
+                Ok(true) => Some(TM_Ok),
+                Ok(false) => None,
+                Err(result) => Some(result),
+            }
+        }
+        (Anchor::KeyKept(block, offset), XactStatus::Committed) => {
+            let next = (tid(block, offset), by.xid);
+            let locked = lock_later(main, toast, next, request, tmfd);
+            locked.or_else(|| wait_or_report(main, row, request, tmfd, (by, how)).err())
+        }
+        _ => wait_or_report(main, row, request, tmfd, (by, how)).err(),
+    }
+}
+
+/// Judges a lock on an anchor by what became of the row while it was waited for.
+fn lock_held(
+    main: pg_sys::Relation,
+    toast: &Toast,
+    row: RowNumber,
+    request: Request,
+    mode: pg_sys::LockTupleMode::Type,
+    tmfd: &mut pg_sys::TM_FailureData,
+) -> Option<TM_Result::Type> {
+    match since_lock(main, toast, row) {
+        // An update that leaves the key alone may have come in between.
+        Since::Nothing if mode == KEY_SHARE && is_gone(main, toast, row) => None,
+        Since::Nothing => Some(TM_Ok),
+        Since::Retired => None,
+        // It need not wait for an update that leaves the key alone.
+        Since::Deleted(_, Anchor::KeyKept(..) | Anchor::Updating) if mode == KEY_SHARE => None,
+        Since::Deleted(by, how) => wait_or_report(main, row, request, tmfd, (by, how)).err(),
+    }
+}
+
+/// Gives a row an anchor that can be locked, unless it has got one, or was retired, meanwhile.
+fn add_anchor(main: pg_sys::Relation, toast: &Toast, row: RowNumber, cid: pg_sys::CommandId) {
+    tuple_lock(main, row, true);
+    let registration = RegistrationLock::acquire(toast, Mode::Shared);
+    if matches!(latest_state(main, toast, row), LatestState::Free) && !is_retired(main, toast, row)
+    {
+        insert_live(main, toast, row, cid);
+    }
+    drop(registration);
+    tuple_lock(main, row, false);
 }
 
 const KEY_SHARE: pg_sys::LockTupleMode::Type = pg_sys::LockTupleMode::LockTupleKeyShare;

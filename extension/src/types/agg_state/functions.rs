@@ -126,13 +126,13 @@ fn check_typmod(bytes: &[u8], typmod: i32) {
         return;
     };
     let found = wire::stored(bytes).name;
-    if found != info::qualified(wanted) && info::of_name(found).oid != wanted {
+    if found != pg::function_signature(wanted) && info::of_name(found).oid != wanted {
         pg::refuse(
             PgSqlErrorCode::ERRCODE_DATATYPE_MISMATCH,
             format!(
                 "a state of {} is not one of {}",
                 shown(found),
-                shown(&info::qualified(wanted))
+                shown(&pg::function_signature(wanted))
             ),
             "The column's type names the aggregate of its states.",
         );
@@ -168,7 +168,7 @@ fn typmod_in(args: &Args) -> i32 {
 }
 
 fn typmod_out(args: &Args) -> Cstring {
-    let name = aggregate_of(args.i32(0)).map(info::qualified);
+    let name = aggregate_of(args.i32(0)).map(pg::function_signature);
     let quoted = name.map_or_else(String::new, |name| {
         format!("('{}')", shown(&name).replace('\'', "''"))
     });

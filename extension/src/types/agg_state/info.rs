@@ -134,16 +134,8 @@ fn refuse(name: &[u8], why: &str, hint: &str) -> ! {
     )
 }
 
-/// The qualified name of a function.
-pub fn qualified(oid: Oid) -> Vec<u8> {
-    // SAFETY: returns a palloc'd string for any OID.
-    unsafe { CStr::from_ptr(pg_sys::format_procedure_qualified(oid)) }
-        .to_bytes()
-        .to_vec()
-}
-
 fn load(oid: Oid) -> Aggregate {
-    let name = qualified(oid);
+    let name = pg::function_signature(oid);
     let none = Datum::from(0);
     let cache = pg_sys::SysCacheIdentifier::AGGFNOID as i32;
     // SAFETY: a cache look-up; the tuple is released once its columns are copied.

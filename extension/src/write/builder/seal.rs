@@ -41,9 +41,10 @@ pub fn seal(builder: Builder) {
     unsafe { pg_sys::table_close(rel, pg_sys::NoLock as i32) };
 }
 
+/// Writes the rows of a builder: as a segment, or, where they are few and of a keyed table, to the row store.
 fn write_segment(rel: pg_sys::Relation, toast: &Toast, builder: Builder) {
     let Builder {
-        mut entry,
+        entry,
         entry_tid,
         columns,
         rows,
@@ -51,7 +52,10 @@ fn write_segment(rel: pg_sys::Relation, toast: &Toast, builder: Builder) {
         unobserved,
         ..
     } = builder;
-    let attrs = attrs::of(rel);
+    let write = |stream: (Vec<u8>, u64)| {
+        let at = entry_tid.unwrap_or_else(|| pg::report_corrupt(rel, "no directory entry"));
+        write_stream(rel, toast, (entry, at), rows, cid, stream);
+    };
     let columns: Vec<(Kind, Vector)> = match columns {
         Columns::Growing(columns) => columns
             .into_iter()
@@ -60,39 +64,68 @@ fn write_segment(rel: pg_sys::Relation, toast: &Toast, builder: Builder) {
         Columns::Encoding(encoding) => {
             let stream = encoded_stream(rel, &encoding, unobserved);
             drop(encoding);
-            let reserved = fill(rel, toast, &mut entry, rows, cid, stream);
-            let entry_tid =
-                entry_tid.unwrap_or_else(|| pg::report_corrupt(rel, "no directory entry"));
-            complete(rel, toast, entry, entry_tid, reserved);
-            return;
+            return write(stream);
         }
     };
-    let sort_key = if unobserved {
-        options::sort_key(rel)
-    } else {
-        Vec::new()
+    let sort_key = match unobserved {
+        true => options::sort_key(rel),
+        false => Vec::new(),
     };
-    let (Some(model), entry_tid) = (key_model::of(rel), entry_tid) else {
-        let stream = encode(rel, &attrs, columns, &sort_key);
-        let reserved = fill(rel, toast, &mut entry, rows, cid, stream);
-        let entry_tid = entry_tid.unwrap_or_else(|| pg::report_corrupt(rel, "no directory entry"));
-        complete(rel, toast, entry, entry_tid, reserved);
-        return;
+    let Some(model) = key_model::of(rel) else {
+        return write(encode(rel, &attrs::of(rel), columns, &sort_key));
     };
     let rule = Rule::of(rel, cid).filter(|rule| !rule.replaces());
     let rule = rule.as_deref();
-    let mut batch = Batch::fold(&model, columns, unobserved, rule.map(|rule| (rel, rule)));
+    let batch = Batch::fold(&model, columns, unobserved, rule.map(|rule| (rel, rule)));
     limit::check(rel, &model, &batch);
     let few = unobserved && batch.len() as u64 <= options::rows_to_heap();
     if let (true, Some(index)) = (few, model.index) {
         publish_segment::to_heap(rel, &model, index, &batch, rule, cid);
         return;
     }
-    if let Some(rule) = rule {
+    let load = KeyedLoad {
+        rel,
+        toast,
+        model: &model,
+        sort_key,
+        cid,
+    };
+    match rule {
+        Some(rule) => load.publish_merged(batch, rule),
+        None => load.publish(batch, entry_tid.map(|at| (entry, at))),
+    }
+}
+
+/// Writes a segment whose entry is in the directory.
+fn write_stream(
+    rel: pg_sys::Relation,
+    toast: &Toast,
+    (mut entry, at): (Entry, pg_sys::ItemPointerData),
+    rows: u32,
+    cid: pg_sys::CommandId,
+    stream: (Vec<u8>, u64),
+) {
+    let reserved = fill(rel, toast, &mut entry, rows, cid, stream);
+    complete(rel, toast, entry, at, reserved);
+}
+
+/// Rows of a keyed table on their way into a segment.
+struct KeyedLoad<'a> {
+    rel: pg_sys::Relation,
+    toast: &'a Toast,
+    model: &'a key_model::Model,
+    sort_key: Vec<u16>,
+    cid: pg_sys::CommandId,
+}
+
+impl KeyedLoad<'_> {
+    /// Writes what a rule makes of the rows and of those that are stored.
+    fn publish_merged(&self, batch: Batch, rule: &Rule) {
+        let (rel, toast, cid) = (self.rel, self.toast, self.cid);
         let load = publish_merged::Load {
             rel,
             toast,
-            model: &model,
+            model: self.model,
             rule,
             cid,
         };
@@ -100,50 +133,44 @@ fn write_segment(rel: pg_sys::Relation, toast: &Toast, builder: Builder) {
         crate::compact::backpressure::wait(rel, toast);
         let encode = |columns: Vec<(Kind, Vector)>| {
             let rows = columns.first().map_or(0, |c| c.1.len() as u32);
-            let sorted = publish_segment::is_sorted(&model, &columns);
-            (rows, encode_keyed(rel, &attrs, columns, &sort_key, sorted))
+            let sorted = publish_segment::is_sorted(self.model, &columns);
+            (rows, self.encode(columns, sorted))
         };
         publish_merged::publish(load, batch, encode, |registration, (rows, stream)| {
-            let (mut entry, entry_tid) = register_now(rel, toast, rows, cid);
+            let (mut entry, at) = register_now(rel, toast, rows, cid);
             let reserved = fill(rel, toast, &mut entry, rows, cid, stream);
             directory_cache::invalidate(registration, rel, toast);
-            complete(rel, toast, entry, entry_tid, reserved);
+            complete(rel, toast, entry, at, reserved);
         });
-        return;
     }
-    let columns = std::mem::take(&mut batch.columns);
-    let rows = columns.first().map_or(0, |c| c.1.len() as u32);
-    batch.columns.clone_from(&columns);
-    let stream = encode_keyed(rel, &attrs, columns, &sort_key, batch.sorted);
-    let entry_tid = entry_tid.unwrap_or_else(|| {
-        let (registered, at) = register(rel, rows, cid);
-        entry = registered;
-        at
-    });
-    let reserved = fill(rel, toast, &mut entry, rows, cid, stream);
-    let segment = publish_segment::Segment {
-        batch: &batch,
-        first_row: entry.first_row,
-        cid,
-    };
-    publish_segment::publish(rel, toast, &model, &segment, |registration| {
-        directory_cache::invalidate(registration, rel, toast);
-        complete(rel, toast, entry, entry_tid, reserved);
-    });
-}
 
-/// Encodes rows of a keyed table; `sorted`: they are in the order of the key.
-fn encode_keyed(
-    rel: pg_sys::Relation,
-    attrs: &[attrs::Attr],
-    columns: Vec<(Kind, Vector)>,
-    sort_key: &[u16],
-    sorted: bool,
-) -> (Vec<u8>, u64) {
-    if sorted {
-        encode_as_is(rel, attrs, columns, sort_order(sort_key))
-    } else {
-        encode(rel, attrs, columns, sort_key)
+    /// Writes the rows in the place of those that are stored, into a new segment unless there is an entry for it.
+    fn publish(&self, mut batch: Batch, entry: Option<(Entry, pg_sys::ItemPointerData)>) {
+        let (rel, toast, cid) = (self.rel, self.toast, self.cid);
+        let columns = std::mem::take(&mut batch.columns);
+        let rows = columns.first().map_or(0, |c| c.1.len() as u32);
+        batch.columns.clone_from(&columns);
+        let stream = self.encode(columns, batch.sorted);
+        let (mut entry, at) = entry.unwrap_or_else(|| register(rel, rows, cid));
+        let reserved = fill(rel, toast, &mut entry, rows, cid, stream);
+        let segment = publish_segment::Segment {
+            batch: &batch,
+            first_row: entry.first_row,
+            cid,
+        };
+        publish_segment::publish(rel, toast, self.model, &segment, |registration| {
+            directory_cache::invalidate(registration, rel, toast);
+            complete(rel, toast, entry, at, reserved);
+        });
+    }
+
+    /// Encodes rows; `sorted`: they are in the order of the key.
+    fn encode(&self, columns: Vec<(Kind, Vector)>, sorted: bool) -> (Vec<u8>, u64) {
+        let attrs = attrs::of(self.rel);
+        match sorted {
+            true => encode_as_is(self.rel, &attrs, columns, sort_order(&self.sort_key)),
+            false => encode(self.rel, &attrs, columns, &self.sort_key),
+        }
     }
 }
 
