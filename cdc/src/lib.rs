@@ -16,6 +16,7 @@
 //! rewrite_detection  whether a source was written anew without the stream telling
 //! ```
 #![forbid(unsafe_code)]
+#![warn(missing_docs)]
 
 pub mod binary_copy;
 pub mod fold;

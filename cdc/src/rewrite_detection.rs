@@ -2,8 +2,8 @@
 //! Whether a source was written anew in a way that the stream does not tell of.
 //!
 //! ALTER TABLE may compute other values (`TYPE int USING v + 1`), a partition that is attached, detached, dropped or
-//! truncated by itself brings or takes rows, and none of that is in the stream. All of it gives a source other files. So
-//! do VACUUM FULL, CLUSTER and TRUNCATE, which change no values or are in the stream: those leave the rows of the
+//! truncated by itself brings or takes rows, and none of that is in the stream. All of it gives a source other files.
+//! So do VACUUM FULL, CLUSTER and TRUNCATE, which change no values or are in the stream: those leave the rows of the
 //! catalogue that describe the columns alone, which ALTER TABLE never does where it computes values.
 
 use std::collections::{HashMap, HashSet};
@@ -11,9 +11,10 @@ use std::collections::{HashMap, HashSet};
 /// What a source is made of, as its catalogue showed it at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Files {
-    /// The file of a table; of a partitioned one `oid:file:entry` of each member below it, in the order of the oids: its
-    /// file (0 for those without one, f for a foreign table, u for one that is not logged), and the transaction that made it a member. A member that the stream has told of
-    /// before any look did has a question mark behind its oid.
+    /// The file of a table; of a partitioned one `oid:file:entry` of each member below it, in the order of the oids:
+    /// its file (0 for those without one, f for a foreign table, u for one that is not logged), and the transaction
+    /// that made it a member. A member that the stream has told of before any look did has a question mark behind its
+    /// oid.
     pub files: Option<String>,
     /// Of a table: a hash of what wrote the descriptions of its columns. Of a partitioned one: the oids of members that
     /// were created where they are, and never written anew.

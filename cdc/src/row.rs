@@ -20,20 +20,27 @@ pub enum OddValue {
     /// There is no such column in the answer.
     #[error("the catalogue's answer about {question} has no column \"{column}\"")]
     Missing {
+        /// What was asked for.
         question: &'static str,
+        /// The column.
         column: &'static str,
     },
     /// The value is NULL.
     #[error("column \"{column}\" of the catalogue's answer about {question} is null")]
     Null {
+        /// What was asked for.
         question: &'static str,
+        /// The column.
         column: &'static str,
     },
     /// The value is of another kind.
     #[error("column \"{column}\" of the catalogue's answer about {question} holds \"{value}\"")]
     Odd {
+        /// What was asked for.
         question: &'static str,
+        /// The column.
         column: &'static str,
+        /// What it holds.
         value: String,
     },
 }

@@ -8,7 +8,12 @@ pub enum Sent<'a> {
     /// A message of the output plugin.
     Data(&'a [u8]),
     /// All transactions that committed before `end` have been sent; an answer may be wanted.
-    Alive { end: Lsn, answer: bool },
+    Alive {
+        /// How far the source has got.
+        end: Lsn,
+        /// The source waits for an answer.
+        answer: bool,
+    },
 }
 
 /// Bytes that are no message of a replication connection.

@@ -12,20 +12,38 @@ use crate::{Lsn, Reader};
 pub enum Piece<'a> {
     /// An ordinary message.
     Whole(&'a [u8]),
-    /// A block of a transaction's changes begins; `first` if nothing of it came before.
-    Start { xid: u32, first: bool },
+    /// A block of a transaction's changes begins.
+    Start {
+        /// The transaction.
+        xid: u32,
+        /// Nothing of it came before.
+        first: bool,
+    },
     /// The block ends.
     Stop,
     /// A message of the open block without its id: kind and rest.
     Change {
+        /// The transaction or subtransaction that made the change.
         subxid: u32,
+        /// The message's tag.
         kind: u8,
+        /// What is behind the id.
         rest: &'a [u8],
     },
     /// A transaction that was streamed has committed.
-    Commit { xid: u32, commit: Commit },
+    Commit {
+        /// The transaction.
+        xid: u32,
+        /// Where and when.
+        commit: Commit,
+    },
     /// It, or a subtransaction of it, was rolled back.
-    Abort { xid: u32, subxid: u32 },
+    Abort {
+        /// The transaction.
+        xid: u32,
+        /// What was rolled back: the same, or a subtransaction of it.
+        subxid: u32,
+    },
 }
 
 /// Tells what a message is; `in_block` says whether a block is open.

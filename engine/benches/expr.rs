@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Expressions over six million rows in batches of 4096, CPU time of one thread, best of five: `cargo bench -p doris_engine
-//! --bench expr`. Rows and distributions are those of TPC-H's lineitem at scale factor 1.
+//! Expressions over six million rows in batches of 4096, CPU time of one thread, best of five:
+//! `cargo bench -p doris_engine --bench expr`. Rows and distributions are those of TPC-H's lineitem at scale factor 1.
 
 use std::hint::black_box;
 use std::sync::Arc;

@@ -28,7 +28,8 @@ pub struct Asked {
 }
 
 impl Asked {
-    /// What a filter asks for, if it is the equality of a column with a constant whose equal values have the same bytes.
+    /// What a filter asks for, if it is the equality of a column with a constant whose equal values have the same
+    /// bytes.
     pub fn of(filter: &Expr) -> Option<Self> {
         let ExprKind::Compare {
             op: CompareOp::Eq,
@@ -111,8 +112,8 @@ impl ColumnHashIndex {
         Some(lookup)
     }
 
-    /// The rows that may have the value, in their order, of the batches that it was made of; `None`: they are not fewer by
-    /// far, or it is another column's.
+    /// The rows that may have the value, in their order, of the batches that it was made of; `None`: they are not fewer
+    /// by far, or it is another column's.
     pub fn find(&self, asked: Asked, batches: &[Batch]) -> Option<Vec<Batch>> {
         /// All rows are looked through where one in so many may have the value.
         const ROWS_PER_FOUND: usize = 8;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Vectors -> answers: the vectorised query engine of pg_doris. Nothing here knows of PostgreSQL.
 #![forbid(unsafe_code)]
+#![warn(missing_docs)]
 
 pub mod collate;
 

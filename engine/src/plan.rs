@@ -379,8 +379,8 @@ pub enum Regression {
 /// What collected values become.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Collected {
-    /// One value of this type, of text or bytes: the first field of each item, the second before it unless it is the first
-    /// of all. NULLs are left out.
+    /// One value of this type, of text or bytes: the first field of each item, the second before it unless it is the
+    /// first of all. NULLs are left out.
     Text(DataType),
     /// An array of the first field, as PostgreSQL stores it.
     Array(Element),

@@ -36,8 +36,8 @@ pub trait MorselSource {
     /// The summaries of these columns are all that is wanted of a morsel that can tell them.
     fn prefer_summaries(&mut self, _needs: &[NeededSummary]) {}
 
-    /// Which values the only column asked for holds is all that is wanted, not how often: rows that repeat a value which
-    /// a row of the same morsel or another has may be left out.
+    /// Which values the only column asked for holds is all that is wanted, not how often: rows that repeat a value
+    /// which a row of the same morsel or another has may be left out.
     fn prefer_values(&mut self) {}
 }
 

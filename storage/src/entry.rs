@@ -8,8 +8,8 @@
 //! allocator  version u8 | 3 bytes 0 | next_serial u32 | next_row u64 | next_chunk u64
 //! anchor     version u8 | kind u8 | offset u16 | block u32
 //! ```
-//! All little-endian and of fixed size, so that they can be changed in place. An entry of version 1 that is changed stays
-//! one.
+//! All little-endian and of fixed size, so that they can be changed in place. An entry of version 1 that is changed
+//! stays one.
 
 /// Bytes that cannot be what they should be; the text names what they should have been.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The changes of a table without a key within a batch: how many of each row come or go.
 //!
-//! Rows are told apart by their bytes. An update is a row that goes and one that comes; one that comes and goes within the
-//! batch leaves nothing. What is left at the end does not depend on the order, as the source has carried it out.
+//! Rows are told apart by their bytes. An update is a row that goes and one that comes; one that comes and goes within
+//! the batch leaves nothing. What is left at the end does not depend on the order, as the source has carried it out.
 use super::{hash, FoldError};
 use crate::pgoutput::{put_value, Old, Tuple, Value};
 use hashbrown::HashTable;

@@ -30,9 +30,17 @@ pub enum Net<'a> {
     /// A row whose key was not there.
     Insert(Tuple<'a>),
     /// The row of `key` becomes `row`; values marked unchanged stay.
-    Update { key: Tuple<'a>, row: Tuple<'a> },
+    Update {
+        /// The key that the target's row has.
+        key: Tuple<'a>,
+        /// What the row becomes.
+        row: Tuple<'a>,
+    },
     /// The row of `key` goes.
-    Delete { key: Tuple<'a> },
+    Delete {
+        /// The key that the target's row has.
+        key: Tuple<'a>,
+    },
 }
 
 /// Whether a change was taken.
@@ -50,7 +58,12 @@ pub enum Taken {
 pub enum FoldError {
     /// The row has another number of columns than its table.
     #[error("a row has {found} columns, its table {expected}")]
-    Columns { found: usize, expected: usize },
+    Columns {
+        /// Columns of the row.
+        found: usize,
+        /// Columns of the table.
+        expected: usize,
+    },
     /// The key is not in the change.
     #[error(
         "a change does not carry the row's key; has the replica identity of the source changed?"

@@ -21,24 +21,43 @@ pub enum Message<'a> {
     Relation(Relation),
     /// The name of a type that is not built in.
     Type {
+        /// Its number at the source.
         oid: u32,
+        /// Its schema.
         schema: String,
+        /// Its name in the schema.
         name: String,
     },
     /// A new row.
-    Insert { relation: u32, new: Tuple<'a> },
+    Insert {
+        /// The table.
+        relation: u32,
+        /// The row.
+        new: Tuple<'a>,
+    },
     /// A changed row; `old` is there when its identity changed or all columns identify it.
     Update {
+        /// The table.
         relation: u32,
+        /// The row before, or its key.
         old: Option<Old<'a>>,
+        /// The row after.
         new: Tuple<'a>,
     },
     /// A row that is gone.
-    Delete { relation: u32, old: Old<'a> },
+    Delete {
+        /// The table.
+        relation: u32,
+        /// The row, or its key.
+        old: Old<'a>,
+    },
     /// Emptied tables.
     Truncate {
+        /// The tables.
         relations: Vec<u32>,
+        /// As TRUNCATE ... CASCADE.
         cascade: bool,
+        /// As TRUNCATE ... RESTART IDENTITY.
         restart_identity: bool,
     },
     /// A message written by pg_logical_emit_message.
@@ -143,7 +162,12 @@ pub enum DecodeError {
     Short(usize),
     /// Bytes were left over.
     #[error("replication message \"{kind}\" has {left} bytes too many")]
-    Long { kind: char, left: usize },
+    Long {
+        /// The message's tag.
+        kind: char,
+        /// How many bytes.
+        left: usize,
+    },
     /// An unknown kind of message, tuple or value.
     #[error("replication message has unknown tag {0}")]
     Tag(u8),

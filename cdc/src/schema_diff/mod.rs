@@ -22,7 +22,12 @@ pub enum Step {
     /// Drop the column.
     Drop(String),
     /// Rename the column.
-    Rename { from: String, to: String },
+    Rename {
+        /// Its name so far.
+        from: String,
+        /// Its name from now on.
+        to: String,
+    },
     /// Add the column.
     Add(String),
     /// The column has another type.

@@ -3,8 +3,8 @@
 //!
 //! Sums and differences show the larger scale of both operands, products the sum of both, remainders the larger one;
 //! all are exact. A quotient has at least 16 significant digits, counted in groups of four as they are stored: its
-//! scale depends on the leading groups of both operands. It is rounded there, half away from zero. Square roots have the
-//! same number of digits, or as many after the point as the operand.
+//! scale depends on the leading groups of both operands. It is rounded there, half away from zero. Square roots have
+//! the same number of digits, or as many after the point as the operand.
 
 use num_bigint::{BigInt, Sign};
 
@@ -204,8 +204,8 @@ impl Number {
         Ok(self.root(scale.clamp(0, QUOTIENT_SCALE_MAX) as u16))
     }
 
-    /// The square root of a number that is not negative, with `scale` digits after the point, of which the last is rounded
-    /// half up by the one digit that follows.
+    /// The square root of a number that is not negative, with `scale` digits after the point, of which the last is
+    /// rounded half up by the one digit that follows.
     pub(super) fn root(&self, scale: u16) -> Number {
         let Some((value, own)) = self.digits() else {
             return self.clone();

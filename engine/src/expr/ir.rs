@@ -347,6 +347,42 @@ pub enum ExprKind {
     },
 }
 
+/// The direct operands of a node, in evaluation order; `iter` and `as_deref` say whether they are writable.
+macro_rules! operands {
+    ($kind:expr, $iter:ident, $as_deref:ident) => {
+        match $kind {
+            ExprKind::Column(_) | ExprKind::Const(_) | ExprKind::Param(_) => Vec::new(),
+            ExprKind::Compare { left, right, .. } | ExprKind::Arith { left, right, .. } => {
+                vec![left, right]
+            }
+            ExprKind::LikeExpr { arg, pattern, .. } => vec![arg, pattern],
+            ExprKind::Not(arg)
+            | ExprKind::IsNull { arg, .. }
+            | ExprKind::IsTruth { arg, .. }
+            | ExprKind::InList { arg, .. }
+            | ExprKind::Like { arg, .. }
+            | ExprKind::RegexpReplace { arg, .. }
+            | ExprKind::Cast { arg, .. } => vec![arg],
+            ExprKind::And(args)
+            | ExprKind::Or(args)
+            | ExprKind::Coalesce(args)
+            | ExprKind::Extreme { args, .. }
+            | ExprKind::Call { args, .. }
+            | ExprKind::Item { args, .. }
+            | ExprKind::External { args, .. } => args.$iter().collect(),
+            ExprKind::Case {
+                branches,
+                otherwise,
+            } => {
+                let both = branches
+                    .$iter()
+                    .flat_map(|(condition, result)| [condition, result]);
+                both.chain(otherwise.$as_deref()).collect()
+            }
+        }
+    };
+}
+
 impl Expr {
     /// A node whose operands the caller has checked.
     pub(super) fn new(kind: ExprKind, data_type: DataType) -> Self {
@@ -390,70 +426,12 @@ impl Expr {
 
     /// The direct operands, in evaluation order.
     pub fn children(&self) -> Vec<&Expr> {
-        match &self.kind {
-            ExprKind::Column(_) | ExprKind::Const(_) | ExprKind::Param(_) => Vec::new(),
-            ExprKind::Compare { left, right, .. } | ExprKind::Arith { left, right, .. } => {
-                vec![left, right]
-            }
-            ExprKind::LikeExpr { arg, pattern, .. } => vec![arg, pattern],
-            ExprKind::Not(arg)
-            | ExprKind::IsNull { arg, .. }
-            | ExprKind::IsTruth { arg, .. }
-            | ExprKind::InList { arg, .. }
-            | ExprKind::Like { arg, .. }
-            | ExprKind::RegexpReplace { arg, .. }
-            | ExprKind::Cast { arg, .. } => vec![arg],
-            ExprKind::And(args)
-            | ExprKind::Or(args)
-            | ExprKind::Coalesce(args)
-            | ExprKind::Extreme { args, .. }
-            | ExprKind::Call { args, .. }
-            | ExprKind::Item { args, .. }
-            | ExprKind::External { args, .. } => args.iter().collect(),
-            ExprKind::Case {
-                branches,
-                otherwise,
-            } => {
-                let both = branches
-                    .iter()
-                    .flat_map(|(condition, result)| [condition, result]);
-                both.chain(otherwise.as_deref()).collect()
-            }
-        }
+        operands!(&self.kind, iter, as_deref)
     }
 
     /// The direct operands, writable; their types must stay as they are.
     pub(super) fn children_mut(&mut self) -> Vec<&mut Expr> {
-        match &mut self.kind {
-            ExprKind::Column(_) | ExprKind::Const(_) | ExprKind::Param(_) => Vec::new(),
-            ExprKind::Compare { left, right, .. } | ExprKind::Arith { left, right, .. } => {
-                vec![left, right]
-            }
-            ExprKind::LikeExpr { arg, pattern, .. } => vec![arg, pattern],
-            ExprKind::Not(arg)
-            | ExprKind::IsNull { arg, .. }
-            | ExprKind::IsTruth { arg, .. }
-            | ExprKind::InList { arg, .. }
-            | ExprKind::Like { arg, .. }
-            | ExprKind::RegexpReplace { arg, .. }
-            | ExprKind::Cast { arg, .. } => vec![arg],
-            ExprKind::And(args)
-            | ExprKind::Or(args)
-            | ExprKind::Coalesce(args)
-            | ExprKind::Extreme { args, .. }
-            | ExprKind::Call { args, .. }
-            | ExprKind::Item { args, .. }
-            | ExprKind::External { args, .. } => args.iter_mut().collect(),
-            ExprKind::Case {
-                branches,
-                otherwise,
-            } => {
-                let both = branches
-                    .iter_mut()
-                    .flat_map(|(condition, result)| [condition, result]);
-                both.chain(otherwise.as_deref_mut()).collect()
-            }
-        }
+        operands!(&mut self.kind, iter_mut, as_deref_mut)
     }
 
     /// Whether no part of it needs PostgreSQL, so that any thread may evaluate it.
@@ -546,8 +524,8 @@ impl Expr {
     }
 
     /// Whether its own function may meet values that it leaves to PostgreSQL
-    /// ([`Error::needs_postgres`](crate::error::Error::needs_postgres)). Where rows are handed out before all are computed
-    /// that would come too late.
+    /// ([`Error::needs_postgres`](crate::error::Error::needs_postgres)). Where rows are handed out before all are
+    /// computed that would come too late.
     pub fn may_give_up(&self) -> bool {
         match &self.kind {
             ExprKind::LikeExpr { .. } => true,

@@ -67,7 +67,8 @@ pub(crate) struct Grouping {
     output: Output,
 }
 
-/// The columns around the results, in an aggregation's output: with grouping sets, NULLs for absent keys and the set's number.
+/// The columns around the results, in an aggregation's output: with grouping sets, NULLs for absent keys and the set's
+/// number.
 #[derive(Clone)]
 struct Output {
     key_types: Vec<DataType>,

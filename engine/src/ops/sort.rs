@@ -6,8 +6,8 @@
 //! ```text
 //! rows --> parts --> entries --(splitters from a sample)--> buckets --> each sorted by a task --> batches
 //! ```
-//! Text in a locale's order is ranked first ([`rank`]). Buckets leave in order while later ones are still being sorted. Beyond memory: sorted runs in spill files,
-//! merged ([`external`]). The first rows only: [`top`].
+//! Text in a locale's order is ranked first ([`rank`]). Buckets leave in order while later ones are still being sorted.
+//! Beyond memory: sorted runs in spill files, merged ([`external`]). The first rows only: [`top`].
 
 pub mod normal;
 

@@ -85,8 +85,9 @@ impl Frame {
     };
 }
 
-/// The ends of a frame of `RANGE` with offsets, over integers, dates, times, or numerics of one scale: the frame is the rows whose key is not before `start` and not after `end` in the window's order.
-/// Rows whose key is NULL have each other for a frame, as far as offsets go.
+/// The ends of a frame of `RANGE` with offsets, over integers, dates, times, or numerics of one scale: the frame is the
+/// rows whose key is not before `start` and not after `end` in the window's order. Rows whose key is NULL have each
+/// other for a frame, as far as offsets go.
 #[derive(Clone, Debug)]
 pub struct RangeOffsets {
     /// The order column.

@@ -53,8 +53,8 @@ impl SortBound {
         }
     }
 
-    /// How near to the front of the sort rows may be that have values from the least to the greatest of `range` (`None`:
-    /// not known) and NULLs or not: less is nearer.
+    /// How near to the front of the sort rows may be that have values from the least to the greatest of `range`
+    /// (`None`: not known) and NULLs or not: less is nearer.
     pub fn rank(&self, range: Option<(i64, i64)>, has_nulls: bool) -> i128 {
         match range {
             _ if has_nulls && self.nulls_first => i128::MIN,

@@ -303,8 +303,8 @@ impl Bitmap {
         Some(self.between(low as u64, end))
     }
 
-    /// The values from `low` on, up to but without `end`. A few are copied one by one; billions, which a set of runs can
-    /// hold, are what is left when the others are cut off (whose cost grows with the square of the containers cut).
+    /// The values from `low` on, up to but without `end`. A few are copied one by one; billions, which a set of runs
+    /// can hold, are what is left when the others are cut off (whose cost grows with the square of the containers cut).
     fn between(&self, low: u64, end: Option<u64>) -> Bitmap {
         const FEW: u64 = 1 << 20;
         let last = end.map_or(u64::MAX, |end| end.saturating_sub(1));

@@ -7,9 +7,9 @@
 //! version=1  form=2  compression(4)  lows(8) highs(8) nans(8) min(8) max(8)
 //!                    count(8)  count x {mean(8) weight(8)}                           ascending means
 //! ```
-//! The digest is Dunning's: neighbours merge while the cluster they form spans at most one step of the arcsine scale, so
-//! that clusters are small near both ends. Infinities and NaN have no mean and are counted beside it; NaN sorts last,
-//! as PostgreSQL has it.
+//! The digest is Dunning's: neighbours merge while the cluster they form spans at most one step of the arcsine scale,
+//! so that clusters are small near both ends. Infinities and NaN have no mean and are counted beside it; NaN sorts
+//! last, as PostgreSQL has it.
 use super::codec::{Reader, SketchError};
 use std::f64::consts::PI;
 

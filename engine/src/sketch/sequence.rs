@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Patterns over events in time: `(?1)(?t<=3600).*(?2)`.
 //!
-//! `(?N)` is an event for which condition N holds, `.` any one event, `.*` any number of them, `(?t OP seconds)` a bound
-//! on the time between the events around it. Events for which none of the conditions in the pattern holds are left out
-//! first, so that they neither match a dot nor break adjacency.
+//! `(?N)` is an event for which condition N holds, `.` any one event, `.*` any number of them, `(?t OP seconds)` a
+//! bound on the time between the events around it. Events for which none of the conditions in the pattern holds are
+//! left out first, so that they neither match a dot nor break adjacency.
 use super::funnel::Event;
 
 /// An element of a pattern.

@@ -10,78 +10,46 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 
-use super::bits::{self, packed_len, width_of};
 use super::int::{for_unit_rows, for_units, Int};
 use super::packed::unpack_map;
+use super::units::{self, Unit, Units};
 use super::UNIT;
-use crate::error::{corrupt, Result};
+use crate::error::Result;
 use crate::wire::Reader;
 
 /// Bytes that `encode` will append; `deltas` holds the smallest and largest difference of each unit.
 pub(crate) fn size<T: Int>(deltas: &[(T, T)], rows: usize) -> Option<usize> {
-    let mut size = deltas.len() * (1 + 2 * T::BYTES);
-    for (unit, &(min, max)) in deltas.iter().enumerate() {
-        let n = (rows - unit * UNIT).min(UNIT);
-        size += packed_len(n, width_of(max.distance(min)?));
-    }
-    Some(size)
+    units::size(deltas, rows, 2 * T::BYTES)
 }
 
 /// Appends the payload; `size` was not `None` for `deltas`.
 pub(crate) fn encode<T: Int>(values: &[T], deltas: &[(T, T)], out: &mut Vec<u8>) {
-    out.extend(
-        deltas
-            .iter()
-            .map(|&(min, max)| width_of(max.low_distance(min)) as u8),
-    );
+    units::write_widths(deltas, out);
     for (chunk, (min, _)) in values.chunks(UNIT).zip(deltas) {
         chunk[0].write(out);
         min.write(out);
     }
     let mut offsets = [0u64; UNIT];
-    for (chunk, &(min, max)) in values.chunks(UNIT).zip(deltas) {
+    for (chunk, &range) in values.chunks(UNIT).zip(deltas) {
         for (to, pair) in offsets[1..].iter_mut().zip(chunk.windows(2)) {
-            *to = pair[1].wrapping_sub(pair[0]).low_distance(min);
+            *to = pair[1].wrapping_sub(pair[0]).low_distance(range.0);
         }
-        bits::pack(
-            &offsets[..chunk.len()],
-            width_of(max.low_distance(min)),
-            out,
-        );
+        units::write_packed(&offsets[..chunk.len()], range, out);
     }
 }
 
 /// Where the parts of a payload lie.
 #[derive(Debug, Clone)]
 pub(crate) struct Layout<T> {
-    rows: usize,
-    widths: usize,
-    heads: usize,
-    starts: Vec<u32>,
+    units: Units,
     values: PhantomData<T>,
 }
 
 impl<T: Int> Layout<T> {
     /// Checks the payload at the reader and passes over it. Positions count from the reader's start.
     pub(crate) fn open(r: &mut Reader<'_>, rows: usize) -> Result<Self> {
-        let units = rows.div_ceil(UNIT);
-        let widths = r.pos();
-        let width_bytes = r.take(units)?;
-        let heads = r.pos();
-        r.take(units * 2 * T::BYTES)?;
-        let mut starts = Vec::with_capacity(units);
-        for (unit, &width) in width_bytes.iter().enumerate() {
-            if usize::from(width) > 64.min(T::BYTES * 8) {
-                return Err(corrupt("bit width too large"));
-            }
-            starts.push(u32::try_from(r.pos()).map_err(|_| corrupt("row block too large"))?);
-            r.take(packed_len((rows - unit * UNIT).min(UNIT), u32::from(width)))?;
-        }
         Ok(Self {
-            rows,
-            widths,
-            heads,
-            starts,
+            units: Units::open::<T>(r, rows, 2 * T::BYTES)?,
             values: PhantomData,
         })
     }
@@ -89,15 +57,16 @@ impl<T: Int> Layout<T> {
     /// Appends rows `range`.
     pub(crate) fn decode(&self, data: &[u8], range: Range<usize>, out: &mut Vec<T>) {
         for_units(range, |unit, part| {
-            let width = u32::from(data[self.widths + unit]);
-            let head = &data[self.heads + unit * 2 * T::BYTES..];
+            let Unit {
+                width,
+                head,
+                packed,
+                len,
+            } = self.units.unit(data, unit);
             let (first, min) = (T::read(head), T::read(&head[T::BYTES..]));
-            let n = (self.rows - unit * UNIT).min(UNIT);
-            let start = self.starts[unit] as usize;
-            let packed = &data[start..start + packed_len(n, width)];
             let before = out.len();
             // Rows ahead of the part are decoded too: a sum needs them; they are dropped below.
-            unpack_map(packed, width, n, 0..part.end, out, |offset| {
+            unpack_map(packed, width, len, 0..part.end, out, |offset| {
                 min.add_offset(offset)
             });
             let values = &mut out[before..];

@@ -25,6 +25,7 @@ pub(crate) mod runs;
 pub(crate) mod scaled;
 #[cfg(test)]
 mod tests;
+mod units;
 pub(crate) mod validity;
 
 /// Values in a unit: the granule of bit widths, of references and of random access.

@@ -8,42 +8,30 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 
-use super::bits::{self, packed_len, width_of};
+use super::bits;
 use super::int::{for_unit_rows, for_units, Int};
+use super::units::{self, Units};
 use super::UNIT;
-use crate::error::{corrupt, Result};
+use crate::error::Result;
 use crate::vector::push_positions;
 use crate::wire::Reader;
 
 /// Bytes that `encode` will append; `None` when a unit's range passes 64 bits.
-pub(crate) fn size<T: Int>(units: &[(T, T)], rows: usize) -> Option<usize> {
-    let mut size = units.len() * (1 + T::BYTES);
-    for (unit, &(min, max)) in units.iter().enumerate() {
-        let n = (rows - unit * UNIT).min(UNIT);
-        size += packed_len(n, width_of(max.distance(min)?));
-    }
-    Some(size)
+pub(crate) fn size<T: Int>(ranges: &[(T, T)], rows: usize) -> Option<usize> {
+    units::size(ranges, rows, T::BYTES)
 }
 
-/// Appends the payload; `units` holds the minimum and maximum of each unit of `values`, and `size`
+/// Appends the payload; `ranges` holds the minimum and maximum of each unit of `values`, and `size`
 /// was not `None` for it.
-pub(crate) fn encode<T: Int>(values: &[T], units: &[(T, T)], out: &mut Vec<u8>) {
-    out.extend(
-        units
-            .iter()
-            .map(|&(min, max)| width_of(max.low_distance(min)) as u8),
-    );
-    units.iter().for_each(|&(min, _)| min.write(out));
+pub(crate) fn encode<T: Int>(values: &[T], ranges: &[(T, T)], out: &mut Vec<u8>) {
+    units::write_widths(ranges, out);
+    ranges.iter().for_each(|&(min, _)| min.write(out));
     let mut offsets = [0u64; UNIT];
-    for (chunk, &(min, max)) in values.chunks(UNIT).zip(units) {
+    for (chunk, &range) in values.chunks(UNIT).zip(ranges) {
         for (to, v) in offsets.iter_mut().zip(chunk) {
-            *to = v.low_distance(min);
+            *to = v.low_distance(range.0);
         }
-        bits::pack(
-            &offsets[..chunk.len()],
-            width_of(max.low_distance(min)),
-            out,
-        );
+        units::write_packed(&offsets[..chunk.len()], range, out);
     }
 }
 
@@ -53,35 +41,15 @@ const UNPACKED_ROWS: usize = 64;
 /// Where the parts of a payload lie.
 #[derive(Debug, Clone)]
 pub(crate) struct Layout<T> {
-    rows: usize,
-    widths: usize,
-    references: usize,
-    /// Start of each unit's packed bytes.
-    starts: Vec<u32>,
+    units: Units,
     values: PhantomData<T>,
 }
 
 impl<T: Int> Layout<T> {
     /// Checks the payload at the reader and passes over it. Positions count from the reader's start.
     pub(crate) fn open(r: &mut Reader<'_>, rows: usize) -> Result<Self> {
-        let units = rows.div_ceil(UNIT);
-        let widths = r.pos();
-        let width_bytes = r.take(units)?;
-        let references = r.pos();
-        r.take(units * T::BYTES)?;
-        let mut starts = Vec::with_capacity(units);
-        for (unit, &width) in width_bytes.iter().enumerate() {
-            if usize::from(width) > 64.min(T::BYTES * 8) {
-                return Err(corrupt("bit width too large"));
-            }
-            starts.push(u32::try_from(r.pos()).map_err(|_| corrupt("row block too large"))?);
-            r.take(packed_len((rows - unit * UNIT).min(UNIT), u32::from(width)))?;
-        }
         Ok(Self {
-            rows,
-            widths,
-            references,
-            starts,
+            units: Units::open::<T>(r, rows, T::BYTES)?,
             values: PhantomData,
         })
     }
@@ -89,16 +57,8 @@ impl<T: Int> Layout<T> {
     /// Width, reference, packed bytes and length of a unit.
     #[inline]
     fn unit<'a>(&self, data: &'a [u8], unit: usize) -> (u32, T, &'a [u8], usize) {
-        let width = u32::from(data[self.widths + unit]);
-        let reference = T::read(&data[self.references + unit * T::BYTES..]);
-        let n = (self.rows - unit * UNIT).min(UNIT);
-        let start = self.starts[unit] as usize;
-        (
-            width,
-            reference,
-            &data[start..start + packed_len(n, width)],
-            n,
-        )
+        let unit = self.units.unit(data, unit);
+        (unit.width, T::read(unit.head), unit.packed, unit.len)
     }
 
     /// Appends rows `range`.

@@ -294,8 +294,8 @@ impl<B: AsRef<[u8]>> Block<B> {
         Ok(())
     }
 
-    /// Appends the positions, counted from the start of `range`, of the rows whose value is not NULL and between `low` and
-    /// `high`, without decoding them; false, and nothing done, where that cannot be told of the encoding.
+    /// Appends the positions, counted from the start of `range`, of the rows whose value is not NULL and between `low`
+    /// and `high`, without decoding them; false, and nothing done, where that cannot be told of the encoding.
     ///
     /// # Errors
     /// `Invalid` for a wrong range.

@@ -96,8 +96,8 @@ fn arith(op: ArithOp, left: Expr, right: Expr, bound: Bound) -> Result<Expr> {
     .fold())
 }
 
-/// Whether two numerics can be brought to one scale: that takes at most 38 digits, and both show the scale of their type,
-/// which a constant beside a value of another would lose.
+/// Whether two numerics can be brought to one scale: that takes at most 38 digits, and both show the scale of their
+/// type, which a constant beside a value of another would lose.
 fn aligns(left: &Expr, right: &Expr) -> bool {
     let (a, b) = (left.data_type(), right.data_type());
     let shows_all = |arg: &Expr| match arg.data_type() {

@@ -80,8 +80,8 @@ pub(crate) fn unify(equality_only: bool, left: Expr, right: Expr) -> Result<(Exp
     }
 }
 
-/// Text compares here when its bytes decide, as they do equality under any deterministic collation, or where the order is
-/// known.
+/// Text compares here when its bytes decide, as they do equality under any deterministic collation, or where the order
+/// is known.
 pub(crate) fn check_collations(equality_only: bool, a: Collation, b: Collation) -> Result<()> {
     let decided = |c: Collation| c.is_ordered() || (equality_only && c == Collation::Deterministic);
     if decided(a) && decided(b) && (equality_only || a == b) {

@@ -89,8 +89,8 @@ impl Expr {
         Ok(Expr::new(ExprKind::Arith { op, left, right }, DataType::Decimal).fold())
     }
 
-    /// Like [`Expr::arith`], but a numeric result that 38 digits may not hold carries its scale and has as many digits as
-    /// it takes.
+    /// Like [`Expr::arith`], but a numeric result that 38 digits may not hold carries its scale and has as many digits
+    /// as it takes.
     pub fn arith_any(op: ArithOp, left: Expr, right: Expr) -> Result<Expr> {
         let numerics = left.data_type().is_numeric() && right.data_type().is_numeric();
         match Expr::arith(op, left.clone(), right.clone()) {

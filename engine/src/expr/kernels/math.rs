@@ -2,8 +2,9 @@
 //! Functions of floats, with PostgreSQL's error rules, and operators on the bits of integers.
 //!
 //! Floats go through the same C library that PostgreSQL calls, so that results are the same to the last bit. Where the
-//! library says more by its error number than by its result (powers so small that digits get lost), PostgreSQL is asked. So
-//! is it for `cbrt`: Rust brings its own, which differs in the last digit (clippy.toml keeps such functions out).
+//! library says more by its error number than by its result (powers so small that digits get lost), PostgreSQL is
+//! asked. So is it for `cbrt`: Rust brings its own, which differs in the last digit (clippy.toml keeps such functions
+//! out).
 
 use doris_storage::vector::{Bitmap, Values, Vector};
 

@@ -55,8 +55,8 @@ pub struct SortedGroups {
     cursors: Vec<[u32; STRETCHES]>,
 }
 
-/// Rows are counted and placed in so many stretches at a time: neighbours are often of one group, and would wait for each
-/// other's count.
+/// Rows are counted and placed in so many stretches at a time: neighbours are often of one group, and would wait for
+/// each other's count.
 const STRETCHES: usize = 4;
 
 impl SortedGroups {

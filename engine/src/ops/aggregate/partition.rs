@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Blocks of groups by partition, and merging a partition's groups.
 //!
-//! A partition is the groups whose hashes share their [`PARTITION_BITS`] high bits. A block keeps the groups of
-//! one flush in partition order, so that a partition is a range of each block; a spilled block is one run
-//! a partition. Small partitions that follow each other are merged together. When a partition's groups may not fit into memory at once, it is merged in several passes
-//! over the same blocks, each taking the groups with other values of the next hash bits. A group that is too large by itself
-//! is an error, upon which PostgreSQL's plan may take over as long as no row has left: partitions that may have one are merged
-//! before the first row leaves.
+//! A partition is the groups whose hashes share their [`PARTITION_BITS`] high bits. A block keeps the groups of one
+//! flush in partition order, so that a partition is a range of each block; a spilled block is one run a partition.
+//! Small partitions that follow each other are merged together. When a partition's groups may not fit into memory at
+//! once, it is merged in several passes over the same blocks, each taking the groups with other values of the next hash
+//! bits. A group that is too large by itself is an error, upon which PostgreSQL's plan may take over as long as no row
+//! has left: partitions that may have one are merged before the first row leaves.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -41,7 +41,8 @@ const TASK_GROUPS: usize = 1024;
 const TASKS_PER_THREAD: usize = 8;
 /// Merged, the state of a group takes up to about so many times the memory that it takes in blocks.
 const STATE_GROWTH: usize = 8;
-/// What is merged early may take one part in so many of the whole budget; it is merged again when its turn comes otherwise.
+/// What is merged early may take one part in so many of the whole budget; it is merged again when its turn comes
+/// otherwise.
 const EARLY_SHARE: usize = 8;
 /// A partition of no more groups than this may have a large one, though it is no larger than others.
 const FEW_GROUPS: usize = 16;
@@ -549,8 +550,8 @@ impl<K: KeyColumn> Task for MergeTask<K> {
 }
 
 impl<K: KeyColumn> MergeTask<K> {
-    /// The merged groups, if they are few enough to be kept, and what covers them; `left` are the bytes that all partitions
-    /// together may still keep. Fails where they cannot be merged.
+    /// The merged groups, if they are few enough to be kept, and what covers them; `left` are the bytes that all
+    /// partitions together may still keep. Fails where they cannot be merged.
     fn kept(
         &self,
         worker: &Worker<'_>,

@@ -109,7 +109,8 @@ fn output_types(call: &AggregateCall) -> Vec<DataType> {
     call.function.output_types(argument)
 }
 
-/// The aggregation to run in the place of the given one; `None`: the given one. `seen`: the rows whose keys may be shown.
+/// The aggregation to run in the place of the given one; `None`: the given one. `seen`: the rows whose keys may be
+/// shown.
 pub(super) fn rewrite(
     keys: &[GroupKey],
     calls: &[AggregateCall],
@@ -186,8 +187,8 @@ enum Place {
     Call(usize),
 }
 
-/// The call that finds the value of a key that is not grouped by itself. Of numerics all must look the same; of intervals,
-/// the first met will do, as it does in PostgreSQL: several such keys show the values of one row.
+/// The call that finds the value of a key that is not grouped by itself. Of numerics all must look the same; of
+/// intervals, the first met will do, as it does in PostgreSQL: several such keys show the values of one row.
 fn same_value(key: &GroupKey) -> AggregateCall {
     AggregateCall {
         function: match key.expr.data_type() {

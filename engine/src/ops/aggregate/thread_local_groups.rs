@@ -139,7 +139,8 @@ struct CodeCache {
     groups: Vec<u32>,
 }
 
-/// A key column of a [`CodeCache`]: its dictionary, if it has one, and how many codes there are, one for NULL among them.
+/// A key column of a [`CodeCache`]: its dictionary, if it has one, and how many codes there are, one for NULL among
+/// them.
 struct Dimension {
     dict: Option<Arc<BytesColumn>>,
     size: usize,
@@ -157,8 +158,8 @@ impl Dimension {
     }
 }
 
-/// How a key column tells combinations apart; `None`: neither codes nor small numbers. `before`: what it was in the last
-/// batch, so that numbers do not switch between sizes.
+/// How a key column tells combinations apart; `None`: neither codes nor small numbers. `before`: what it was in the
+/// last batch, so that numbers do not switch between sizes.
 fn dimension(column: &Vector, before: Option<&Dimension>) -> Option<Dimension> {
     match &column.values {
         Values::Dict { dict, .. } => Some(Dimension {

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Build sides that outlive an execution.
 //!
-//! A plan that runs again and again with other values of its parameters ([`Node::bound`]) would make the same tables each
-//! time of build sides in which no parameter takes part. Those are made once:
+//! A plan that runs again and again with other values of its parameters ([`Node::bound`]) would make the same tables
+//! each time of build sides in which no parameter takes part. Those are made once:
 //!
 //! - of all rows of the build side: runtime filters from above may come of a parameter;
 //! - without a look at the other side (`turn`), which may be another one each time;
-//! - not where build rows are marked when met, as marks belong to one execution, nor where memory does not hold the table.
+//! - not where build rows are marked when met, as marks belong to one execution, nor where memory does not hold the
+//!   table.
 //!
-//! Of an inner join's sides PostgreSQL hashes the smaller one, which mostly is the one that parameters narrow down. Where
-//! many executions follow each other, [`exchange`] has such a join keep the other side.
+//! Of an inner join's sides PostgreSQL hashes the smaller one, which mostly is the one that parameters narrow down.
+//! Where many executions follow each other, [`exchange`] has such a join keep the other side.
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -73,8 +74,9 @@ impl BuildCache {
         }
     }
 
-    /// The sources that an execution of `plan` does not read, as the tables made of them are there. Called before each: a table
-    /// that lacks a column is dropped (a condition that needs it may have come to nothing when the table was made).
+    /// The sources that an execution of `plan` does not read, as the tables made of them are there. Called before each:
+    /// a table that lacks a column is dropped (a condition that needs it may have come to nothing when the table was
+    /// made).
     pub fn spared(&self, plan: &Node) -> Vec<usize> {
         match &plan.op {
             Op::Join(join) if self.has(plan.id, join) => {
@@ -234,9 +236,9 @@ fn sources(node: &Node) -> Vec<usize> {
     }
 }
 
-/// Exchanges the sides of inner joins of which the side that is kept changes from one execution to the next, and the other
-/// does not: where that one is a table, or made of one, of up to `bytes_max`, raises no errors, and `rows` knows its size.
-/// `streams` tells which sources may be read as they come. Returns whether there are any such joins.
+/// Exchanges the sides of inner joins of which the side that is kept changes from one execution to the next, and the
+/// other does not: where that one is a table, or made of one, of up to `bytes_max`, raises no errors, and `rows` knows
+/// its size. `streams` tells which sources may be read as they come. Returns whether there are any such joins.
 pub fn exchange(
     plan: &mut Node,
     bytes_max: usize,

@@ -277,8 +277,8 @@ impl<K: KeyColumn> Probe<K> {
         (positions, pairs)
     }
 
-    /// Step 2 where the residual may raise an error: for each row that has met no partner, its next candidate. The others are
-    /// not looked at.
+    /// Step 2 where the residual may raise an error: for each row that has met no partner, its next candidate. The
+    /// others are not looked at.
     fn first_pairs(&self, walk: &mut Walk) -> (Vec<u32>, Pairs) {
         let Walk {
             chunk,

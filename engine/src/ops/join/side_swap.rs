@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Inner joins whose sides change places as they are opened.
 //!
-//! Which side is kept was decided by estimates, and what leaves a join or an aggregation is estimated badly. How many rows
-//! a table has is known. So where one side is a table and the other is not, some rows of the other are read first:
+//! Which side is kept was decided by estimates, and what leaves a join or an aggregation is estimated badly. How many
+//! rows a table has is known. So where one side is a table and the other is not, some rows of the other are read first:
 //!
 //! - the table was to be kept, is large and has no filters: nothing is lost by the look, as the keys of a whole table
-//!   exclude few rows. When the other side ends soon it is kept instead, and its runtime filters tell which parts of the
-//!   table to read;
+//!   exclude few rows. When the other side ends soon it is kept instead, and its runtime filters tell which parts of
+//!   the table to read;
 //! - the other side was to be kept: when it turns out to be longer than the table, the table is kept.
 
 use super::{passed_on, JoinSide, Opened, Shape};
@@ -111,8 +111,8 @@ fn fewer_than_streamed(join: &Join, opening: &Opening<'_>) -> Option<u64> {
     asked.then(|| (rows * ROWS_PER_STREAMED_ROW).max(LONG_ROWS_MIN))
 }
 
-/// Reads rows of a stream: all, or more than `rows_max` or than memory allows, which is to say that it is long. The whole
-/// stream again.
+/// Reads rows of a stream: all, or more than `rows_max` or than memory allows, which is to say that it is long. The
+/// whole stream again.
 fn ahead(driver: &Driver, mut stream: Stream, rows_max: u64) -> Result<(Stream, bool)> {
     let room = AHEAD_BYTES_MAX.min(driver.query.budget.limit_bytes() / 8);
     let mut memory = Reservation::new(&driver.query.budget);

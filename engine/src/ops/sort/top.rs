@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The first rows of a sort, without sorting the rest.
 //!
-//! Every thread keeps candidates: rows whose key comes before the last of the best `n` it has seen. (Rows with the same key
-//! as that one are as good, but there are `n` without them.) Only those rows are copied. When too many have gathered they are sorted and cut to `n`, which tells the next
-//! threshold. The threshold is shared: what one thread knows to be out is out for all, and the scan below knows it too,
-//! where the first key is a column of integers.
+//! Every thread keeps candidates: rows whose key comes before the last of the best `n` it has seen. (Rows with the same
+//! key as that one are as good, but there are `n` without them.) Only those rows are copied. When too many have
+//! gathered they are sorted and cut to `n`, which tells the next threshold. The threshold is shared: what one thread
+//! knows to be out is out for all, and the scan below knows it too, where the first key is a column of integers.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -250,8 +250,8 @@ impl Top {
             .collect()
     }
 
-    /// The rows whose first key does not come after the threshold's, and not with it where there is no other key; `None`:
-    /// it is not a number that fits a word.
+    /// The rows whose first key does not come after the threshold's, and not with it where there is no other key;
+    /// `None`: it is not a number that fits a word.
     fn near(&self, first: &Vector, threshold: &[u8]) -> Option<Vec<u32>> {
         let column = Column {
             nullable: false,

@@ -2,8 +2,8 @@
 //! Correlation, covariance and linear regression of pairs of floats.
 //!
 //! Sums of squared deviations and of their products follow the recurrence of Youngs and Cramer, as in PostgreSQL, and
-//! are combined as PostgreSQL's parallel aggregation combines them. As with all floats the last digits depend on the order of
-//! the rows; the error rules do not: an overflow that finite values lead to is one.
+//! are combined as PostgreSQL's parallel aggregation combines them. As with all floats the last digits depend on the
+//! order of the rows; the error rules do not: an overflow that finite values lead to is one.
 
 use doris_storage::vector::{Bitmap, Values, Vector};
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `sum`, `avg`, `min` and `max` of intervals.
 //!
-//! Months, days and microseconds are added apart. PostgreSQL fails where a sum on the way leaves its range, which depends
-//! on the order of the rows: it is asked as soon as that is possible in some order. So it is for the infinite intervals of its
-//! later versions. Of equal intervals that look different, any may be the least.
+//! Months, days and microseconds are added apart. PostgreSQL fails where a sum on the way leaves its range, which
+//! depends on the order of the rows: it is asked as soon as that is possible in some order. So it is for the infinite
+//! intervals of its later versions. Of equal intervals that look different, any may be the least.
 
 use doris_storage::vector::{Values, Vector};
 
@@ -99,8 +99,8 @@ fn rounded(value: f64) -> f64 {
     (value * MICROS_PER_SECOND).round_ties_even() / MICROS_PER_SECOND
 }
 
-/// An interval divided by a count, in the steps in which PostgreSQL does it: what a part leaves over goes to the next smaller
-/// one.
+/// An interval divided by a count, in the steps in which PostgreSQL does it: what a part leaves over goes to the next
+/// smaller one.
 fn divided(span: Interval, count: i64) -> Result<Interval> {
     let by = count as f64;
     let (months, days) = (f64::from(span.months) / by, f64::from(span.days) / by);

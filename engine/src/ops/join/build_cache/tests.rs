@@ -31,8 +31,8 @@ fn below_parameter(at: usize) -> Expr {
     Expr::compare(CompareOp::Lt, column(at), Expr::param(0, INT)).unwrap()
 }
 
-/// Rows of the first table whose second column is below the parameter, joined with the second table on the first column,
-/// perhaps where the second table's second column is below the parameter as well.
+/// Rows of the first table whose second column is below the parameter, joined with the second table on the first
+/// column, perhaps where the second table's second column is below the parameter as well.
 fn plan(kind: JoinKind, residual: bool) -> Node {
     let key = JoinKey {
         probe: column(0),
