@@ -65,7 +65,22 @@ raw_pg_sys() {
 }
 postgres_in_libraries() { of '^(engine|storage|cdc)/' | grep -E '\.(rs|toml)$' | xargs -r grep -nE '\bpgrx\b|pg_sys' || true; }
 unsafe_in_libraries() { of '^(engine|storage|cdc)/src/.*\.rs$' | xargs -r grep -nE '\bunsafe\b *(\{|fn|impl)' || true; }
-long_files() { of '\.rs$' | xargs -r wc -l | awk '$2 != "total" && $1 > 900 { print $2 ": " $1 " lines" }'; }
+long_files() { of '\.rs$' | xargs -r wc -l | awk '$2 != "total" && $1 > 750 { print $2 ": " $1 " lines" }'; }
+# A function ends with the brace at its own indentation, as rustfmt has it.
+long_functions() {
+  of '/src/.*\.rs$' | grep -v test | xargs -r awk '
+    FNR == 1 { name = "" }
+    name == "" && match($0, /^ *(pub(\([^)]*\))? )?(const )?(unsafe )?(extern "[^"]*" )?fn [a-z0-9_]+/) {
+      name = substr($0, 1, RLENGTH); indent = name; start = FNR
+      sub(/[^ ].*/, "", indent); sub(/.* /, "", name)
+      if ($0 ~ /}$/) name = ""
+    }
+    name != "" && ($0 ~ "^" indent "(\\).*|fn .*|pub .*);$" || $0 == indent "}") {
+      if (FNR - start >= 90) print FILENAME ":" start ": " name ", " FNR - start + 1 " lines"
+      name = ""
+    }'
+}
+wide_comments() { of '\.rs$' | xargs -r awk '/^ *\/\// && length($0) > 120 { print FILENAME ":" FNR }'; }
 unscheduled() {
   local f name
   for f in tests/pg_regress/sql/*.sql tests/isolation/specs/*.spec; do
@@ -131,5 +146,7 @@ rule "the page of the storage format has the numbers of the code" "$(format_numb
 rule "the README's tour is what is tested" "$(untested_tour)"
 rule "shell scripts have no known mistake" "$(shell_mistakes)"
 report "raw pg_sys outside extension/src/pg and the shells" "$(raw_pg_sys)"
-report "files over 900 lines" "$(long_files)"
+report "files over 750 lines" "$(long_files)"
+report "functions over 90 lines" "$(long_functions)"
+report "comments wider than 120 columns" "$(wide_comments)"
 exit "$failed"

@@ -332,8 +332,8 @@ pub unsafe fn store_tuple(
     (values, nulls): (*mut pg_sys::Datum, *mut bool),
     slot: *mut pg_sys::TupleTableSlot,
 ) {
-    // SAFETY: the tuple is formed from arrays that match the descriptor, in memory that lives as long as the slot, which
-    // frees it: as ExecForceStoreHeapTuple does for such slots with a copy.
+    // SAFETY: the tuple is formed from arrays that match the descriptor, in memory that lives as long as the slot,
+    // which frees it: as ExecForceStoreHeapTuple does for such slots with a copy.
     unsafe {
         let tid = row.to_tid();
         let ours = std::ptr::eq((*slot).tts_ops, &raw const pg_sys::TTSOpsBufferHeapTuple);
@@ -557,9 +557,9 @@ unsafe extern "C-unwind" fn tuple_satisfies_snapshot(
 }
 
 /// The heap answers for its rows. Of segment rows, entries are deleted of which the index knows that the row is dead
-/// ([`index_fetch_tuple`]): a btree asks again about those it has marked, and may not be refused one; other access methods
-/// pass none but such. A btree that asks which of its unmarked entries could go (bottom-up deletion) is told of heap rows
-/// only. The caller holds the lock of an index page: nothing here may wait for who could be waiting for that.
+/// ([`index_fetch_tuple`]): a btree asks again about those it has marked, and may not be refused one; other access
+/// methods pass none but such. A btree that asks which of its unmarked entries could go (bottom-up deletion) is told of
+/// heap rows only. The caller holds the lock of an index page: nothing here may wait for who could be waiting for that.
 #[pg_guard]
 unsafe extern "C-unwind" fn index_delete_tuples(
     rel: pg_sys::Relation,
@@ -579,8 +579,8 @@ unsafe extern "C-unwind" fn index_delete_tuples(
         }
         let marked =
             |item: &pg_sys::TM_IndexDelete| (*(*state).status.add(item.id as usize)).knowndeletable;
-        // Asked about marked entries, the heap takes it that one of them is its own. It is also asked about others beside
-        // them, which it need not say anything of.
+        // Asked about marked entries, the heap takes it that one of them is its own. It is also asked about others
+        // beside them, which it need not say anything of.
         let bottomup = (*state).bottomup;
         let ask = heap_items > 0 && (bottomup || items[..heap_items].iter().any(marked));
         let mut rows: Vec<RowNumber> = items[heap_items..]

@@ -1,24 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Building indexes: the heap's rows by the heap's own code (with the table passing for a heap), then the
 //! segment rows.
-use super::progress::{self, Blocks};
-use crate::pg::heap_rows::HeapRows;
+mod brin;
+mod validate;
+
+pub use self::brin::check_method;
+use self::brin::refuse_brin;
+use super::progress::Blocks;
 use crate::pg::heapam;
 use crate::pg::toast::{Toast, XactStatus};
-use crate::pg::{self, compat, raw};
+use crate::pg::{compat, raw};
 use crate::read::attrs;
 use crate::read::cursor::Cursor;
 use crate::store::anchors;
 use crate::store::directory;
-use crate::store::tid::{block_of, tid, RowNumber};
+use crate::store::tid::RowNumber;
 use pgrx::{pg_guard, pg_sys};
-use roaring::RoaringTreemap;
 use std::rc::Rc;
 
 /// Puts this module's callbacks into the routine table.
 pub fn install(table: &mut pg_sys::TableAmRoutine) {
     table.index_build_range_scan = Some(index_build_range_scan);
-    table.index_validate_scan = Some(index_validate_scan);
+    table.index_validate_scan = Some(validate::index_validate_scan);
 }
 
 /// Evaluates an index's columns and predicate over segment rows.
@@ -254,75 +257,6 @@ pub unsafe fn is_of_key(rel: pg_sys::Relation, index: pg_sys::Relation) -> bool 
     !key.is_empty() && unsafe { crate::keys::model::is_key_shaped(rel, index, &key) }
 }
 
-const NO_BRIN_NEEDED: &str =
-    "None is needed: each segment keeps the least and greatest value of every column by itself.";
-
-fn refuse_brin_of(table: &str, hint: &str) -> ! {
-    pg::refuse(
-        pgrx::PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
-        format!("columnar table \"{table}\" does not support BRIN indexes"),
-        hint,
-    )
-}
-
-/// Refuses CREATE INDEX ... USING brin on columnar tables and on the parents of columnar partitions, before there is an
-/// index: CREATE INDEX CONCURRENTLY would leave one behind that is not valid, and in the way of TRUNCATE and others.
-///
-/// # Safety
-/// A statement of the parser.
-pub unsafe fn check_method(statement: *const pg_sys::IndexStmt) {
-    // SAFETY: the parts of the statement; a table may be gone by the time it is looked at.
-    unsafe {
-        let method = (*statement).accessMethod;
-        let relation = (*statement).relation;
-        if method.is_null() || std::ffi::CStr::from_ptr(method) != c"brin" || relation.is_null() {
-            return;
-        }
-        let options = pg_sys::RVROption::RVR_MISSING_OK;
-        let no_lock = pg_sys::NoLock as i32;
-        let none = std::ptr::null_mut();
-        let table = pg_sys::RangeVarGetRelidExtended(relation, no_lock, options, None, none);
-        if table == pg_sys::InvalidOid {
-            return;
-        }
-        let all = match (*relation).inh {
-            true => raw::inheritors_locked(table, no_lock),
-            false => vec![table],
-        };
-        let partitioned = pg_sys::get_rel_relkind(table) as u8 == pg_sys::RELKIND_PARTITIONED_TABLE;
-        let doris = pg_sys::get_table_am_oid(c"doris".as_ptr(), true);
-        let columnar = |oid: &&pg_sys::Oid| crate::options::table::access_method(**oid) == doris;
-        // An index of a table is none of those that inherit from it, but of its partitions.
-        let mut concerned = all.iter().filter(|oid| partitioned || **oid == table);
-        let name = concerned.find(columnar).copied();
-        if let Some(name) = name.and_then(pg::table_name_if_any) {
-            refuse_brin_of(&name, NO_BRIN_NEEDED);
-        }
-    }
-}
-
-/// A BRIN index summarises ranges of blocks, and segment rows have none in the file. The index was there before: the hint
-/// says what to do about it.
-fn refuse_brin(rel: pg_sys::Relation, index: pg_sys::Relation) {
-    // SAFETY: an open index.
-    let (method, of_parent) =
-        unsafe { ((*(*index).rd_rel).relam, (*(*index).rd_rel).relispartition) };
-    if method != pg_sys::BRIN_AM_OID {
-        return;
-    }
-    let oid = match of_parent {
-        true => raw::partition_parent(pg::relation_id(index)),
-        false => pg::relation_id(index),
-    };
-    let whose = match of_parent {
-        true => ", which partitions inherit",
-        false => "",
-    };
-    let name = pg::qualified_name(oid).unwrap_or_else(|| oid.to_string());
-    let hint = format!("DROP INDEX {name}{whose}. {NO_BRIN_NEEDED}");
-    refuse_brin_of(&pg::relation_name(rel), &hint);
-}
-
 /// Hands every segment row that some snapshot may see to the index.
 unsafe fn build_segments(
     rel: pg_sys::Relation,
@@ -472,167 +406,4 @@ unsafe fn cursor_over(
     };
     let toast = Toast::open(rel, pg_sys::AccessShareLock as i32);
     Cursor::over(rel, toast, snapshot, attrs, needed, vec![found])
-}
-
-/// Only rows are asked of the heap. The entries are inserted with the table as it is: a uniqueness check, or a btree that
-/// makes room on a page, looks at segment rows, too.
-#[pg_guard]
-unsafe extern "C-unwind" fn index_validate_scan(
-    rel: pg_sys::Relation,
-    index: pg_sys::Relation,
-    info: *mut pg_sys::IndexInfo,
-    snapshot: pg_sys::Snapshot,
-    state: *mut pg_sys::ValidateIndexState,
-) {
-    // SAFETY: valid arguments from validate_index.
-    unsafe {
-        let present = take_segment_tids(state);
-        let mut missing = Missing::new(rel, index, info, state);
-        missing.add_heap_rows(snapshot);
-        if !is_of_key(rel, index) {
-            missing.add_segment_rows(snapshot, &present);
-        }
-        missing.former.finish();
-        compat::end_index_inserts(index, info);
-    }
-}
-
-/// Sorts the TIDs that the index already holds anew: heap TIDs stay in the sort, segment rows are returned.
-unsafe fn take_segment_tids(state: *mut pg_sys::ValidateIndexState) -> RoaringTreemap {
-    let mut present = RoaringTreemap::new();
-    // SAFETY: the state's tuplesort holds TIDs as int8 (itemptr_encode: block << 16 | offset) and is sorted.
-    unsafe {
-        let heap_tids = pg_sys::tuplesort_begin_datum(
-            pg_sys::INT8OID,
-            pg_sys::Oid::from(pg_sys::Int8LessOperator),
-            pg_sys::InvalidOid,
-            false,
-            pg_sys::maintenance_work_mem,
-            std::ptr::null_mut(),
-            0,
-        );
-        while let Some(at) = next_tid(state) {
-            match RowNumber::from_tid(&at) {
-                Some(row) => {
-                    present.insert(row.0);
-                }
-                None => {
-                    let encoded = u64::from(block_of(&at)) << 16 | u64::from(at.ip_posid);
-                    pg_sys::tuplesort_putdatum(
-                        heap_tids,
-                        pg_sys::Datum::from(encoded as i64),
-                        false,
-                    );
-                }
-            }
-        }
-        pg_sys::tuplesort_performsort(heap_tids);
-        pg_sys::tuplesort_end((*state).tuplesort);
-        (*state).tuplesort = heap_tids;
-    }
-    present
-}
-
-/// The next of the sorted TIDs that an index holds.
-unsafe fn next_tid(state: *mut pg_sys::ValidateIndexState) -> Option<pg_sys::ItemPointerData> {
-    let mut value = pg_sys::Datum::from(0);
-    let mut null = false;
-    // SAFETY: as for the callers: a sort of TIDs encoded as int8.
-    unsafe { compat::tuplesort_getdatum((*state).tuplesort, &mut value, &mut null) }.then(|| {
-        let encoded = value.value() as u64;
-        tid((encoded >> 16) as u32, encoded as u16)
-    })
-}
-
-/// Inserts the index entries of rows that a snapshot sees and the index lacks.
-struct Missing {
-    rel: pg_sys::Relation,
-    index: pg_sys::Relation,
-    state: *mut pg_sys::ValidateIndexState,
-    former: Former,
-    check: pg_sys::IndexUniqueCheck::Type,
-}
-
-impl Missing {
-    unsafe fn new(
-        rel: pg_sys::Relation,
-        index: pg_sys::Relation,
-        info: *mut pg_sys::IndexInfo,
-        state: *mut pg_sys::ValidateIndexState,
-    ) -> Self {
-        // SAFETY: as for the callers.
-        let (former, unique) = unsafe { (Former::new(rel, info), (*info).ii_Unique) };
-        let check = match unique {
-            true => pg_sys::IndexUniqueCheck::UNIQUE_CHECK_YES,
-            false => pg_sys::IndexUniqueCheck::UNIQUE_CHECK_NO,
-        };
-        Self {
-            rel,
-            index,
-            state,
-            former,
-            check,
-        }
-    }
-
-    /// Inserts the entry of the row that was formed last.
-    unsafe fn enter(&mut self, at: pg_sys::ItemPointerData) {
-        // SAFETY: as for the callers.
-        unsafe {
-            self.former.enter(self.index, at, self.check);
-            (*self.state).tups_inserted += 1.0;
-        }
-    }
-
-    /// Merges the heap's rows with the sorted TIDs of the index, block by block: within one, the roots of HOT chains come
-    /// in no order.
-    unsafe fn add_heap_rows(&mut self, snapshot: pg_sys::Snapshot) {
-        // SAFETY: as for the callers.
-        unsafe {
-            let mut rows = HeapRows::begin(self.rel, snapshot);
-            let mut next = next_tid(self.state);
-            let mut block = pg_sys::InvalidBlockNumber;
-            let mut present = Vec::new();
-            while let Some(root) = rows.step() {
-                (*self.state).htups += 1.0;
-                if block_of(&root) != block {
-                    block = block_of(&root);
-                    present.clear();
-                    while let Some(at) = next.filter(|at| block_of(at) <= block) {
-                        present.extend((block_of(&at) == block).then_some(at.ip_posid));
-                        next = next_tid(self.state);
-                    }
-                    progress::heap_block(self.rel, block);
-                    pgrx::check_for_interrupts!();
-                }
-                let lacks = present.binary_search(&root.ip_posid).is_err();
-                if lacks && self.former.form_heap(rows.slot()) {
-                    self.enter(root);
-                }
-            }
-            rows.end();
-        }
-    }
-
-    unsafe fn add_segment_rows(&mut self, snapshot: pg_sys::Snapshot, present: &RoaringTreemap) {
-        // SAFETY: as for the callers.
-        unsafe {
-            let attrs = Rc::new(attrs::of(self.rel));
-            let natts = attrs.len();
-            let mut cursor = Cursor::new(self.rel, snapshot, attrs, vec![true; natts]);
-            let mut values = vec![pg_sys::Datum::from(0); natts];
-            let mut nulls = vec![true; natts];
-            while let Some(row) = cursor.step(true) {
-                (*self.state).htups += 1.0;
-                if present.contains(row.0) {
-                    continue;
-                }
-                let arrays = (values.as_mut_ptr(), nulls.as_mut_ptr());
-                if self.former.form(&mut cursor, row, arrays) {
-                    self.enter(row.to_tid());
-                }
-                pgrx::check_for_interrupts!();
-            }
-        }
-    }
 }

@@ -378,8 +378,8 @@ unsafe fn update_segment_row(
     TM_Ok
 }
 
-/// Looks for serializable transactions that have read a row which is marked now. They note what they read before they look
-/// whether it is marked: one of both sides always sees the other.
+/// Looks for serializable transactions that have read a row which is marked now. They note what they read before they
+/// look whether it is marked: one of both sides always sees the other.
 fn check_rw_conflicts(rel: pg_sys::Relation, read_as: pg_sys::ItemPointerData, row: RowNumber) {
     raw::conflict_in(rel, Some(read_as));
     if RowNumber::from_tid(&read_as) != Some(row) {

@@ -23,7 +23,8 @@ pub fn heap_block(rel: pg_sys::Relation, block: u32) {
     tell(pg_sys::PROGRESS_SCAN_BLOCKS_DONE, u64::from(block));
 }
 
-/// The blocks of a table that an index is built on: those of the heap, which has told of its own, and those of segments.
+/// The blocks of a table that an index is built on: those of the heap, which has told of its own, and those of
+/// segments.
 pub struct Blocks {
     told: bool,
     done: u64,

@@ -17,8 +17,8 @@ use pgrx::pg_sys;
 /// Blocks of the main relation from which rewriting is worth it where there are no segments yet.
 const HEAP_BLOCKS_MIN: u32 = 1024;
 
-/// Writes the live rows of `old` into segments of `new`, in the order of an index if there is one. Returns their number,
-/// or `None`, with nothing done, when the table must be copied tuple by tuple.
+/// Writes the live rows of `old` into segments of `new`, in the order of an index if there is one. Returns their
+/// number, or `None`, with nothing done, when the table must be copied tuple by tuple.
 ///
 /// # Safety
 /// Both relations are open and exclusively locked, as is the index; `new` is empty.

@@ -1,20 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Scans of a whole table: first the heap's rows, by the heap's own scan, then those of the segments that
 //! the snapshot sees. PostgreSQL's nodes use these callbacks; the columnar scan node reads segments itself.
+mod parallel;
+mod sample;
+mod tid_range;
+
+pub use self::parallel::first_participant;
+use self::parallel::{claim, of_claim};
 use crate::heap_call;
+use crate::pg::compat;
 use crate::pg::toast::Toast;
-use crate::pg::{compat, raw};
 use crate::plan::scan_filter;
 use crate::plan::source::Counters;
 use crate::read::attrs;
 use crate::read::cursor::Cursor;
 use crate::store::changes_after_move;
 use crate::store::directory;
-use crate::store::tid::{self, RowNumber, ROWS_PER_VIRTUAL_BLOCK, VIRTUAL_BLOCK_BASE};
+use crate::store::tid::RowNumber;
 use pgrx::{pg_guard, pg_sys, PgMemoryContexts};
-use std::cell::Cell;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Puts this module's callbacks into the routine table.
 pub fn install(table: &mut pg_sys::TableAmRoutine) {
@@ -22,14 +26,10 @@ pub fn install(table: &mut pg_sys::TableAmRoutine) {
     table.scan_end = Some(scan_end);
     table.scan_rescan = Some(scan_rescan);
     table.scan_getnextslot = Some(scan_getnextslot);
-    table.scan_set_tidrange = Some(scan_set_tidrange);
-    table.scan_getnextslot_tidrange = Some(scan_getnextslot_tidrange);
-    table.parallelscan_estimate = Some(parallelscan_estimate);
-    table.parallelscan_initialize = Some(parallelscan_initialize);
-    table.parallelscan_reinitialize = Some(parallelscan_reinitialize);
     table.tuple_tid_valid = Some(tuple_tid_valid);
-    table.scan_sample_next_block = Some(scan_sample_next_block);
-    table.scan_sample_next_tuple = Some(scan_sample_next_tuple);
+    parallel::install(table);
+    sample::install(table);
+    tid_range::install(table);
     super::bitmap::install(table);
 }
 
@@ -443,32 +443,6 @@ unsafe fn next_segment_row(
     }
 }
 
-/// Parallel scans: makes sure that this participant has a segment to read, and stands in it.
-unsafe fn claim(scan: &Scan, state: &mut State) -> bool {
-    let Some(cursor) = &mut state.cursor else {
-        return false;
-    };
-    if state
-        .claimed
-        .is_some_and(|segment| cursor.within(segment as usize))
-    {
-        return true;
-    }
-    // SAFETY: parallelscan_estimate made room for the counter behind the heap's part.
-    let counter = unsafe { segment_counter(scan.base.rs_parallel) };
-    let segment = counter.fetch_add(1, Ordering::Relaxed);
-    if segment as usize >= cursor.segments().len() {
-        return false;
-    }
-    state.claimed = Some(segment);
-    cursor.seek(segment as usize);
-    true
-}
-
-fn of_claim(scan: &Scan, claimed: Option<u32>, cursor: &Cursor) -> bool {
-    scan.base.rs_parallel.is_null() || claimed == Some(cursor.segment_index() as u32)
-}
-
 /// Whether a row satisfies the scan's keys, as `HeapKeyTest` has it: NULL satisfies none.
 unsafe fn keys_match(scan: &Scan, values: &[pg_sys::Datum], nulls: &[bool]) -> bool {
     (0..scan.base.rs_nkeys as usize).all(|i| {
@@ -488,81 +462,11 @@ unsafe fn keys_match(scan: &Scan, values: &[pg_sys::Datum], nulls: &[bool]) -> b
     })
 }
 
-#[pg_guard]
-unsafe extern "C-unwind" fn scan_set_tidrange(
-    scan: pg_sys::TableScanDesc,
-    mintid: pg_sys::ItemPointer,
-    maxtid: pg_sys::ItemPointer,
-) {
-    // SAFETY: made by scan_begin; TIDs are valid.
-    unsafe {
-        let (scan, _) = parts(scan);
-        compat::set_tid_range(&mut scan.base, *mintid, *maxtid);
-        heap_call!(scan_set_tidrange(scan.heap, mintid, maxtid));
-    }
-}
-
-#[pg_guard]
-unsafe extern "C-unwind" fn scan_getnextslot_tidrange(
-    scan: pg_sys::TableScanDesc,
-    direction: pg_sys::ScanDirection::Type,
-    slot: *mut pg_sys::TupleTableSlot,
-) -> bool {
-    let forward = direction >= 0;
-    // SAFETY: made by scan_begin; the slot has the relation's row type.
-    unsafe {
-        let (scan, state) = parts(scan);
-        if state.half == Half::Heap {
-            if next_heap_row_in_range(scan, direction, slot) {
-                return true;
-            }
-            if !forward {
-                return false;
-            }
-            state.half = Half::Segments;
-            cursor(scan, state, slot).rewind(false);
-        }
-        let (low, high) = compat::tid_range(&scan.base);
-        let in_range = |row: RowNumber| {
-            let at = row.to_tid();
-            order(&at) >= order(&low) && order(&at) <= order(&high)
-        };
-        if next_segment_row(scan, state, forward, slot, in_range) {
-            return true;
-        }
-        if !forward {
-            state.half = Half::Heap;
-            return next_heap_row_in_range(scan, direction, slot);
-        }
-        false
-    }
-}
-
 /// Whether this transaction has changed the heap row in a slot where compaction took it.
 unsafe fn hidden(scan: &Scan, slot: *mut pg_sys::TupleTableSlot) -> bool {
     // SAFETY: the heap has filled the slot.
     let at = unsafe { (*slot).tts_tid };
     changes_after_move::changed(scan.base.rs_rd, &at, scan.base.rs_snapshot).is_some()
-}
-
-unsafe fn next_heap_row_in_range(
-    scan: &Scan,
-    direction: pg_sys::ScanDirection::Type,
-    slot: *mut pg_sys::TupleTableSlot,
-) -> bool {
-    // SAFETY: passed on from the callback.
-    unsafe {
-        while heap_call!(scan_getnextslot_tidrange(scan.heap, direction, slot)) {
-            if !hidden(scan, slot) {
-                return true;
-            }
-        }
-        false
-    }
-}
-
-fn order(tid: &pg_sys::ItemPointerData) -> (u32, u16) {
-    (tid::block_of(tid), tid.ip_posid)
 }
 
 #[pg_guard]
@@ -580,190 +484,6 @@ unsafe extern "C-unwind" fn tuple_tid_valid(
         let any = &raw mut pg_sys::SnapshotAnyData;
         Toast::open(rel, pg_sys::AccessShareLock as i32)
             .is_some_and(|toast| directory::owner(rel, &toast, row.0, any).is_some())
-    }
-}
-
-// ---- parallel scans: the heap's shared state, and a counter of claimed segments behind it
-
-fn counter_offset() -> usize {
-    std::mem::size_of::<pg_sys::ParallelBlockTableScanDescData>().next_multiple_of(8)
-}
-
-unsafe fn segment_counter<'a>(pscan: pg_sys::ParallelTableScanDesc) -> &'a AtomicU32 {
-    // SAFETY: the callers' shared memory was sized by parallelscan_estimate.
-    unsafe { &*((pscan as *mut u8).add(counter_offset()) as *const AtomicU32) }
-}
-
-#[pg_guard]
-unsafe extern "C-unwind" fn parallelscan_estimate(_rel: pg_sys::Relation) -> pg_sys::Size {
-    counter_offset() + 8
-}
-
-#[pg_guard]
-unsafe extern "C-unwind" fn parallelscan_initialize(
-    rel: pg_sys::Relation,
-    pscan: pg_sys::ParallelTableScanDesc,
-) -> pg_sys::Size {
-    // SAFETY: shared memory of the size we asked for.
-    unsafe {
-        heap_call!(parallelscan_initialize(rel, pscan));
-        segment_counter(pscan).store(0, Ordering::Relaxed);
-    }
-    // The serialised snapshot follows.
-    counter_offset() + 8
-}
-
-#[pg_guard]
-unsafe extern "C-unwind" fn parallelscan_reinitialize(
-    rel: pg_sys::Relation,
-    pscan: pg_sys::ParallelTableScanDesc,
-) {
-    // SAFETY: as above.
-    unsafe {
-        heap_call!(parallelscan_reinitialize(rel, pscan));
-        segment_counter(pscan).store(0, Ordering::Relaxed);
-    }
-}
-
-// ---- TABLESAMPLE: virtual blocks of 291 rows count as blocks behind the heap's
-
-thread_local! {
-    /// The block that [`chosen_block`] hands to the heap.
-    static CHOSEN: Cell<u32> = const { Cell::new(0) };
-}
-
-#[pg_guard]
-unsafe extern "C-unwind" fn chosen_block(_node: *mut pg_sys::SampleScanState, _n: u32) -> u32 {
-    CHOSEN.get()
-}
-
-#[pg_guard]
-unsafe extern "C-unwind" fn scan_sample_next_block(
-    scan: pg_sys::TableScanDesc,
-    node: *mut pg_sys::SampleScanState,
-) -> bool {
-    // SAFETY: made by scan_begin; the node's sampling method is set up.
-    unsafe {
-        let (scan, state) = parts(scan);
-        let blocks = virtual_blocks(cursor(scan, state, (*node).ss.ss_ScanTupleSlot));
-        let tsm = (*node).tsmroutine;
-        if blocks.is_empty() {
-            return heap_call!(scan_sample_next_block(scan.heap, node));
-        }
-        let Some(next) = (*tsm).NextSampleBlock else {
-            return sequential_block(scan, state, &blocks, node);
-        };
-        let heap_blocks = pg_sys::RelationGetNumberOfBlocksInFork(
-            scan.base.rs_rd,
-            pg_sys::ForkNumber::MAIN_FORKNUM,
-        );
-        let block = raw::guarded(|| next(node, heap_blocks + blocks.len() as u32));
-        if block == pg_sys::InvalidBlockNumber {
-            state.sample_block = None;
-            return false;
-        }
-        if block >= heap_blocks {
-            state.sample_block = blocks.get((block - heap_blocks) as usize).copied();
-            return state.sample_block.is_some();
-        }
-        state.sample_block = None;
-        CHOSEN.set(block);
-        let mut chosen = *tsm;
-        chosen.NextSampleBlock = Some(chosen_block);
-        (*node).tsmroutine = &mut chosen;
-        let found = heap_call!(scan_sample_next_block(scan.heap, node));
-        (*node).tsmroutine = tsm;
-        found
-    }
-}
-
-/// Sampling methods that look at every block (BERNOULLI): the heap's first, then ours.
-unsafe fn sequential_block(
-    scan: &Scan,
-    state: &mut State,
-    blocks: &[u32],
-    node: *mut pg_sys::SampleScanState,
-) -> bool {
-    // SAFETY: passed on from the callback.
-    unsafe {
-        let next = match state.sample_block {
-            None => {
-                if heap_call!(scan_sample_next_block(scan.heap, node)) {
-                    return true;
-                }
-                0
-            }
-            Some(block) => blocks.partition_point(|b| *b <= block),
-        };
-        state.sample_block = blocks.get(next).copied();
-        state.sample_block.is_some()
-    }
-}
-
-/// The virtual blocks that hold rows of the cursor's segments, ascending.
-fn virtual_blocks(cursor: &Cursor) -> Vec<u32> {
-    let mut blocks = Vec::new();
-    for found in cursor.segments() {
-        let entry = &found.entry;
-        if entry.rows > 0 {
-            let last = entry.first_row + u64::from(entry.rows) - 1;
-            let (from, to) = (
-                entry.first_row / ROWS_PER_VIRTUAL_BLOCK,
-                last / ROWS_PER_VIRTUAL_BLOCK,
-            );
-            blocks.extend((from..=to).map(|b| VIRTUAL_BLOCK_BASE + b as u32));
-        }
-    }
-    blocks.dedup();
-    blocks
-}
-
-#[pg_guard]
-unsafe extern "C-unwind" fn scan_sample_next_tuple(
-    scan: pg_sys::TableScanDesc,
-    node: *mut pg_sys::SampleScanState,
-    slot: *mut pg_sys::TupleTableSlot,
-) -> bool {
-    // SAFETY: made by scan_begin; valid node and slot.
-    unsafe {
-        let (scan, state) = parts(scan);
-        let Some(block) = state.sample_block else {
-            while heap_call!(scan_sample_next_tuple(scan.heap, node, slot)) {
-                if !hidden(scan, slot) {
-                    return true;
-                }
-            }
-            return false;
-        };
-        let next = (*(*node).tsmroutine)
-            .NextSampleTuple
-            .expect("mandatory callback");
-        let rel = scan.base.rs_rd;
-        loop {
-            let offset = raw::guarded(|| next(node, block, ROWS_PER_VIRTUAL_BLOCK as u16));
-            if offset == 0 {
-                pg_sys::ExecClearTuple(slot);
-                return false;
-            }
-            let mut at = tid::tid(block, offset);
-            let fetch = super::routine().tuple_fetch_row_version.expect("set above");
-            if fetch(rel, &mut at, scan.base.rs_snapshot, slot) {
-                return true;
-            }
-        }
-    }
-}
-
-/// Parallel index builds: whether this participant is the one that indexes the segment rows.
-///
-/// # Safety
-/// A parallel scan of ours.
-pub unsafe fn first_participant(scan: pg_sys::TableScanDesc) -> bool {
-    // SAFETY: passed on to the caller.
-    unsafe {
-        let (scan, _) = parts(scan);
-        scan.base.rs_parallel.is_null()
-            || segment_counter(scan.base.rs_parallel).fetch_add(1, Ordering::Relaxed) == 0
     }
 }
 

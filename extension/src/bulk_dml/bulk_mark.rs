@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Marking rows deleted or updated before ModifyTable asks for it.
 //!
-//! An updated row's next version is written when ModifyTable asks for that. Where it is, is noted here until the rows that
-//! were read ahead are used up, and filed then.
+//! An updated row's next version is written when ModifyTable asks for that. Where it is, is noted here until the rows
+//! that were read ahead are used up, and filed then.
 use super::eligibility;
 use super::plan::Work;
 use crate::am::{is_doris, modify};
@@ -237,8 +237,8 @@ impl Batch {
     }
 }
 
-/// Marks those of some rows, ascending with their places, that come before the first which is in somebody's way; returns
-/// them and the place of that one.
+/// Marks those of some rows, ascending with their places, that come before the first which is in somebody's way;
+/// returns them and the place of that one.
 fn mark_deleted(
     rel: pg_sys::Relation,
     rows: &[(u64, usize)],

@@ -41,8 +41,8 @@ pub unsafe fn before_update(rel: pg_sys::Relation, columns: &[i16]) -> bool {
 
 /// Whether something looks at rows of a table before one is inserted while others are deleted or updated: triggers,
 /// volatile functions in constraints, the search for the row of a key; or the check of a unique index, in which a row
-/// could take the place of one that is still to be deleted. (One that is still to be updated keeps its key: it and the new
-/// row cannot both be, whichever comes first.)
+/// could take the place of one that is still to be deleted. (One that is still to be updated keeps its key: it and the
+/// new row cannot both be, whichever comes first.)
 ///
 /// # Safety
 /// An open relation.
@@ -119,7 +119,8 @@ unsafe extern "C-unwind" fn casts_to_domain(node: *mut pg_sys::Node, context: *m
     }
 }
 
-/// Whether a unique or exclusion constraint covers a changed column, or depends on one in a way that is not looked into.
+/// Whether a unique or exclusion constraint covers a changed column, or depends on one in a way that is not looked
+/// into.
 unsafe fn may_collide(rel: pg_sys::Relation, changed: &[i16]) -> bool {
     // SAFETY: passed on to the caller.
     unsafe {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The plan node that reads ahead: its rows are those of its input.
 //!
-//! Within EvalPlanQual, where a snapshot must be cross-checked, and where the caller asks for some rows of RETURNING only
-//! (`SPI_execute` with a limit), it passes rows on as they come.
+//! Within EvalPlanQual, where a snapshot must be cross-checked, and where the caller asks for some rows of RETURNING
+//! only (`SPI_execute` with a limit), it passes rows on as they come.
 use super::bulk_mark::{Batch, Tables};
 use super::plan;
 use crate::options::settings;

@@ -3,9 +3,9 @@
 //!
 //! 1. When a look shows one, its rows are read under a snapshot, into a temporary table.
 //! 2. The stream goes on. When all transactions that the snapshot saw are applied, and before the first change of the
-//!    table by another one, the rows of the mirror that meet the member's condition are replaced by those: the condition
-//!    is met by its rows only, and the snapshot knows all of them. What happened to the member before it was one, or
-//!    while it was none, does not matter.
+//!    table by another one, the rows of the mirror that meet the member's condition are replaced by those: the
+//!    condition is met by its rows only, and the snapshot knows all of them. What happened to the member before it was
+//!    one, or while it was none, does not matter.
 //! 3. Nothing else may have happened to the source meanwhile that the stream does not tell of.
 //!
 //! Transactions that the snapshot did not see may be in the stream before some that it saw, or be applied already

@@ -19,8 +19,8 @@ use doris_cdc::Lsn;
 use pgrx::prelude::*;
 use std::collections::HashMap;
 
-/// For each source, what wrote the descriptions of its columns at the last look, and the position to wait for; `None` if
-/// its mirror has them.
+/// For each source, what wrote the descriptions of its columns at the last look, and the position to wait for; `None`
+/// if its mirror has them.
 pub(super) type Columns = HashMap<u32, (Option<String>, Option<Lsn>)>;
 
 /// What came of an attempt.
@@ -149,8 +149,9 @@ impl Applier {
         streaming.filter(|m| !known(m)).count()
     }
 
-    /// Alters the mirror. A description of the stream's that is older than these columns is forgotten: another comes with
-    /// the next change. (It is not older where changes that came with it were not applied, as the mirror was filled since.)
+    /// Alters the mirror. A description of the stream's that is older than these columns is forgotten: another comes
+    /// with the next change. (It is not older where changes that came with it were not applied, as the mirror was
+    /// filled since.)
     fn take_columns(&mut self, looked: &Look, source: &mut Source) -> Outcome {
         let (publication, table) = (self.sync.publication(), looked.table);
         let layout = source.stream_layout(&publication, table);

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Whether the text of a condition on rows is as harmless as those of partitions are.
 //!
-//! The text comes from a table's owner or from another server, and is run with the rights of the sync's owner. So it has
-//! to be one expression of columns, constants, and operators and types that are looked for among PostgreSQL's own.
+//! The text comes from a table's owner or from another server, and is run with the rights of the sync's owner. So it
+//! has to be one expression of columns, constants, and operators and types that are looked for among PostgreSQL's own.
 use crate::pg::{self, compat};
 use pgrx::pg_sys::NodeTag;
 use pgrx::prelude::*;
 use pgrx::{is_a, PgList};
 use std::ffi::CString;
 
-/// Whether a condition is plain; one of hash partitions is only where it comes from this database. Raises an error if it
-/// is no condition. A transaction is open.
+/// Whether a condition is plain; one of hash partitions is only where it comes from this database. Raises an error if
+/// it is no condition. A transaction is open.
 pub(super) fn is_plain(condition: &str, local: bool) -> bool {
     if condition.contains("--") || condition.contains("/*") {
         return false;

@@ -103,8 +103,8 @@ fn current_name(sync: &Sync, source: &mut Source, table: &SyncTable) -> String {
     name
 }
 
-/// Waits until the transactions of the source's database that are running now have ended; `check` is told of one that has
-/// not, now and then.
+/// Waits until the transactions of the source's database that are running now have ended; `check` is told of one that
+/// has not, now and then.
 fn wait_for_running(source: &mut Source, check: &dyn Fn(u64)) {
     let begun = transaction(|| source.running()).xmax();
     let pause = if source.is_local() { 5 } else { 50 };

@@ -82,9 +82,9 @@ pub(crate) fn follow(
     Ok(Followed::InStep)
 }
 
-/// Whether the stream's description of a source says by itself that its mirror is in step, which then has a plan: the same
-/// columns under the same name, and rows identified by the mirror's key and nothing else, so that an index keeps them
-/// apart. Nothing is asked of the source, whose catalogue may not show the transaction yet.
+/// Whether the stream's description of a source says by itself that its mirror is in step, which then has a plan: the
+/// same columns under the same name, and rows identified by the mirror's key and nothing else, so that an index keeps
+/// them apart. Nothing is asked of the source, whose catalogue may not show the transaction yet.
 pub(crate) fn is_in_step(mirror: &mut Mirror) -> bool {
     let streamed = mirror.streamed_columns();
     let told = mirror.relation.as_ref().is_some_and(|r| {
@@ -281,8 +281,8 @@ pub(crate) fn known_here(name: &str, typmod: i32) -> String {
 }
 
 /// Whether values mean the same in the types that columns have now. PostgreSQL leaves a table alone when a column
-/// becomes one of a type that has the same bytes for the same values, which may depend on the settings of the session that
-/// altered it (timestamps with and without a time zone).
+/// becomes one of a type that has the same bytes for the same values, which may depend on the settings of the session
+/// that altered it (timestamps with and without a time zone).
 pub(crate) fn keeps_values(before: &[Known], now: &[Known]) -> bool {
     const TEXTS: [u32; 2] = [25, 1043];
     let same = |a: u32, b: u32| a == b || TEXTS.contains(&a) && TEXTS.contains(&b);
@@ -359,8 +359,8 @@ pub(crate) struct Recorded {
     pub(crate) filter: Option<String>,
 }
 
-/// Records what is known of a source whose mirror was just made with the columns `made`, and gives the mirror those that
-/// came since. Returns why it cannot be mirrored.
+/// Records what is known of a source whose mirror was just made with the columns `made`, and gives the mirror those
+/// that came since. Returns why it cannot be mirrored.
 pub(crate) fn record_new(
     sync: &Sync,
     source: &mut Source,
@@ -385,8 +385,8 @@ pub(crate) fn record_new(
     alter(&mirror, sync, source, &todo, &now, None)
 }
 
-/// Records what is known of a source when its mirror is registered or filled; returns what is to be copied of it, or why
-/// it cannot be mirrored.
+/// Records what is known of a source when its mirror is registered or filled; returns what is to be copied of it, or
+/// why it cannot be mirrored.
 pub(crate) fn record_source(
     sync: &Sync,
     source: &mut Source,
@@ -449,7 +449,8 @@ pub(crate) fn check_computed(sync: &Sync, source: &mut Source, table: u32) -> Re
     Ok(())
 }
 
-/// Looks what became of a source since `before`; records what it is made of now, unless its mirror is to be filled again.
+/// Looks what became of a source since `before`; records what it is made of now, unless its mirror is to be filled
+/// again.
 fn look_at_files(sync: &Sync, source: &mut Source, table: u32, before: &mut Files) -> Verdict {
     match source.look(&sync.publication(), &[table]).pop() {
         Some(now) => record_files(sync.id, before, &now, &[]),

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Rows of a mirror without a key, found by all their values: one scan for all rows of a batch that go.
 //!
-//! Rows are equal as the operators of their types say, by whose hash functions they are found; where a type has none, by
-//! their bytes. Of rows that are equal but do not look the same (1.0 and 1.00) the one that looks the same goes, if there
-//! is one.
+//! Rows are equal as the operators of their types say, by whose hash functions they are found; where a type has none,
+//! by their bytes. Of rows that are equal but do not look the same (1.0 and 1.00) the one that looks the same goes, if
+//! there is one.
 use super::apply_shell::ROWS_AT_ONCE;
 use super::mirror_relation::MirrorRelation;
 use crate::pg::attributes;

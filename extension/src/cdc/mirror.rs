@@ -49,8 +49,8 @@ fn check_types(wanted: &Wanted<'_>, owner: pg_sys::Oid) {
     }
 }
 
-/// Whose a new mirror is to be: the role whose code writing to it runs. That is the owner of its source, if the sync is a
-/// superuser's and the source is not; otherwise the sync's owner.
+/// Whose a new mirror is to be: the role whose code writing to it runs. That is the owner of its source, if the sync is
+/// a superuser's and the source is not; otherwise the sync's owner.
 pub(crate) fn mirror_owner(sync_owner: pg_sys::Oid, source: Option<u32>) -> pg_sys::Oid {
     const SQL: &str = "SELECT CASE WHEN o.rolsuper AND NOT a.rolsuper THEN a.oid ELSE o.oid END FROM pg_roles o \
          LEFT JOIN pg_class c ON c.oid = $2 LEFT JOIN pg_roles a ON a.oid = c.relowner WHERE o.oid = $1";
@@ -59,8 +59,8 @@ pub(crate) fn mirror_owner(sync_owner: pg_sys::Oid, source: Option<u32>) -> pg_s
     mirror_owner.unwrap_or(sync_owner)
 }
 
-/// Hands a table over, and lets its new owner reach it in a schema that the sync has made; who reaches into another is its
-/// owner's to say.
+/// Hands a table over, and lets its new owner reach it in a schema that the sync has made; who reaches into another is
+/// its owner's to say.
 fn give(oid: pg_sys::Oid, name: &str, owner: pg_sys::Oid, sync: i32) {
     const SQL: &str =
         "SELECT quote_ident(r.rolname), CASE WHEN NOT has_schema_privilege(r.oid, n.oid, 'USAGE') \
@@ -170,8 +170,8 @@ fn take_columns(oid: pg_sys::Oid, name: &str, wanted: &Wanted<'_>) {
     }
 }
 
-/// Makes the table. It has no constraint but its key: a constraint that the source drops must not stop its mirror. What is
-/// computed for another role is computed with its rights, from the beginning: PostgreSQL evaluates what it can of an
+/// Makes the table. It has no constraint but its key: a constraint that the source drops must not stop its mirror. What
+/// is computed for another role is computed with its rights, from the beginning: PostgreSQL evaluates what it can of an
 /// expression where that is defined.
 fn create(name: &str, wanted: &Wanted<'_>, owner: pg_sys::Oid, sync: i32) -> pg_sys::Oid {
     let maker = current_role();
@@ -316,8 +316,8 @@ fn definition(column: &SourceColumn, far: bool) -> String {
     out
 }
 
-/// A superuser may write to every table, and what belongs to one runs when it does: that is left to those whose table it
-/// is, or that of the source.
+/// A superuser may write to every table, and what belongs to one runs when it does: that is left to those whose table
+/// it is, or that of the source.
 fn check_own(oid: pg_sys::Oid, name: &str, source: Option<u32>) {
     let own = "SELECT t.relkind = 'r' AND pg_catalog.pg_has_role(current_user, t.relowner, 'USAGE') AND \
                (NOT r.rolsuper OR t.relowner = r.oid OR t.relowner = c.relowner) FROM pg_catalog.pg_class t \

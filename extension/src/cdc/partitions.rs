@@ -185,8 +185,8 @@ impl Applier {
         known.bounds = Some(bounds);
     }
 
-    /// Deletes the rows of members that left; `before` was taken before the look. No transaction is open, and nothing is
-    /// pending.
+    /// Deletes the rows of members that left; `before` was taken before the look. No transaction is open, and nothing
+    /// is pending.
     pub(super) fn take_leave(
         &mut self,
         now: &Look,

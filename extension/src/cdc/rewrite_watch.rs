@@ -53,7 +53,8 @@ unsafe extern "C-unwind" fn roles_changed(_argument: pg_sys::Datum, _cache: i32,
     OWNERS.set(OWNERS.get() + 1);
 }
 
-/// A number that changes when a source, a mirror, a schema or the database may have got another owner, or a role other rights.
+/// A number that changes when a source, a mirror, a schema or the database may have got another owner, or a role other
+/// rights.
 pub(super) fn owners_seen() -> u64 {
     OWNERS.get()
 }

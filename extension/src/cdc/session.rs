@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What the workers need of a session: transactions, whose rights are in force, statements, waiting.
 use pgrx::datum::DatumWithOid;
-use pgrx::pg_sys::panic::{CaughtError, ErrorReport};
+use pgrx::pg_sys::panic::CaughtError;
 use pgrx::prelude::*;
 use pgrx::spi::{SpiHeapTupleData, SpiTupleTable};
 
@@ -27,12 +27,7 @@ pub(crate) use refuse;
 
 /// Raises an error; see `refuse!`.
 pub(crate) fn raise(code: PgSqlErrorCode, message: String, hint: Option<String>) -> ! {
-    let mut report = ErrorReport::new(code, message, pgrx::function_name!());
-    if let Some(hint) = hint {
-        report = report.set_hint(hint);
-    }
-    report.report(PgLogLevel::ERROR);
-    unreachable!("an error does not return")
+    crate::pg::refuse(code, message, hint.as_deref().unwrap_or_default())
 }
 
 /// Runs `f` in a transaction of its own with a snapshot, for a process that has none open.

@@ -2,8 +2,8 @@
 //! Bounds the WAL that the slots of syncs hold back: a mirror may be lost, the source's disk may not fill up.
 //!
 //! The launcher looks, as the worker of a paused or failing sync does not run. It is connected to no database, so it
-//! looks at the slots in shared memory. Slots on other servers are looked at by the workers, over their connections: when
-//! they start, every few seconds, and once a minute while the sync is paused, for which they are started.
+//! looks at the slots in shared memory. Slots on other servers are looked at by the workers, over their connections:
+//! when they start, every few seconds, and once a minute while the sync is paused, for which they are started.
 use super::catalogue::{slot_name, Sync};
 use super::session::{abort, caught, transaction};
 use super::shared_state;

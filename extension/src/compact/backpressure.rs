@@ -64,8 +64,8 @@ fn segments(rel: pg_sys::Relation, toast: &Toast, series: Option<&TimeSeries>) -
     all.iter().filter(counts).count()
 }
 
-/// Whether compaction leaves a segment as it is for its size. (It may still write it anew for its deleted rows.) A table
-/// of any size may have any number of these.
+/// Whether compaction leaves a segment as it is for its size. (It may still write it anew for its deleted rows.) A
+/// table of any size may have any number of these.
 fn is_done(found: &FoundSegment, series: Option<&TimeSeries>) -> bool {
     let entry = &found.entry;
     let large = match series {

@@ -72,8 +72,8 @@ pub fn heap_rows(job: &Job, place: &mut Place) -> Option<JobResult> {
     })
 }
 
-/// Reads rows that nobody holds, and where they are; in the order of the heap, from a place on, which becomes that of the
-/// next step. Its first block is read again.
+/// Reads rows that nobody holds, and where they are; in the order of the heap, from a place on, which becomes that of
+/// the next step. Its first block is read again.
 fn read(job: &Job, place: &mut Place) -> (Rows, Vec<pg_sys::ItemPointerData>) {
     let mut rows = Rows::new(job);
     let mut sources = Vec::new();

@@ -3,7 +3,8 @@
 //! values are.
 //!
 //! Each block is read, which looks at its checksum; its line pointers lead to tuples within the page, and each tuple's
-//! header and the lengths of its values fit its place. Pages are looked at as plain bytes, copied under the buffer's lock.
+//! header and the lengths of its values fit its place. Pages are looked at as plain bytes, copied under the buffer's
+//! lock.
 use super::subtransaction;
 use crate::pg::{attributes, heapam};
 use pgrx::pg_sys;
@@ -47,8 +48,8 @@ impl Shape {
     }
 }
 
-/// Reads all pages of a heap, and adds what is wrong with them: `name` says what it is. Returns the places of its used line
-/// pointers.
+/// Reads all pages of a heap, and adds what is wrong with them: `name` says what it is. Returns the places of its used
+/// line pointers.
 pub fn check(
     rel: pg_sys::Relation,
     name: &str,
@@ -119,8 +120,8 @@ fn copy(rel: pg_sys::Relation, block: u32, ring: pg_sys::BufferAccessStrategy) -
     let mut bytes = vec![0; PAGE_BYTES];
     let main = pg_sys::ForkNumber::MAIN_FORKNUM;
     let normal = pg_sys::ReadBufferMode::RBM_NORMAL;
-    // SAFETY: a block that exists; the content lock is held while the page is copied. Errors leave the pin to the resource
-    // owner.
+    // SAFETY: a block that exists; the content lock is held while the page is copied. Errors leave the pin to the
+    // resource owner.
     unsafe {
         let buffer = pg_sys::ReadBufferExtended(rel, main, block, normal, ring);
         pg_sys::LockBuffer(buffer, pg_sys::BUFFER_LOCK_SHARE as i32);

@@ -5,8 +5,8 @@
 //! 1. The directory: segments do not overlap, none is left unfinished by a transaction that committed.
 //! 2. Each segment: footer, then each column with its dictionary, blocks (checksums), row counts, blooms.
 //! 3. What was deleted and updated in bulk: it can be read, and updated rows lead to their next versions.
-//! 4. Each index that can be read from end to end: no entry is of a row number that was never given out or of a place of
-//!    the row store without a row, and every row that is not deleted has its entry.
+//! 4. Each index that can be read from end to end: no entry is of a row number that was never given out or of a place
+//!    of the row store without a row, and every row that is not deleted has its entry.
 use super::{checked, pages, subtransaction};
 use crate::keys;
 use crate::pg::heap_rows::HeapRows;
@@ -319,8 +319,8 @@ fn check_segment_entries(
     }
 }
 
-/// How many of an index's entries lead to no row. Of those that did not when the pages were read, some are newer than that,
-/// and others may have been removed since: they count if they lead nowhere now, and are there after that.
+/// How many of an index's entries lead to no row. Of those that did not when the pages were read, some are newer than
+/// that, and others may have been removed since: they count if they lead nowhere now, and are there after that.
 fn astray(rel: pg_sys::Relation, index: pg_sys::Relation, mut suspects: RoaringTreemap) -> u64 {
     if suspects.is_empty() {
         return 0;

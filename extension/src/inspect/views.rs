@@ -3,6 +3,7 @@
 //! not keep the others from being seen.
 use super::sizes::{self, SegmentRow};
 use super::{may_read, subtransaction};
+use crate::pg;
 use pgrx::iter::TableIterator;
 use pgrx::{name, pg_extern, pg_sys};
 
@@ -72,19 +73,11 @@ fn with_open<T>(relid: pg_sys::Oid, look: impl FnOnce(pg_sys::Relation) -> T) ->
     if relid == pg_sys::InvalidOid {
         return None;
     }
-    // SAFETY: plain calls; the relation is closed again.
-    unsafe {
-        if !pg_sys::ConditionalLockRelationOid(relid, SHARE) {
-            return None;
-        }
-        let rel = pg_sys::try_relation_open(relid, pg_sys::NoLock as i32);
-        if rel.is_null() {
-            return None;
-        }
-        let result = look(rel);
-        pg_sys::relation_close(rel, pg_sys::NoLock as i32);
-        Some(result)
+    // SAFETY: a plain call.
+    if !unsafe { pg_sys::ConditionalLockRelationOid(relid, SHARE) } {
+        return None;
     }
+    pg::with_relation_if_any(relid, pg_sys::NoLock, look)
 }
 
 fn indexes_of(rel: pg_sys::Relation) -> Vec<pg_sys::Oid> {

@@ -131,10 +131,9 @@ pub unsafe fn is_present(statement: *mut pg_sys::IndexStmt) -> bool {
         let Some(relid) = ddl::lock_owned((*statement).relation, mode) else {
             return false;
         };
-        let rel = pg_sys::relation_open(relid, pg_sys::NoLock as i32);
-        let present = crate::am::is_doris(rel) && matches_key(rel, statement);
-        pg_sys::relation_close(rel, pg_sys::NoLock as i32);
-        present
+        pg::with_relation(relid, pg_sys::NoLock, |rel| {
+            crate::am::is_doris(rel) && matches_key(rel, statement)
+        })
     }
 }
 
@@ -198,19 +197,15 @@ pub unsafe fn check_drop(statement: *mut pg_sys::DropStmt) {
             if table == pg_sys::InvalidOid {
                 continue;
             }
-            let rel = pg_sys::try_relation_open(table, pg_sys::AccessShareLock as i32);
-            if rel.is_null() {
-                continue;
-            }
-            let numbers = if crate::am::is_doris(rel) {
-                table::merge_key(rel)
-            } else {
-                Vec::new()
-            };
-            let of_key = !numbers.is_empty() && key_indexes(rel, &numbers) == [index];
-            let name = pg::relation_name(rel);
-            pg_sys::relation_close(rel, pg_sys::NoLock as i32);
-            if of_key {
+            let keyed = pg::with_relation_if_any(table, pg_sys::AccessShareLock, |rel| {
+                let numbers = match crate::am::is_doris(rel) {
+                    true => table::merge_key(rel),
+                    false => Vec::new(),
+                };
+                let of_key = !numbers.is_empty() && key_indexes(rel, &numbers) == [index];
+                of_key.then(|| pg::relation_name(rel))
+            });
+            if let Some(name) = keyed.flatten() {
                 pg::refuse(
                     PgSqlErrorCode::ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST,
                     format!("cannot drop the index on the key of table \"{name}\""),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What is remembered of keys that a delete sign deleted, in tables with a sequence column: an older row that comes late
-//! stays away (docs/decisions/0006).
+//! What is remembered of keys that a delete sign deleted, in tables with a sequence column: an older row that comes
+//! late stays away (docs/decisions/0006).
 //!
 //! Deleted-key records are read only where no row of the key is found: a stored row's sequence decides by itself. A new
 //! row that is not below its key's record removes it.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the planner may do with a key index, which holds heap rows only: look whole keys up, one or a list of them
-//! (its `amgettuple` then adds the segment rows), and prove uniqueness. Scans of ranges, index-only and bitmap scans are made too
-//! dear or impossible.
+//! What the planner may do with a key index, which holds heap rows only: look whole keys up, one or a list of them (its
+//! `amgettuple` then adds the segment rows), and prove uniqueness. Scans of ranges, index-only and bitmap scans are
+//! made too dear or impossible.
 use super::index_scan_segments::convertible;
 use super::model;
 use crate::am::is_doris;

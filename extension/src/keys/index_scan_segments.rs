@@ -237,8 +237,8 @@ unsafe fn sees(scan: pg_sys::IndexScanDesc, row: Option<RowNumber>) -> bool {
 }
 
 /// Notes that a scan has read that a key is not there, before the segments are looked at. The key index, on whose pages
-/// PostgreSQL notes it, has no entries of loaded rows: so it is a read of the whole table. Loads that come later find that;
-/// one that runs may have all its rows in a segment that cannot be searched yet.
+/// PostgreSQL notes it, has no entries of loaded rows: so it is a read of the whole table. Loads that come later find
+/// that; one that runs may have all its rows in a segment that cannot be searched yet.
 unsafe fn read_whole(scan: pg_sys::IndexScanDesc) {
     // SAFETY: passed on to the caller.
     let (rel, snapshot) = unsafe { ((*scan).heapRelation, (*scan).xs_snapshot) };
@@ -281,8 +281,8 @@ unsafe fn keys_of(
     (first..end).map(key).collect()
 }
 
-/// Which values of each list differ from those before them. Of the keys of a single stretch nobody asks that: their rows
-/// are told apart.
+/// Which values of each list differ from those before them. Of the keys of a single stretch nobody asks that: their
+/// rows are told apart.
 ///
 /// # Safety
 /// As for [`keys_of`].

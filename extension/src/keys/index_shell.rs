@@ -151,8 +151,8 @@ pub fn entered(rel: pg_sys::Relation, tid: pg_sys::ItemPointerData, index: Optio
     add(rel, tid, index.map_or(Entries::All, Entries::Of));
 }
 
-/// A slot gets the place of a row that is there already. That row has its entries, unless it came with the same batch: then
-/// PostgreSQL makes them when it comes to the slots, one after the other, and the first is to make them.
+/// A slot gets the place of a row that is there already. That row has its entries, unless it came with the same batch:
+/// then PostgreSQL makes them when it comes to the slots, one after the other, and the first is to make them.
 pub fn entered_before(rel: pg_sys::Relation, tid: pg_sys::ItemPointerData) {
     let of_batch = ENTERED.with_borrow(|entered| {
         let mut of_row = entered.iter().filter(|e| e.is_of(rel, &tid));

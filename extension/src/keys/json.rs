@@ -186,18 +186,16 @@ impl Sequence {
 impl Target {
     fn of(relid: pg_sys::Oid) -> Self {
         check_rights(relid);
-        // SAFETY: relations stay locked until the transaction ends, as they would be by a statement.
-        unsafe {
-            let mode = pg_sys::RowExclusiveLock as i32;
-            let rel = pg_sys::relation_open(relid, mode);
+        // Relations stay locked until the transaction ends, as they would be by a statement.
+        pg::with_relation(relid, pg_sys::RowExclusiveLock, |rel| {
             let plain_name = pg::relation_name(rel);
             let name = pg::qualified_name(relid).unwrap_or_else(|| plain_name.clone());
-            let partitioned = (*(*rel).rd_rel).relkind as u8 == pg_sys::RELKIND_PARTITIONED_TABLE;
-            let (key, stores) = match partitioned {
+            // SAFETY: an open relation.
+            let kind = unsafe { (*(*rel).rd_rel).relkind } as u8;
+            let (key, stores) = match kind == pg_sys::RELKIND_PARTITIONED_TABLE {
                 true => key_of_partitions(relid, &plain_name),
                 false => (Key::of(rel), vec![Store::alone(relid)]),
             };
-            pg_sys::relation_close(rel, pg_sys::NoLock as i32);
             let key = key.unwrap_or_else(|| refuse_table(&plain_name));
             Self {
                 relid,
@@ -206,7 +204,7 @@ impl Target {
                 key,
                 stores,
             }
-        }
+        })
     }
 
     fn apply(&self, run: Run) {
@@ -224,9 +222,9 @@ impl Target {
         }
     }
 
-    /// Deletes the rows of keys, and remembers the sequences that are given for the others: of the keys that are not there
-    /// any more. A row that came between the two is deleted in another turn, and who deletes one meanwhile leaves its own
-    /// sequence only: the rest stays once a turn has neither deleted nor remembered any of it.
+    /// Deletes the rows of keys, and remembers the sequences that are given for the others: of the keys that are not
+    /// there any more. A row that came between the two is deleted in another turn, and who deletes one meanwhile leaves
+    /// its own sequence only: the rest stays once a turn has neither deleted nor remembered any of it.
     fn delete_rows(&self, run: Run) {
         let given = self.given(&run);
         let (mut rows, mut again) = (run.rows, false);
@@ -243,8 +241,8 @@ impl Target {
         }
     }
 
-    /// The sequences of the rows of a run: as they name it, or computed from the columns that they name. `None` where they
-    /// say nothing of it.
+    /// The sequences of the rows of a run: as they name it, or computed from the columns that they name. `None` where
+    /// they say nothing of it.
     fn given(&self, run: &Run) -> Option<Given<'_>> {
         let sequence = self.key.sequence.as_ref()?;
         let given = |value| Given {
@@ -295,8 +293,8 @@ impl Target {
         left.iter().filter_map(of_place).collect()
     }
 
-    /// Remembers the sequences of those rows that belong to a table, or may; returns the places, from 0, of those of whose
-    /// keys a row is stored there.
+    /// Remembers the sequences of those rows that belong to a table, or may; returns the places, from 0, of those of
+    /// whose keys a row is stored there.
     fn record_deletes_in(&self, store: &Store, sequence: &Given, rows: Vec<String>) -> Vec<usize> {
         let relid = store.relid;
         let belongs = store.of_key.then(|| partition_condition(relid));
@@ -311,13 +309,10 @@ impl Target {
         let argument = unsafe { DatumWithOid::new(rows, pg_sys::TEXTARRAYOID) };
         let stored = Spi::connect(|client| -> Result<Vec<usize>, pgrx::spi::Error> {
             let _table = client.select(&sql, None, &[argument])?;
-            // SAFETY: the result of the statement before; it lives as long as the connection. The relation is locked.
-            unsafe {
-                let rel = pg_sys::table_open(relid, pg_sys::NoLock as i32);
-                let stored = record_all(rel, pg_sys::SPI_tuptable, keys.len());
-                pg_sys::table_close(rel, pg_sys::NoLock as i32);
-                Ok(stored)
-            }
+            Ok(pg::with_relation(relid, pg_sys::NoLock, |rel| {
+                // SAFETY: the result of the statement before; it lives as long as the connection.
+                unsafe { record_all(rel, pg_sys::SPI_tuptable, keys.len()) }
+            }))
         });
         stored.unwrap_or_else(|error| pgrx::error!("could not read the rows: {error}"))
     }
@@ -449,17 +444,16 @@ fn key_of_partitions(relid: pg_sys::Oid, name: &str) -> (Option<Key>, Vec<Store>
     let mut key: Option<Key> = None;
     let mut stores = Vec::new();
     for relid in raw::inheritors_locked(relid, pg_sys::RowExclusiveLock as i32) {
-        // SAFETY: a relation that was locked.
-        let of_partition = unsafe {
-            if pg_sys::get_rel_relkind(relid) as u8 == pg_sys::RELKIND_PARTITIONED_TABLE {
-                continue;
-            }
-            let rel = pg_sys::relation_open(relid, pg_sys::NoLock as i32);
+        // SAFETY: a catalogue look-up.
+        let kind = unsafe { pg_sys::get_rel_relkind(relid) } as u8;
+        if kind == pg_sys::RELKIND_PARTITIONED_TABLE {
+            continue;
+        }
+        let of_partition = pg::with_relation(relid, pg_sys::NoLock, |rel| {
             let found = Key::of(rel).ok_or_else(|| pg::relation_name(rel));
             stores.extend(found.iter().map(|key| Store::partition(rel, key)));
-            pg_sys::relation_close(rel, pg_sys::NoLock as i32);
             found
-        };
+        });
         let of_partition = of_partition.unwrap_or_else(|partition| refuse_table(&partition));
         let both = match key.take() {
             None => Some(of_partition),
@@ -523,8 +517,8 @@ fn execute(sql: &str, rows: Vec<String>) -> usize {
     done.unwrap_or_else(|error| pgrx::error!("could not write the rows: {error}"))
 }
 
-/// Remembers the deletes of a result's rows, which are a place from 1, keys and a sequence; returns the places, from 0, of
-/// those of whose keys a row is stored.
+/// Remembers the deletes of a result's rows, which are a place from 1, keys and a sequence; returns the places, from 0,
+/// of those of whose keys a row is stored.
 unsafe fn record_all(
     rel: pg_sys::Relation,
     table: *mut pg_sys::SPITupleTable,

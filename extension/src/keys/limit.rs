@@ -37,7 +37,8 @@ pub fn check(rel: pg_sys::Relation, model: &Model, batch: &Batch) {
     }
 }
 
-/// How many bytes longer than a key its entry may be by the blanks at the end of its values, which are not part of the key.
+/// How many bytes longer than a key its entry may be by the blanks at the end of its values, which are not part of the
+/// key.
 fn blanks_max(rel: pg_sys::Relation, model: &Model) -> usize {
     let padded = model.columns.iter().filter(|c| c.form == Form::Blank);
     let widths = padded.map(|column| {

@@ -168,8 +168,8 @@ pub fn forget() {
     drop(rules);
 }
 
-/// Forgets the rules for whole rows of a table that was changed, or of all tables; those of commands last as long as the
-/// command, which holds a lock.
+/// Forgets the rules for whole rows of a table that was changed, or of all tables; those of commands last as long as
+/// the command, which holds a lock.
 pub fn forget_whole_rows(relid: pg_sys::Oid) {
     let concerns = |rule: &(pg_sys::Oid, pg_sys::CommandId, Rc<Rule>)| {
         rule.1 == pg_sys::InvalidCommandId && (relid == pg_sys::InvalidOid || rule.0 == relid)
@@ -340,15 +340,21 @@ impl Rule {
         }
     }
 
-    /// Whether rows of new keys are to be checked: those of a partial update, of which nobody else has looked at the row
-    /// that will be stored, if they are admitted at all.
+    /// Whether rows of new keys are to be checked: those of a partial update, of which nobody else has looked at the
+    /// row that will be stored, if they are admitted at all.
     pub fn checks_new_rows(&self) -> bool {
         let admits = |partial: &Partial| partial.required.is_empty() && !partial.no_new_keys;
         self.recheck && matches!(&self.kind, Kind::Partial(partial) if admits(partial))
     }
 
     /// Whether loaded rows that follow a delete of their key find that it has taken the stored row.
-    pub fn is_reborn(&self, rel: pg_sys::Relation, stored: Row, new: Row, part: Part) -> bool {
+    pub fn finds_stored_deleted(
+        &self,
+        rel: pg_sys::Relation,
+        stored: Row,
+        new: Row,
+        part: Part,
+    ) -> bool {
         part == Part::AfterDelete
             && !self.is_older(stored, new)
             && !self.outlives_delete(rel, stored, new)
@@ -520,8 +526,8 @@ fn named_columns(
     None
 }
 
-/// Whether rows that name some columns say what their sequence is. A generated one is that of the row that will be stored
-/// where all columns are named that it is computed from, and stays as it is where none is.
+/// Whether rows that name some columns say what their sequence is. A generated one is that of the row that will be
+/// stored where all columns are named that it is computed from, and stays as it is where none is.
 fn gives_sequence(rel: pg_sys::Relation, column: usize, keys: &[u16], named: &[bool]) -> bool {
     if attribute(rel, column).attgenerated == 0 {
         return named[column];

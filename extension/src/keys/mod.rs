@@ -102,8 +102,8 @@ pub unsafe fn insert(
     true
 }
 
-/// Puts a row that comes from another partition into the heap, as the next version of a row that gets another key: when its
-/// entries are made in the key's indexes, other rows of the key are an error.
+/// Puts a row that comes from another partition into the heap, as the next version of a row that gets another key: when
+/// its entries are made in the key's indexes, other rows of the key are an error.
 unsafe fn insert_moved(
     rel: pg_sys::Relation,
     slot: *mut pg_sys::TupleTableSlot,

@@ -2,10 +2,10 @@
 //! Rows that an UPDATE or MERGE moves to another partition.
 //!
 //! PostgreSQL deletes such a row in the one partition and inserts it into the other; the access method is told of an
-//! insertion only. It is no load: where another row has the key, it is an error, as an UPDATE of the key is in one table,
-//! and no sequence, delete sign or remembered delete has a say. So the nodes that write below partitioned tables are noted
-//! when their statement starts, under its command id, and asked what they are at when a row comes. Those that insert are
-//! noted where a statement has several: it is not seen which of them gives a row.
+//! insertion only. It is no load: where another row has the key, it is an error, as an UPDATE of the key is in one
+//! table, and no sequence, delete sign or remembered delete has a say. So the nodes that write below partitioned tables
+//! are noted when their statement starts, under its command id, and asked what they are at when a row comes. Those that
+//! insert are noted where a statement has several: it is not seen which of them gives a row.
 //!
 //! A worker that applies changes of a subscription runs no such node. It deletes the row and inserts it within one
 //! command, in which it does nothing else.
@@ -50,7 +50,8 @@ pub unsafe fn register_writer(
     cid: pg_sys::CommandId,
     beside_others: bool,
 ) {
-    // SAFETY: node tags say what a node is; its target is open. The callback is in the memory of the query, as the node is.
+    // SAFETY: node tags say what a node is; its target is open. The callback is in the memory of the query, as the node
+    // is.
     unsafe {
         if node.is_null() || (*node).type_ != NodeTag::T_ModifyTableState {
             return;
@@ -93,8 +94,8 @@ unsafe extern "C-unwind" fn ended(state: *mut std::ffi::c_void) {
 /// # Safety
 /// The node of a running statement.
 unsafe fn origin_of(state: *mut pg_sys::ModifyTableState) -> RowOrigin {
-    // SAFETY: passed on to the caller. MERGE evaluates the conditions and values of a row without a match over no row of
-    // the target, those of others over the row they have found.
+    // SAFETY: passed on to the caller. MERGE evaluates the conditions and values of a row without a match over no row
+    // of the target, those of others over the row they have found.
     unsafe {
         let routes = !(*state).mt_partition_tuple_routing.is_null();
         match (*state).operation {

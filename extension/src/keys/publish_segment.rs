@@ -239,8 +239,11 @@ pub fn is_sorted(model: &Model, columns: &[(Kind, Vector)]) -> bool {
 
 /// Why an attempt under the registration lock did not succeed.
 pub enum Busy {
+    /// A transaction that has changed a key has not ended.
     Open(OpenXact),
+    /// A heap row is locked.
     HeapRow(LiveRow),
+    /// A segment row is locked.
     SegmentRow(RowNumber),
     /// Somebody changed a row meanwhile.
     Again,

@@ -194,9 +194,9 @@ impl DeleteRecorder {
         Some(Self { table, search, row })
     }
 
-    /// Remembers that a key was deleted with a sequence, unless a row is stored of it, whose sequence speaks for the key.
-    /// Tells whether it is remembered. Raises an error where the row or an earlier delete came after the snapshot of a
-    /// transaction that must not see later changes.
+    /// Remembers that a key was deleted with a sequence, unless a row is stored of it, whose sequence speaks for the
+    /// key. Tells whether it is remembered. Raises an error where the row or an earlier delete came after the snapshot
+    /// of a transaction that must not see later changes.
     ///
     /// # Safety
     /// Datums of the key columns' and the sequence column's types.

@@ -60,7 +60,8 @@ thread_local! {
     static PARTIAL: Cell<(pg_sys::Oid, i32)> = const { Cell::new((pg_sys::InvalidOid, 0)) };
 }
 
-/// The next INSERT that is started into a table is a partial update, whatever the setting says; none that its triggers run.
+/// The next INSERT that is started into a table is a partial update, whatever the setting says; none that its triggers
+/// run.
 pub fn next_is_partial(relid: pg_sys::Oid) {
     // SAFETY: plain call.
     PARTIAL.set((relid, unsafe { pg_sys::GetCurrentTransactionNestLevel() }));
@@ -278,8 +279,8 @@ unsafe fn shown(rel: pg_sys::Relation, cid: pg_sys::CommandId) {
     }
 }
 
-/// CHECK constraints of a table hold for the rows that a partial update stores (`keys::merge`), not for those that it gives,
-/// in which a column that is not named has a stand-in: PostgreSQL leaves them to us.
+/// CHECK constraints of a table hold for the rows that a partial update stores (`keys::merge`), not for those that it
+/// gives, in which a column that is not named has a stand-in: PostgreSQL leaves them to us.
 unsafe fn target(node: *mut pg_sys::PlanState, cid: pg_sys::CommandId) {
     // SAFETY: a plan state of a query that was just started; node tags say what a node is. Its targets are open.
     unsafe {
@@ -334,12 +335,12 @@ pub unsafe fn utility(statement: *mut pg_sys::Node) {
         }
         let cid = pg_sys::GetCurrentCommandId(false);
         if pg_sys::get_rel_relkind(relid) as u8 == pg_sys::RELKIND_PARTITIONED_TABLE {
-            let rel = pg_sys::table_open(relid, pg_sys::NoLock as i32);
-            let triggers = (*rel).trigdesc.as_ref();
-            if triggers.is_some_and(|triggers| triggers.trig_insert_new_table) {
-                shown(rel, cid);
-            }
-            pg_sys::table_close(rel, pg_sys::NoLock as i32);
+            pg::with_relation(relid, pg_sys::NoLock, |rel| {
+                let triggers = (*rel).trigdesc.as_ref();
+                if triggers.is_some_and(|triggers| triggers.trig_insert_new_table) {
+                    shown(rel, cid);
+                }
+            });
         }
         if (*copy).attlist.is_null() {
             return;
@@ -359,17 +360,12 @@ pub unsafe fn utility(statement: *mut pg_sys::Node) {
 
 /// COPY checks that columns are not NULL before the row meets the stored one.
 fn refuse_copy_without(relid: pg_sys::Oid, names: &[String]) {
-    // SAFETY: the relation is locked.
-    let lacking = unsafe {
-        let rel = pg_sys::table_open(relid, pg_sys::NoLock as i32);
-        let lacking = attributes::live(rel)
-            .find(|attribute| {
-                lacks_default(attribute) && !names.contains(&pg::attribute_name(attribute))
-            })
-            .map(|attribute| (pg::attribute_name(attribute), pg::relation_name(rel)));
-        pg_sys::table_close(rel, pg_sys::NoLock as i32);
-        lacking
-    };
+    let lacking = pg::with_relation(relid, pg_sys::NoLock, |rel| {
+        let lacking = attributes::live(rel).find(|attribute| {
+            lacks_default(attribute) && !names.contains(&pg::attribute_name(attribute))
+        });
+        lacking.map(|attribute| (pg::attribute_name(attribute), pg::relation_name(rel)))
+    });
     if let Some((column, table)) = lacking {
         pg::refuse(
             PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
@@ -384,7 +380,7 @@ fn refuse_copy_without(relid: pg_sys::Oid, names: &[String]) {
 
 /// Notes the columns of an insertion into a table, if it leaves out some and the table or its partitions may
 /// have a key model; or in any case, where another part of the statement may insert into the same table.
-unsafe fn insertion(
+fn insertion(
     relid: pg_sys::Oid,
     cid: pg_sys::CommandId,
     beside_others: bool,
@@ -398,21 +394,16 @@ unsafe fn insertion(
         PARTIAL.set((pg_sys::InvalidOid, 0));
     }
     let partial = asked || settings::partial_update();
-    // SAFETY: the statement has locked the relation.
-    unsafe {
-        let rel = pg_sys::table_open(relid, pg_sys::NoLock as i32);
+    // The statement has locked the relation.
+    let names = pg::with_relation(relid, pg_sys::NoLock, |rel| {
         let wanted = |a: &&pg_sys::FormData_pg_attribute| a.attgenerated == 0;
         let whole = attributes::live(rel).filter(wanted).all(&is_named);
         let noted = !whole || beside_others && partial;
-        let mut names = BTreeSet::new();
-        if noted {
-            let named = attributes::live(rel).filter(|attribute| is_named(attribute));
-            names.extend(named.map(pg::attribute_name));
-        }
-        pg_sys::table_close(rel, pg_sys::NoLock as i32);
-        if noted {
-            record_columns(relid, cid, Columns { names, partial });
-        }
+        let named = attributes::live(rel).filter(|attribute| is_named(attribute));
+        noted.then(|| named.map(pg::attribute_name).collect::<BTreeSet<_>>())
+    });
+    if let Some(names) = names {
+        record_columns(relid, cid, Columns { names, partial });
     }
 }
 

@@ -291,7 +291,8 @@ impl Upsert<'_> {
         }
     }
 
-    /// What the rule says of a row whose key nobody has, and the deleted-key records of the key; or why the attempt ends.
+    /// What the rule says of a row whose key nobody has, and the deleted-key records of the key; or why the attempt
+    /// ends.
     unsafe fn decide_new_row(
         &self,
         search: &mut Search,
@@ -323,8 +324,8 @@ impl Upsert<'_> {
         }
     }
 
-    /// Without the registration lock, unless it comes with the claim: does what the rule says with the segment row of the
-    /// key. Its next version goes to the heap.
+    /// Without the registration lock, unless it comes with the claim: does what the rule says with the segment row of
+    /// the key. Its next version goes to the heap.
     unsafe fn replace_segment_row(
         &self,
         index: pg_sys::Relation,
@@ -363,7 +364,8 @@ impl Upsert<'_> {
         Attempt::Done
     }
 
-    /// Looks for deletes of the key of a claimed row, under the registration lock: that of the claim, or one of its own.
+    /// Looks for deletes of the key of a claimed row, under the registration lock: that of the claim, or one of its
+    /// own.
     fn check_deleted_key_of_claimed(
         &self,
         merging: &mut Merging,

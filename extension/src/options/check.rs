@@ -177,8 +177,8 @@ fn comparable(type_oid: pg_sys::Oid) -> bool {
     }
 }
 
-/// Whether equal values of an attribute have equal bytes, or are brought into one form (`keys::code::Form`): numerics, and
-/// blank-padded text, of whose operator class PostgreSQL's minor releases do not say the same.
+/// Whether equal values of an attribute have equal bytes, or are brought into one form (`keys::code::Form`): numerics,
+/// and blank-padded text, of whose operator class PostgreSQL's minor releases do not say the same.
 fn unique_by_bytes(attribute: &pg_sys::FormData_pg_attribute) -> bool {
     // BTEQUALIMAGE_PROC of access/nbtree.h.
     const EQUAL_IMAGE: i16 = 4;

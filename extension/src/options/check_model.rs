@@ -246,7 +246,8 @@ fn value(
     }
 }
 
-/// Warns of a column whose type has a default: it may get one at any time, and the table must go on to be altered and restored.
+/// Warns of a column whose type has a default: it may get one at any time, and the table must go on to be altered and
+/// restored.
 fn warn_of_type(rel: pg_sys::Relation, column: &str, hint: &str) {
     let table = pg::relation_name(rel);
     let message = format!(

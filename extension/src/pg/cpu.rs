@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Whether this processor has the instructions that the library was compiled for.
 
-/// Names the first instruction set that the compiler was allowed to use and this processor lacks. The standard library's
-/// own detection is of no use here: it takes what the compiler was allowed to use for given.
+/// Names the first instruction set that the compiler was allowed to use and this processor lacks. The standard
+/// library's own detection is of no use here: it takes what the compiler was allowed to use for given.
 #[cfg(target_arch = "x86_64")]
 pub fn missing_feature() -> Option<&'static str> {
     use std::arch::x86_64::{__cpuid, __cpuid_count};

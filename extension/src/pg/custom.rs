@@ -23,11 +23,16 @@ pub const fn scan_methods(
 
 /// What a node does while it runs.
 pub struct Callbacks {
+    /// Gets it ready to run; the last argument is of `EXEC_FLAG_*`.
     pub begin: unsafe extern "C-unwind" fn(*mut pg_sys::CustomScanState, *mut pg_sys::EState, i32),
+    /// Gives the next row.
     pub exec:
         unsafe extern "C-unwind" fn(*mut pg_sys::CustomScanState) -> *mut pg_sys::TupleTableSlot,
+    /// Gives back what it holds.
     pub end: unsafe extern "C-unwind" fn(*mut pg_sys::CustomScanState),
+    /// Starts it again, maybe with other parameters.
     pub rescan: unsafe extern "C-unwind" fn(*mut pg_sys::CustomScanState),
+    /// Shows its properties in EXPLAIN.
     pub explain: unsafe extern "C-unwind" fn(
         *mut pg_sys::CustomScanState,
         *mut pg_sys::List,

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The rows of a table's heap, with the TIDs by which indexes know them.
 //!
-//! An index entry names the first member of a HOT chain; a snapshot sees a later one. The heap's own callbacks are asked
-//! for rows by themselves, while the table stays what it is: whoever inserts index entries meanwhile may come to segment
-//! rows, which the heap cannot read.
+//! An index entry names the first member of a HOT chain; a snapshot sees a later one. The heap's own callbacks are
+//! asked for rows by themselves, while the table stays what it is: whoever inserts index entries meanwhile may come to
+//! segment rows, which the heap cannot read.
 use crate::heap_call;
 use crate::pg;
 use crate::store::tid::{block_of, tid, ROWS_PER_VIRTUAL_BLOCK};

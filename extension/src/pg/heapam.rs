@@ -210,7 +210,8 @@ pub fn blocks(rel: pg_sys::Relation) -> u32 {
     unsafe { pg_sys::RelationGetNumberOfBlocksInFork(rel, pg_sys::ForkNumber::MAIN_FORKNUM) }
 }
 
-/// Calls `visit` with the heap tuple at a TID if a snapshot sees it: with a copy of its header, and nothing behind that.
+/// Calls `visit` with the heap tuple at a TID if a snapshot sees it: with a copy of its header, and nothing behind
+/// that.
 unsafe fn with_tuple<T>(
     rel: pg_sys::Relation,
     tid: &pg_sys::ItemPointerData,

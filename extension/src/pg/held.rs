@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A snapshot that is held until the transaction's deferred triggers have run: they find the rows that they are about by
-//! place, and a row that this transaction did not write itself may be deleted and removed by others until then.
+//! A snapshot that is held until the transaction's deferred triggers have run: they find the rows that they are about
+//! by place, and a row that this transaction did not write itself may be deleted and removed by others until then.
 use pgrx::pg_sys;
 use std::cell::Cell;
 

@@ -32,8 +32,8 @@ enum Step {
     Stop(Added),
 }
 
-/// Gives a version that the open transaction `maker` has made, and those that it has made of it, a FOR KEY SHARE lock of
-/// `locker`, which is running.
+/// Gives a version that the open transaction `maker` has made, and those that it has made of it, a FOR KEY SHARE lock
+/// of `locker`, which is running.
 pub fn add(
     rel: pg_sys::Relation,
     at: pg_sys::ItemPointerData,

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! PostgreSQL's run-time partition pruning (`executor/execPartition.h`).
 //!
-//! From 18 on the states are made when the executor starts, one for each Append of the statement, and what is known then has
-//! been applied. They can be made ready for the rest once: the numbers of inputs in them are changed where some are gone.
+//! From 18 on the states are made when the executor starts, one for each Append of the statement, and what is known
+//! then has been applied. They can be made ready for the rest once: the numbers of inputs in them are changed where
+//! some are gone.
 use super::raw;
 use pgrx::pg_sys::{self, NodeTag};
 use pgrx::PgList;
@@ -185,7 +186,8 @@ pub struct Begun {
 /// Begins the pruning of an Append in the place of its own state.
 ///
 /// # Safety
-/// A begun state with an expression context, which lives as long as what is returned; an Append with something to prune by.
+/// A begun state with an expression context, which lives as long as what is returned; an Append with something to prune
+/// by.
 pub unsafe fn begin(planstate: *mut pg_sys::PlanState, append: *mut pg_sys::Plan) -> Begun {
     // SAFETY: passed on to the caller. The pruning makes an expression context of its own, in the place of the state's,
     // which other expressions of the state were made for.

@@ -251,11 +251,12 @@ extern "C-unwind" {
     ) -> *mut pg_sys::TupleTableSlot;
 }
 
-/// As [`guarded`], for what runs code of users: the panic stands for an error that [`handing_on`] raises again as it was,
-/// with its context, the names of its constraint, table, column and type, and all else that pgrx does not carry along.
+/// As [`guarded`], for what runs code of users: the panic stands for an error that [`handing_on`] raises again as it
+/// was, with its context, the names of its constraint, table, column and type, and all else that pgrx does not carry
+/// along.
 pub fn keeping<T>(f: impl FnOnce() -> T) -> T {
-    // SAFETY: as for `guarded`. The handlers of errors are those of before again, whichever way the closure ends; the error
-    // is copied to memory that lives until the (sub)transaction ends, which it does after the error.
+    // SAFETY: as for `guarded`. The handlers of errors are those of before again, whichever way the closure ends; the
+    // error is copied to memory that lives until the (sub)transaction ends, which it does after the error.
     unsafe {
         let (memory, handler) = (pg_sys::CurrentMemoryContext, pg_sys::PG_exception_stack);
         let callbacks = pg_sys::error_context_stack;
@@ -295,8 +296,8 @@ fn stands_for_kept(payload: &(dyn std::any::Any + Send)) -> bool {
     report.is_some_and(|report| report.function_name() == Some(KEEPING))
 }
 
-/// A callback of PostgreSQL's that runs code of users by way of [`keeping`]: `pg_guard`, but that such errors are raised
-/// again as they were.
+/// A callback of PostgreSQL's that runs code of users by way of [`keeping`]: `pg_guard`, but that such errors are
+/// raised again as they were.
 ///
 /// # Safety
 /// To be called right in an `extern "C-unwind"` function, which has nothing to drop.

@@ -8,8 +8,8 @@ use std::cell::RefCell;
 static mut PREVIOUS: pg_sys::ExecutorRun_hook_type = None;
 
 thread_local! {
-    /// The statements that run and were asked for a few rows, the innermost last: addresses that are only compared. Those
-    /// that an error ended stay until the transaction ends or their address is used again.
+    /// The statements that run and were asked for a few rows, the innermost last: addresses that are only compared.
+    /// Those that an error ended stay until the transaction ends or their address is used again.
     static LIMITED: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
 }
 

@@ -1,7 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Our tuples in a TOAST relation: `(chunk_id oid, chunk_seq int4, chunk_data bytea)` with an index on the
 //! first two. Reads see every physical version and leave it to the caller to judge visibility, so that no
-//! predicate lock is taken on internals (schedule 12 of the concurrency notes).
+//! predicate lock is taken on internals.
+//!
+//! `version` is what a reader gets: one physical version and what became of who wrote it; `tuple` the bytes.
+mod tuple;
+mod version;
+
+pub use self::tuple::{chunk_id, chunk_seq, payload_mut, set_chunk_seq};
+use self::tuple::{keyed_payload, page_payload};
+pub use self::version::{wait_for, xact_status, Version, XactStatus};
 use super::compat;
 use pgrx::pg_sys;
 
@@ -9,8 +17,6 @@ use pgrx::pg_sys;
 pub const INSERT_FROZEN: i32 = 0x0004;
 /// `HEAP_INSERT_NO_LOGICAL`: logical decoding skips the row.
 const INSERT_NO_LOGICAL: i32 = 0x0008;
-/// Offset of the payload behind the tuple header: two four-byte keys and a four-byte varlena header.
-const PAYLOAD_OFFSET: usize = 12;
 
 /// The TOAST relation of a table, open with its valid index.
 pub struct Toast {
@@ -57,11 +63,12 @@ impl Toast {
     }
 
     /// Opens the TOAST relation for reading if that needs no waiting for locks, as its user holds a lock of a page. Its
-    /// scans visit all versions that are there: also such as nobody will see again, which [`Toast::open`]'s may leave out.
+    /// scans visit all versions that are there: also such as nobody will see again, which [`Toast::open`]'s may leave
+    /// out.
     pub fn open_at_once(main: pg_sys::Relation) -> Option<Self> {
         let (lock, none) = (pg_sys::AccessShareLock as i32, pg_sys::NoLock as i32);
-        // SAFETY: main is open; what is opened here is closed in Drop, or below. What is gone by the time that it is locked
-        // is not opened.
+        // SAFETY: main is open; what is opened here is closed in Drop, or below. What is gone by the time that it is
+        // locked is not opened.
         unsafe {
             let at_once = |oid| {
                 let locked = pg_sys::ConditionalLockRelationOid(oid, lock);
@@ -216,6 +223,18 @@ impl Toast {
         crate::store::anchor_cache::anchor_inserted(self, key);
     }
 
+    /// Inserts the index entries of a tuple that is in place already.
+    ///
+    /// # Safety
+    /// A tuple of this TOAST relation.
+    pub unsafe fn index_tuple(&self, tuple: pg_sys::HeapTuple) {
+        // SAFETY: passed on to the caller.
+        unsafe {
+            let key = (chunk_id(tuple), chunk_seq(tuple));
+            self.index(key, (*tuple).t_self);
+        }
+    }
+
     /// Calls `visit` with every physical version filed under `chunk_id` with `low <= chunk_seq <= high`, in
     /// the order of chunk_seq (descending when `backward`), until it returns false.
     pub fn scan(
@@ -356,7 +375,7 @@ impl Toast {
         // SAFETY: the block was checked to exist; a pin keeps the tuple where it is, and its key and payload
         // never change; the buffer is released below.
         unsafe {
-            if *recent == 0 || !compat::read_recent_buffer(self.rel, block, *recent) {
+            if !self.pin_again(block, *recent) {
                 *recent = pg_sys::ReadBuffer(self.rel, block);
             }
             let buffer = *recent;
@@ -379,7 +398,7 @@ impl Toast {
         // SAFETY: as for `read_recent`; the content lock keeps the payload as it is.
         unsafe {
             // How many blocks there are is asked of the operating system: not where the block is in its buffer.
-            if *recent == 0 || !compat::read_recent_buffer(self.rel, block, *recent) {
+            if !self.pin_again(block, *recent) {
                 if block >= self.blocks() {
                     return None;
                 }
@@ -392,6 +411,11 @@ impl Toast {
             pg_sys::UnlockReleaseBuffer(buffer);
             result
         }
+    }
+
+    /// Pins the buffer that a block was in, unless that has another by now; 0: none.
+    fn pin_again(&self, block: u32, buffer: pg_sys::Buffer) -> bool {
+        buffer != 0 && compat::read_recent_buffer(self.rel, block, buffer)
     }
 
     /// Blocks of the TOAST relation.
@@ -436,348 +460,5 @@ unsafe fn scan_key(
             argument,
         );
         key
-    }
-}
-
-/// The payload of a normal tuple of ours on a page; `None` for anything else.
-unsafe fn page_payload<'a>(page: *mut u8, offset: u16) -> Option<&'a mut [u8]> {
-    // SAFETY: the caller holds the page; all offsets are checked against its bounds.
-    unsafe {
-        let header = page as *const pg_sys::PageHeaderData;
-        let items = ((*header).pd_lower as usize).saturating_sub(24) / 4;
-        if offset == 0 || offset as usize > items {
-            return None;
-        }
-        let item = *(page.add(24 + 4 * (offset as usize - 1)) as *const u32);
-        let (at, flags, length) = (
-            (item & 0x7fff) as usize,
-            item >> 15 & 3,
-            (item >> 17) as usize,
-        );
-        if flags != pg_sys::LP_NORMAL || length < 36 || at + length > pg_sys::BLCKSZ as usize {
-            return None;
-        }
-        let header_bytes = (*(page.add(at) as *const pg_sys::HeapTupleHeaderData)).t_hoff as usize;
-        if header_bytes + PAYLOAD_OFFSET > length {
-            return None;
-        }
-        let start = page.add(at + header_bytes + PAYLOAD_OFFSET);
-        let varlena = *(start.sub(4) as *const u32);
-        let payload = ((varlena >> 2) as usize).checked_sub(4)?;
-        if varlena & 3 != 0 || header_bytes + PAYLOAD_OFFSET + payload > length {
-            return None;
-        }
-        Some(std::slice::from_raw_parts_mut(start, payload))
-    }
-}
-
-/// The payload of a normal tuple of ours on a page that carries a key.
-unsafe fn keyed_payload<'a>(page: *mut u8, offset: u16, key: (u32, i32)) -> Option<&'a [u8]> {
-    // SAFETY: passed on to the caller; two four-byte keys are in front of a payload.
-    unsafe {
-        let payload = page_payload(page, offset)?;
-        let keys = payload.as_ptr().sub(PAYLOAD_OFFSET);
-        let found = (
-            u32::from_ne_bytes(*(keys as *const [u8; 4])),
-            i32::from_ne_bytes(*(keys.add(4) as *const [u8; 4])),
-        );
-        (found == key).then_some(&*payload)
-    }
-}
-
-/// One physical version of a tuple, pinned while it is looked at.
-pub struct Version {
-    tuple: pg_sys::HeapTuple,
-    buffer: pg_sys::Buffer,
-}
-
-/// What a transaction that wrote something has come to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum XactStatus {
-    /// It is this transaction, or a subtransaction of it that was not rolled back.
-    Own,
-    /// Another transaction that has not ended.
-    InProgress,
-    /// Committed.
-    Committed,
-    /// Rolled back, or lost in a crash.
-    Aborted,
-}
-
-impl Version {
-    /// The version that a slot holds.
-    ///
-    /// # Safety
-    /// A slot made with `TTSOpsBufferHeapTuple` that holds a tuple, as long as the version is looked at.
-    pub unsafe fn of(slot: *mut pg_sys::TupleTableSlot) -> Self {
-        // SAFETY: the slot was made with TTSOpsBufferHeapTuple and holds a tuple.
-        unsafe {
-            let slot = slot as *mut pg_sys::BufferHeapTupleTableSlot;
-            Self {
-                tuple: (*slot).base.tuple,
-                buffer: (*slot).buffer,
-            }
-        }
-    }
-
-    /// Its TID.
-    pub fn tid(&self) -> pg_sys::ItemPointerData {
-        // SAFETY: the tuple is pinned by the slot this version came from.
-        unsafe { (*self.tuple).t_self }
-    }
-
-    /// Its chunk_id.
-    pub fn id(&self) -> u32 {
-        // SAFETY: as above; the first attribute is an oid.
-        unsafe { *(self.data() as *const u32) }
-    }
-
-    /// Its chunk_seq.
-    pub fn seq(&self) -> i32 {
-        // SAFETY: as above; the second attribute is an int4 at a fixed offset.
-        unsafe { *(self.data().add(4) as *const i32) }
-    }
-
-    unsafe fn data(&self) -> *const u8 {
-        // SAFETY: t_hoff leads to the first attribute.
-        unsafe { ((*self.tuple).t_data as *const u8).add((*(*self.tuple).t_data).t_hoff as usize) }
-    }
-
-    /// Its payload; never more than the tuple has, whatever its damaged bytes may say.
-    pub fn payload(&self) -> &[u8] {
-        // SAFETY: attributes are fixed: two int4 and a plain varlena with a four-byte header.
-        unsafe {
-            let head = usize::from((*(*self.tuple).t_data).t_hoff) + PAYLOAD_OFFSET;
-            let room = ((*self.tuple).t_len as usize).saturating_sub(head);
-            let length = (*(self.data().add(8) as *const u32) >> 2) as usize;
-            std::slice::from_raw_parts(
-                self.data().add(PAYLOAD_OFFSET),
-                length.saturating_sub(4).min(room),
-            )
-        }
-    }
-
-    /// A copy of its payload, of which no change in place is half done.
-    pub fn payload_unchanging(&self) -> Vec<u8> {
-        // SAFETY: pinned by the slot; the content lock keeps the payload as it is.
-        unsafe {
-            pg_sys::LockBuffer(self.buffer, pg_sys::BUFFER_LOCK_SHARE as i32);
-            let payload = self.payload().to_vec();
-            pg_sys::LockBuffer(self.buffer, pg_sys::BUFFER_LOCK_UNLOCK as i32);
-            payload
-        }
-    }
-
-    /// Whether a snapshot sees this version. A dirty snapshot gets its xmin and xmax set.
-    pub fn visible(&self, snapshot: pg_sys::Snapshot) -> bool {
-        if self.surely_visible(snapshot) {
-            return true;
-        }
-        // SAFETY: pinned by the slot; the content lock is taken for the check, as it requires.
-        unsafe {
-            pg_sys::LockBuffer(self.buffer, pg_sys::BUFFER_LOCK_SHARE as i32);
-            let seen = pg_sys::HeapTupleSatisfiesVisibility(self.tuple, snapshot, self.buffer);
-            pg_sys::LockBuffer(self.buffer, pg_sys::BUFFER_LOCK_UNLOCK as i32);
-            seen
-        }
-    }
-
-    /// Whether the hints of the tuple say that an MVCC snapshot sees it, which is cheaper than asking PostgreSQL. They are
-    /// read without the content lock: who deletes it meanwhile has not committed for the snapshot.
-    fn surely_visible(&self, snapshot: pg_sys::Snapshot) -> bool {
-        let wanted = pg_sys::HEAP_XMIN_COMMITTED | pg_sys::HEAP_XMAX_INVALID;
-        // SAFETY: a valid snapshot; pinned by the slot, so that the tuple stays where it is.
-        unsafe {
-            let infomask = u32::from((*(*self.tuple).t_data).t_infomask);
-            if (*snapshot).snapshot_type != pg_sys::SnapshotType::SNAPSHOT_MVCC
-                || infomask & wanted != wanted
-            {
-                return false;
-            }
-            self.frozen() || precedes(self.raw_xmin(), (*snapshot).xmin)
-        }
-    }
-
-    /// The transaction that wrote it; raw, so also known after freezing.
-    pub fn raw_xmin(&self) -> pg_sys::TransactionId {
-        // SAFETY: pinned by the slot.
-        unsafe { (*(*self.tuple).t_data).t_choice.t_heap.t_xmin }
-    }
-
-    /// Whether it was written by a transaction that all snapshots see.
-    pub fn frozen(&self) -> bool {
-        // SAFETY: pinned by the slot.
-        let infomask = u32::from(unsafe { (*(*self.tuple).t_data).t_infomask });
-        infomask & pg_sys::HEAP_XMIN_FROZEN == pg_sys::HEAP_XMIN_FROZEN
-    }
-
-    /// The command of this transaction that wrote it.
-    pub fn cmin(&self) -> pg_sys::CommandId {
-        // SAFETY: pinned by the slot; callers ask only for versions written by this transaction.
-        unsafe { pg_sys::HeapTupleHeaderGetCmin((*self.tuple).t_data) }
-    }
-
-    /// What became of the transaction that wrote it.
-    pub fn writer_status(&self) -> XactStatus {
-        // SAFETY: pinned by the slot.
-        let infomask = u32::from(unsafe { (*(*self.tuple).t_data).t_infomask });
-        // A hint is set once the transaction has ended; together with the other one it says that the tuple is frozen.
-        if infomask & pg_sys::HEAP_XMIN_COMMITTED != 0 {
-            return XactStatus::Committed;
-        }
-        xact_status(self.raw_xmin())
-    }
-
-    /// Whether an open transaction holds a row lock on it. This transaction's own count only beside others'.
-    pub fn locked(&self) -> bool {
-        // SAFETY: pinned by the slot; the content lock keeps its two fields together.
-        let (infomask, xmax) = unsafe {
-            pg_sys::LockBuffer(self.buffer, pg_sys::BUFFER_LOCK_SHARE as i32);
-            let header = (*self.tuple).t_data;
-            let infomask = u32::from((*header).t_infomask);
-            let xmax = (*header).t_choice.t_heap.t_xmax;
-            pg_sys::LockBuffer(self.buffer, pg_sys::BUFFER_LOCK_UNLOCK as i32);
-            (infomask, xmax)
-        };
-        if infomask & pg_sys::HEAP_XMAX_INVALID != 0 {
-            return false;
-        }
-        if infomask & pg_sys::HEAP_XMAX_IS_MULTI == 0 {
-            return xact_status(xmax) == XactStatus::InProgress;
-        }
-        let lock_only = infomask & pg_sys::HEAP_XMAX_LOCK_ONLY != 0;
-        let multi = pg_sys::MultiXactId::from(xmax.into_inner());
-        // SAFETY: the xmax of a tuple of ours; TOAST relations of older clusters hold no anchors.
-        unsafe { pg_sys::MultiXactIdIsRunning(multi, lock_only) }
-    }
-
-    /// The other open transactions that have it locked FOR KEY SHARE.
-    pub fn key_sharers(&self) -> Vec<pg_sys::TransactionId> {
-        // SAFETY: pinned by the slot; the content lock keeps its fields together.
-        unsafe {
-            pg_sys::LockBuffer(self.buffer, pg_sys::BUFFER_LOCK_SHARE as i32);
-            let lockers = super::key_share::lockers((*self.tuple).t_data);
-            pg_sys::LockBuffer(self.buffer, pg_sys::BUFFER_LOCK_UNLOCK as i32);
-            lockers
-        }
-    }
-
-    /// What became of the transaction that deleted or replaced it; `None` when nobody has.
-    pub fn deleter(&self) -> Option<(pg_sys::TransactionId, XactStatus)> {
-        // SAFETY: pinned by the slot. The hint is set once, when nobody has changed it; it goes when somebody does, who has
-        // not committed for the caller then.
-        let infomask = u32::from(unsafe { (*(*self.tuple).t_data).t_infomask });
-        if infomask & pg_sys::HEAP_XMAX_INVALID != 0 {
-            return None;
-        }
-        // SAFETY: pinned by the slot, of this buffer.
-        let mut header = unsafe { super::heapam::header_of(self.tuple, self.buffer) };
-        // SAFETY: a copy of a tuple's header.
-        let xid = unsafe { super::heapam::changer(&mut header) }?;
-        (xid != pg_sys::InvalidTransactionId).then(|| (xid, xact_status(xid)))
-    }
-}
-
-/// As `TransactionIdPrecedes`.
-fn precedes(a: pg_sys::TransactionId, b: pg_sys::TransactionId) -> bool {
-    let (a, b) = (a.into_inner(), b.into_inner());
-    let first = pg_sys::FirstNormalTransactionId.into_inner();
-    match a < first || b < first {
-        true => a < b,
-        false => (a.wrapping_sub(b) as i32) < 0,
-    }
-}
-
-/// What a transaction has come to.
-pub fn xact_status(xid: pg_sys::TransactionId) -> XactStatus {
-    // SAFETY: plain look-ups in shared transaction state. In progress is asked before committed, as
-    // PostgreSQL's visibility rules require.
-    unsafe {
-        if pg_sys::TransactionIdIsCurrentTransactionId(xid) {
-            XactStatus::Own
-        } else if pg_sys::TransactionIdIsInProgress(xid) {
-            XactStatus::InProgress
-        } else if pg_sys::TransactionIdDidCommit(xid) {
-            XactStatus::Committed
-        } else {
-            XactStatus::Aborted
-        }
-    }
-}
-
-/// Waits until a transaction that holds a row has ended.
-pub fn wait_for(
-    xid: pg_sys::TransactionId,
-    rel: pg_sys::Relation,
-    tid: pg_sys::ItemPointerData,
-    oper: pg_sys::XLTW_Oper::Type,
-) {
-    let mut tid = tid;
-    // SAFETY: open relation; the TID is on our stack.
-    unsafe { pg_sys::XactLockTableWait(xid, rel, &mut tid, oper) };
-}
-
-/// The chunk_id of a tuple of a TOAST relation.
-///
-/// # Safety
-/// A valid tuple of a TOAST relation.
-pub unsafe fn chunk_id(tuple: pg_sys::HeapTuple) -> u32 {
-    // SAFETY: the first attribute is an oid at t_hoff.
-    unsafe {
-        let header = (*tuple).t_data;
-        *((header as *const u8).add((*header).t_hoff as usize) as *const u32)
-    }
-}
-
-/// The chunk_seq of a tuple of a TOAST relation.
-///
-/// # Safety
-/// A valid tuple of a TOAST relation.
-pub unsafe fn chunk_seq(tuple: pg_sys::HeapTuple) -> i32 {
-    // SAFETY: the second attribute is an int4 behind the oid at t_hoff.
-    unsafe {
-        let header = (*tuple).t_data;
-        *((header as *const u8).add((*header).t_hoff as usize + 4) as *const i32)
-    }
-}
-
-/// Gives another chunk_seq to a tuple of a TOAST relation in memory.
-///
-/// # Safety
-/// A copy of such a tuple, which nobody else refers to.
-pub unsafe fn set_chunk_seq(tuple: pg_sys::HeapTuple, seq: i32) {
-    // SAFETY: as for `chunk_seq`.
-    unsafe {
-        let header = (*tuple).t_data;
-        *((header as *mut u8).add((*header).t_hoff as usize + 4) as *mut i32) = seq;
-    }
-}
-
-/// The payload of a tuple of ours in memory.
-///
-/// # Safety
-/// A copy of a tuple of ours, which nobody else refers to.
-pub unsafe fn payload_mut<'a>(tuple: pg_sys::HeapTuple) -> &'a mut [u8] {
-    // SAFETY: two four-byte keys and a plain varlena with a four-byte header, as `form` makes them.
-    unsafe {
-        let header = (*tuple).t_data;
-        let data = (header as *mut u8).add((*header).t_hoff as usize);
-        let length = (*(data.add(8) as *const u32) >> 2) as usize - 4;
-        std::slice::from_raw_parts_mut(data.add(PAYLOAD_OFFSET), length)
-    }
-}
-
-impl Toast {
-    /// Inserts the index entries of a tuple that is in place already.
-    ///
-    /// # Safety
-    /// A tuple of this TOAST relation.
-    pub unsafe fn index_tuple(&self, tuple: pg_sys::HeapTuple) {
-        // SAFETY: passed on to the caller.
-        unsafe {
-            let header = (*tuple).t_data;
-            let seq = (header as *const u8).add((*header).t_hoff as usize + 4) as *const i32;
-            self.index((chunk_id(tuple), *seq), (*tuple).t_self);
-        }
     }
 }

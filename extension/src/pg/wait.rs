@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What this process waits for besides PostgreSQL's own locks, as pg_stat_activity shows it: by name from PostgreSQL 17 on,
-//! before that as `Extension`.
+//! What this process waits for besides PostgreSQL's own locks, as pg_stat_activity shows it: by name from PostgreSQL 17
+//! on, before that as `Extension`.
 use super::compat;
 use pgrx::pg_sys;
 use std::ffi::CStr;

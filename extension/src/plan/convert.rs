@@ -231,33 +231,23 @@ impl<'a> Converter<'a> {
 
     unsafe fn translate(&mut self, scope: &Scope, node: *mut pg_sys::Node) -> Converted<Expr> {
         // SAFETY: as for `top`.
-        unsafe {
-            Translator {
-                scope,
-                params: &mut *self.params,
-                externals: (self.pace != RowDelivery::Asked).then_some(&mut self.externals),
-                numerics: self.pace == RowDelivery::Whole,
-                tested: Vec::new(),
-                guarded: false,
-                stmt: self.stmt,
-            }
-            .expr(node)
-        }
+        unsafe { self.translator(scope).expr(node) }
     }
 
     unsafe fn carried(&mut self, scope: &Scope, node: *mut pg_sys::Node) -> Converted<Expr> {
         // SAFETY: as for `top`.
-        unsafe {
-            Translator {
-                scope,
-                params: &mut *self.params,
-                externals: (self.pace != RowDelivery::Asked).then_some(&mut self.externals),
-                numerics: self.pace == RowDelivery::Whole,
-                tested: Vec::new(),
-                guarded: false,
-                stmt: self.stmt,
-            }
-            .carried(node)
+        unsafe { self.translator(scope).carried(node) }
+    }
+
+    fn translator<'s>(&'s mut self, scope: &'s Scope) -> Translator<'s> {
+        Translator {
+            scope,
+            params: &mut *self.params,
+            externals: (self.pace != RowDelivery::Asked).then_some(&mut self.externals),
+            numerics: self.pace == RowDelivery::Whole,
+            tested: Vec::new(),
+            guarded: false,
+            stmt: self.stmt,
         }
     }
 

@@ -20,7 +20,7 @@
 //! multiplication by a constant is. An aggregate without GROUP BY gives exactly one row, so there is no
 //! at-most-one-row error to preserve. (Galindo-Legaria and Joshi, "Orthogonal Optimization of Subqueries and
 //! Aggregation", SIGMOD 2001.)
-use super::expr::comparison_name;
+use super::expr::operator_name;
 use super::nesting::{conjuncts, stack_is_short};
 use crate::pg::function_name;
 use pgrx::pg_sys::{self, NodeTag};
@@ -103,7 +103,7 @@ unsafe fn rewrite(
             return;
         }
         let op = qual as *mut pg_sys::OpExpr;
-        let comparison = comparison_name((*op).opno)
+        let comparison = operator_name((*op).opno)
             .is_ok_and(|name| matches!(name.as_str(), "=" | "<" | "<=" | ">" | ">="));
         let args = PgList::<pg_sys::Node>::from_pg((*op).args);
         if !comparison || args.len() != 2 {
@@ -150,7 +150,7 @@ unsafe fn scalar_sublink(
                 _ => return None,
             };
             let numeric = (*product).opresulttype == pg_sys::NUMERICOID;
-            if !numeric || comparison_name((*product).opno).ok()? != "*" {
+            if !numeric || operator_name((*product).opno).ok()? != "*" {
                 return None;
             }
             return scalar_sublink(outer, pg_sys::list_nth_cell((*product).args, factor));
@@ -225,7 +225,7 @@ unsafe fn is_null_on_empty_group(node: *mut pg_sys::Node) -> bool {
                 };
                 let constant = |n: *mut pg_sys::Node| (*n).type_ == NodeTag::T_Const;
                 numeric
-                    && comparison_name((*op).opno).is_ok_and(|name| name == "*")
+                    && operator_name((*op).opno).is_ok_and(|name| name == "*")
                     && ((constant(a) && is_null_on_empty_group(b))
                         || (is_null_on_empty_group(a) && constant(b)))
             }
@@ -255,7 +255,7 @@ unsafe fn is_safe_to_evaluate_early(qual: *mut pg_sys::Node) -> bool {
             return false;
         }
         let op = qual as *mut pg_sys::OpExpr;
-        let comparison = comparison_name((*op).opno).is_ok_and(|name| {
+        let comparison = operator_name((*op).opno).is_ok_and(|name| {
             matches!(
                 name.as_str(),
                 "=" | "<>" | "<" | "<=" | ">" | ">=" | "~~" | "!~~"

@@ -3,8 +3,8 @@
 //!
 //! The smallest part of an expression that has no native form becomes an external one: its arguments are the engine's
 //! columns in it, and all else (operators, functions, constants, parameters, a CASE with its guards) stays as it is in
-//! PostgreSQL's expression, in which the columns are numbered as those of the outer tuple. [`evaluate`](super::evaluate)
-//! runs it over batches.
+//! PostgreSQL's expression, in which the columns are numbered as those of the outer tuple.
+//! [`evaluate`](super::evaluate) runs it over batches.
 use super::expr::Translator;
 use super::params::is_moment;
 use super::scope::{Column, Scope};

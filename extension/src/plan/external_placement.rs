@@ -2,10 +2,10 @@
 //! External expressions brought to where the main thread meets them.
 //!
 //! Filters and projections with external expressions run on the main thread; all other operators compute on workers.
-//! What those would have to ask PostgreSQL for is computed by a projection below them, under the guards that they
-//! would apply: an aggregate's argument for the rows that its FILTER lets through only. Conditions of inner joins
-//! move above the join; those of the other kinds decide what a match is, and stay where they are: such joins make their pairs
-//! on the main thread.
+//! What those would have to ask PostgreSQL for is computed by a projection below them, under the guards that they would
+//! apply: an aggregate's argument for the rows that its FILTER lets through only. Conditions of inner joins move above
+//! the join; those of the other kinds decide what a match is, and stay where they are: such joins make their pairs on
+//! the main thread.
 use super::{no, Converted};
 use doris_engine::expr::{Expr, ExprKind};
 use doris_engine::plan::{Aggregate, Join, JoinKind, Node, Op, RangeLimit, Window};

@@ -178,8 +178,8 @@ fn concat(name: &str, args: Vec<Expr>) -> Converted<Expr> {
     })
 }
 
-/// Whether a pattern of LIKE means the same byte by byte: it has no wildcard for one character, and none of its bytes is
-/// part of a longer character, as such may be found across two of them in encodings other than UTF-8.
+/// Whether a pattern of LIKE means the same byte by byte: it has no wildcard for one character, and none of its bytes
+/// is part of a longer character, as such may be found across two of them in encodings other than UTF-8.
 pub fn matches_bytes(pattern: &Expr) -> bool {
     // SAFETY: reads the database's encoding.
     let single = unsafe { pg_sys::pg_database_encoding_max_length() } == 1;

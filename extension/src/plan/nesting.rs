@@ -2,9 +2,9 @@
 //! How deeply a query may be nested.
 //!
 //! Plans and expressions are trees, and nearly all that the engine does with them (converting, pruning, evaluating)
-//! recurses. PostgreSQL recurses as well, takes less of the stack for a level and looks how much is left. So a part of a
-//! query that is nested more deeply than people write stays with PostgreSQL, which answers it or refuses it as it does
-//! over a heap. The bounds hold for what recurses over the engine's own trees too, worker threads included
+//! recurses. PostgreSQL recurses as well, takes less of the stack for a level and looks how much is left. So a part of
+//! a query that is nested more deeply than people write stays with PostgreSQL, which answers it or refuses it as it
+//! does over a heap. The bounds hold for what recurses over the engine's own trees too, worker threads included
 //! ([`threads`](super::threads) gives them a stack to match).
 use super::{no, subplan_source, Converted};
 use pgrx::pg_sys::{self, NodeTag};

@@ -90,8 +90,9 @@ pub struct EngineScanRun {
     output: Output,
     spill: TempFiles,
     started: bool,
-    /// Threads that it may use, and the most that it got.
+    /// Threads that it may use.
     threads: usize,
+    /// The most threads that it got.
     pub threads_used: usize,
     /// What its operators have reserved.
     pub budget: Arc<MemoryBudget>,

@@ -188,7 +188,7 @@ pub unsafe fn is_moment(node: *mut pg_sys::Node) -> bool {
             }
             NodeTag::T_OpExpr => {
                 let op = node as *mut pg_sys::OpExpr;
-                let name = super::expr::comparison_name((*op).opno);
+                let name = super::expr::operator_name((*op).opno);
                 name.is_ok_and(|name| name == "+" || name == "-") && adds_to_moment((*op).args)
             }
             _ => false,

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Partitions chosen while a query runs.
 //!
-//! An Append of which PostgreSQL would prune inputs is converted with all of them. When the node starts, PostgreSQL's own
-//! pruning says which can have rows for the parameters' values (those of the client, of InitPlans, of the outer side of
-//! a nested loop), and the others are taken out of the engine's plan: their tables are not opened.
+//! An Append of which PostgreSQL would prune inputs is converted with all of them. When the node starts, PostgreSQL's
+//! own pruning says which can have rows for the parameters' values (those of the client, of InitPlans, of the outer
+//! side of a nested loop), and the others are taken out of the engine's plan: their tables are not opened.
 use crate::pg::pruning;
 use doris_engine::plan::Node;
 use doris_engine::{batch::Batch, plan::Op};

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Rows of tables, for a node that runs again and again.
 //!
-//! A subplan that refers to the rows of its outer query starts a new engine plan for each of them. What it reads does not
-//! change meanwhile. The columns that it needs of a small table stay decoded in memory from the second start on; those of a
-//! larger one when its starts have read as much as twice all of it, which they may never do where zone maps leave little.
-//! Rows that are asked for by the value of a column are looked up in an index of it, once that was asked often enough.
+//! A subplan that refers to the rows of its outer query starts a new engine plan for each of them. What it reads does
+//! not change meanwhile. The columns that it needs of a small table stay decoded in memory from the second start on;
+//! those of a larger one when its starts have read as much as twice all of it, which they may never do where zone maps
+//! leave little. Rows that are asked for by the value of a column are looked up in an index of it, once that was asked
+//! often enough.
 use super::convert::Source;
 use super::global_limits;
 use super::source::{Counters, TableSource};
@@ -108,8 +109,8 @@ impl ScanCache {
         [&self.small, &self.large, &self.runs].into_iter().flatten()
     }
 
-    /// The rows of source `number` of a plan, if they are kept or can be now. `make` gives a source that leaves out none;
-    /// `counters` are those of the start.
+    /// The rows of source `number` of a plan, if they are kept or can be now. `make` gives a source that leaves out
+    /// none; `counters` are those of the start.
     pub fn source(
         &mut self,
         (number, source): (usize, &Source),

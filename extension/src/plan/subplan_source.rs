@@ -49,8 +49,8 @@ pub unsafe fn may_feed(plan: *mut pg_sys::Plan, stmt: *mut pg_sys::PlannedStmt) 
     fit && unsafe { !reads_work_table(plan) && !is_volatile(plan, stmt) }
 }
 
-/// Whether an engine plan hands out rows of a subplan with scaled numerics as they come: a NaN among them needs PostgreSQL's
-/// plan, which cannot take over after the first rows.
+/// Whether an engine plan hands out rows of a subplan with scaled numerics as they come: a NaN among them needs
+/// PostgreSQL's plan, which cannot take over after the first rows.
 ///
 /// # Safety
 /// The subplans of finished plans.

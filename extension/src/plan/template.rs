@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Converted plans with places for parameters, for a node that runs again and again.
 //!
-//! A subplan that refers to the rows of its outer query starts anew for each of them. From the second time on its plan is
-//! a template: converted once, with places for the parameters that PostgreSQL sets while a query runs. Each start reads
-//! these and puts their values into a copy as constants, so that row blocks are skipped by them as ever. What is constant
-//! in an execution (what the client gave, the time) is a constant of the template.
+//! A subplan that refers to the rows of its outer query starts anew for each of them. From the second time on its plan
+//! is a template: converted once, with places for the parameters that PostgreSQL sets while a query runs. Each start
+//! reads these and puts their values into a copy as constants, so that row blocks are skipped by them as ever. What is
+//! constant in an execution (what the client gave, the time) is a constant of the template.
 //!
 //! Tables of joins in which no such parameter takes part are made once for each template (the engine's `BuildCache`).
 //! When it has been used a while, inner joins that hash the side with the parameter are turned round, so that there is

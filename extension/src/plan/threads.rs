@@ -41,8 +41,8 @@ fn pool_in(place: &'static std::thread::LocalKey<Pool>, threads: usize) -> Optio
     })
 }
 
-/// The stack of a thread, which takes memory as far as it is used: for the deepest expressions and plans that are converted
-/// ([`nesting`](super::nesting)), in builds without optimisation too.
+/// The stack of a thread, which takes memory as far as it is used: for the deepest expressions and plans that are
+/// converted ([`nesting`](super::nesting)), in builds without optimisation too.
 const STACK_BYTES: usize = 8 << 20;
 
 /// Threads inherit the signal mask of their maker: PostgreSQL's signals must all go to the main thread.
@@ -90,8 +90,8 @@ pub fn keep_freed_memory() {
 #[cfg(not(target_env = "gnu"))]
 pub fn keep_freed_memory() {}
 
-/// After a query that had so many bytes at most: what was freed in the middle of a heap is kept whatever its size, which
-/// would add up over sessions.
+/// After a query that had so many bytes at most: what was freed in the middle of a heap is kept whatever its size,
+/// which would add up over sessions.
 pub fn hand_back(peak: usize) {
     let kept = match settings::max_memory_bytes() {
         Some(_) => KEPT_BYTES_OF_MANY,
@@ -111,7 +111,8 @@ pub fn hand_back(peak: usize) {
 pub fn cancelled() -> bool {
     // The flags are C ints, as the counters are.
     let set = |flag: *mut i32| {
-        // SAFETY: an aligned int of the process that lives as long as it does, set by signal handlers or the main thread.
+        // SAFETY: an aligned int of the process that lives as long as it does, set by signal handlers or the main
+        // thread.
         unsafe { AtomicI32::from_ptr(flag).load(Ordering::Relaxed) != 0 }
     };
     let held_off = || {
@@ -126,8 +127,8 @@ pub fn cancelled() -> bool {
     asked() && !held_off()
 }
 
-/// Whether somebody wants this backend to stop what it does. What else is asked of it (a barrier, statistics that are due)
-/// is done at once, and may raise an error.
+/// Whether somebody wants this backend to stop what it does. What else is asked of it (a barrier, statistics that are
+/// due) is done at once, and may raise an error.
 pub fn interrupted() -> bool {
     // SAFETY: a flag set by signal handlers; read as volatile.
     if unsafe { std::ptr::read_volatile(&raw const pg_sys::InterruptPending) } == 0 {

@@ -7,8 +7,8 @@
 //! anchors, and believes that as long as the counter stands: what was filed since has not committed for a snapshot that
 //! was taken before the counter was looked at. Anchors that are removed meanwhile are searched for in vain.
 //!
-//! A standby's anchors come without being counted, and serializable transactions look for those, too, that have not been
-//! counted yet: both search the index.
+//! A standby's anchors come without being counted, and serializable transactions look for those, too, that have not
+//! been counted yet: both search the index.
 use super::chunk_ids;
 use super::tid::RowNumber;
 use crate::pg::compat;

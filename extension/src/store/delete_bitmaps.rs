@@ -148,8 +148,8 @@ fn is_visible(main: pg_sys::Relation, version: &Version, snapshot: pg_sys::Snaps
     seen
 }
 
-/// Adds the rows of segments, by their first rows, ascending, and how many they have, that a snapshot sees as deleted in
-/// bulk.
+/// Adds the rows of segments, by their first rows, ascending, and how many they have, that a snapshot sees as deleted
+/// in bulk.
 pub fn add_seen(
     main: pg_sys::Relation,
     toast: &Toast,

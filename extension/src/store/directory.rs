@@ -44,7 +44,8 @@ fn found(main: pg_sys::Relation, version: &Version, snapshot: pg_sys::Snapshot) 
     })
 }
 
-/// The entry of a tuple. Its writer may be changing it in place: what looks damaged is looked at again with the page locked.
+/// The entry of a tuple. Its writer may be changing it in place: what looks damaged is looked at again with the page
+/// locked.
 fn entry_of(version: &Version) -> Result<Entry, Corrupt> {
     // One byte more than an entry has, so that a payload that is too long looks damaged too.
     let mut copy = [0; ENTRY_BYTES + 1];
@@ -125,8 +126,8 @@ pub fn is_empty(toast: &Toast) -> bool {
     empty
 }
 
-/// Notes that a table is about to get a segment. With the first one, plans that others keep of statements over it are made
-/// anew: they were made for a table that the engine has nothing to do with.
+/// Notes that a table is about to get a segment. With the first one, plans that others keep of statements over it are
+/// made anew: they were made for a table that the engine has nothing to do with.
 pub fn gets_segment(main: pg_sys::Relation, toast: &Toast) {
     if is_empty(toast) {
         // SAFETY: an open relation. Takes effect when the transaction commits.
@@ -151,7 +152,8 @@ pub fn visible(
     segments
 }
 
-/// A transaction finishes its segments before it commits: one that a snapshot sees, and that is not finished, is damaged.
+/// A transaction finishes its segments before it commits: one that a snapshot sees, and that is not finished, is
+/// damaged.
 fn refuse_unfinished(main: pg_sys::Relation, found: &FoundSegment, snapshot: pg_sys::Snapshot) {
     let unfinished =
         found.entry.state == SegmentState::Building && found.writer == XactStatus::Committed;
@@ -292,7 +294,8 @@ pub fn allocator(
     Some((at, state))
 }
 
-/// The allocator at a place; `None` when it is not there. The buffer that `recent` names (0: none) is looked into first.
+/// The allocator at a place; `None` when it is not there. The buffer that `recent` names (0: none) is looked into
+/// first.
 pub fn allocator_at(
     toast: &Toast,
     at: pg_sys::ItemPointerData,

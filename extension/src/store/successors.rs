@@ -22,8 +22,8 @@ use pgrx::pg_sys;
 /// Updated rows whose next versions are written, but not filed: (row, block, offset).
 pub type Pending = Vec<(u64, u32, u16)>;
 
-/// Files where the next versions of rows are which command `cid` of this transaction has updated in bulk. Each row comes
-/// once.
+/// Files where the next versions of rows are which command `cid` of this transaction has updated in bulk. Each row
+/// comes once.
 pub fn file(main: pg_sys::Relation, toast: &Toast, mut rows: Pending, cid: pg_sys::CommandId) {
     if rows.is_empty() {
         return;

@@ -3,8 +3,8 @@
 //! ([`super::anchors`]).
 //!
 //! They are deleted like any tuple, by a transaction that commits right after: who has found one just before and waits
-//! for its lock looks again, and nobody may use its place again as long as a snapshot is older. Who comes for a row lock
-//! meanwhile waits, even if it would not wait for a lock: nobody holds the row.
+//! for its lock looks again, and nobody may use its place again as long as a snapshot is older. Who comes for a row
+//! lock meanwhile waits, even if it would not wait for a lock: nobody holds the row.
 use super::chunk_ids;
 use super::entry::Anchor;
 use crate::pg;

@@ -100,7 +100,8 @@ fn equal(args: &Args) -> bool {
     if args.bytes(0) == args.bytes(1) {
         return true;
     }
-    // Small sets have one form each. Large ones can be equal in other bytes when two versions of the library wrote them.
+    // Small sets have one form each. Large ones can be equal in other bytes when two versions of the library wrote
+    // them.
     match (stored(args, 0), stored(args, 1)) {
         (
             StoredBitmap::Roaring { cardinality: a, .. },

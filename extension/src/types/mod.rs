@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Doris's types and functions: `bitmap`, `hll`, `quantile_state`, `agg_state`, their functions and aggregates, and the aggregates on
-//! ordinary values that Doris has and PostgreSQL lacks.
+//! Doris's types and functions: `bitmap`, `hll`, `quantile_state`, `agg_state`, their functions and aggregates, and the
+//! aggregates on ordinary values that Doris has and PostgreSQL lacks.
 //!
 //! The algorithms are in `doris_engine::sketch`; here they meet PostgreSQL. [`shells`] turns a call of a SQL function
 //! into a call of a Rust function on checked arguments, [`state`] keeps aggregate states, [`values`] handles values

@@ -2,8 +2,8 @@
 //! Rows that no heap page could hold.
 //!
 //! A segment would take them, but UPDATE, and a dump's small INSERTs, could not write them to the row store: they are
-//! refused as the heap refuses them, by the least size that TOAST brings a row to. Only tables whose rows may be that large
-//! are measured.
+//! refused as the heap refuses them, by the least size that TOAST brings a row to. Only tables whose rows may be that
+//! large are measured.
 use crate::pg::{self, attributes, raw};
 use pgrx::{pg_sys, PgSqlErrorCode};
 

@@ -28,7 +28,8 @@ pub(super) struct Registered {
 }
 
 /// The files that a source is made of now are compared: commands that write a table anew may compute other values,
-/// which the stream does not carry. Its worker looks what it was (`cdc::watch`), and records the files if they are right.
+/// which the stream does not carry. Its worker looks what it was (`cdc::watch`), and records the files if they are
+/// right.
 const SQL: &CStr = c"SELECT t.source::pg_catalog.text, s.id::pg_catalog.text, s.name, t.target::pg_catalog.text,
     CASE WHEN s.wanted <> 'run' THEN pg_catalog.format('sync %I is paused', s.name)
          WHEN s.state NOT IN ('streaming', 'copying') THEN pg_catalog.format('sync %I is %s', s.name, s.state)

@@ -17,7 +17,8 @@ pub fn needed(rel: pg_sys::Relation) -> bool {
     }
 }
 
-/// Whether some columns, from 0, say which partition a row belongs to: a merged row may not belong to its partition then.
+/// Whether some columns, from 0, say which partition a row belongs to: a merged row may not belong to its partition
+/// then.
 pub fn decide_partition(rel: pg_sys::Relation, mut columns: impl Iterator<Item = usize>) -> bool {
     let decide = raw::partition_columns(rel);
     columns.any(|column| decide.contains(&(column as u16 + 1)))
@@ -25,8 +26,8 @@ pub fn decide_partition(rel: pg_sys::Relation, mut columns: impl Iterator<Item =
 
 /// The columns that a generated column is computed from; all from 0.
 pub fn sources(rel: pg_sys::Relation, column: usize) -> Vec<usize> {
-    // SAFETY: an open relation; its constraints have num_defval expressions, as strings, in which the relation is the first
-    // variable number.
+    // SAFETY: an open relation; its constraints have num_defval expressions, as strings, in which the relation is the
+    // first variable number.
     let numbers = unsafe {
         let constraints = (*(*rel).rd_att).constr;
         let defaults = std::slice::from_raw_parts(
@@ -68,8 +69,8 @@ impl Checker {
         }
     }
 
-    /// Computes the generated columns of a row, and raises the error of a constraint that it breaks. What the row points
-    /// to is in the current memory context from then on.
+    /// Computes the generated columns of a row, and raises the error of a constraint that it breaks. What the row
+    /// points to is in the current memory context from then on.
     pub fn row(&mut self, merged: &mut Merged) {
         // SAFETY: an open relation and a row of its type; it is copied out of the state before that is reset.
         unsafe {

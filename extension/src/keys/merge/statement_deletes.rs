@@ -50,8 +50,8 @@ impl StatementDeletes {
         }
     }
 
-    /// Whether no delete of a row's key has a sequence as high as a value, which is not NULL. A delete without a sequence
-    /// is remembered nowhere, being lower than all.
+    /// Whether no delete of a row's key has a sequence as high as a value, which is not NULL. A delete without a
+    /// sequence is remembered nowhere, being lower than all.
     pub fn below(
         &self,
         rel: pg_sys::Relation,

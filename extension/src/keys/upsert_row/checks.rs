@@ -37,8 +37,8 @@ pub fn check_deletable(rel: pg_sys::Relation, model: &Model) {
     }
 }
 
-/// Raises an error for a row that meets a stored one which row security may hide from the user, or let them read but not
-/// change: no policy was asked about it.
+/// Raises an error for a row that meets a stored one which row security may hide from the user, or let them read but
+/// not change: no policy was asked about it.
 pub(super) fn check_unhidden(rel: pg_sys::Relation, insert: Insert) {
     if !insert.row_security {
         return;

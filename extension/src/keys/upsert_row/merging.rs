@@ -86,7 +86,10 @@ impl<'a> Merging<'a> {
         let decision = unsafe {
             let before = pg_sys::MemoryContextSwitchTo(self.memory.value());
             let new = self.given.row();
-            let gone = |stored| self.rule.is_reborn(self.rel, stored, new, self.part);
+            let gone = |stored| {
+                self.rule
+                    .finds_stored_deleted(self.rel, stored, new, self.part)
+            };
             let outcome = match row {
                 Some(stored) if self.covered && gone(stored) => Outcome::Delete,
                 _ => self.rule.merge(self.rel, row, new, self.part),

@@ -82,19 +82,18 @@ fn settle_one(frame: &Frame, relid: pg_sys::Oid, new: bool) {
         check_type(column, &options);
         follow_rename(relid, column.number, &column.name, &mut options);
     }
-    // SAFETY: the command's lock on the relation lasts until the transaction ends.
-    let checked = unsafe {
-        let rel = pg_sys::try_relation_open(relid, pg_sys::NoLock as i32);
-        if rel.is_null() {
-            return;
+    // The command's lock on the relation lasts until the transaction ends.
+    let checked = pg::with_relation_if_any(relid, pg_sys::NoLock, |rel| {
+        // SAFETY: an open relation.
+        let kind = unsafe { (*(*rel).rd_rel).relkind } as u8;
+        if kind == pg_sys::RELKIND_TOASTVALUE {
+            return Options::new();
         }
-        let mut checked = Options::new();
-        if (*(*rel).rd_rel).relkind as u8 != pg_sys::RELKIND_TOASTVALUE {
-            check::reserved_names(rel);
-            checked = check::options(rel, &options);
-        }
-        pg_sys::relation_close(rel, pg_sys::NoLock as i32);
-        checked
+        check::reserved_names(rel);
+        check::options(rel, &options)
+    });
+    let Some(checked) = checked else {
+        return;
     };
     if checked != before {
         table::store(relid, &checked);

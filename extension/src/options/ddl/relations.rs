@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a statement makes of keyed tables together with others: partitions of partitioned tables, and rows that refer to
-//! those of other tables.
+//! What a statement makes of keyed tables together with others: partitions of partitioned tables, and rows that refer
+//! to those of other tables.
 use super::super::model::{self, Keyed, Model};
 use crate::pg::{self, attributes, raw};
 use crate::plan::hook::is_doris_table;
@@ -17,21 +17,15 @@ pub(super) fn warn_of_partitions(relid: pg_sys::Oid) {
         if !is_doris_table(relid) {
             continue;
         }
-        // SAFETY: a relation, if it is still there; its lock lasts until the transaction ends.
-        unsafe {
-            let rel = pg_sys::try_relation_open(relid, pg_sys::AccessShareLock as i32);
-            if rel.is_null() {
-                continue;
-            }
+        pg::with_relation_if_any(relid, pg_sys::AccessShareLock, |rel| {
             if let Some(keyed) = model::of(rel).filter(|keyed| keyed.model == Model::Unique) {
                 warn_of_partition(rel, &keyed);
             }
-            pg_sys::relation_close(rel, pg_sys::NoLock as i32);
-        }
+        });
     }
 }
 
-unsafe fn warn_of_partition(rel: pg_sys::Relation, keyed: &Keyed) {
+fn warn_of_partition(rel: pg_sys::Relation, keyed: &Keyed) {
     let decides = raw::partition_columns(rel);
     let outside = |a: &&pg_sys::FormData_pg_attribute| {
         let number = a.attnum as u16;
@@ -61,14 +55,12 @@ pub(super) fn check_constraint(constraint: pg_sys::Oid) {
     if of_whole || !is_doris_table(key.table) {
         return;
     }
-    // SAFETY: the table is locked by the statement that makes the constraint.
-    unsafe {
-        let rel = pg_sys::relation_open(key.table, pg_sys::NoLock as i32);
+    // The table is locked by the statement that makes the constraint.
+    pg::with_relation(key.table, pg_sys::NoLock, |rel| {
         if let Some(keyed) = model::of(rel).filter(|keyed| keyed.model == Model::Aggregate) {
             key.check(rel, &keyed);
         }
-        pg_sys::relation_close(rel, pg_sys::NoLock as i32);
-    }
+    });
 }
 
 /// A foreign key.

@@ -12,20 +12,18 @@ pub(super) type Named = (pg_sys::Oid, Vec<u8>);
 /// The columns of a table that hold states, each with its aggregate.
 fn columns(relid: pg_sys::Oid) -> Vec<(i16, pg_sys::Oid)> {
     let state = model::own_type(c"agg_state");
-    // SAFETY: the command's lock on the relation lasts until the transaction ends. Typed tables have the columns of their
-    // type, which may change theirs.
-    unsafe {
-        let rel = pg_sys::try_relation_open(relid, pg_sys::NoLock as i32);
-        if rel.is_null() {
-            return Vec::new();
-        }
-        let kind = (*(*rel).rd_rel).relkind as u8;
+    // The command's lock on the relation lasts until the transaction ends.
+    let found = pg::with_relation_if_any(relid, pg_sys::NoLock, |rel| {
+        // SAFETY: an open relation.
+        let (kind, row_type) =
+            unsafe { ((*(*rel).rd_rel).relkind as u8, (*(*rel).rd_rel).reloftype) };
         let stores = matches!(
             kind,
             pg_sys::RELKIND_RELATION | pg_sys::RELKIND_MATVIEW | pg_sys::RELKIND_PARTITIONED_TABLE
         );
         let mut found = Vec::new();
-        if stores && (*(*rel).rd_rel).reloftype == pg_sys::InvalidOid {
+        // Typed tables have the columns of their type, which may change theirs.
+        if stores && row_type == pg_sys::InvalidOid {
             for attribute in attributes::live(rel) {
                 if let (true, Ok(aggregate)) = (
                     attribute.atttypid == state,
@@ -35,9 +33,9 @@ fn columns(relid: pg_sys::Oid) -> Vec<(i16, pg_sys::Oid)> {
                 }
             }
         }
-        pg_sys::relation_close(rel, pg_sys::NoLock as i32);
         found
-    }
+    });
+    found.unwrap_or_default()
 }
 
 fn address(class: pg_sys::Oid, object: pg_sys::Oid, part: i16) -> pg_sys::ObjectAddress {

@@ -49,7 +49,8 @@ impl Converter<'_> {
             for node in pieces {
                 self.add_result(&input.scope, node, &mut results)?;
             }
-            // From 16 on keys that are constant are left out. Where no other is left, there is a group if there are rows.
+            // From 16 on keys that are constant are left out. Where no other is left, there is a group if there are
+            // rows.
             let by_constants = columns.is_empty()
                 && sets.is_none()
                 && (*agg).aggstrategy != pg_sys::AggStrategy::AGG_PLAIN;
@@ -207,8 +208,8 @@ impl Converter<'_> {
     }
 }
 
-/// What the target list and the condition of an aggregation are made of. Averages come first: a sum of the same values is
-/// half of one.
+/// What the target list and the condition of an aggregation are made of. Averages come first: a sum of the same values
+/// is half of one.
 unsafe fn pieces_of(agg: *mut pg_sys::Agg) -> Vec<*mut pg_sys::Node> {
     let flags = pg_sys::PVC_INCLUDE_AGGREGATES | pg_sys::PVC_INCLUDE_PLACEHOLDERS;
     let mut pieces: Vec<*mut pg_sys::Node> = Vec::new();

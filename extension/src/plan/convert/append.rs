@@ -44,8 +44,8 @@ impl Converter<'_> {
         // SAFETY: as for `top`.
         let steps = unsafe { pruning::steps(append, self.stmt) };
         match steps {
-            // From 18 on an Append's one state numbers its inputs anew when it is made ready for the rest. That cannot be done
-            // twice, as it would be when PostgreSQL's plan takes over.
+            // From 18 on an Append's one state numbers its inputs anew when it is made ready for the rest. That cannot
+            // be done twice, as it would be when PostgreSQL's plan takes over.
             Some(steps) if cfg!(feature = "pg18") && steps.at_start && steps.running => {
                 no("partitions chosen when the query starts and again while it runs")
             }

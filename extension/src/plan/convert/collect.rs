@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Aggregates that put rows together: string_agg and array_agg.
-use super::super::expr::comparison_name;
+use super::super::expr::operator_name;
 use super::super::scope::Scope;
 use super::super::{no, types, Converted};
 use super::{as_shown, check_groupable, Converter};
@@ -32,8 +32,8 @@ pub(super) unsafe fn takes_order_of_input(node: *mut pg_sys::Node) -> bool {
     }
 }
 
-/// The input of an aggregation that takes its rows as they come, and whether they come in an order that the query asked for.
-/// A sort that is there for grouping only is left out.
+/// The input of an aggregation that takes its rows as they come, and whether they come in an order that the query asked
+/// for. A sort that is there for grouping only is left out.
 pub(super) unsafe fn ordered_input(agg: *mut pg_sys::Agg) -> (*mut pg_sys::Plan, bool) {
     // SAFETY: an Agg of a finished plan; the tag is checked before the cast.
     unsafe {
@@ -179,7 +179,7 @@ impl Converter<'_> {
                 let Some(arg) = args.iter_ptr().find(is_meant) else {
                     return no("an aggregate ordered by something unknown");
                 };
-                let descending = match comparison_name((*clause).sortop)?.as_str() {
+                let descending = match operator_name((*clause).sortop)?.as_str() {
                     "<" => false,
                     ">" => true,
                     name => return no(format!("an aggregate ordered by operator {name}")),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Ordered-set aggregates.
-use super::super::expr::comparison_name;
+use super::super::expr::operator_name;
 use super::super::scope::Scope;
 use super::super::{no, Converted};
 use super::{as_shown, check_groupable, Converter};
@@ -27,7 +27,7 @@ impl Converter<'_> {
             else {
                 return no(format!("aggregate {name} of several arguments"));
             };
-            let falling = comparison_name((*order).sortop)? == ">";
+            let falling = operator_name((*order).sortop)? == ">";
             use AggregateFunction::*;
             let function = match (name.as_str(), fraction, falling) {
                 ("mode", _, false) => Mode,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Sorts and limits.
-use super::super::expr::comparison_name;
+use super::super::expr::operator_name;
 use super::super::scope::Column;
 use super::super::{no, types, Converted};
 use super::{check_sortable, Converter, Output, RowDelivery};
@@ -164,7 +164,7 @@ pub(super) unsafe fn sort_key(
         if data_type.collation().is_some_and(|c| !c.is_ordered()) {
             return no("a sort by a collation whose order is not known");
         }
-        let descending = match comparison_name(*(*sort).sortOperators.add(i))? {
+        let descending = match operator_name(*(*sort).sortOperators.add(i))? {
             name if name == "<" => false,
             name if name == ">" => true,
             name => return no(format!("a sort by operator {name}")),

@@ -140,8 +140,8 @@ unsafe fn index_var(scope: &Scope, at: usize) -> *mut pg_sys::Node {
     }
 }
 
-/// Whether an expression is the constant NULL. It is left in targetlists: INSERT looks for it at the places of dropped and of
-/// generated columns.
+/// Whether an expression is the constant NULL. It is left in targetlists: INSERT looks for it at the places of dropped
+/// and of generated columns.
 ///
 /// # Safety
 /// An expression.

@@ -28,8 +28,8 @@ use std::sync::Arc;
 /// Rows that are there already and are no more than these are worked on by one thread.
 const ROWS_FOR_ONE_THREAD: usize = 128 << 10;
 
-/// Gets the engine ready to run the plan with the parameters' values: from a template when it has run before, or else by
-/// converting the original subtree.
+/// Gets the engine ready to run the plan with the parameters' values: from a template when it has run before, or else
+/// by converting the original subtree.
 pub(super) unsafe fn start(state: *mut EngineScanState) {
     // SAFETY: a state of ours, begun, of a node made by `hook`. What a conversion leaves lives until the next one.
     unsafe {
@@ -206,8 +206,8 @@ impl Inputs {
         Ok(())
     }
 
-    /// The rows of a table: those that were kept, or else a scan. Of a table whose rows are `streamed` to the user before
-    /// all are read, it is checked first that they can be read.
+    /// The rows of a table: those that were kept, or else a scan. Of a table whose rows are `streamed` to the user
+    /// before all are read, it is checked first that they can be read.
     unsafe fn add_table(
         &mut self,
         state: *mut EngineScanState,

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The scan of a table's row store.
 //!
-//! Rows that a filter on an integer leaves out are passed over before anything else is made of them: after a load, a table
-//! has some thousand rows in its row store, and a look-up of one row would spend most of its time on the others.
+//! Rows that a filter on an integer leaves out are passed over before anything else is made of them: after a load, a
+//! table has some thousand rows in its row store, and a look-up of one row would spend most of its time on the others.
 use crate::heap_call;
 use crate::pg::{heapam, raw};
 use crate::plan::block_prefilter;
@@ -98,8 +98,8 @@ impl HeapScan {
         }
     }
 
-    /// Puts the next row that may pass into the slot, with its first `columns` columns ready; whether there is one, and how
-    /// many rows were looked at.
+    /// Puts the next row that may pass into the slot, with its first `columns` columns ready; whether there is one, and
+    /// how many rows were looked at.
     pub(super) fn next(&self, columns: i32) -> (bool, u64) {
         let next = heapam::routine().scan_getnextslot.expect("heap callback");
         let forward = pg_sys::ScanDirection::ForwardScanDirection;

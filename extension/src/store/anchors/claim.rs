@@ -92,7 +92,8 @@ pub fn claim_as(
     }
 }
 
-/// Claims a row of a settled segment that nobody has touched, which is what most are, with one look. `None`: look closer.
+/// Claims a row of a settled segment that nobody has touched, which is what most are, with one look. `None`: look
+/// closer.
 fn claim_untouched(main: pg_sys::Relation, toast: &Toast, row: RowNumber) -> Option<Claim> {
     if !try_tuple_lock(main, row) {
         return None;

@@ -18,9 +18,9 @@
 //!
 //! An UPDATE that leaves the key alone lets FOR KEY SHARE pass, as in a heap: it claims the row FOR NO KEY UPDATE, and
 //! its new version in the heap gets the KEY SHARE locks of the anchor ([`crate::pg::key_share`]). Who comes while it is
-//! open locks both, the anchor for the case that it rolls back. Where such an update is made in bulk, the next version is
-//! not known at first ([`super::entry::Anchor::Updating`]): a FOR KEY SHARE lock that comes meanwhile is on the anchor
-//! alone, and the updater takes it along ([`super::successors`]).
+//! open locks both, the anchor for the case that it rolls back. Where such an update is made in bulk, the next version
+//! is not known at first ([`super::entry::Anchor::Updating`]): a FOR KEY SHARE lock that comes meanwhile is on the
+//! anchor alone, and the updater takes it along ([`super::successors`]).
 //!
 //! [`state`] says what there is, [`claim`] and [`lock`] change it, [`wait`] and [`follow`] tell who comes second what
 //! to do, [`visibility`] says what a snapshot sees.

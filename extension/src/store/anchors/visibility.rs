@@ -118,8 +118,8 @@ fn dead_rows(
     dead.pop().unwrap_or_default()
 }
 
-/// As [`dead_rows`], for several segments at once: their first rows, ascending, and how many they have. What lies between
-/// them is passed over.
+/// As [`dead_rows`], for several segments at once: their first rows, ascending, and how many they have. What lies
+/// between them is passed over.
 pub fn dead_rows_of(
     main: pg_sys::Relation,
     toast: &Toast,

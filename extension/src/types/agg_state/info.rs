@@ -11,26 +11,37 @@ use std::rc::Rc;
 
 /// An aggregate.
 pub struct Aggregate {
+    /// Its number as a function.
     pub oid: Oid,
     /// With its schema and argument types.
     pub name: Vec<u8>,
+    /// The transition function.
     pub trans: Oid,
-    /// Invalid where the state is the result.
+    /// The final function; invalid where the state is the result.
     pub finish: Oid,
+    /// The final function takes arguments for those of the aggregate, too.
     pub finish_extra: bool,
+    /// The function that makes one state of two; invalid where there is none.
     pub combine: Oid,
+    /// The types of its arguments.
     pub args: Vec<Oid>,
+    /// The type of its result.
     pub result: Oid,
     /// That of the arguments, if they have one: the database's.
     pub collation: Oid,
+    /// The first transition value as text, unless that is NULL.
     pub initial: Option<CString>,
+    /// The type of its transition value.
     pub state: StateType,
 }
 
 /// The type of an aggregate's transition value.
 pub struct StateType {
+    /// The type.
     pub oid: Oid,
+    /// Bytes of a value; negative where they vary.
     pub len: i16,
+    /// Values are passed as Datums, not by reference.
     pub byval: bool,
     /// From a value to bytes: the serialisation function, or the type's send function.
     pub write: Oid,
