@@ -137,18 +137,29 @@ impl<K: KeyColumn> GroupTable<K> {
             };
             self.make_near(min, size);
         }
+        let at = |row: usize| word(row).wrapping_sub(self.near.min) as usize;
         groups.clear();
-        groups.reserve(rows);
-        for row in 0..rows {
-            let at = word(row).wrapping_sub(self.near.min) as usize;
-            let mut group = self.near.groups[at];
-            if group == NO_GROUP {
-                group = self.find_or_insert_one(batch, row, batch.hash(row));
-                self.near.groups[at] = group;
-            }
-            groups.push(group);
+        groups.extend((0..rows).map(|row| self.near.groups[at(row)]));
+        if groups.contains(&NO_GROUP) {
+            self.insert_near(batch, groups);
         }
         true
+    }
+
+    /// Finds the groups that the array by key does not name, and lets it name them.
+    fn insert_near(&mut self, batch: &K, groups: &mut [u32]) {
+        for (row, group) in groups.iter_mut().enumerate() {
+            if *group != NO_GROUP {
+                continue;
+            }
+            let key = batch.word(row).unwrap_or_default() as i64;
+            let at = key.wrapping_sub(self.near.min) as usize;
+            // A row before it may have had the same key.
+            if self.near.groups[at] == NO_GROUP {
+                self.near.groups[at] = self.find_or_insert_one(batch, row, batch.hash(row));
+            }
+            *group = self.near.groups[at];
+        }
     }
 
     fn make_near(&mut self, min: i64, size: usize) {

@@ -42,21 +42,35 @@ pub fn murmur3_64(data: &[u8], seed: u64) -> u64 {
         word.copy_from_slice(block);
         hash = block_64(hash, u64::from_le_bytes(word));
     }
-    let tail = blocks
-        .remainder()
-        .iter()
-        .rev()
-        .fold(0u64, |word, byte| word << 8 | u64::from(*byte));
+    let tail = word_of(blocks.remainder(), data);
     finish_64(hash ^ mix_64(tail) ^ data.len() as u64)
 }
 
-/// [`murmur3_64`] of `len` bytes, 8 at most, with seed 0: the first byte is the lowest of `word`, those behind them are 0.
+/// The bytes of `tail`, at most seven at the end of `data`, as a word, the first one lowest.
 #[inline]
+fn word_of(tail: &[u8], data: &[u8]) -> u64 {
+    let len = tail.len();
+    if let (1.., Some(last)) = (len, data.last_chunk::<8>()) {
+        return u64::from_le_bytes(*last) >> (64 - 8 * len);
+    }
+    // Pieces may overlap: they say the same where they do.
+    if let (Some(first), Some(last)) = (tail.first_chunk::<4>(), tail.last_chunk::<4>()) {
+        let last = u64::from(u32::from_le_bytes(*last)) << (8 * (len - 4));
+        return u64::from(u32::from_le_bytes(*first)) | last;
+    }
+    let byte = |at: usize| u64::from(tail[at]) << (8 * at);
+    match len {
+        0 => 0,
+        _ => byte(0) | byte(len / 2) | byte(len - 1),
+    }
+}
+
+/// [`murmur3_64`] of `len` bytes, 8 at most, with seed 0: the first byte is the lowest of `word`, those behind them are 0.
+#[inline(always)]
 pub fn murmur3_64_short(word: u64, len: u32) -> u64 {
-    let hash = match len {
-        8 => block_64(0, word),
-        _ => mix_64(word),
-    };
+    // Both are computed, and one chosen: a loop over numbers has no branch then.
+    let (whole, tail) = (block_64(0, word), mix_64(word));
+    let hash = if len == 8 { whole } else { tail };
     finish_64(hash ^ u64::from(len))
 }
 

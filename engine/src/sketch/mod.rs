@@ -13,6 +13,7 @@ mod codec;
 pub mod funnel;
 pub mod hash;
 pub mod hll;
+pub mod number_hash;
 pub mod quantile;
 pub mod sequence;
 pub mod topn;

@@ -66,6 +66,43 @@ fn hashes_are_those_of_doris() {
     );
 }
 
+/// The tail as the hash is defined: byte by byte.
+fn murmur3_64_by_bytes(data: &[u8]) -> u64 {
+    let mix = |word: u64| {
+        word.wrapping_mul(0x87c3_7b91_1142_53d5)
+            .rotate_left(31)
+            .wrapping_mul(0x4cf5_ad43_2745_937f)
+    };
+    let word = |bytes: &[u8]| {
+        let byte = |word: u64, byte: &u8| word << 8 | u64::from(*byte);
+        bytes.iter().rev().fold(0, byte)
+    };
+    let (blocks, tail) = data.as_chunks::<8>();
+    let hash = blocks.iter().fold(0u64, |hash, block| {
+        (hash ^ mix(word(block)))
+            .rotate_left(27)
+            .wrapping_mul(5)
+            .wrapping_add(0x52dc_e729)
+    });
+    hash::finish_64(hash ^ mix(word(tail)) ^ data.len() as u64)
+}
+
+#[test]
+fn tails_of_all_lengths_are_hashed_as_their_bytes() {
+    let data: Vec<u8> = words(5).take(8).flat_map(u64::to_le_bytes).collect();
+    for from in 0..9 {
+        for to in from..=40 {
+            let bytes = &data[from..to];
+            assert_eq!(
+                hash::murmur3_64(bytes, 0),
+                murmur3_64_by_bytes(bytes),
+                "{}",
+                to - from
+            );
+        }
+    }
+}
+
 #[test]
 fn stored_bytes_do_not_change() {
     assert_eq!(

@@ -5,13 +5,15 @@
 //! are as many, a group's values wait until there are some for each line of its registers.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
-use doris_storage::vector::{BytesColumn, Values, Vector};
+use doris_storage::vector::{Bitmap, BytesColumn, Values, Vector};
 
 use super::{each_valid, required, wrong_layout, Accumulator, Groups};
 use crate::error::{Error, Result};
 use crate::plan::ApproxHash;
-use crate::sketch::hash::{finish_64, murmur3_64, murmur3_64_short};
+use crate::sketch::hash::finish_64;
+use crate::sketch::number_hash::hash_texts;
 use crate::sketch::Hll;
 
 /// Bytes of a count that has seen many values, roughly.
@@ -21,17 +23,101 @@ const HLL_BYTES: usize = 16 * 1024;
 const NEAR_BYTES: usize = 512 * 1024;
 /// Values of a group that wait.
 const WAITING: usize = 512;
+/// In place of a group's end among the waiting values: it has no room there.
+const NO_ROOM: usize = usize::MAX;
 
 /// The counts of all groups.
 pub struct Approx {
     hash: ApproxHash,
     counts: Vec<Hll>,
-    /// For each group: places in its registers that are still to be raised, if it has registers.
-    waiting: Vec<Vec<u32>>,
     /// Groups that have registers.
     dense: usize,
-    /// Hashes of a batch.
+    waiting: Waiting,
+    /// Hashes of a batch, and what they raise.
     hashes: Vec<u64>,
+    places: Vec<u32>,
+    entries: Entries,
+}
+
+/// Places in the registers of groups that are still to be raised: [`WAITING`] for each group that has room.
+#[derive(Default)]
+struct Waiting {
+    places: Vec<u32>,
+    /// For each group: where its next place goes, a multiple of [`WAITING`] when none waits.
+    ends: Vec<usize>,
+}
+
+impl Waiting {
+    /// The places of a group that wait.
+    fn of(&self, group: usize) -> &[u32] {
+        match self.ends[group] {
+            NO_ROOM => &[],
+            end => &self.places[end - end % WAITING..end],
+        }
+    }
+
+    /// Makes room for a group that has none.
+    fn make_room(&mut self, group: usize) {
+        self.ends[group] = self.places.len();
+        self.places.resize(self.places.len() + WAITING, 0);
+    }
+
+    /// Lets a place of a group wait; false where it has no room.
+    #[inline(always)]
+    fn push(&mut self, counts: &mut [Hll], group: usize, place: u32) -> bool {
+        let end = &mut self.ends[group];
+        // This is where one without room is told, too.
+        let Some(free) = self.places.get_mut(*end) else {
+            return false;
+        };
+        *free = place;
+        *end += 1;
+        if end.is_multiple_of(WAITING) {
+            self.raise(&mut counts[group], group);
+        }
+        true
+    }
+
+    /// Raises the registers of a group whose room is full.
+    #[inline(never)]
+    fn raise(&mut self, count: &mut Hll, group: usize) {
+        let end = &mut self.ends[group];
+        let start = *end - WAITING;
+        count.add_places(&self.places[start..*end]);
+        *end = start;
+    }
+}
+
+/// The hashes of a dictionary's entries, once as many rows of it were seen.
+#[derive(Default)]
+struct Entries {
+    dict: Arc<BytesColumn>,
+    rows: usize,
+    hashes: Vec<u64>,
+}
+
+impl Entries {
+    /// Appends the hashes of some rows; those of NULLs, whose codes may be anything, are anything.
+    fn hash(&mut self, dict: &Arc<BytesColumn>, codes: &[u32], hashes: &mut Vec<u64>) {
+        if !Arc::ptr_eq(&self.dict, dict) {
+            (self.dict, self.rows) = (Arc::clone(dict), 0);
+            self.hashes.clear();
+        }
+        self.rows += codes.len();
+        if self.hashes.is_empty() && self.rows >= dict.len() {
+            self.hashes.extend(dict.iter().map(Hll::hash));
+        }
+        let known = |code: usize| self.hashes.get(code).copied();
+        let of_entry = |code: usize| match code < dict.len() {
+            true => Hll::hash(dict.get(code)),
+            false => 0,
+        };
+        let codes = codes.iter().map(|&code| code as usize);
+        match self.hashes.is_empty() {
+            true => hashes.extend(codes.map(of_entry)),
+            false => hashes.extend(codes.map(|code| known(code).unwrap_or(0))),
+        }
+    }
 }
 
 impl Approx {
@@ -40,15 +126,17 @@ impl Approx {
         Self {
             hash,
             counts: Vec::new(),
-            waiting: Vec::new(),
             dense: 0,
+            waiting: Waiting::default(),
             hashes: Vec::new(),
+            places: Vec::new(),
+            entries: Entries::default(),
         }
     }
 
     /// A group's count, with the values that wait.
     fn count(&self, group: usize) -> Cow<'_, Hll> {
-        let (count, waiting) = (&self.counts[group], &self.waiting[group]);
+        let (count, waiting) = (&self.counts[group], self.waiting.of(group));
         if waiting.is_empty() {
             return Cow::Borrowed(count);
         }
@@ -62,119 +150,84 @@ impl Approx {
         self.hashes.clear();
         let hashes = &mut self.hashes;
         match (self.hash, &argument.values) {
-            (ApproxHash::Value, Values::I16(v)) => {
-                hashes.extend(v.iter().map(|v| word(i64::from(*v))))
-            }
-            (ApproxHash::Value, Values::I32(v)) => {
-                hashes.extend(v.iter().map(|v| word(i64::from(*v))))
-            }
-            (ApproxHash::Value, Values::I64(v)) => hashes.extend(v.iter().map(|v| word(*v))),
-            (ApproxHash::Text, Values::I16(v)) => {
-                hashes.extend(v.iter().map(|v| decimal(i64::from(*v))))
-            }
-            (ApproxHash::Text, Values::I32(v)) => {
-                hashes.extend(v.iter().map(|v| decimal(i64::from(*v))))
-            }
-            (ApproxHash::Text, Values::I64(v)) => hashes.extend(v.iter().map(|v| decimal(*v))),
+            (ApproxHash::Value, Values::I16(v)) => hash_words(v, hashes),
+            (ApproxHash::Value, Values::I32(v)) => hash_words(v, hashes),
+            (ApproxHash::Value, Values::I64(v)) => hash_words(v, hashes),
+            (ApproxHash::Text, Values::I16(v)) => hash_texts(v, hashes),
+            (ApproxHash::Text, Values::I32(v)) => hash_texts(v, hashes),
+            (ApproxHash::Text, Values::I64(v)) => hash_texts(v, hashes),
             // Text is hashed alike in both ways.
-            (_, Values::Bytes(v)) => hashes.extend((0..v.len()).map(|i| murmur3_64(v.get(i), 0))),
-            (_, Values::Dict { codes, dict }) if dict.len() <= codes.len() => {
-                let all: Vec<u64> = (0..dict.len())
-                    .map(|i| murmur3_64(dict.get(i), 0))
-                    .collect();
-                let of = |code: &u32| all.get(*code as usize).copied().unwrap_or(0);
-                hashes.extend(codes.iter().map(of));
-            }
-            (_, Values::Dict { codes, dict }) => {
-                let of = |code: &u32| match (*code as usize) < dict.len() {
-                    true => murmur3_64(dict.get(*code as usize), 0),
-                    false => 0,
-                };
-                hashes.extend(codes.iter().map(of));
-            }
+            (_, Values::Bytes(v)) => hashes.extend(v.iter().map(Hll::hash)),
+            (_, Values::Dict { codes, dict }) => self.entries.hash(dict, codes, hashes),
             _ => return Err(wrong_layout()),
         }
         Ok(())
     }
-}
 
-#[inline]
-fn word(value: i64) -> u64 {
-    finish_64(value as u64)
-}
-
-/// The hash of a number's text.
-#[inline]
-fn decimal(value: i64) -> u64 {
-    if (0..100_000_000).contains(&value) {
-        let (word, len) = eight_digits(value as u32);
-        return murmur3_64_short(word, len);
+    /// Counts the hashed rows one by one.
+    fn add(&mut self, groups: Groups<'_>, valid: Option<&Bitmap>) {
+        let (counts, hashes, mut dense) = (&mut self.counts, &self.hashes, self.dense);
+        each_valid(groups, valid, |group, row| {
+            let count = &mut counts[group];
+            let was_dense = count.is_dense();
+            count.add_hash(hashes[row]);
+            dense += usize::from(!was_dense && count.is_dense());
+        });
+        self.dense = dense;
     }
-    murmur3_64(value.to_string().as_bytes(), 0)
-}
 
-/// The text of a number of at most eight digits, its first byte lowest, and its length.
-#[inline]
-fn eight_digits(value: u32) -> (u64, u32) {
-    let pair = |number: u32| u64::from(PAIRS[number as usize % 100]);
-    let (high, low) = (value / 10_000, value % 10_000);
-    let all =
-        pair(high / 100) | pair(high % 100) << 16 | pair(low / 100) << 32 | pair(low % 100) << 48;
-    let zeros = (all ^ u64::from_le_bytes([b'0'; 8])).trailing_zeros() / 8;
-    // The last digit stays.
-    let zeros = zeros.min(7);
-    (all >> (8 * zeros), 8 - zeros)
-}
-
-/// The texts of 0 to 99, two digits each, the first one lowest.
-const PAIRS: [u16; 100] = {
-    let mut pairs = [0; 100];
-    let mut number = 0;
-    while number < 100 {
-        pairs[number] =
-            u16::from_le_bytes([b'0' + (number / 10) as u8, b'0' + (number % 10) as u8]);
-        number += 1;
+    /// Counts the hashed rows, or lets them wait where their groups have registers.
+    fn add_later(&mut self, groups: Groups<'_>, valid: Option<&Bitmap>) {
+        self.places.clear();
+        self.places
+            .extend(self.hashes.iter().map(|&h| Hll::place(h)));
+        let (places, hashes) = (&self.places, &self.hashes);
+        let (counts, waiting, dense) = (&mut self.counts, &mut self.waiting, &mut self.dense);
+        each_valid(groups, valid, |group, row| {
+            if !waiting.push(counts, group, places[row]) {
+                add_without_room(counts, waiting, dense, group, hashes[row]);
+            }
+        });
     }
-    pairs
-};
+}
+
+/// Counts a row of a group that has no room for waiting values, and makes some once it has registers.
+#[inline(never)]
+fn add_without_room(
+    counts: &mut [Hll],
+    waiting: &mut Waiting,
+    dense: &mut usize,
+    group: usize,
+    hash: u64,
+) {
+    let count = &mut counts[group];
+    if !count.is_dense() {
+        count.add_hash(hash);
+        *dense += usize::from(count.is_dense());
+        return;
+    }
+    waiting.make_room(group);
+    waiting.push(counts, group, Hll::place(hash));
+}
+
+fn hash_words<T: Copy + Into<i64>>(numbers: &[T], hashes: &mut Vec<u64>) {
+    hashes.extend(numbers.iter().map(|&n| finish_64(n.into() as u64)));
+}
 
 impl Accumulator for Approx {
     fn resize(&mut self, groups: usize) {
         self.counts.resize_with(groups, Hll::default);
-        self.waiting.resize_with(groups, Vec::new);
+        self.waiting.ends.resize(groups, NO_ROOM);
     }
 
     fn update(&mut self, groups: Groups<'_>, argument: Option<&Vector>) -> Result<()> {
         let argument = required(argument)?;
         self.hash(argument)?;
-        let (counts, waiting, hashes) = (&mut self.counts, &mut self.waiting, &self.hashes);
-        let (mut dense, valid) = (self.dense, argument.validity.as_ref());
-        let mut add = |count: &mut Hll, hash| {
-            let was_dense = count.is_dense();
-            count.add_hash(hash);
-            dense += usize::from(!was_dense && count.is_dense());
-        };
-        if self.dense * HLL_BYTES <= NEAR_BYTES {
-            each_valid(groups, valid, |group, row| {
-                add(&mut counts[group], hashes[row])
-            });
-        } else {
-            each_valid(groups, valid, |group, row| {
-                let (count, waiting) = (&mut counts[group], &mut waiting[group]);
-                if !count.is_dense() {
-                    return add(count, hashes[row]);
-                }
-                if waiting.len() == WAITING {
-                    count.add_places(waiting);
-                    waiting.clear();
-                }
-                if waiting.capacity() == 0 {
-                    waiting.reserve_exact(WAITING);
-                }
-                waiting.push(Hll::place(hashes[row]));
-            });
+        let valid = argument.validity.as_ref();
+        match self.dense * HLL_BYTES <= NEAR_BYTES {
+            true => self.add(groups, valid),
+            false => self.add_later(groups, valid),
         }
-        self.dense = dense;
         Ok(())
     }
 
@@ -212,30 +265,13 @@ impl Accumulator for Approx {
 
     fn clear(&mut self) {
         self.counts.clear();
-        self.waiting.clear();
+        self.waiting = Waiting::default();
         self.dense = 0;
     }
 
     fn memory_bytes(&self) -> usize {
-        const GROUP_BYTES: usize = size_of::<Hll>() + size_of::<Vec<u32>>();
-        self.counts.capacity() * GROUP_BYTES + self.dense * (HLL_BYTES + WAITING * 4)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{decimal, murmur3_64};
-
-    #[test]
-    fn numbers_are_hashed_by_their_text() {
-        let powers = (0..19).map(|n| 10i64.pow(n));
-        let around = powers.flat_map(|p| [p - 1, p, p + 1, 3 * (p / 2) + 7, -p]);
-        for value in around.chain([0, 42, i64::MIN, i64::MAX]) {
-            assert_eq!(
-                decimal(value),
-                murmur3_64(value.to_string().as_bytes(), 0),
-                "{value}"
-            );
-        }
+        const GROUP_BYTES: usize = size_of::<Hll>() + size_of::<usize>();
+        let waiting = self.waiting.places.capacity() * 4;
+        self.counts.capacity() * GROUP_BYTES + self.dense * HLL_BYTES + waiting
     }
 }

@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-use doris_storage::vector::{Bitmap as Bits, BytesColumn, Values, Vector};
+use std::sync::{Arc, OnceLock};
+
+use doris_storage::vector::{Bitmap as Bits, BytesColumn, Physical, Values, Vector};
 use proptest::prelude::*;
 
-use super::{accumulator, Groups, SortedGroups};
+use super::{accumulator, Accumulator, Groups, SortedGroups};
 use crate::decimal::{Number, View};
 use crate::expr::Expr;
 use crate::plan::{AggregateCall, AggregateFunction, ApproxHash, Sketch};
+use crate::sketch::hash::finish_64;
 use crate::sketch::{Bitmap, Hll};
-use crate::types::DataType;
+use crate::types::{Collation, DataType};
 
 fn vector(values: Values) -> Vector {
     Vector {
@@ -47,53 +50,157 @@ proptest! {
     }
 }
 
-#[test]
-fn approximate_counts_are_those_of_the_sketch_however_rows_are_split() {
-    // Few values of few groups; many of so many groups that values wait.
-    for (rows, different, count) in [(5000, 2003, 3), (150_000, 100_003, 60)] {
-        let numbers: Vec<i64> = (0..rows).map(|i| i * 7919 % different - 50).collect();
-        let groups: Vec<u32> = (0..rows).map(|i| i as u32 % count).collect();
+/// Numbers and groups of rows, some of them NULL, whose registers are to be those of the sketch.
+struct Approximated {
+    groups: Vec<u32>,
+    /// Groups.
+    count: u32,
+    /// Makes the argument of some rows.
+    argument: fn(&[Option<i64>]) -> Vector,
+    data_type: DataType,
+    values: Vec<Option<i64>>,
+}
+
+impl Approximated {
+    /// The stored counts of each group, made row by row.
+    fn expected(&self, hash: ApproxHash) -> Vec<Vec<u8>> {
+        let mut counts = vec![Hll::default(); self.count as usize];
+        for (value, group) in self.values.iter().zip(&self.groups) {
+            let Some(value) = value else { continue };
+            let by_text = hash == ApproxHash::Text || self.data_type.physical() == Physical::Bytes;
+            counts[*group as usize].add_hash(match by_text {
+                true => Hll::hash(value.to_string().as_bytes()),
+                false => finish_64(*value as u64),
+            });
+        }
+        counts.iter().map(Hll::encode).collect()
+    }
+
+    /// An accumulator that has seen the rows `from..to`, in batches.
+    fn states(&self, hash: ApproxHash, from: usize, to: usize) -> Box<dyn Accumulator> {
+        let call = AggregateCall {
+            function: AggregateFunction::ApproxDistinct(hash),
+            argument: Some(Expr::column(0, self.data_type)),
+            distinct: false,
+            filter: None,
+        };
+        let mut states = accumulator(&call).unwrap();
+        states.resize(self.count as usize);
+        for from in (from..to).step_by(4000) {
+            let rows = from..to.min(from + 4000);
+            let groups = match self.count {
+                1 => Groups::One(rows.len()),
+                _ => Groups::Each(&self.groups[rows.clone()]),
+            };
+            let column = (self.argument)(&self.values[rows]);
+            states.update(groups, Some(&column)).unwrap();
+        }
+        states
+    }
+
+    fn check(&self) {
+        let every: Vec<u32> = (0..self.count).collect();
         for hash in [ApproxHash::Text, ApproxHash::Value] {
-            check_approximate_counts(hash, &numbers, &groups, count as usize);
+            let whole = self.states(hash, 0, self.values.len());
+            let expected = self.expected(hash);
+            let exported = whole.export(&every);
+            for (group, expected) in expected.iter().enumerate() {
+                let stored = exported[0].bytes(group).unwrap();
+                assert!(stored == expected, "registers of group {group}");
+            }
+            let estimate = |stored: &Vec<u8>| Hll::decode(stored).unwrap().estimate() as i64;
+            let estimates = vector(Values::I64(expected.iter().map(estimate).collect()));
+            let finished = |states: &dyn Accumulator| states.finish(0, every.len()).unwrap();
+            assert_eq!(finished(&*whole), [estimates.clone()]);
+            let split = self.values.len().min(40);
+            let mut first = self.states(hash, 0, split);
+            let second = self.states(hash, split, self.values.len());
+            first.merge(&every, &second.export(&every), 0).unwrap();
+            assert_eq!(finished(&*first), [estimates]);
+            let memory = first.memory_bytes();
+            first.clear();
+            assert!(first.memory_bytes() <= memory);
         }
     }
 }
 
-fn check_approximate_counts(hash: ApproxHash, numbers: &[i64], groups: &[u32], count: usize) {
-    let call = AggregateCall {
-        function: AggregateFunction::ApproxDistinct(hash),
-        argument: Some(Expr::column(0, DataType::Int8)),
-        distinct: false,
-        filter: None,
+fn optional(values: Values, rows: &[Option<i64>]) -> Vector {
+    let all = rows.iter().all(Option::is_some);
+    let validity = (!all).then(|| Bits::from_bools(rows.iter().map(Option::is_some)));
+    Vector { values, validity }
+}
+
+fn numbers(rows: &[Option<i64>]) -> Vector {
+    let values = rows.iter().map(|row| row.unwrap_or(7));
+    optional(Values::I64(values.collect()), rows)
+}
+
+fn small_numbers(rows: &[Option<i64>]) -> Vector {
+    let values = rows.iter().map(|row| row.unwrap_or(7) as i16);
+    optional(Values::I16(values.collect()), rows)
+}
+
+fn texts(rows: &[Option<i64>]) -> Vector {
+    let mut column = BytesColumn::default();
+    let text = |row: &Option<i64>| row.map_or(String::new(), |row| row.to_string());
+    rows.iter()
+        .for_each(|row| column.push(text(row).as_bytes()));
+    optional(Values::Bytes(column), rows)
+}
+
+/// The texts of -50 to 10,949 by their codes; a NULL's code is none of the dictionary's.
+fn coded_texts(rows: &[Option<i64>]) -> Vector {
+    static DICT: OnceLock<Arc<BytesColumn>> = OnceLock::new();
+    let dict = DICT.get_or_init(|| {
+        let mut dict = BytesColumn::default();
+        (-50..10_950i64).for_each(|entry| dict.push(entry.to_string().as_bytes()));
+        Arc::new(dict)
+    });
+    let code = |row: &Option<i64>| row.map_or(u32::MAX, |row| (row + 50) as u32);
+    let codes = rows.iter().map(code).collect();
+    let dict = Arc::clone(dict);
+    optional(Values::Dict { codes, dict }, rows)
+}
+
+#[test]
+fn approximate_counts_are_those_of_the_sketch_however_rows_are_split() {
+    let text = DataType::Text {
+        collation: Collation::C,
     };
-    let part = |from: usize, to: usize| {
-        let mut states = accumulator(&call).unwrap();
-        states.resize(count);
-        for from in (from..to).step_by(4000) {
-            let rows = from..to.min(from + 4000);
-            let column = vector(Values::I64(numbers[rows.clone()].to_vec()));
-            let groups = Groups::Each(&groups[rows]);
-            states.update(groups, Some(&column)).unwrap();
-        }
-        states
+    let arguments: [(fn(&[Option<i64>]) -> Vector, DataType, i64); 4] = [
+        (numbers, DataType::Int8, 1_000_003),
+        (small_numbers, DataType::Int2, 32_003),
+        (texts, text, 100_003),
+        (coded_texts, text, 10_903),
+    ];
+    // A few groups have few rows where there are many groups.
+    let group = |row: i64, count: i64| match row * 7 % count {
+        0..5 if count > 5 && row % 29 > 0 => count - 1,
+        other => other,
     };
-    let every: Vec<u32> = (0..count as u32).collect();
-    let whole = part(0, numbers.len());
-    let memory = whole.memory_bytes();
-    let whole = whole.finish(0, count).unwrap();
-    let mut first = part(0, 40);
-    let second = part(40, numbers.len());
-    first.merge(&every, &second.export(&every), 0).unwrap();
-    assert_eq!(first.finish(0, count).unwrap(), whole);
-    first.clear();
-    assert!(first.memory_bytes() < memory);
-    if hash == ApproxHash::Text {
-        let mut expected = vec![Hll::default(); count];
-        for (number, group) in numbers.iter().zip(groups) {
-            expected[*group as usize].add_hash(Hll::hash(number.to_string().as_bytes()));
+    // Few values of few groups; many of one; many of so many groups that values wait.
+    for (rows, count, nulls) in [
+        (5000, 3, 7),
+        (30_000, 1, 0),
+        (150_000, 60, 0),
+        (90_000, 70, 5),
+    ] {
+        for (argument, data_type, different) in arguments {
+            let is_null = |row: i64| nulls != 0 && row % nulls == 0;
+            let value = |row: i64| row * 7919 % different - 50;
+            Approximated {
+                groups: (0..rows)
+                    .map(|row| group(row, i64::from(count)) as u32)
+                    .collect(),
+                count,
+                argument,
+                data_type,
+                values: (0..rows)
+                    .map(|row| (!is_null(row)).then(|| value(row)))
+                    .collect(),
+            }
+            .check();
         }
-        let estimates = expected.iter().map(|hll| hll.estimate() as i64).collect();
-        assert_eq!(whole, vec![vector(Values::I64(estimates))]);
     }
 }
 
