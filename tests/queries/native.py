@@ -39,23 +39,31 @@ def words(text):
 COLORS = words("almond azure blue chocolate forest green ivory lemon pink red")
 CONTAINERS = words("SM_CASE SM_BOX SM_PACK SM_PKG MED_BAG MED_BOX MED_PKG MED_PACK LG_CASE LG_BOX LG_PACK LG_PKG JUMBO_PKG WRAP_CASE")
 TYPES = "one(g, 3, " + words("STANDARD SMALL MEDIUM LARGE ECONOMY PROMO") + ") || ' ' || one(g, 4, " + words("ANODIZED BURNISHED PLATED POLISHED BRUSHED") + ") || ' ' || one(g, 5, " + words("TIN NICKEL BRASS STEEL COPPER") + ")"
-TPCH = f"""
+
+
+def tpch(times=1):
+    """Statements that fill TPC-H's tables with `times` 24,000 lines, which is `times` 0.004 of scale factor 1."""
+    suppliers, customers, parts, orders = 100 * times, 1500 * times, 2000 * times, 6000 * times
+    supplier_of_part = f"1 + ({{part}} + {{place}} * {suppliers // 4}) % {suppliers}"
+    return f"""
 INSERT INTO region SELECT g, (ARRAY{REGIONS})[1 + g], 'the comment of it' FROM generate_series(0, 4) g;
 INSERT INTO nation SELECT g, replace((ARRAY{NATIONS})[1 + g], '_', ' '), (ARRAY{REGION_OF})[1 + g], 'a comment' FROM generate_series(0, 24) g;
 INSERT INTO supplier SELECT g, 'Supplier#' || lpad(g::text, 9, '0'), 'address ' || g, h(g, 1, 25), 10 + h(g, 1, 25) || '-' || 100 + h(g, 2, 900), h(g, 3, 1100000) / 100.0 - 1000,
-  CASE WHEN g % 9 = 0 THEN 'wake Customer slow Complaints' ELSE 'quick and quiet' END FROM generate_series(1, 100) g;
+  CASE WHEN g % 9 = 0 THEN 'wake Customer slow Complaints' ELSE 'quick and quiet' END FROM generate_series(1, {suppliers}) g;
 INSERT INTO customer SELECT g, 'Customer#' || lpad(g::text, 9, '0'), 'address ' || g, h(g, 1, 25), 10 + h(g, 1, 25) || '-' || 100 + h(g, 2, 900), h(g, 3, 1100000) / 100.0 - 1000,
-  one(g, 4, {words("AUTOMOBILE BUILDING FURNITURE MACHINERY HOUSEHOLD")}), 'comment ' || h(g, 5, 50) FROM generate_series(1, 1500) g;
+  one(g, 4, {words("AUTOMOBILE BUILDING FURNITURE MACHINERY HOUSEHOLD")}), 'comment ' || h(g, 5, 50) FROM generate_series(1, {customers}) g;
 INSERT INTO part SELECT g, one(g, 1, {COLORS}) || ' ' || one(g, 2, {COLORS}), 'Manufacturer#' || 1 + h(g, 6, 5), 'Brand#' || 1 + h(g, 6, 5) || 1 + h(g, 7, 5),
-  {TYPES}, 1 + h(g, 8, 50), one(g, 9, {CONTAINERS}), 900 + h(g, 10, 120000) / 100.0, 'comment' FROM generate_series(1, 2000) g;
-INSERT INTO partsupp SELECT 1 + g / 4, 1 + (g / 4 + g % 4 * 25) % 100, 1 + h(g, 1, 9999), 1 + h(g, 2, 99900) / 100.0, 'comment' FROM generate_series(0, 7999) g;
-INSERT INTO orders SELECT g, 1 + h(g, 1, 1500) / 3 * 3, one(g, 2, {words("F O P")}), 900 + h(g, 3, 50000000) / 100.0, date '1992-01-01' + h(g, 4, 2405), one(g, 5, {words("1-URGENT 2-HIGH 3-MEDIUM 4-NOT_SPECIFIED 5-LOW")}),
-  'Clerk#' || h(g, 6, 1000), 0, CASE WHEN g % 13 = 0 THEN 'some special and odd requests' ELSE 'plain deposits' END FROM generate_series(1, 6000) g;
-INSERT INTO lineitem SELECT 1 + g / 4, 1 + h(g, 1, 2000), 1 + (h(g, 1, 2000) + h(g, 2, 4) * 25) % 100, 1 + g % 4, 1 + h(g, 3, 50) + CASE WHEN g / 4 % 50 = 0 THEN 60 ELSE 0 END, 900 + h(g, 4, 9000000) / 100.0, h(g, 5, 11) / 100.0, h(g, 6, 9) / 100.0,
+  {TYPES}, 1 + h(g, 8, 50), one(g, 9, {CONTAINERS}), 900 + h(g, 10, 120000) / 100.0, 'comment' FROM generate_series(1, {parts}) g;
+INSERT INTO partsupp SELECT 1 + g / 4, {supplier_of_part.format(part="g / 4", place="g % 4")}, 1 + h(g, 1, 9999), 1 + h(g, 2, 99900) / 100.0, 'comment' FROM generate_series(0, {4 * parts - 1}) g;
+INSERT INTO orders SELECT g, 1 + h(g, 1, {customers}) / 3 * 3, one(g, 2, {words("F O P")}), 900 + h(g, 3, 50000000) / 100.0, date '1992-01-01' + h(g, 4, 2405), one(g, 5, {words("1-URGENT 2-HIGH 3-MEDIUM 4-NOT_SPECIFIED 5-LOW")}),
+  'Clerk#' || h(g, 6, 1000), 0, CASE WHEN g % 13 = 0 THEN 'some special and odd requests' ELSE 'plain deposits' END FROM generate_series(1, {orders}) g;
+INSERT INTO lineitem SELECT 1 + g / 4, 1 + h(g, 1, {parts}), {supplier_of_part.format(part=f"h(g, 1, {parts})", place="h(g, 2, 4)")}, 1 + g % 4, 1 + h(g, 3, 50) + CASE WHEN g / 4 % 50 = 0 THEN 60 ELSE 0 END, 900 + h(g, 4, 9000000) / 100.0, h(g, 5, 11) / 100.0, h(g, 6, 9) / 100.0,
   one(g, 7, {words("A N R")}), one(g, 8, {words("F O")}), o_orderdate + 1 + h(g, 9, 121), o_orderdate + 30 + h(g, 10, 61), o_orderdate + 2 + h(g, 9, 121) + h(g, 11, 30),
   one(g, 12, {words("DELIVER_IN_PERSON COLLECT_COD NONE TAKE_BACK_RETURN")}), one(g, 13, {words("REG_AIR AIR RAIL SHIP TRUCK MAIL FOB")}), 'comment'
-  FROM generate_series(0, 23999) g JOIN orders ON o_orderkey = 1 + g / 4;
+  FROM generate_series(0, {4 * orders - 1}) g JOIN orders ON o_orderkey = 1 + g / 4;
 """
+
+
 SSB = f"""
 CREATE TABLE dates (d_datekey int NOT NULL, d_date varchar(18) NOT NULL, d_dayofweek varchar(9) NOT NULL, d_month varchar(9) NOT NULL, d_year int NOT NULL,
   d_yearmonthnum int NOT NULL, d_yearmonth char(7) NOT NULL, d_daynuminweek int NOT NULL, d_daynuminmonth int NOT NULL, d_daynuminyear int NOT NULL,
@@ -148,7 +156,7 @@ def benchmark(name):
         schema = (BENCH / "tpch/schema.sql").read_text().replace("USING :am", "")
         queries = [statements((BENCH / f"tpch/q{number:02}.sql").read_text()) for number in range(1, 23)]
         assert all(len(parts) == 1 for parts in queries)
-        return schema + TPCH, [parts[0] for parts in queries]
+        return schema + tpch(), [parts[0] for parts in queries]
     if name == "ssb":
         return SSB, ssb_queries()
     return hits(), statements((BENCH / "clickbench/queries.sql").read_text())

@@ -506,6 +506,7 @@ def damaged_page_is_an_error_and_no_crash(options, directory):
 # These register theirs after the ones above.
 import compaction  # noqa: E402, F401
 import damaged  # noqa: E402, F401
+import empty  # noqa: E402, F401
 import keyed  # noqa: E402, F401
 import mirrors  # noqa: E402, F401
 import mirror_faults  # noqa: E402, F401
