@@ -2,12 +2,15 @@
 //! Moving rows between vectors: gather by row number, slice, concatenate, and repeat.
 //!
 //! These are the leaves under every operator that changes which rows there are (filters, joins, sorts). They
-//! look at layouts only and never at what a value means.
+//! look at layouts only and never at what a value means. Where the system has no memory for what they make, they unwind
+//! ([`room`]), but for [`concat`].
 
 use std::sync::Arc;
 
 use doris_storage::vector::{Bitmap, BytesColumn, Physical, Values, Vector};
 use hashbrown::HashMap;
+
+use crate::memory::{room, vec};
 
 /// The row number that stands for "no row" in [`gather_or_null`].
 pub const NO_ROW: u32 = u32::MAX;
@@ -85,7 +88,7 @@ fn is_nearly_whole(indices: &[u32]) -> bool {
 
 /// The values at `indices`, copied run by run.
 fn pick_runs<T: Copy>(values: &[T], indices: &[u32]) -> Vec<T> {
-    let mut out = Vec::with_capacity(indices.len());
+    let mut out = room(indices.len());
     let (chunks, rest) = indices.as_chunks::<RUN>();
     for chunk in chunks {
         let first = chunk[0];
@@ -105,7 +108,11 @@ fn gather_values(values: &Values, indices: &[u32]) -> Values {
     fn pick<T: Copy>(values: &[T], indices: &[u32]) -> Vec<T> {
         match is_nearly_whole(indices) {
             true => pick_runs(values, indices),
-            false => indices.iter().map(|&i| values[i as usize]).collect(),
+            false => {
+                let mut out = room(indices.len());
+                out.extend(indices.iter().map(|&i| values[i as usize]));
+                out
+            }
         }
     }
     match values {
@@ -118,7 +125,7 @@ fn gather_values(values: &Values, indices: &[u32]) -> Values {
         Values::F64(v) => Values::F64(pick(v, indices)),
         Values::Fixed { width, data } => {
             let n = usize::from(*width);
-            let mut out = Vec::with_capacity(indices.len() * n);
+            let mut out = room(indices.len() * n);
             for &i in indices {
                 out.extend_from_slice(&data[i as usize * n..(i as usize + 1) * n]);
             }
@@ -136,7 +143,7 @@ fn gather_values(values: &Values, indices: &[u32]) -> Values {
 }
 
 fn gather_bytes(source: &BytesColumn, indices: &[u32]) -> BytesColumn {
-    let mut offsets = Vec::with_capacity(indices.len() + 1);
+    let mut offsets = room(indices.len() + 1);
     let mut end = 0u64;
     offsets.push(0);
     for &i in indices {
@@ -144,7 +151,7 @@ fn gather_bytes(source: &BytesColumn, indices: &[u32]) -> BytesColumn {
         end += u64::from(source.offsets[i + 1] - source.offsets[i]);
         offsets.push(u32::try_from(end).expect("a bytes vector holds at most 4 GiB"));
     }
-    let mut data = Vec::with_capacity(end as usize);
+    let mut data = room(end as usize);
     for &i in indices {
         data.extend_from_slice(source.get(i as usize));
     }
@@ -165,21 +172,27 @@ pub fn gather_bits(bits: &Bitmap, indices: &[u32]) -> Bitmap {
     Bitmap::from_words(words, indices.len())
 }
 
+fn copied<T: Copy>(values: &[T]) -> Vec<T> {
+    let mut out = room(values.len());
+    out.extend_from_slice(values);
+    out
+}
+
 /// Rows `from..to` of `source`. Panics when they are out of range.
 pub fn slice(source: &Vector, from: usize, to: usize) -> Vector {
     let values = match &source.values {
-        Values::Bool(v) => Values::Bool(v[from..to].to_vec()),
-        Values::I16(v) => Values::I16(v[from..to].to_vec()),
-        Values::I32(v) => Values::I32(v[from..to].to_vec()),
-        Values::I64(v) => Values::I64(v[from..to].to_vec()),
-        Values::I128(v) => Values::I128(v[from..to].to_vec()),
-        Values::F32(v) => Values::F32(v[from..to].to_vec()),
-        Values::F64(v) => Values::F64(v[from..to].to_vec()),
+        Values::Bool(v) => Values::Bool(copied(&v[from..to])),
+        Values::I16(v) => Values::I16(copied(&v[from..to])),
+        Values::I32(v) => Values::I32(copied(&v[from..to])),
+        Values::I64(v) => Values::I64(copied(&v[from..to])),
+        Values::I128(v) => Values::I128(copied(&v[from..to])),
+        Values::F32(v) => Values::F32(copied(&v[from..to])),
+        Values::F64(v) => Values::F64(copied(&v[from..to])),
         Values::Fixed { width, data } => {
             let n = usize::from(*width);
             Values::Fixed {
                 width: *width,
-                data: data[from * n..to * n].to_vec(),
+                data: copied(&data[from * n..to * n]),
             }
         }
         Values::Bytes(v) => {
@@ -187,11 +200,11 @@ pub fn slice(source: &Vector, from: usize, to: usize) -> Vector {
             let offsets = v.offsets[from..=to].iter().map(|&o| o - start).collect();
             Values::Bytes(BytesColumn {
                 offsets,
-                data: v.data[start as usize..end as usize].to_vec(),
+                data: copied(&v.data[start as usize..end as usize]),
             })
         }
         Values::Dict { codes, dict } => Values::Dict {
-            codes: codes[from..to].to_vec(),
+            codes: copied(&codes[from..to]),
             dict: Arc::clone(dict),
         },
     };
@@ -203,12 +216,13 @@ pub fn slice(source: &Vector, from: usize, to: usize) -> Vector {
 }
 
 /// All rows of `parts`, one after the other; the parts have layout `physical`. Dictionaries are kept when all
-/// parts share one, and made one when they are small. `None` when a bytes column would pass 4 GiB.
+/// parts share one, and made one when they are small. `None` when a bytes column would pass 4 GiB, or the system has not the
+/// memory.
 pub fn concat(physical: Physical, parts: &[Arc<Vector>]) -> Option<Vector> {
     let rows = parts.iter().map(|part| part.len()).sum();
     macro_rules! join {
         ($layout:ident) => {{
-            let mut out = Vec::with_capacity(rows);
+            let mut out = vec(rows).ok()?;
             for part in parts {
                 if let Values::$layout(v) = &part.values {
                     out.extend_from_slice(v);
@@ -226,7 +240,7 @@ pub fn concat(physical: Physical, parts: &[Arc<Vector>]) -> Option<Vector> {
         Physical::F32 => join!(F32),
         Physical::F64 => join!(F64),
         Physical::Fixed(width) => {
-            let mut out = Vec::with_capacity(rows * usize::from(width));
+            let mut out = vec(rows * usize::from(width)).ok()?;
             for part in parts {
                 if let Values::Fixed { data, .. } = &part.values {
                     out.extend_from_slice(data);
@@ -308,7 +322,7 @@ fn merge_dictionaries(rows: usize, parts: &[Arc<Vector>]) -> Option<Values> {
         .iter()
         .map(|dict| dict.iter().map(&mut code_of).collect())
         .collect();
-    let mut all = Vec::with_capacity(rows);
+    let mut all = vec(rows).ok()?;
     for (part, &dictionary) in parts.iter().zip(&of_part) {
         if let Values::Dict { codes, .. } = &part.values {
             let table = &translations[dictionary];
@@ -325,7 +339,7 @@ fn merge_dictionaries(rows: usize, parts: &[Arc<Vector>]) -> Option<Values> {
 
 fn concat_bytes(rows: usize, parts: &[Arc<Vector>]) -> Option<Values> {
     if let Some(dict) = shared_dictionary(parts) {
-        let mut all = Vec::with_capacity(rows);
+        let mut all = vec(rows).ok()?;
         for part in parts {
             if let Values::Dict { codes, .. } = &part.values {
                 all.extend_from_slice(codes);
@@ -336,8 +350,10 @@ fn concat_bytes(rows: usize, parts: &[Arc<Vector>]) -> Option<Values> {
     if let Some(values) = merge_dictionaries(rows, parts) {
         return Some(values);
     }
-    let mut offsets: Vec<u32> = Vec::with_capacity(rows + 1);
-    let mut data: Vec<u8> = Vec::new();
+    let bytes = parts.iter().map(|part| flat_bytes(part)).sum();
+    u32::try_from(bytes).ok()?;
+    let mut offsets: Vec<u32> = vec(rows + 1).ok()?;
+    let mut data: Vec<u8> = vec(bytes).ok()?;
     offsets.push(0);
     for part in parts {
         match &part.values {
@@ -357,6 +373,22 @@ fn concat_bytes(rows: usize, parts: &[Arc<Vector>]) -> Option<Values> {
         }
     }
     Some(Values::Bytes(BytesColumn { offsets, data }))
+}
+
+/// Bytes of all values of a bytes column, end to end; 0 of another layout.
+pub fn flat_bytes(vector: &Vector) -> usize {
+    match &vector.values {
+        Values::Bytes(v) => v.offsets.last().map_or(0, |&end| end as usize),
+        Values::Dict { codes, dict } if !dict.is_empty() => {
+            // A NULL may have any code.
+            let length = |&code: &u32| match dict.offsets.get(code as usize..code as usize + 2) {
+                Some(&[start, end]) => (end - start) as usize,
+                _ => 0,
+            };
+            codes.iter().map(length).sum()
+        }
+        _ => 0,
+    }
 }
 
 /// Bytes of memory that a vector holds; a dictionary counts where nothing else has it.

@@ -16,6 +16,7 @@ use doris_storage::vector::{Bitmap, BytesColumn, Physical, Values, Vector};
 
 use crate::error::{Error, Result};
 use crate::hash::{hash_bytes, hash_words};
+use crate::memory;
 use crate::types::DataType;
 
 /// Keys of many rows in one of the shapes.
@@ -36,6 +37,10 @@ pub trait KeyColumn: Default + Send + Sync + 'static {
     fn push_from(&mut self, other: &Self, j: usize);
     /// Appends all keys of `other`.
     fn append(&mut self, other: &Self);
+    /// Makes room for as many keys as `parts` have together; [`Error::OutOfMemory`] where the system has none.
+    fn make_room<'k>(&mut self, parts: impl Iterator<Item = &'k Self>) -> Result<()>
+    where
+        Self: 'k;
     /// The keys `indices`, in that order.
     fn gather(&self, indices: &[u32]) -> Self;
     /// Key `i` as a word, when that is all there is to it.
@@ -343,6 +348,11 @@ where
         self.0.extend_from_slice(&other.0);
     }
 
+    fn make_room<'k>(&mut self, parts: impl Iterator<Item = &'k Self>) -> Result<()> {
+        self.0 = memory::vec(parts.map(Self::len).sum())?;
+        Ok(())
+    }
+
     fn gather(&self, indices: &[u32]) -> Self {
         Self(indices.iter().map(|&i| self.0[i as usize]).collect())
     }
@@ -515,6 +525,16 @@ impl KeyColumn for ByteKeys {
         self.ends
             .extend(other.ends[1..].iter().map(|end| start + end));
         self.data.extend_from_slice(&other.data);
+    }
+
+    fn make_room<'k>(&mut self, parts: impl Iterator<Item = &'k Self>) -> Result<()> {
+        let (rows, bytes) = parts.fold((0, 0), |(rows, bytes), part| {
+            (rows + part.len(), bytes + part.data.len())
+        });
+        self.ends = memory::vec(rows + 1)?;
+        self.ends.push(0);
+        self.data = memory::vec(bytes)?;
+        Ok(())
     }
 
     fn gather(&self, indices: &[u32]) -> Self {

@@ -10,14 +10,37 @@
 //! fails ends the process, so before a budget grows by much, it looks whether that is to be had: at least as much as is
 //! used, as a vector that grows is there twice for a moment. Otherwise it refuses as if the limit were reached.
 //!
+//! Blocks of [`LARGE_BYTES`] or more that are made at once (all rows of a column end to end, the entries of a sort) are asked
+//! for in a way that can fail: [`vec`] and [`foresee`], or, in code that has no errors to return, [`room`], which unwinds.
+//! Whoever runs that code ([`catching`]) makes [`Error::OutOfMemory`] of it.
+//!
 //! What spills still needs room for the rows it works on. That much is granted beyond the limit
 //! ([`Reservation::resize_with_floor`], [`Reservation::hold`]): an operator that found nothing left could not go on
 //! otherwise, however much of the rest it has spilled.
 
+use std::any::Any;
+use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
+
+/// What a budget's bytes are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Operators of queries, and what they keep for their next start.
+    Queries,
+    /// Rows that are loaded, until they are written.
+    Loads,
+}
+
+/// What all budgets of this process have reserved, by purpose.
+static RESERVED: [AtomicUsize; 2] = [AtomicUsize::new(0), AtomicUsize::new(0)];
+
+/// Bytes that budgets of this process have reserved now.
+pub fn reserved_bytes(purpose: Purpose) -> usize {
+    RESERVED[purpose as usize].load(Ordering::Relaxed)
+}
 
 /// Where a budget gets its bytes from; called from any thread.
 pub trait MemoryParent: Send + Sync {
@@ -48,6 +71,23 @@ pub fn set_short(short: bool) {
     SHORT.store(short, Ordering::Relaxed);
 }
 
+/// Whether what was kept for allocations that would fail is nearly used up.
+static EXHAUSTED: AtomicBool = AtomicBool::new(false);
+
+/// Says whether memory is so short that queries of this process have to end.
+pub fn set_exhausted(exhausted: bool) {
+    EXHAUSTED.store(exhausted, Ordering::Relaxed);
+}
+
+/// [`Error::OutOfMemory`] where memory is so short that who works has to end.
+#[inline]
+pub fn check() -> Result<()> {
+    match EXHAUSTED.load(Ordering::Relaxed) {
+        true => Err(Error::OutOfMemory),
+        false => Ok(()),
+    }
+}
+
 /// How blocks are aligned that are asked for just to see whether they are to be had: allocators can tell by that.
 pub const PROBE_ALIGN: usize = 4096;
 
@@ -60,6 +100,76 @@ fn are_there(bytes: usize) -> bool {
     let there = block.try_reserve_exact(bytes.div_ceil(PROBE_ALIGN)).is_ok();
     std::hint::black_box(&mut block);
     there
+}
+
+/// Blocks of this size are asked for in a way that can fail.
+pub const LARGE_BYTES: usize = 1 << 20;
+
+/// What the system must have left beside such a block: smaller ones go on being made.
+const MARGIN_BYTES: usize = 8 << 20;
+
+/// Looks whether the system has a block of so many bytes; [`Error::OutOfMemory`] where it has not. Small ones are taken to be
+/// there.
+#[inline]
+pub fn foresee(bytes: usize) -> Result<()> {
+    match bytes < LARGE_BYTES {
+        true => Ok(()),
+        false => foresee_large(bytes),
+    }
+}
+
+#[cold]
+fn foresee_large(bytes: usize) -> Result<()> {
+    match !SHORT.load(Ordering::Relaxed) && are_there(bytes.saturating_add(MARGIN_BYTES)) {
+        true => Ok(()),
+        false => Err(Error::OutOfMemory),
+    }
+}
+
+/// An empty vector with room for so many values; [`Error::OutOfMemory`] where the system has it not.
+#[inline]
+pub fn vec<T>(capacity: usize) -> Result<Vec<T>> {
+    let bytes = capacity.saturating_mul(size_of::<T>());
+    if bytes < LARGE_BYTES {
+        return Ok(Vec::with_capacity(capacity));
+    }
+    foresee_large(bytes)?;
+    let mut vec = Vec::new();
+    // Another thread may have had it meanwhile.
+    let reserved = vec.try_reserve_exact(capacity);
+    reserved.map(|()| vec).map_err(|_| Error::OutOfMemory)
+}
+
+/// What a thread unwinds with that finds no memory where it has no error to return.
+struct Refused;
+
+/// As [`vec`], for code that returns no errors: unwinds up to [`catching`].
+#[inline]
+pub fn room<T>(capacity: usize) -> Vec<T> {
+    match vec(capacity) {
+        Ok(vec) => vec,
+        Err(_) => unwind(),
+    }
+}
+
+#[cold]
+fn unwind() -> ! {
+    resume_unwind(Box::new(Refused))
+}
+
+/// Whether a thread unwinds for want of memory, by what it unwinds with.
+pub fn is_refused(payload: &(dyn Any + Send)) -> bool {
+    payload.is::<Refused>()
+}
+
+/// Runs what may come upon [`room`] that the system has not: [`Error::OutOfMemory`]. What it works on is not to be used after
+/// that. Other panics go on.
+pub fn catching<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(outcome) => outcome,
+        Err(payload) if is_refused(&*payload) => Err(Error::OutOfMemory),
+        Err(payload) => resume_unwind(payload),
+    }
 }
 
 /// What an operator may hold on a thread beyond the limit: one part in so many of it, within these bounds.
@@ -76,6 +186,8 @@ pub struct MemoryBudget {
     /// So many bytes, the system has been found to have.
     probed: AtomicUsize,
     parent: Option<Box<dyn MemoryParent>>,
+    /// What all budgets of its purpose have reserved.
+    all: &'static AtomicUsize,
 }
 
 impl MemoryBudget {
@@ -84,8 +196,17 @@ impl MemoryBudget {
         Self::with_parent(limit_bytes, None)
     }
 
-    /// A budget of `limit_bytes`, taken from `parent` as it is used.
+    /// A query's budget of `limit_bytes`, taken from `parent` as it is used.
     pub fn with_parent(limit_bytes: usize, parent: Option<Box<dyn MemoryParent>>) -> Arc<Self> {
+        Self::of(Purpose::Queries, limit_bytes, parent)
+    }
+
+    /// A budget of `limit_bytes` for a purpose, taken from `parent` as it is used.
+    pub fn of(
+        purpose: Purpose,
+        limit_bytes: usize,
+        parent: Option<Box<dyn MemoryParent>>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             limit_bytes,
             used: AtomicUsize::new(0),
@@ -93,6 +214,7 @@ impl MemoryBudget {
             taken: AtomicUsize::new(0),
             probed: AtomicUsize::new(0),
             parent,
+            all: &RESERVED[purpose as usize],
         })
     }
 
@@ -104,6 +226,7 @@ impl MemoryBudget {
             self.used.fetch_sub(bytes, Ordering::Relaxed);
             return Err(Error::OutOfMemory);
         }
+        self.all.fetch_add(bytes, Ordering::Relaxed);
         self.peak.fetch_max(after, Ordering::Relaxed);
         Ok(())
     }
@@ -111,6 +234,7 @@ impl MemoryBudget {
     /// Reserves `bytes` whatever the limit; the parent, if it refuses, is not told of them.
     fn reserve_beyond(&self, bytes: usize) {
         let after = self.used.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        self.all.fetch_add(bytes, Ordering::Relaxed);
         self.cover(after);
         self.peak.fetch_max(after, Ordering::Relaxed);
     }
@@ -141,6 +265,7 @@ impl MemoryBudget {
     /// Gives back `bytes` of an earlier reservation.
     pub fn release(&self, bytes: usize) {
         let before = self.used.fetch_sub(bytes, Ordering::Relaxed);
+        self.all.fetch_sub(bytes, Ordering::Relaxed);
         debug_assert!(before >= bytes);
         let left = before.saturating_sub(bytes);
         // What is taken and given back again and again is looked for once.

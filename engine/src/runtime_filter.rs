@@ -126,6 +126,14 @@ impl RuntimeFilter {
         }
     }
 
+    /// Bytes of memory in use.
+    pub fn memory_bytes(&self) -> usize {
+        let list = self.list.as_ref().map_or(0, Vec::len);
+        let bits = self.bits.as_ref().map_or(0, Vec::len);
+        let bloom = self.bloom.as_ref().map_or(0, |bloom| bloom.words.len());
+        size_of::<Self>() + (list + bits + bloom) * size_of::<u64>()
+    }
+
     /// The sort's bound, if the filter is one.
     pub fn bound(&self) -> Option<&SortBound> {
         self.bound.as_deref()

@@ -11,6 +11,8 @@ use doris_storage::vector::{Bitmap, BytesColumn, Values, Vector};
 
 use crate::error::{Error, Result};
 use crate::exec::driver::lock;
+use crate::gather::flat_bytes;
+use crate::memory;
 
 /// Makes temporary files; called from any thread.
 pub trait SpillStore: Send + Sync {
@@ -56,7 +58,7 @@ impl SharedSpill {
 
     /// Appends vectors as a run.
     pub fn write(&self, vectors: &[Vector]) -> Result<Run> {
-        let mut bytes = Vec::new();
+        let mut bytes = memory::vec(vectors.iter().map(encoded_bytes).sum::<usize>() + 4)?;
         put_u32(&mut bytes, vectors.len());
         vectors.iter().for_each(|vector| encode(&mut bytes, vector));
         let mut file = lock(&self.file);
@@ -71,7 +73,8 @@ impl SharedSpill {
 
     /// Reads a run back.
     pub fn read(&self, run: Run) -> Result<Vec<Vector>> {
-        let mut bytes = vec![0; run.bytes as usize];
+        let mut bytes = memory::vec(run.bytes as usize)?;
+        bytes.resize(run.bytes as usize, 0);
         lock(&self.file).0.read(run.offset, &mut bytes)?;
         let mut reader = Reader { bytes: &bytes };
         let count = reader.u32()?;
@@ -81,6 +84,22 @@ impl SharedSpill {
 
 fn put_u32(out: &mut Vec<u8>, value: usize) {
     out.extend_from_slice(&(value as u32).to_le_bytes());
+}
+
+/// At most how many bytes [`encode`] writes.
+fn encoded_bytes(vector: &Vector) -> usize {
+    let rows = vector.len();
+    let values = match &vector.values {
+        Values::Bool(_) => rows,
+        Values::I16(_) => rows * 2,
+        Values::I32(_) | Values::F32(_) => rows * 4,
+        Values::I64(_) | Values::F64(_) => rows * 8,
+        Values::I128(_) => rows * 16,
+        Values::Fixed { data, .. } => data.len(),
+        Values::Bytes(_) | Values::Dict { .. } => rows * 4 + flat_bytes(vector),
+    };
+    // Layout, number of rows, and validity.
+    values + 8 + rows.div_ceil(64) * 8
 }
 
 fn encode(out: &mut Vec<u8>, vector: &Vector) {
@@ -155,6 +174,18 @@ impl<'b> Reader<'b> {
         Ok(u32::from_le_bytes(self.array()?) as usize)
     }
 
+    /// Bytes of the next values, which have their lengths before them.
+    fn text_bytes(&self, rows: usize) -> Result<usize> {
+        let mut ahead = Reader { bytes: self.bytes };
+        let mut bytes = 0;
+        for _ in 0..rows {
+            let length = ahead.u32()?;
+            ahead.take(length)?;
+            bytes += length;
+        }
+        Ok(bytes)
+    }
+
     fn vector(&mut self) -> Result<Vector> {
         let [tag] = self.array()?;
         let width = u16::from_le_bytes(self.array()?);
@@ -167,7 +198,9 @@ impl<'b> Reader<'b> {
                     raw.copy_from_slice(bytes);
                     <$t>::from_le_bytes(raw)
                 };
-                Values::$layout(raw.chunks_exact(size_of::<$t>()).map(number).collect())
+                let mut values = memory::vec(rows)?;
+                values.extend(raw.chunks_exact(size_of::<$t>()).map(number));
+                Values::$layout(values)
             }};
         }
         let values = match tag {
@@ -183,7 +216,11 @@ impl<'b> Reader<'b> {
                 data: self.take(rows * usize::from(width))?.to_vec(),
             },
             _ => {
-                let mut column = BytesColumn::default();
+                let mut column = BytesColumn {
+                    offsets: memory::vec(rows + 1)?,
+                    data: memory::vec(self.text_bytes(rows)?)?,
+                };
+                column.offsets.push(0);
                 for _ in 0..rows {
                     let n = self.u32()?;
                     column.push(self.take(n)?);

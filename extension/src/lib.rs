@@ -59,6 +59,7 @@ pub unsafe extern "C-unwind" fn _PG_init() {
     // pgrx would send backtraces to clients.
     std::env::remove_var("RUST_BACKTRACE");
     options::settings::define();
+    pg::memory_contexts::init();
     hooks::install();
     compact::init();
     cdc::init();

@@ -22,6 +22,9 @@ pub enum Error {
         /// The version found.
         found: u16,
     },
+    /// The system has no memory for what is decoded: `ERRCODE_OUT_OF_MEMORY`.
+    #[error("out of memory")]
+    OutOfMemory,
     /// The caller's arguments do not fit together (layouts, lengths, ranges); a bug above this crate.
     #[error("invalid argument: {what}")]
     Invalid {

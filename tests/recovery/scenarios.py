@@ -512,6 +512,7 @@ import mirrors  # noqa: E402, F401
 import mirror_faults  # noqa: E402, F401
 import observers  # noqa: E402, F401
 import sessions  # noqa: E402, F401
+import short_memory  # noqa: E402, F401
 import space  # noqa: E402, F401
 
 # --- the runner -------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import threading
 import time
 from pathlib import Path
 
-from harness import Cluster, Refused, ServerLost, check, run, scenario, until
+from harness import Cluster, Refused, ServerLost, check, scenario, until
 
 ROWS = 200_000
 QUERIES = [
@@ -190,35 +190,3 @@ def sessions_that_end_in_any_way_give_back_what_they_hold(options, directory):
         # Had any of them kept memory, this would spill.
         plan = "\n".join(row[0] for row in session.query("EXPLAIN (ANALYZE) SELECT id, count(*) FROM t WHERE id < 50000 GROUP BY id"))
         check("Spilled" not in plan, f"memory is held:\n{plan}")
-
-
-@scenario
-def memory_that_the_system_has_not_fails_a_query_and_no_more(options, directory):
-    """Sessions with a bound on their address space (`ulimit -v`), below what doris.work_mem would let them have."""
-    cluster = start(directory, options, "doris.work_mem = '2GB'\nhash_mem_multiplier = 1000\ntemp_file_limit = '128MB'")
-    cluster.query("CREATE TABLE small USING heap AS SELECT g AS id, md5(g::text) AS s FROM generate_series(1, 15001) g")
-    cluster.query(f"CREATE TABLE wide USING {options.am} AS SELECT * FROM small")
-    server = cluster.pid()
-    queries = [
-        "SELECT count(*), count(DISTINCT a.s || b.s) FROM wide a JOIN wide b ON a.id % 10 = b.id % 10",
-        # Not yet a sort: its blocks are larger than what is looked ahead for, and end the process.
-    ]
-    outcomes = []
-    for query in queries:
-        for more_kb in (200_000, 500_000):
-            with cluster.session() as session:
-                session.query("SET statement_timeout = '20s'")
-                pid = int(session.value("SELECT pg_backend_pid()"))
-                has_kb = int(re.search(r"VmSize:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[1])
-                run("prlimit", "--pid", pid, f"--as={(has_kb + more_kb) * 1024}")
-                try:
-                    session.query(query)
-                    outcomes.append("answered")
-                except Refused as refused:
-                    outcomes.append(refused.state)
-                    # Or it spills more than this test lets it, or takes longer.
-                    check(refused.state in ("53200", "53400", "54000", "57014"), f"{query}: {refused}")
-                check(session.value("SELECT count(*) FROM wide") == "15001", "a session that lacked memory is of no more use")
-    print(f"# {outcomes}")
-    check(cluster.pid() == server and not cluster.crash_messages(), f"the server crashed: {cluster.crash_messages()}")
-    cluster.stop()

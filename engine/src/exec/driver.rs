@@ -24,6 +24,7 @@ use rayon::ThreadPool;
 use super::query::{Query, Worker};
 use crate::error::{Error, Result};
 use crate::expr::ExternalEval;
+use crate::memory;
 use crate::ops::join::build_cache::BuildCache;
 
 /// How often a waiting driving thread calls the idle callback.
@@ -168,6 +169,9 @@ fn guarded<T>(work: &Work<'_, T>, worker: &Worker<'_>, item: T) -> Result<()> {
 
 /// The error for a panic's payload.
 fn panicked(payload: &(dyn Any + Send)) -> Error {
+    if memory::is_refused(payload) {
+        return Error::OutOfMemory;
+    }
     let text = payload.downcast_ref::<&str>().copied();
     let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
     Error::internal(text.unwrap_or("panic"))

@@ -18,6 +18,7 @@ use super::stream::{LimitSource, Stream, Tasks};
 use crate::batch::{Batch, Selection};
 use crate::error::{Error, Result};
 use crate::expr::{Expr, ExprKind};
+use crate::memory;
 use crate::metadata_aggregates::Totals;
 use crate::ops::aggregate;
 use crate::ops::filter_project::{Filter, Project};
@@ -102,7 +103,7 @@ impl Executor {
         if let Some(error) = &self.failed {
             return Err(error.clone());
         }
-        let outcome = self.advance();
+        let outcome = memory::catching(|| self.advance());
         if let Err(error) = &outcome {
             self.failed = Some(error.clone());
             self.stream = Stream::empty();

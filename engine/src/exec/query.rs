@@ -14,7 +14,7 @@ use crate::batch::{Batch, Selection};
 use crate::error::{Error, Result};
 use crate::expr::{EvalContext, Expr, ExternalEval};
 use crate::gather::gather;
-use crate::memory::MemoryBudget;
+use crate::memory::{self, MemoryBudget};
 use crate::ops::join::build_cache::BuildCache;
 use crate::spill::SpillStore;
 use crate::types::Scalar;
@@ -136,12 +136,13 @@ pub struct Query {
 }
 
 impl Query {
-    /// Raises [`Error::Cancelled`] once the query is to stop.
+    /// Raises [`Error::Cancelled`] once the query is to stop, and [`Error::OutOfMemory`] where the system is at the end of its
+    /// memory.
     pub fn check(&self) -> Result<()> {
         if self.cancel.load(Ordering::Relaxed) || self.stop.is_some_and(|stop| stop()) {
             return Err(Error::Cancelled);
         }
-        Ok(())
+        memory::check()
     }
 
     /// The counters of node `id`.
@@ -164,6 +165,7 @@ impl<'q> Worker<'q> {
         let mut eval = EvalContext::with_params(&query.params);
         eval.external = external;
         eval.cancelled = Some(&*query.cancel);
+        eval.reserve_texts(&query.budget);
         Self { query, eval }
     }
 

@@ -126,6 +126,7 @@ impl Stream {
                 worker.eval.start_task(number);
                 task.run(worker, &mut |chunk| {
                     worker.query.check()?;
+                    worker.eval.forget_texts(0);
                     run_stages(worker, stages, chunk, &mut |chunk| sink(worker, chunk))
                 })
             })?;
@@ -229,6 +230,7 @@ fn run_task_exactly(
     let mut slot = Slot::default();
     let outcome = task.run(worker, &mut |chunk| {
         worker.query.check()?;
+        worker.eval.forget_texts(0);
         push_exactly(worker, stages, chunk, &mut slot.chunks)
     });
     match outcome {

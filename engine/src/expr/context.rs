@@ -12,10 +12,16 @@ use doris_storage::vector::{BytesColumn, Vector};
 use hashbrown::HashMap;
 
 use crate::error::{Error, Result};
+use crate::memory::{foresee, MemoryBudget, Reservation, LARGE_BYTES};
 use crate::types::{DataType, Scalar};
 
 /// Batches of a task, in bits.
 const TASK_BITS: u32 = 32;
+
+/// Most bytes of the texts that a function makes for one batch.
+const TEXT_BYTES_MAX: usize = 256 << 20;
+/// Texts of a batch take up to so many bytes whatever the budget.
+const TEXT_BYTES_GRANTED: usize = 16 << 20;
 
 /// Evaluates what only PostgreSQL can, on the thread that may call it.
 pub trait ExternalEval {
@@ -35,6 +41,8 @@ pub struct EvalContext<'a> {
     /// Where the rows of the next batch stand in the input.
     place: Cell<u64>,
     dictionaries: RefCell<HashMap<u64, OverDictionary>>,
+    /// What the texts made of a batch have reserved; `None`: nothing is.
+    texts: Option<RefCell<Reservation>>,
 }
 
 /// A node's result for every entry of the dictionary it saw last.
@@ -42,6 +50,61 @@ struct OverDictionary {
     dict: Arc<BytesColumn>,
     /// `None`: some entry raised an error, which may belong to no row.
     result: Option<Arc<Vector>>,
+}
+
+/// Room for the texts of one column.
+pub(super) struct TextRoom<'c> {
+    texts: Option<&'c RefCell<Reservation>>,
+    granted: usize,
+    reserved: Cell<usize>,
+}
+
+impl TextRoom<'_> {
+    /// Makes room for `more` bytes behind those of `out`; [`Error::OutOfMemory`] where all texts of a batch, the budget or the
+    /// system do not allow for them.
+    #[inline]
+    pub fn make(&self, out: &mut Vec<u8>, more: usize) -> Result<()> {
+        match out.capacity() - out.len() >= more {
+            true => Ok(()),
+            false => self.grow(out, more),
+        }
+    }
+
+    /// Appends bytes.
+    #[inline]
+    pub fn push(&self, out: &mut Vec<u8>, bytes: &[u8]) -> Result<()> {
+        self.make(out, bytes.len())?;
+        out.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    #[cold]
+    fn grow(&self, out: &mut Vec<u8>, more: usize) -> Result<()> {
+        let needed = out.len().saturating_add(more);
+        if needed > TEXT_BYTES_MAX {
+            return Err(Error::OutOfMemory);
+        }
+        let twice = needed.max(out.capacity() * 2).min(TEXT_BYTES_MAX);
+        let capacity = match self.reserve(twice) {
+            Ok(()) => twice,
+            Err(_) => self.reserve(needed).map(|()| needed)?,
+        };
+        let reserved = out.try_reserve_exact(capacity - out.len());
+        reserved.map_err(|_| Error::OutOfMemory)
+    }
+
+    /// Reserves `bytes` in all, if they are many.
+    fn reserve(&self, bytes: usize) -> Result<()> {
+        let Some(texts) = self.texts.filter(|_| bytes >= LARGE_BYTES) else {
+            return foresee(bytes);
+        };
+        let mut texts = texts.borrow_mut();
+        let more = bytes.saturating_sub(self.reserved.get());
+        let all = texts.bytes() + more;
+        texts.resize_with_floor(all, self.granted)?;
+        self.reserved.set(self.reserved.get() + more);
+        Ok(())
+    }
 }
 
 impl<'a> EvalContext<'a> {
@@ -57,6 +120,43 @@ impl<'a> EvalContext<'a> {
             cancelled,
             place: Cell::new(0),
             dictionaries: RefCell::default(),
+            texts: None,
+        }
+    }
+
+    /// From now on, large texts are reserved before they are made.
+    pub fn reserve_texts(&mut self, budget: &Arc<MemoryBudget>) {
+        self.texts = Some(RefCell::new(Reservation::new(budget)));
+    }
+
+    /// Bytes that texts of this batch have reserved.
+    pub(crate) fn text_bytes(&self) -> usize {
+        self.texts
+            .as_ref()
+            .map_or(0, |texts| texts.borrow().bytes())
+    }
+
+    /// The texts made since so many bytes were reserved are gone, or others' to count.
+    pub(crate) fn forget_texts(&self, bytes: usize) {
+        if let Some(texts) = &self.texts {
+            let mut texts = texts.borrow_mut();
+            if bytes < texts.bytes() {
+                // Giving back is never refused.
+                let _ = texts.resize(bytes);
+            }
+        }
+    }
+
+    /// Room for the texts that a function makes of `rows` rows.
+    pub(super) fn text_room(&self, rows: usize) -> TextRoom<'_> {
+        TextRoom {
+            texts: self.texts.as_ref(),
+            // One row's text cannot be made in halves.
+            granted: match rows {
+                0..=1 => usize::MAX,
+                _ => TEXT_BYTES_GRANTED,
+            },
+            reserved: Cell::new(0),
         }
     }
 

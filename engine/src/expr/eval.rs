@@ -88,12 +88,16 @@ impl Expr {
                 Ok(Operand::Vector(Arc::new(items)))
             }
             ExprKind::External { id, args } => self.call_external(*id, args, ctx, batch, selection),
-            _ => match self.of_children(ctx, batch, selection) {
-                Err(Error::OutOfMemory) if rows > 1 && self.may_halve() => {
-                    self.by_halves(ctx, batch, selection)
+            _ => {
+                let texts = ctx.text_bytes();
+                match self.of_children(ctx, batch, selection) {
+                    Err(Error::OutOfMemory) if rows > 1 && self.may_halve() => {
+                        ctx.forget_texts(texts);
+                        self.by_halves(ctx, batch, selection)
+                    }
+                    outcome => outcome,
                 }
-                outcome => outcome,
-            },
+            }
         }
     }
 
@@ -122,11 +126,15 @@ impl Expr {
         batch: &Batch,
         selection: &Selection,
     ) -> Result<Operand> {
-        let [first, second] = selection.halves();
-        let halves = [
-            self.eval(ctx, batch, &first)?,
-            self.eval(ctx, batch, &second)?,
-        ];
+        let texts = ctx.text_bytes();
+        let halves = selection.halves().map(|half| {
+            let values = self.eval(ctx, batch, &half);
+            // None of them is left.
+            ctx.forget_texts(texts);
+            values
+        });
+        let [first, second] = halves;
+        let halves = [first?, second?];
         let both = concat(self.data_type().physical(), &halves).ok_or(Error::OutOfMemory)?;
         Ok(Operand::Vector(Arc::new(both)))
     }
@@ -151,16 +159,20 @@ impl Expr {
         let (first, second) = (vectors.next(), vectors.next());
         match (first, second) {
             (None, _) => {
-                let result = self.kernel(&operands, 1)?;
+                let result = self.kernel(&operands, 1, ctx)?;
                 Ok(Operand::Scalar(Scalar::of_vector(&result, 0)))
             }
             (Some((position, vector)), None) if self.is_strict() => {
                 if let Some(result) = self.over_dictionary(&operands, position, vector, ctx, rows) {
                     return Ok(Operand::Vector(Arc::new(result)));
                 }
-                Ok(Operand::Vector(Arc::new(self.kernel(&operands, rows)?)))
+                Ok(Operand::Vector(Arc::new(
+                    self.kernel(&operands, rows, ctx)?,
+                )))
             }
-            _ => Ok(Operand::Vector(Arc::new(self.kernel(&operands, rows)?))),
+            _ => Ok(Operand::Vector(Arc::new(
+                self.kernel(&operands, rows, ctx)?,
+            ))),
         }
     }
 
@@ -177,7 +189,7 @@ impl Expr {
     }
 
     /// The node's function of its operands' values, row by row; at least one operand may be a vector.
-    fn kernel(&self, operands: &[Operand], rows: usize) -> Result<Vector> {
+    fn kernel(&self, operands: &[Operand], rows: usize, ctx: &EvalContext) -> Result<Vector> {
         let from = |i: usize| self.children()[i].data_type();
         match self.kind() {
             ExprKind::Compare { op, .. } => compare::compare(*op, from(0), operands, rows),
@@ -204,7 +216,8 @@ impl Expr {
             } => like::like_expr(&operands[0], &operands[1], *fold_case, *negated, rows),
             ExprKind::Call { func, args } => {
                 let types: Vec<DataType> = args.iter().map(Expr::data_type).collect();
-                call::call(*func, &types, self.data_type(), operands, rows)
+                let room = ctx.text_room(rows);
+                call::call(*func, &types, self.data_type(), operands, rows, &room)
             }
             ExprKind::Cast { .. } => cast::cast(from(0), self.data_type(), &operands[0], rows),
             other => Err(Error::internal(format!("no kernel for {other:?}"))),
@@ -256,7 +269,7 @@ impl Expr {
             };
             let mut operands = operands.to_vec();
             operands[position] = Operand::Vector(Arc::new(entries));
-            Ok(distinct(self.kernel(&operands, dict.len())?))
+            Ok(distinct(self.kernel(&operands, dict.len(), ctx)?))
         })
     }
 

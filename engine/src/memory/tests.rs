@@ -70,3 +70,30 @@ fn what_an_operator_cannot_do_without_is_granted() {
     drop(working);
     assert_eq!(budget.used_bytes(), 0);
 }
+
+#[test]
+fn bytes_are_counted_by_purpose() {
+    let before = reserved_bytes(Purpose::Loads);
+    let loads = MemoryBudget::of(Purpose::Loads, 1000, None);
+    let mut held = Reservation::new(&loads);
+    held.resize(600).unwrap();
+    assert!(held.grow(600).is_err());
+    held.hold(1200);
+    assert_eq!(reserved_bytes(Purpose::Loads), before + 1200);
+    drop(held);
+    assert_eq!(reserved_bytes(Purpose::Loads), before);
+}
+
+#[test]
+fn a_block_that_is_not_to_be_had_is_an_error_and_no_abort() {
+    const TOO_MUCH: usize = isize::MAX as usize / 8;
+    assert!(foresee(TOO_MUCH).is_err());
+    assert!(foresee(LARGE_BYTES).is_ok());
+    assert_eq!(vec::<u64>(TOO_MUCH), Err(Error::OutOfMemory));
+    assert!(vec::<u64>(1 << 20).unwrap().capacity() >= 1 << 20);
+    let refused = catching(|| Ok(room::<u64>(TOO_MUCH).len()));
+    assert_eq!(refused, Err(Error::OutOfMemory));
+    assert_eq!(catching(|| Ok(room::<u64>(7).len())), Ok(0));
+    let other = catch_unwind(|| catching(|| -> Result<()> { panic!("something else") }));
+    assert!(other.is_err());
+}

@@ -63,6 +63,7 @@ impl Project {
         emit: &mut Emit<'_>,
     ) -> Result<()> {
         let rows = selection.len();
+        let texts = worker.eval.text_bytes();
         let columns = |expr: &Expr| expr.eval(&worker.eval, batch, selection);
         let columns: Result<Vec<_>> = worker
             .query
@@ -70,10 +71,13 @@ impl Project {
             .timed(|| self.exprs.iter().map(columns).collect());
         match columns {
             Ok(columns) => emit(Chunk::all(Batch { columns, rows })),
-            Err(Error::OutOfMemory) if rows > 1 && !self.needs_driver() => selection
-                .halves()
-                .iter()
-                .try_for_each(|half| self.project(worker, batch, half, emit)),
+            Err(Error::OutOfMemory) if rows > 1 && !self.needs_driver() => {
+                selection.halves().iter().try_for_each(|half| {
+                    // Those of the first half have gone on.
+                    worker.eval.forget_texts(texts);
+                    self.project(worker, batch, half, emit)
+                })
+            }
             Err(error) => Err(error),
         }
     }

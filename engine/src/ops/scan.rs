@@ -468,7 +468,10 @@ fn wrong_column() -> Error {
 }
 
 fn stored(error: doris_storage::Error) -> Error {
-    Error::damaged(error.to_string())
+    match error {
+        doris_storage::Error::OutOfMemory => Error::OutOfMemory,
+        error => Error::damaged(error.to_string()),
+    }
 }
 
 /// Emits `chunk` in pieces of about `batch_rows` rows.

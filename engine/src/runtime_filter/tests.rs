@@ -124,3 +124,16 @@ fn a_sorts_bound_passes_nulls_that_come_first() {
     );
     assert!(filter.passes_nulls() && !filter.may_match_range(0, 14));
 }
+
+#[test]
+fn a_filter_knows_its_bytes() {
+    let bytes = |values| RuntimeFilter::of_keys(&ints(values), 1 << 20).memory_bytes();
+    let few = bytes((0..10).collect());
+    assert!(few < 1000, "{few}");
+    let scattered = bytes((0..100_000).map(|i| i * 1_000_003).collect());
+    let bloom = 100_000 * BITS_PER_KEY / 8;
+    assert!(
+        (bloom..bloom * 2 + 1000).contains(&scattered),
+        "{scattered}"
+    );
+}

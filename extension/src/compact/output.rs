@@ -10,6 +10,7 @@ use crate::store::registration_lock::RegistrationLock;
 use crate::store::{chunk_ids, chunks, delete_bitmaps, directory_cache, segment};
 use crate::write::builder;
 use crate::write::column::Column;
+use crate::write::memory::SegmentMemory;
 use doris_storage::key::SortKey;
 use doris_storage::segment::SortOrder;
 use doris_storage::sort::{permutation, Direction};
@@ -21,7 +22,11 @@ pub const LEVEL_FULL: u8 = 3;
 /// Rows in memory.
 pub struct Rows {
     columns: Vec<Column>,
+    relid: pg_sys::Oid,
     bytes: usize,
+    /// Bytes of the widest value.
+    widest: usize,
+    memory: SegmentMemory,
     /// How many there are.
     pub count: u32,
 }
@@ -31,7 +36,10 @@ impl Rows {
     pub fn new(job: &Job) -> Self {
         Self {
             columns: job.attrs.iter().map(|a| Column::new(a.kind)).collect(),
+            relid: pg::relation_id(job.rel),
             bytes: 0,
+            widest: 0,
+            memory: SegmentMemory::new(),
             count: 0,
         }
     }
@@ -48,8 +56,11 @@ impl Rows {
     pub unsafe fn push(&mut self, values: *const pg_sys::Datum, nulls: *const bool) {
         for (i, column) in self.columns.iter_mut().enumerate() {
             // SAFETY: passed on to the caller.
-            self.bytes += unsafe { column.push(*values.add(i), *nulls.add(i)) };
+            let bytes = unsafe { column.push(*values.add(i), *nulls.add(i)) };
+            self.bytes += bytes;
+            self.widest = self.widest.max(bytes);
         }
+        self.memory.cover(self.relid, self.bytes);
         self.count += 1;
     }
 }
@@ -71,7 +82,9 @@ impl Output {
     /// Writes rows, in the order of the table's key, and makes their index entries.
     pub fn write(job: &Job, rows: Rows, level: u8) -> Self {
         let (rel, toast) = (job.rel, &job.toast);
-        let count = rows.count;
+        let (count, mut memory) = (rows.count, rows.memory);
+        // Given back at the end.
+        memory.cover_encoding(rows.relid, rows.bytes, rows.widest);
         let mut columns: Vec<_> = rows
             .columns
             .into_iter()

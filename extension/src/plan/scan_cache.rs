@@ -95,6 +95,14 @@ impl ScanCache {
         self.runs.get_or_insert_with(budget).clone()
     }
 
+    /// Forgets everything, but keeps memory aside: PostgreSQL's plan may take all that there is, and reads the same tables.
+    pub fn forget(&mut self) {
+        *self = Self {
+            aside: self.aside.take(),
+            ..Self::default()
+        };
+    }
+
     /// Between two starts: others may have the memory that the last one has given back.
     pub fn rest(&self) {
         self.budgets().for_each(|budget| budget.shrink());

@@ -5,6 +5,7 @@ use super::entry::Entry;
 use super::tid::{block_of, tid};
 use crate::pg;
 use crate::pg::toast::Toast;
+use doris_engine::memory::foresee;
 use pgrx::pg_sys;
 use std::cell::Cell;
 use std::ops::Range;
@@ -40,6 +41,9 @@ pub fn count(bytes: u64) -> u64 {
 /// The buffers in which the chunks of a stream were last found, by chunk; 0: not known.
 pub type Recent = [Cell<pg_sys::Buffer>];
 
+/// No segment has more bytes than this in one piece: a row block's length takes 32 bits, a dictionary is smaller.
+const BYTES_MAX: usize = 1 << 33;
+
 /// Reads bytes `range` of a segment's stream, appending them to `out`.
 pub fn read(
     main: pg_sys::Relation,
@@ -68,8 +72,12 @@ pub fn read_recent(
     }
     let size = CHUNK_BYTES as u64;
     let mut blocks = None;
-    if out.try_reserve((range.end - range.start) as usize).is_err() {
+    let bytes = (range.end - range.start) as usize;
+    if bytes > BYTES_MAX {
         pg::report_corrupt(main, "segment that is larger than memory");
+    }
+    if foresee(bytes).is_err() || out.try_reserve_exact(bytes).is_err() {
+        pg::report_no_memory(Some(pg::relation_id(main)), "");
     }
     for number in range.start / size..=(range.end - 1) / size {
         let from = range.start.saturating_sub(number * size).min(size) as usize;

@@ -411,6 +411,9 @@ impl Segment {
     }
 
     fn corrupt(&self, main: pg_sys::Relation, column: usize, error: doris_storage::Error) -> ! {
+        if error == doris_storage::Error::OutOfMemory {
+            pg::report_no_memory(Some(pg::relation_id(main)), "");
+        }
         let id = self.footer.columns[column].spec.id;
         let name = pg::column_name(pg::relation_id(main), id);
         let first = self.entry.first_row;

@@ -21,6 +21,7 @@ mod subtransaction_publish;
 
 use super::column::Column;
 use super::kind::Kind;
+use super::memory::SegmentMemory;
 use super::parallel::Encoding;
 use super::width::{self, Widths};
 use crate::keys::model::{self as key_model, Model};
@@ -54,6 +55,9 @@ struct Builder {
     columns: Columns,
     rows: u32,
     bytes: usize,
+    /// Bytes of the widest value.
+    widest: usize,
+    memory: SegmentMemory,
     /// Of a table whose rows may be larger than the row store takes. Rows that are only moved stay as they are.
     widths: Option<Rc<Widths>>,
     /// Nobody has seen a TID of it: rows may be sorted by the key.
@@ -221,7 +225,9 @@ pub unsafe fn append(
                 let at = find(builders, rel, cid).expect("begun above");
                 let excess = builders[at].widths.as_ref().and_then(|w| w.excess(slot));
                 if excess.is_none() {
-                    builders[at].push(slot);
+                    let builder = &mut builders[at];
+                    builder.push(slot);
+                    builder.memory.cover(builder.relid, builder.bytes);
                 }
                 excess
             });
@@ -296,6 +302,8 @@ impl Builder {
         let Columns::Growing(columns) = &mut self.columns else {
             return;
         };
+        let (bytes, widest) = (self.bytes, self.widest);
+        self.memory.cover_encoding(self.relid, bytes, widest);
         let kinds: Vec<Kind> = columns.iter().map(Column::kind).collect();
         let sort_key = match self.unobserved {
             true => options::sort_key(rel),
@@ -342,7 +350,9 @@ impl Builder {
             };
             for (i, column) in columns.iter_mut().enumerate() {
                 let (value, null) = (*(*slot).tts_values.add(i), *(*slot).tts_isnull.add(i));
-                self.bytes += column.push(value, null);
+                let bytes = column.push(value, null);
+                self.bytes += bytes;
+                self.widest = self.widest.max(bytes);
             }
             let first = match self.entry_tid {
                 Some(_) => self.entry.first_row,
@@ -449,6 +459,8 @@ fn begin(rel: pg_sys::Relation, cid: pg_sys::CommandId, bulk: bool) {
         columns: Columns::Growing(columns),
         rows: 0,
         bytes: 0,
+        widest: 0,
+        memory: SegmentMemory::new(),
         widths: if FROZEN.get() {
             None
         } else {

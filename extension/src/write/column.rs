@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! One column of a segment being built: Datums in, a vector out.
 use super::kind::Kind;
+use super::memory;
 use super::numeric;
 use doris_storage::vector::{Bitmap, Physical, Values, Vector};
 use pgrx::pg_sys;
@@ -128,6 +129,7 @@ impl Column {
 
     fn push_bytes(&mut self, bytes: &[u8]) -> usize {
         if let Values::Bytes(v) = &mut self.vector.values {
+            memory::make_room(&mut v.data, bytes.len());
             v.push(bytes);
         }
         bytes.len() + 4

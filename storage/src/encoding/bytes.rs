@@ -16,7 +16,7 @@ use std::ops::Range;
 
 use super::fsst::{SymbolTable, Trained};
 use super::int::{self, for_unit_rows, Int};
-use super::{frames, UNIT};
+use super::{frames, make_room, UNIT};
 use crate::error::{corrupt, Result};
 use crate::vector::BytesColumn;
 use crate::wire::{put_bytes, Reader};
@@ -237,6 +237,7 @@ impl Layout {
                 let bytes = &data[bytes.clone()];
                 let piece = bytes.get(stored).ok_or(corrupt("value beyond its block"))?;
                 push_offsets(cut, piece.len(), out)?;
+                make_room(&mut out.data, piece.len())?;
                 out.data.extend_from_slice(piece);
             }
             Store::Lz4(frames) => {
@@ -244,6 +245,7 @@ impl Layout {
                     return Err(corrupt("value beyond its block"));
                 }
                 push_offsets(cut, stored.len(), out)?;
+                make_room(&mut out.data, stored.len())?;
                 frames.decode(data, stored, &mut out.data)?;
             }
             Store::Fsst { codes, raw_starts } => {
@@ -322,6 +324,7 @@ impl Layout {
         if total.is_none_or(|n| u32::try_from(n).is_err()) {
             return Err(corrupt("vector past 4 GiB"));
         }
+        make_room(&mut out.data, value.len() * rows)?;
         (0..rows).for_each(|_| out.push(value));
         Ok(())
     }
@@ -340,8 +343,12 @@ fn push_stored(
         return Err(corrupt("vector past 4 GiB"));
     }
     match table {
-        None => out.data.extend_from_slice(stored),
+        None => {
+            make_room(&mut out.data, stored.len())?;
+            out.data.extend_from_slice(stored);
+        }
         Some(table) => {
+            make_room(&mut out.data, stored.len() * 8 + 8)?;
             out.data.resize(at + stored.len() * 8 + 8, 0);
             let end = table.decompress(stored, &mut out.data, at)?;
             out.data.truncate(end);
@@ -392,6 +399,7 @@ fn decode_fsst(
     if u32::try_from(at + bound).is_err() {
         return Err(corrupt("vector past 4 GiB"));
     }
+    make_room(&mut out.data, bound + 8)?;
     out.data.resize(at + bound + 8, 0);
     let mut from = 0;
     for &len in lengths {

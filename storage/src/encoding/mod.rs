@@ -28,5 +28,21 @@ mod tests;
 mod units;
 pub(crate) mod validity;
 
+use crate::error::{Error, Result};
+
+/// Blocks of memory of this size are asked for in a way that can fail.
+const LARGE_BYTES: usize = 1 << 20;
+
+/// Makes room for so many bytes more.
+///
+/// # Errors
+/// `OutOfMemory` where they are many, and the system has none.
+pub(crate) fn make_room(out: &mut Vec<u8>, more: usize) -> Result<()> {
+    if more < LARGE_BYTES || out.capacity() - out.len() >= more {
+        return Ok(());
+    }
+    out.try_reserve_exact(more).map_err(|_| Error::OutOfMemory)
+}
+
 /// Values in a unit: the granule of bit widths, of references and of random access.
 pub const UNIT: usize = 1024;

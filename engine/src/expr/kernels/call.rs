@@ -5,6 +5,7 @@ use doris_storage::vector::Vector;
 
 use super::{arith, collected_row, datetime, decimal, interval_parts, math, text};
 use crate::error::Result;
+use crate::expr::context::TextRoom;
 use crate::expr::ir::Func;
 use crate::expr::operand::Operand;
 use crate::types::DataType;
@@ -16,6 +17,7 @@ pub(in crate::expr) fn call(
     result: DataType,
     operands: &[Operand],
     rows: usize,
+    room: &TextRoom<'_>,
 ) -> Result<Vector> {
     match func {
         Func::Negate | Func::Abs if result == DataType::Decimal => {
@@ -52,6 +54,6 @@ pub(in crate::expr) fn call(
         Func::Extract(unit) => datetime::extract(unit, types[0], result, &operands[0], rows),
         Func::DatePart(unit) => datetime::date_part(unit, &operands[0], rows),
         Func::DateTrunc(unit) => datetime::date_trunc(unit, &operands[0], rows),
-        _ => text::call(func, types, operands, rows),
+        _ => text::call(func, types, operands, rows, room),
     }
 }

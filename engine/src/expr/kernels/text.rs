@@ -9,14 +9,13 @@ use memchr::memmem;
 
 use super::compare::without_blanks;
 use crate::error::{Error, Result};
+use crate::expr::context::TextRoom;
 use crate::expr::ir::Func;
 use crate::expr::operand::{strict_validity, Operand};
 use crate::types::DataType;
 
 /// PostgreSQL's largest allocation, which bounds `lpad` and `rpad` before they start.
 const ALLOCATION_BYTES_MAX: i64 = 0x3fff_ffff;
-/// Most bytes of the results of one batch: what functions make of their arguments is not reserved before.
-const RESULT_BYTES_MAX: usize = 256 << 20;
 /// Bytes of the longest UTF-8 character.
 const CHAR_BYTES_MAX: i64 = 4;
 
@@ -24,19 +23,6 @@ const CHAR_BYTES_MAX: i64 = 4;
 pub(in crate::expr) fn push(column: &mut BytesColumn, value: &[u8]) -> Result<()> {
     column.data.extend_from_slice(value);
     end_value(column)
-}
-
-/// Ends a value that a function made.
-fn end_result(column: &mut BytesColumn) -> Result<()> {
-    check_size(&column.data)?;
-    end_value(column)
-}
-
-fn check_size(results: &[u8]) -> Result<()> {
-    match results.len() > RESULT_BYTES_MAX {
-        true => Err(Error::OutOfMemory),
-        false => Ok(()),
-    }
 }
 
 fn end_value(column: &mut BytesColumn) -> Result<()> {
@@ -52,6 +38,7 @@ pub(in crate::expr) fn call(
     types: &[DataType],
     operands: &[Operand],
     rows: usize,
+    room: &TextRoom<'_>,
 ) -> Result<Vector> {
     let bytes = |argument: usize, row: usize| operands[argument].bytes(row);
     if func == Func::CharLength && !matches!(types[0], DataType::Bpchar { .. }) {
@@ -83,9 +70,9 @@ pub(in crate::expr) fn call(
                 validity: strict_validity(operands, rows),
             })
         }
-        Func::Concat => concat(operands, rows),
-        Func::ConcatWith => concat_with(operands, rows),
-        _ => texts(func, operands, rows),
+        Func::Concat => concat(operands, rows, room),
+        Func::ConcatWith => concat_with(operands, rows, room),
+        _ => texts(func, operands, rows, room),
     }
 }
 
@@ -125,7 +112,7 @@ fn lengths(text: &BytesColumn, operands: &[Operand], rows: usize) -> Vector {
 }
 
 /// The functions whose result is text.
-fn texts(func: Func, operands: &[Operand], rows: usize) -> Result<Vector> {
+fn texts(func: Func, operands: &[Operand], rows: usize, room: &TextRoom<'_>) -> Result<Vector> {
     let validity = strict_validity(operands, rows);
     let mut out = BytesColumn {
         offsets: Vec::with_capacity(rows + 1),
@@ -134,9 +121,9 @@ fn texts(func: Func, operands: &[Operand], rows: usize) -> Result<Vector> {
     out.offsets.push(0);
     for row in 0..rows {
         if validity.as_ref().is_none_or(|bits| bits.get(row)) {
-            text_of_row(func, operands, row, &mut out.data)?;
+            text_of_row(func, operands, row, &mut out.data, room)?;
         }
-        end_result(&mut out)?;
+        end_value(&mut out)?;
     }
     Ok(Vector {
         values: Values::Bytes(out),
@@ -144,10 +131,18 @@ fn texts(func: Func, operands: &[Operand], rows: usize) -> Result<Vector> {
     })
 }
 
-fn text_of_row(func: Func, operands: &[Operand], row: usize, out: &mut Vec<u8>) -> Result<()> {
+fn text_of_row(
+    func: Func,
+    operands: &[Operand],
+    row: usize,
+    out: &mut Vec<u8>,
+    room: &TextRoom<'_>,
+) -> Result<()> {
     let bytes = |argument: usize| operands[argument].bytes(row);
     let integer = |argument: usize| operands[argument].side::<i32>().map(|side| side.get(row));
     let value = bytes(0);
+    // Most give no more than that.
+    room.make(out, value.len())?;
     match func {
         Func::Upper => out.extend(value.iter().map(u8::to_ascii_uppercase)),
         Func::Lower => out.extend(value.iter().map(u8::to_ascii_lowercase)),
@@ -166,12 +161,14 @@ fn text_of_row(func: Func, operands: &[Operand], row: usize, out: &mut Vec<u8>) 
             out.extend_from_slice(trim(value, set, left, right));
         }
         Func::Append => {
-            (0..operands.len()).for_each(|argument| out.extend_from_slice(bytes(argument)))
+            for argument in 0..operands.len() {
+                room.push(out, bytes(argument))?;
+            }
         }
-        Func::Replace => replace(value, bytes(1), bytes(2), out)?,
+        Func::Replace => replace(value, bytes(1), bytes(2), out, room)?,
         Func::SplitPart => out.extend_from_slice(split_part(value, bytes(1), integer(2)?)?),
-        Func::Pad { left } => pad(value, integer(1)?, bytes(2), left, out)?,
-        Func::Translate => translate(value, bytes(1), bytes(2), out)?,
+        Func::Pad { left } => pad(value, integer(1)?, (bytes(2), left), out, room)?,
+        Func::Translate => translate(value, bytes(1), bytes(2), out, room)?,
         Func::InitCap => init_cap(value, out),
         Func::Reverse => {
             let mut rest = value;
@@ -186,13 +183,13 @@ fn text_of_row(func: Func, operands: &[Operand], row: usize, out: &mut Vec<u8>) 
     Ok(())
 }
 
-fn concat(operands: &[Operand], rows: usize) -> Result<Vector> {
+fn concat(operands: &[Operand], rows: usize, room: &TextRoom<'_>) -> Result<Vector> {
     let mut out = BytesColumn::default();
     for row in 0..rows {
         for operand in operands.iter().filter(|operand| !operand.is_null(row)) {
-            out.data.extend_from_slice(operand.bytes(row));
+            room.push(&mut out.data, operand.bytes(row))?;
         }
-        end_result(&mut out)?;
+        end_value(&mut out)?;
     }
     Ok(Vector {
         values: Values::Bytes(out),
@@ -201,7 +198,7 @@ fn concat(operands: &[Operand], rows: usize) -> Result<Vector> {
 }
 
 /// `concat_ws`: the first operand goes between the others.
-fn concat_with(operands: &[Operand], rows: usize) -> Result<Vector> {
+fn concat_with(operands: &[Operand], rows: usize, room: &TextRoom<'_>) -> Result<Vector> {
     let mut out = BytesColumn::default();
     let Some((delimiter, operands)) = operands.split_first() else {
         return Err(Error::internal("concat_ws of nothing"));
@@ -211,12 +208,12 @@ fn concat_with(operands: &[Operand], rows: usize) -> Result<Vector> {
         if !delimiter.is_null(row) {
             for (number, operand) in present.enumerate() {
                 if number > 0 {
-                    out.data.extend_from_slice(delimiter.bytes(row));
+                    room.push(&mut out.data, delimiter.bytes(row))?;
                 }
-                out.data.extend_from_slice(operand.bytes(row));
+                room.push(&mut out.data, operand.bytes(row))?;
             }
         }
-        end_result(&mut out)?;
+        end_value(&mut out)?;
     }
     Ok(Vector {
         values: Values::Bytes(out),
@@ -241,7 +238,13 @@ fn code_point(value: &[u8]) -> i32 {
 }
 
 /// Characters of `from` become those of `to` at the same place, or go.
-fn translate(value: &[u8], from: &[u8], to: &[u8], out: &mut Vec<u8>) -> Result<()> {
+fn translate(
+    value: &[u8],
+    from: &[u8],
+    to: &[u8],
+    out: &mut Vec<u8>,
+    room: &TextRoom<'_>,
+) -> Result<()> {
     // Every character might become one of the longest, behind a header of four bytes.
     if value.len() as i64 * CHAR_BYTES_MAX + 4 > ALLOCATION_BYTES_MAX {
         return Err(Error::LengthTooLarge);
@@ -256,12 +259,12 @@ fn translate(value: &[u8], from: &[u8], to: &[u8], out: &mut Vec<u8>) -> Result<
             place += 1;
         }
         if unseen.is_empty() {
-            out.extend_from_slice(one);
+            room.push(out, one)?;
             continue;
         }
         let replacement = &to[char_offset(to, place)..];
         if !replacement.is_empty() {
-            out.extend_from_slice(&replacement[..first_char(replacement)]);
+            room.push(out, &replacement[..first_char(replacement)])?;
         }
     }
     Ok(())
@@ -387,20 +390,24 @@ fn trim<'v>(mut value: &'v [u8], set: &[u8], left: bool, right: bool) -> &'v [u8
     value
 }
 
-fn replace(value: &[u8], from: &[u8], to: &[u8], out: &mut Vec<u8>) -> Result<()> {
+fn replace(
+    value: &[u8],
+    from: &[u8],
+    to: &[u8],
+    out: &mut Vec<u8>,
+    room: &TextRoom<'_>,
+) -> Result<()> {
     if from.is_empty() {
         out.extend_from_slice(value);
         return Ok(());
     }
     let mut copied = 0;
     for found in memmem::find_iter(value, from) {
-        out.extend_from_slice(&value[copied..found]);
-        out.extend_from_slice(to);
+        room.push(out, &value[copied..found])?;
+        room.push(out, to)?;
         copied = found + from.len();
-        check_size(out)?;
     }
-    out.extend_from_slice(&value[copied..]);
-    Ok(())
+    room.push(out, &value[copied..])
 }
 
 fn position(value: &[u8], part: &[u8]) -> i32 {
@@ -438,7 +445,13 @@ fn split_part<'v>(value: &'v [u8], delimiter: &[u8], n: i32) -> Result<&'v [u8]>
     Ok(&value[start..ends.next().unwrap_or(value.len())])
 }
 
-fn pad(value: &[u8], length: i32, fill: &[u8], left: bool, out: &mut Vec<u8>) -> Result<()> {
+fn pad(
+    value: &[u8],
+    length: i32,
+    (fill, left): (&[u8], bool),
+    out: &mut Vec<u8>,
+    room: &TextRoom<'_>,
+) -> Result<()> {
     let wanted = length.max(0) as usize;
     let kept = &value[..char_offset(value, wanted)];
     let missing = if fill.is_empty() {
@@ -450,11 +463,13 @@ fn pad(value: &[u8], length: i32, fill: &[u8], left: bool, out: &mut Vec<u8>) ->
     if total * CHAR_BYTES_MAX + CHAR_BYTES_MAX > ALLOCATION_BYTES_MAX {
         return Err(Error::LengthTooLarge);
     }
+    room.make(out, kept.len())?;
     if !left {
         out.extend_from_slice(kept);
     }
     if missing > 0 {
         let in_fill = char_count(fill);
+        room.make(out, missing.div_ceil(in_fill) * fill.len() + kept.len())?;
         (0..missing / in_fill).for_each(|_| out.extend_from_slice(fill));
         out.extend_from_slice(&fill[..char_offset(fill, missing % in_fill)]);
     }

@@ -180,6 +180,11 @@ pub fn build<K: KeyColumn>(driver: &Driver, shape: &Arc<Shape>, input: Stream) -
                 mut parts, memory, ..
             } = collected;
             let (columns, filters) = join_parts(driver, shape, &mut parts, true)?;
+            let filter_bytes = filters.iter().map(|f| f.filter.memory_bytes()).sum();
+            let columns = Columns {
+                joined: columns,
+                filter_bytes,
+            };
             let table = indexed(driver, shape, parts, columns, memory, 0)?;
             return Ok(Built::Memory(Arc::new(table), filters));
         }
@@ -199,8 +204,20 @@ pub fn table<K: KeyColumn>(
     memory: Reservation,
     spent: u32,
 ) -> Result<JoinTable<K>> {
-    let (columns, _) = join_parts(driver, shape, &mut parts, false)?;
+    let (joined, _) = join_parts(driver, shape, &mut parts, false)?;
+    let columns = Columns {
+        joined,
+        filter_bytes: 0,
+    };
     indexed(driver, shape, parts, columns, memory, spent)
+}
+
+/// What was made of the columns of all parts.
+struct Columns {
+    /// The wanted build columns.
+    joined: Vec<Option<Arc<Vector>>>,
+    /// Bytes of the runtime filters.
+    filter_bytes: usize,
 }
 
 /// The table of parts whose columns are taken out already.
@@ -208,7 +225,7 @@ fn indexed<K: KeyColumn>(
     driver: &Driver,
     shape: &Shape,
     parts: Vec<Part<K>>,
-    columns: Vec<Option<Arc<Vector>>>,
+    columns: Columns,
     mut memory: Reservation,
     spent: u32,
 ) -> Result<JoinTable<K>> {
@@ -216,7 +233,8 @@ fn indexed<K: KeyColumn>(
     if rows >= u32::MAX as usize {
         return Err(Error::OutOfMemory);
     }
-    let table = JoinTable::new(driver, shape, parts, columns, spent)?;
+    let table = JoinTable::new(driver, shape, parts, columns.joined, spent)?;
+    let table = table.with_filters(columns.filter_bytes);
     memory.resize_with_floor(table.memory_bytes(), usize::MAX)?;
     NodeCounters::raise(
         &driver.query.node(shape.id).memory_bytes,

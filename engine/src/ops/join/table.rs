@@ -21,7 +21,7 @@ use crate::error::Result;
 use crate::exec::driver::{lock, Driver};
 use crate::gather::{memory_bytes, NO_ROW};
 use crate::keys::KeyColumn;
-use crate::memory::Reservation;
+use crate::memory::{self, Reservation};
 
 /// The dense array may have so many entries a build row.
 const DENSE_SPREAD: u64 = 8;
@@ -63,6 +63,8 @@ pub struct JoinTable<K> {
     /// The build columns that are wanted.
     pub columns: Vec<Option<Arc<Vector>>>,
     met: Vec<AtomicU8>,
+    /// Bytes of the runtime filters made of it, which live as long.
+    filter_bytes: usize,
     _memory: Option<Reservation>,
 }
 
@@ -77,19 +79,23 @@ impl<K: KeyColumn> JoinTable<K> {
     ) -> Result<Self> {
         let rows = parts.iter().map(|part| part.rows).sum();
         let has_null_key = parts.iter().any(|part| part.matchable.is_some());
+        let mut next = memory::vec(rows)?;
+        next.extend((0..rows).map(|_| AtomicU32::new(NO_ROW)));
         let mut table = Self {
             keys: K::default(),
             lookup: Lookup::All,
-            next: (0..rows).map(|_| AtomicU32::new(NO_ROW)).collect(),
+            next,
             unique: true,
             rows,
             totals: Totals { rows, has_null_key },
             columns,
             met: Vec::new(),
+            filter_bytes: 0,
             _memory: None,
         };
         if shape.marks_build() {
-            table.met = (0..rows).map(|_| AtomicU8::new(0)).collect();
+            table.met = memory::vec(rows)?;
+            table.met.extend((0..rows).map(|_| AtomicU8::new(0)));
         }
         if shape.build_keys.is_empty() {
             table.chain_all();
@@ -104,6 +110,12 @@ impl<K: KeyColumn> JoinTable<K> {
     /// The table, with the reservation that covers it.
     pub fn holding(mut self, memory: Reservation) -> Self {
         self._memory = Some(memory);
+        self
+    }
+
+    /// The table, with runtime filters of so many bytes beside it.
+    pub fn with_filters(mut self, bytes: usize) -> Self {
+        self.filter_bytes = bytes;
         self
     }
 
@@ -122,7 +134,7 @@ impl<K: KeyColumn> JoinTable<K> {
         matches!(self.lookup, Lookup::Hash { .. })
     }
 
-    /// Bytes of memory in use.
+    /// Bytes of memory in use, those of its runtime filters among them.
     pub fn memory_bytes(&self) -> usize {
         let lookup = match &self.lookup {
             Lookup::All => 0,
@@ -130,7 +142,7 @@ impl<K: KeyColumn> JoinTable<K> {
             Lookup::Hash { slots, .. } => slots.len() * 8,
         };
         let columns: usize = self.columns.iter().flatten().map(|c| memory_bytes(c)).sum();
-        lookup + columns + self.keys.memory_bytes() + self.rows * 5
+        lookup + columns + self.keys.memory_bytes() + self.rows * 5 + self.filter_bytes
     }
 
     /// Without keys, every row follows the one before.
@@ -148,7 +160,8 @@ impl<K: KeyColumn> JoinTable<K> {
         parts: &[Part<K>],
         (min, size): (i64, usize),
     ) -> Result<()> {
-        let mut heads = vec![NO_ROW; size];
+        let mut heads = memory::vec(size)?;
+        heads.resize(size, NO_ROW);
         let share = match self.rows < SHARED_ROWS_MIN {
             true => size,
             false => size.div_ceil(driver.query.threads),
@@ -161,7 +174,7 @@ impl<K: KeyColumn> JoinTable<K> {
         driver.for_all(work, &|worker, share| {
             worker.query.check()?;
             match share {
-                None => *lock(&keys) = all_keys(parts),
+                None => *lock(&keys) = all_keys(parts)?,
                 Some((first, heads)) => {
                     let any_duplicate = enter(parts, next, min, first, heads);
                     duplicates.fetch_or(any_duplicate, Ordering::Relaxed);
@@ -187,6 +200,7 @@ impl<K: KeyColumn> JoinTable<K> {
         let (keys, cut) = cut_by_region(driver, &parts, regions, &region_of)?;
         drop(parts);
         self.keys = keys;
+        memory::foresee(size * size_of::<u64>())?;
         let mut slots = vec![0u64; size];
         let duplicates = AtomicBool::new(false);
         let (keys, next) = (&self.keys, &self.next);
@@ -322,10 +336,11 @@ fn dense_range<K>(parts: &[Part<K>], rows: usize) -> Option<(i64, usize)> {
 }
 
 /// The keys of all parts, end to end.
-fn all_keys<K: KeyColumn>(parts: &[Part<K>]) -> K {
+fn all_keys<K: KeyColumn>(parts: &[Part<K>]) -> Result<K> {
     let mut keys = K::default();
+    keys.make_room(parts.iter().map(|part| &part.keys))?;
     parts.iter().for_each(|part| keys.append(&part.keys));
-    keys
+    Ok(keys)
 }
 
 /// Enters the rows whose keys belong to `heads`, the entries from `first` on; true when two have the same key.
@@ -395,7 +410,7 @@ fn cut_by_region<K: KeyColumn>(
     driver.for_all(work, &|worker, share| {
         worker.query.check()?;
         match share {
-            None => *lock(&keys) = all_keys(parts),
+            None => *lock(&keys) = all_keys(parts)?,
             Some((number, from, parts)) => {
                 let entries = entries_by_region(parts, from, regions, region_of);
                 lock(&cut)[number] = entries;
@@ -428,7 +443,7 @@ fn entries_by_region<K>(
         1 => rows,
         _ => rows / regions + rows / regions / 8,
     };
-    let mut entries: Vec<Entries> = (0..regions).map(|_| Vec::with_capacity(room)).collect();
+    let mut entries: Vec<Entries> = (0..regions).map(|_| memory::room(room)).collect();
     for part in parts {
         for (number, &hash) in part.hashes.iter().enumerate() {
             if part.matchable.as_ref().is_none_or(|can| can.get(number)) {

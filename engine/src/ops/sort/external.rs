@@ -20,7 +20,7 @@ use crate::exec::driver::Driver;
 use crate::exec::query::{Chunk, NodeCounters, Query};
 use crate::exec::stream::{Ready, Source, Stream, Task};
 use crate::gather::{concat, gather};
-use crate::memory::Reservation;
+use crate::memory::{self, Reservation};
 use crate::spill::{Run, SharedSpill};
 use crate::types::DataType;
 
@@ -51,9 +51,17 @@ impl External {
         })
     }
 
-    /// Sorts rows and writes them as a run.
-    pub fn add_run(&mut self, query: &Query, parts: Vec<Part>) -> Result<()> {
-        let (batch, order, keys) = sort_parts(&self.types, &self.columns, &parts)?;
+    /// Sorts rows and writes them as a run, or as several where the system has no memory for sorting all.
+    pub fn add_run(&mut self, query: &Query, mut parts: Vec<Part>) -> Result<()> {
+        let sorted = memory::catching(|| sort_parts(&self.types, &self.columns, &parts));
+        let (batch, order, keys) = match sorted {
+            Err(Error::OutOfMemory) if parts.len() > 1 => {
+                let rest = parts.split_off(parts.len() / 2);
+                self.add_run(query, parts)?;
+                return self.add_run(query, rest);
+            }
+            sorted => sorted?,
+        };
         drop(parts);
         let mut run = VecDeque::new();
         for rows in order.chunks(PIECE_ROWS) {

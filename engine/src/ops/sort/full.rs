@@ -16,7 +16,7 @@ use crate::exec::query::{Chunk, NodeCounters, Worker};
 use crate::exec::stream::{Emit, Stream, Task, Tasks};
 use crate::expr::Expr;
 use crate::gather::{concat, gather, memory_bytes};
-use crate::memory::Reservation;
+use crate::memory::{self, Reservation};
 use crate::plan::SortKey;
 use crate::types::DataType;
 
@@ -192,15 +192,14 @@ pub fn sort_parts(
     }
     let keys = NormalKeys::encode(columns, &keys.iter().collect::<Vec<_>>(), rows);
     let order = KeyOrder::new(columns);
-    let mut entries: Vec<Entry<2>> = (0..rows)
-        .map(|row| Entry {
-            prefix: match order.is_framed() {
-                true => [0; 2],
-                false => prefix(keys.get(row)),
-            },
-            row: row as u32,
-        })
-        .collect();
+    let mut entries: Vec<Entry<2>> = memory::vec(rows)?;
+    entries.extend((0..rows).map(|row| Entry {
+        prefix: match order.is_framed() {
+            true => [0; 2],
+            false => prefix(keys.get(row)),
+        },
+        row: row as u32,
+    }));
     entries.sort_unstable_by(|a, b| {
         let full = || order.compare(keys.get(a.row as usize), keys.get(b.row as usize));
         a.prefix
@@ -208,7 +207,8 @@ pub fn sort_parts(
             .then_with(full)
             .then(a.row.cmp(&b.row))
     });
-    let order = entries.iter().map(|entry| entry.row).collect();
+    let mut order = memory::vec(rows)?;
+    order.extend(entries.iter().map(|entry| entry.row));
     Ok((Batch::new(payload, rows), order, keys))
 }
 
@@ -382,8 +382,8 @@ fn scatter<const W: usize>(
     driver.for_all(work, &|_, (entries, buckets)| {
         let expected = entries.len() / (splitters.len() + 1) * 5 / 4;
         *buckets = (0..=splitters.len())
-            .map(|_| Vec::with_capacity(expected))
-            .collect();
+            .map(|_| memory::vec(expected))
+            .collect::<Result<_>>()?;
         for entry in entries {
             // Counting beats a binary search: nothing to mispredict.
             let bucket: usize = splitters
@@ -440,15 +440,18 @@ impl<const W: usize> Task for BucketTask<W> {
             exact,
         } = *self;
         let counters = worker.query.node(sorted.id);
-        let entries = counters.timed(|| {
-            let mut entries = pieces.concat();
+        let entries = counters.timed(|| -> Result<Vec<Entry<W>>> {
+            let mut entries = memory::vec(pieces.iter().map(Vec::len).sum())?;
+            pieces
+                .iter()
+                .for_each(|piece| entries.extend_from_slice(piece));
             drop(pieces);
             match exact {
                 true => entries.sort_unstable(),
                 false => sort_from(&sorted, &mut entries, 0),
             }
-            entries
-        });
+            Ok(entries)
+        })?;
         NodeCounters::add(&counters.rows_out, entries.len() as u64);
         for entries in entries.chunks(worker.query.batch_rows) {
             worker.query.check()?;

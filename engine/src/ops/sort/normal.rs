@@ -21,6 +21,8 @@ use doris_storage::vector::{Values, Vector};
 use crate::collate::LocaleOrder;
 use crate::decimal::View;
 use crate::error::{Error, Result};
+use crate::gather::flat_bytes;
+use crate::memory::room;
 use crate::plan::SortKey;
 use crate::types::DataType;
 
@@ -79,10 +81,13 @@ pub struct NormalKeys {
 impl NormalKeys {
     /// Encodes the key columns of `rows` rows.
     pub fn encode(columns: &[Column], vectors: &[&Vector], rows: usize) -> Self {
-        let width: usize = columns.iter().map(|c| c.width().unwrap_or(12)).sum();
+        let width = |(column, vector): (&Column, &&Vector)| match column.width() {
+            Some(width) => rows * width,
+            None => flat_bytes(vector) + rows * VALUE_BYTES,
+        };
         let mut out = Self {
-            ends: Vec::with_capacity(rows + 1),
-            bytes: Vec::with_capacity(rows * width),
+            ends: room(rows + 1),
+            bytes: room(columns.iter().zip(vectors).map(width).sum()),
         };
         out.ends.push(0);
         let framed = KeyOrder::is_needed(columns);
@@ -173,6 +178,9 @@ impl KeyOrder {
         Ordering::Equal
     }
 }
+
+/// About how many bytes a text in a key takes beside its own: what says that it is NULL, ends it, and frames it.
+const VALUE_BYTES: usize = 6;
 
 /// Bytes before each column of a framed key.
 pub const FRAME_BYTES: usize = 4;

@@ -17,6 +17,7 @@ use crate::collate::LocaleOrder;
 use crate::error::Result;
 use crate::exec::driver::{lock, Driver};
 use crate::exec::query::Query;
+use crate::memory;
 use crate::types::DataType;
 
 /// Values that a task sorts at a time, ...
@@ -62,6 +63,7 @@ fn ranks(
     }
     let values = different.values;
     let sorted = sort(driver, order, &values)?;
+    memory::foresee(values.len() * size_of::<i32>())?;
     let mut rank_of = vec![0i32; values.len()];
     for (rank, entry) in sorted.iter().enumerate() {
         rank_of[entry.number as usize] = rank as i32;
@@ -166,7 +168,7 @@ fn merge(
     other: &[Entry],
     compare: &impl Fn(&Entry, &Entry) -> Ordering,
 ) -> Result<Vec<Entry>> {
-    let mut out = Vec::with_capacity(one.len() + other.len());
+    let mut out = memory::vec(one.len() + other.len())?;
     let (mut one, mut other) = (one, other);
     while let ([a, rest_of_one @ ..], [b, rest_of_other @ ..]) = (one, other) {
         if out.len() % MERGED == 0 {

@@ -19,6 +19,7 @@ use crate::decimal::{Number, View};
 use crate::error::{Error, OutOfRange, Result};
 use crate::exec::query::Query;
 use crate::gather::{gather_or_null, NO_ROW};
+use crate::memory;
 use crate::ops::aggregate::accumulate::deviation::{nullable, number_at};
 use crate::ops::aggregate::accumulate::moments::Moments;
 use crate::plan::{AggregateFunction, Exclude, Frame, WindowCall};
@@ -145,14 +146,14 @@ impl Frames<'_> {
 
     /// For each row, the number of rows of its frame that count and that `pick` takes.
     fn counts(&self, pick: &dyn Fn(usize) -> bool) -> Vec<i64> {
-        let mut before = Vec::with_capacity(self.partition_run.rows + 1);
+        let mut before = memory::room(self.partition_run.rows + 1);
         let mut total = 0i64;
         before.push(0);
         for row in 0..self.partition_run.rows {
             total += i64::from(self.counts_row(row) && pick(row));
             before.push(total);
         }
-        let mut out = Vec::with_capacity(self.partition_run.rows);
+        let mut out = memory::room(self.partition_run.rows);
         for partition in &self.partition_run.partitions {
             for row in partition.rows.clone() {
                 let ranges = self.rows(partition, row).0;
@@ -177,7 +178,7 @@ impl Frames<'_> {
 
     /// `bit_and` and its like, which cannot take rows back.
     fn bits(&self, argument: &Vector, function: AggregateFunction) -> Result<Vec<Vector>> {
-        let mut results: Vec<Option<i64>> = Vec::with_capacity(self.partition_run.rows);
+        let mut results: Vec<Option<i64>> = memory::room(self.partition_run.rows);
         self.folds(
             |state: &mut Option<i64>, row| {
                 let value = integer(argument, row)? as i64;
@@ -206,7 +207,7 @@ impl Frames<'_> {
 
     /// Exact sums, with the counts for averages.
     fn sums(&self, argument: &Vector, average: bool, narrow: bool) -> Result<Vec<Vector>> {
-        let mut before: Vec<i128> = Vec::with_capacity(self.partition_run.rows + 1);
+        let mut before: Vec<i128> = memory::room(self.partition_run.rows + 1);
         let mut total = 0i128;
         before.push(0);
         let mut partitions = self.partition_run.partitions.iter().map(|p| p.rows.start);
@@ -243,7 +244,7 @@ impl Frames<'_> {
 
     /// Each row's sum, from the sums before each row of its partition.
     fn differences(&self, before: &[i128]) -> Result<Vec<i128>> {
-        let mut out = Vec::with_capacity(self.partition_run.rows);
+        let mut out = memory::room(self.partition_run.rows);
         self.each(|partition, row| {
             let mut sum = 0i128;
             for range in &self.rows(partition, row).0 {
@@ -310,7 +311,7 @@ impl Frames<'_> {
         };
         let squares = !matches!(function, Sum | Avg);
         let number = |row: usize| number_at(argument, scale, row);
-        let mut results: Vec<Option<Number>> = Vec::with_capacity(self.partition_run.rows);
+        let mut results: Vec<Option<Number>> = memory::room(self.partition_run.rows);
         let mut state = Moving::default();
         let mut held = 0..0;
         self.each(|partition, row| {
@@ -384,7 +385,7 @@ impl Frames<'_> {
             Values::F64(v) => Ok(v[row]),
             _ => Err(wrong_layout()),
         };
-        let mut results: Vec<Option<f64>> = Vec::with_capacity(self.partition_run.rows);
+        let mut results: Vec<Option<f64>> = memory::room(self.partition_run.rows);
         if function != AggregateFunction::Sum {
             self.folds(
                 |state: &mut Moments, row| state.add(value(row)?),
@@ -428,7 +429,7 @@ impl Frames<'_> {
                     Ordering::Less
                 }
         };
-        let mut picked: Vec<u32> = Vec::with_capacity(self.partition_run.rows);
+        let mut picked: Vec<u32> = memory::room(self.partition_run.rows);
         if self.frame.exclude != Exclude::Nothing {
             self.folds(
                 |best: &mut Option<usize>, row| {

@@ -14,7 +14,7 @@ use super::partition_run::{Inputs, PartitionRun};
 use crate::error::{Error, Result};
 use crate::exec::query::Query;
 use crate::expr::Item;
-use crate::memory::Reservation;
+use crate::memory::{self, Reservation};
 use crate::ops::aggregate::accumulate::collect::Assembly;
 use crate::plan::{Collected, Frame, WindowCall};
 
@@ -32,10 +32,7 @@ pub fn compute(
     let argument = inputs.argument.as_ref();
     let argument = argument.ok_or_else(|| Error::internal("items that are not there"))?;
     let mut working = Reservation::new(&query.budget);
-    let (mut column, mut validity) = (
-        BytesColumn::default(),
-        Vec::with_capacity(partition_run.rows),
-    );
+    let (mut column, mut validity) = (BytesColumn::default(), memory::room(partition_run.rows));
     let (mut items, mut value): (Vec<Item<'_>>, Vec<u8>) = (Vec::new(), Vec::new());
     let (mut known, mut present): (Option<[Range<usize>; 3]>, bool) = (None, false);
     for partition in &partition_run.partitions {

@@ -10,6 +10,7 @@ use super::input_batch::{Evaluated, InputBatch, Start};
 use super::range::{self, Ends};
 use crate::error::{Error, Result};
 use crate::gather::{concat, slice};
+use crate::memory;
 use crate::plan::{RangeOffsets, WindowCall};
 
 /// Rows of an input batch.
@@ -102,7 +103,7 @@ impl PartitionRun {
             rows,
             partitions: Vec::new(),
             group_starts: Vec::new(),
-            group_of: Vec::with_capacity(rows),
+            group_of: memory::vec(rows)?,
             range: Ends::default(),
         };
         for row in 0..rows {

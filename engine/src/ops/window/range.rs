@@ -9,6 +9,7 @@ use doris_storage::vector::{Values, Vector};
 use super::input_batch::{InputBatch, RangeValues};
 use super::partition_run::{Partition, Slice};
 use crate::error::{Error, Result};
+use crate::memory;
 use crate::plan::{RangeLimit, RangeOffsets};
 
 /// By row of a partition run: the first row whose key is not before the start, and the first whose key is after the
@@ -123,7 +124,7 @@ fn ordered(value: f64) -> i128 {
 
 /// For each row, the first row of its partition that `passes` does not let by; it never moves backwards.
 fn walk(partitions: &[Partition], rows: usize, passes: impl Fn(usize, usize) -> bool) -> Vec<u32> {
-    let mut found = Vec::with_capacity(rows);
+    let mut found = memory::room(rows);
     for partition in partitions {
         let mut at = partition.rows.start;
         for row in partition.rows.clone() {

@@ -4,6 +4,7 @@
 use doris_storage::vector::{Values, Vector};
 
 use super::partition_run::{Partition, PartitionRun};
+use crate::memory;
 use crate::plan::WindowFunction;
 
 /// The results of a function of places.
@@ -41,7 +42,7 @@ pub fn compute(function: WindowFunction, partition_run: &PartitionRun) -> Vector
 }
 
 fn each<T>(partition_run: &PartitionRun, of_row: impl Fn(&Partition, usize) -> T) -> Vec<T> {
-    let mut out = Vec::with_capacity(partition_run.rows);
+    let mut out = memory::room(partition_run.rows);
     for partition in &partition_run.partitions {
         out.extend(partition.rows.clone().map(|row| of_row(partition, row)));
     }

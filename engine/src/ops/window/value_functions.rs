@@ -9,6 +9,7 @@ use super::frame;
 use super::partition_run::{Inputs, Partition, PartitionRun};
 use crate::error::{Error, Result};
 use crate::gather::{concat, gather_or_null, NO_ROW};
+use crate::memory;
 use crate::plan::{Frame, WindowFunction};
 
 /// The results of a function that picks a row.
@@ -23,7 +24,7 @@ pub fn compute(
         .as_ref()
         .ok_or_else(|| Error::internal("a window function without its argument"))?;
     let rows = |pick: &dyn Fn(&Partition, usize) -> Option<usize>| {
-        let mut out = Vec::with_capacity(partition_run.rows);
+        let mut out = memory::room(partition_run.rows);
         for partition in &partition_run.partitions {
             let picked = partition.rows.clone().map(|row| pick(partition, row));
             out.extend(picked.map(|row| row.map_or(NO_ROW, |row| row as u32)));

@@ -39,6 +39,11 @@ pub(super) fn report(error: Error) -> ! {
             "Run it with doris.enable_vectorization = off."
         );
     }
+    if matches!(error, Error::OutOfMemory) {
+        let advice = "Raise doris.work_mem, or let the server's processes have more memory (doris.max_memory, ulimit -v, \
+                      vm.overcommit_memory).";
+        pg::refuse(code, error.to_string(), advice);
+    }
     if let Error::Damaged(damage) = &error {
         let advice = "Check the tables with doris.verify() and restore them from a backup.";
         pgrx::ereport!(ERROR, code, damage_text(damage), advice);

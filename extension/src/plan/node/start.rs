@@ -5,7 +5,6 @@ use super::super::evaluate::{Evaluator, Shared};
 use super::super::output::Output;
 use super::super::params::Bound;
 use super::super::partitions::PruneStage;
-use super::super::scan_cache::ScanCache;
 use super::super::source::{Counters, TableSource};
 use super::super::spill::TempFiles;
 use super::super::subplan_source::PlanSource;
@@ -264,7 +263,7 @@ pub(super) unsafe fn run_original(state: *mut EngineScanState) {
         (*state).original = original;
         // The engine does not run again: what it kept for that goes.
         *(*state).templates = Templates::default();
-        *(*state).kept = ScanCache::default();
+        (*(*state).kept).forget();
     }
 }
 

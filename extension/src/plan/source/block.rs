@@ -84,7 +84,10 @@ impl Stored {
 
 /// Names the place of damage: workers, which find it, cannot ask the catalogue for names.
 pub(super) fn damaged(place: Place) -> impl Fn(doris_storage::Error) -> Error {
-    move |error| Error::damaged_at(error.to_string(), place)
+    move |error| match error {
+        doris_storage::Error::OutOfMemory => Error::OutOfMemory,
+        error => Error::damaged_at(error.to_string(), place),
+    }
 }
 
 /// A row block of a segment, not yet decoded.

@@ -44,6 +44,7 @@ pub fn full(rel: pg_sys::Relation, cid: pg_sys::CommandId) -> bool {
     let batch = Batch::fold(&model, columns.collect(), true, rule);
     builder.rows = batch.len() as u32;
     builder.bytes = batch.columns.iter().map(|c| bytes(&c.1)).sum();
+    builder.memory.shrink(builder.bytes);
     let columns = batch.columns.into_iter();
     let columns = columns.map(|(kind, vector)| Column::of(kind, vector));
     builder.columns = Columns::Growing(columns.collect());

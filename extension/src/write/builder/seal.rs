@@ -16,6 +16,7 @@ use crate::store::entry::{Entry, SegmentState, ROW_UNIT};
 use crate::store::{chunks, directory, directory_cache, segment};
 use crate::write::column::Column;
 use crate::write::kind::{self, Kind};
+use crate::write::memory;
 use crate::write::parallel::{encode_columns, Encoding};
 use doris_storage::key::SortKey;
 use doris_storage::segment::{assemble, ColumnSpec, EncodedColumn, Order, SortOrder};
@@ -50,8 +51,13 @@ fn write_segment(rel: pg_sys::Relation, toast: &Toast, builder: Builder) {
         rows,
         cid,
         unobserved,
+        bytes,
+        widest,
+        mut memory,
         ..
     } = builder;
+    // Given back at the end.
+    memory.cover_encoding(pg::relation_id(rel), bytes, widest);
     let write = |stream: (Vec<u8>, u64)| {
         let at = entry_tid.unwrap_or_else(|| pg::report_corrupt(rel, "no directory entry"));
         write_stream(rel, toast, (entry, at), rows, cid, stream);
@@ -256,6 +262,9 @@ pub fn encode_as_is(
 }
 
 fn fail(rel: pg_sys::Relation, error: doris_storage::Error) -> ! {
+    if error == doris_storage::Error::OutOfMemory {
+        pg::report_no_memory(Some(pg::relation_id(rel)), memory::HINT);
+    }
     let table = pg::relation_name(rel);
     pgrx::error!("could not encode a segment of \"{table}\": {error}")
 }

@@ -5,6 +5,7 @@ use super::{flush_where, seal, Builder, Columns, BUILDERS, COUNTS, TIDS_UNOBSERV
 use crate::keys::model as key_model;
 use crate::pg;
 use crate::write::column::Column;
+use crate::write::memory::SegmentMemory;
 use pgrx::{pg_sys, PgSqlErrorCode};
 
 /// Whether a subtransaction of their statement has published pending rows.
@@ -77,13 +78,24 @@ impl Builder {
         let (Columns::Growing(columns), None) = (&self.columns, self.entry_tid) else {
             return None;
         };
+        let mut memory = SegmentMemory::new();
+        memory.cover(self.relid, self.bytes);
         let copy = |column: &Column| Column::of(column.kind(), column.vector().clone());
         Some(Builder {
             subid,
             columns: Columns::Growing(columns.iter().map(copy).collect()),
             published_in: PublishedIn::Never,
             widths: self.widths.clone(),
-            ..*self
+            memory,
+            relid: self.relid,
+            file: self.file,
+            cid: self.cid,
+            entry: self.entry,
+            entry_tid: self.entry_tid,
+            rows: self.rows,
+            bytes: self.bytes,
+            widest: self.widest,
+            unobserved: self.unobserved,
         })
     }
 }

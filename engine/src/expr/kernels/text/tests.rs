@@ -127,6 +127,43 @@ fn what_is_made_of_large_texts_is_computed_for_some_rows_at_a_time() {
 }
 
 #[test]
+fn large_texts_are_reserved_before_they_are_made() {
+    let long = "a".repeat(10_000);
+    let values = [Some(&*long), Some(&*long), Some(&*long)];
+    let batch = batch(&[texts(&values)]);
+    let all = crate::batch::Selection::All(3);
+    let grown = |bytes: usize| {
+        let (text, a) = (Expr::column(0, DataType::TEXT_C), "a");
+        let to = "b".repeat(bytes);
+        Expr::replace(
+            text,
+            Expr::text(a, DataType::TEXT_C),
+            Expr::text(&to, DataType::TEXT_C),
+        )
+        .unwrap()
+    };
+    let budget = crate::memory::MemoryBudget::new(1 << 20);
+    let mut ctx = crate::expr::EvalContext::default();
+    ctx.reserve_texts(&budget);
+    // 12 MB are granted beyond the limit, and counted.
+    grown(400).eval(&ctx, &batch, &all).unwrap();
+    assert!(budget.used_bytes() >= 12_000_000);
+    ctx.forget_texts(0);
+    assert_eq!(budget.used_bytes(), 0);
+    // 30 MB are not, unless no more than one row is left.
+    let large = grown(1000);
+    assert_eq!(
+        large.eval(&ctx, &batch, &all).unwrap_err(),
+        Error::OutOfMemory
+    );
+    ctx.forget_texts(0);
+    let length = Expr::char_length(large).unwrap();
+    let lengths = length.eval(&ctx, &batch, &all).unwrap();
+    assert_eq!(lengths.values, Values::I32(vec![10_000_000; 3]));
+    assert_eq!(budget.used_bytes(), 0);
+}
+
+#[test]
 fn letters_have_case_under_c_alone() {
     let text = |collation| Expr::column(0, DataType::Text { collation });
     assert!(Expr::upper(text(Collation::C)).is_ok());
