@@ -49,7 +49,13 @@ def transaction(rng, client, clients, number, keys):
         lines.append(f"INSERT INTO log SELECT * FROM (VALUES {values}) x;")
         if undone:
             lines.append("ROLLBACK TO s;")
-    lines.append("ROLLBACK;" if rng.random() < 0.1 else "COMMIT;")
+    choice = rng.random()
+    if choice < 0.15:
+        # It keeps what it has marked and locked for a while.
+        name = f"'races {client} {number}'"
+        lines += [f"PREPARE TRANSACTION {name};", f"SELECT pg_sleep({rng.choice([0, 0.01, 0.05])});", f"{rng.choice(['COMMIT', 'COMMIT', 'ROLLBACK'])} PREPARED {name};"]
+    else:
+        lines.append("ROLLBACK;" if choice < 0.25 else "COMMIT;")
     return lines
 
 
@@ -107,7 +113,8 @@ def run(seed, args):
     while any(thread.is_alive() for thread in threads):
         subprocess.run(compact, check=True)
     [thread.join() for thread in [*threads, reader]]
-    expected = ("deadlock detected", "current transaction is aborted", "savepoint \"s\" does not exist")
+    expected = ("deadlock detected", "current transaction is aborted", "savepoint \"s\" does not exist",
+                "prepared transaction with identifier")
     errors = [line for _, err in outputs for line in err.splitlines() if "ERROR" in line and not any(e in line for e in expected)]
     ended = all("done" in out for out, _ in outputs)
     check = f"""SET search_path = {schema}, doris, public;

@@ -158,6 +158,93 @@ def keyed_loads_killed_at_any_point_leave_nothing_and_can_be_repeated(options, d
     sound(cluster)
 
 
+# What prepared transactions have done, each to keys of its own: those with `k % 20` equal to its place, and 10 more, which
+# are those of one that is rolled back.
+PREPARED = [
+    ["SET LOCAL doris.rows_to_heap = 0", "INSERT INTO {0}u SELECT g, 'prepared', 20 FROM generate_series({1} + 20, 9400, 20) g",
+     "INSERT INTO {0}a SELECT g, 5, 50, 'prepared' FROM generate_series({1} + 20, 9400, 20) g", "INSERT INTO {0}p SELECT g, 'prepared', 7 FROM generate_series({1} + 20, 9400, 20) g"],
+    ["SET LOCAL doris.rows_to_heap = 100000", "INSERT INTO {0}u SELECT g, 'prepared', 20 FROM generate_series({1} + 500, 9400, 500) g",
+     "INSERT INTO {0}a SELECT g, 5, 50, 'prepared' FROM generate_series({1} + 500, 9400, 500) g", "INSERT INTO {0}p SELECT g, 'prepared', 7 FROM generate_series({1} + 500, 9400, 500) g"],
+    ["DELETE FROM {0}u WHERE k % 20 = {1}", "DELETE FROM {0}a WHERE k IN ({1} + 20, {1} + 4000)", "DELETE FROM {0}p WHERE k % 20 = {1}"],
+    ["UPDATE {0}u SET v = 'updated' WHERE k % 20 = {1}", "UPDATE {0}p SET n = -5 WHERE k % 20 = {1}"],
+    ["SELECT count(*) FROM (SELECT 1 FROM {0}p WHERE k % 20 = {1} FOR UPDATE) x", "SELECT count(*) FROM (SELECT 1 FROM {0}u WHERE k % 20 = {1} FOR SHARE) x"],
+]
+OTHERS = [
+    "SET doris.rows_to_heap = 0", "INSERT INTO {0}u SELECT g, 'other', 30 FROM generate_series(9, 9400, 10) g",
+    "INSERT INTO {0}a SELECT g, 3, 60, 'other' FROM generate_series(9, 9400, 10) g", "INSERT INTO {0}p SELECT g, 'other', 8 FROM generate_series(9, 9400, 10) g",
+    "SET doris.rows_to_heap = 100000", "INSERT INTO {0}u SELECT g, 'other', 30 FROM generate_series(8, 9400, 490) g",
+    "INSERT INTO {0}a SELECT g, 3, 60, 'other' FROM generate_series(8, 9400, 490) g", "UPDATE {0}p SET n = n + 1 WHERE k % 10 = 7", "DELETE FROM {0}p WHERE k % 10 = 6",
+]
+
+
+def prepare(cluster, place, end, prefix=""):
+    """Does what a place of PREPARED says, and prepares it, or ends it at once for the twins."""
+    with cluster.session() as session:
+        session.query("BEGIN")
+        for statement in PREPARED[place % 10]:
+            session.query(statement.format(prefix, place))
+        session.query(end)
+
+
+@scenario
+def prepared_transactions_of_keyed_tables_hold_up_nobody_and_outlive_compactions_and_kills(options, directory):
+    cluster = filled(directory, options)
+    cluster.query(make("twin_"))
+    execute(cluster, fill("twin_"))
+    others = [statement.format("twin_") for statement in OTHERS]
+    places = [place + more for place in range(len(PREPARED)) for more in (0, 10)]
+    before = state(cluster)
+    for place in places:
+        prepare(cluster, place, f"PREPARE TRANSACTION 'place {place}'")
+
+    def work():
+        """Others write, compactions publish, VACUUM frees: none of them waits for what is prepared."""
+        with cluster.session() as session:
+            session.query("SET lock_timeout = '20s'")
+            for statement in [*(text.format("") for text in OTHERS), *(f"CALL doris.compact('{table}')" for table in TABLES), "VACUUM"]:
+                session.query(statement)
+
+    check(state(cluster) == before, "what is prepared is seen")
+    work()
+    execute(cluster, others)
+    check(state(cluster) == state(cluster, prefix="twin_"), "what is prepared is seen after a compaction")
+    cluster.query("CHECKPOINT")
+    for _ in range(2):
+        cluster.kill()
+        cluster.start()
+        check(cluster.value("SELECT count(*) FROM pg_prepared_xacts") == str(len(places)), "a prepared transaction is lost")
+        check(state(cluster) == state(cluster, prefix="twin_"), "what is prepared is seen after a kill")
+        work()
+        execute(cluster, others)
+    # Rows that a prepared transaction has changed, deleted or locked are held after the restart, wherever they are by now.
+    with cluster.session() as session:
+        session.query("SET lock_timeout = '300ms'")
+        for statement in ("UPDATE p SET v = v WHERE k = 20", "UPDATE p SET v = v WHERE k = 2002", "UPDATE p SET v = v WHERE k = 2004", "UPDATE u SET v = v WHERE k = 2024",
+                          "INSERT INTO u VALUES (40, 'x', 90)", "INSERT INTO a VALUES (40, 1, 1, 'x')", "INSERT INTO p VALUES (1001, 'x', 1)"):
+            try:
+                session.query(statement)
+                raise AssertionError(f"did not wait for a prepared transaction: {statement}")
+            except harness.Refused as refused:
+                check(refused.state == "55P03", f"{statement}: {refused}")
+    for place in places:
+        cluster.query(f"{'COMMIT' if place < 10 else 'ROLLBACK'} PREPARED 'place {place}'")
+        prepare(cluster, place, "COMMIT" if place < 10 else "ROLLBACK", "twin_")
+        if place == 10:
+            work()
+            execute(cluster, others)
+    check(state(cluster) == state(cluster, prefix="twin_"), "what was prepared came to something else")
+    cluster.kill()
+    cluster.start()
+    check(state(cluster) == state(cluster, prefix="twin_"), "the end of a prepared transaction is lost")
+    # A full compaction forgets deleted keys.
+    work()
+    execute(cluster, others + [f"CALL doris.compact('twin_{table}')" for table in TABLES])
+    for prefix in ("", "twin_"):
+        execute(cluster, later(prefix))
+    check(state(cluster) == state(cluster, prefix="twin_"), "later loads come to something else")
+    sound(cluster)
+
+
 @scenario
 def a_promoted_standby_knows_what_its_primary_knew_of_keys(options, directory):
     primary = start(directory, options, "doris.compaction = off\nautovacuum = off")
