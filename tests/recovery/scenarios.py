@@ -505,6 +505,7 @@ def damaged_page_is_an_error_and_no_crash(options, directory):
 
 # These register theirs after the ones above.
 import compaction  # noqa: E402, F401
+import crowd  # noqa: E402, F401
 import damaged  # noqa: E402, F401
 import empty  # noqa: E402, F401
 import keyed  # noqa: E402, F401
@@ -523,6 +524,7 @@ def main():
     parser.add_argument("--seconds", type=float, default=1.5, help="how long a load runs before something happens")
     parser.add_argument("--rounds", type=int, default=2, help="crashes per scenario")
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 32))
+    parser.add_argument("--lines", type=int, default=300_000, help="rows of lineitem in crowd.py")
     parser.add_argument("--port", type=int, default=5432)
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a server setting")
     parser.add_argument("--keep", action="store_true", help="keep the clusters of scenarios that pass")

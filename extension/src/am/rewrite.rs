@@ -140,6 +140,7 @@ impl Copying {
     }
 
     unsafe fn end(self) -> f64 {
+        tell(pg_sys::PROGRESS_CLUSTER_HEAP_TUPLES_WRITTEN, self.rows);
         // SAFETY: made in `begin`.
         unsafe { pg_sys::ExecDropSingleTupleTableSlot(self.slot) };
         self.rows as f64
@@ -149,9 +150,14 @@ impl Copying {
 /// Tells a count of the running command, now and then.
 fn report(param: u32, count: i64) {
     if count % 1024 == 0 {
-        // SAFETY: a parameter of the command's progress.
-        unsafe { pg_sys::pgstat_progress_update_param(param as i32, count) };
+        tell(param, count);
     }
+}
+
+/// Tells a count of the running command.
+fn tell(param: u32, count: i64) {
+    // SAFETY: a parameter of the command's progress.
+    unsafe { pg_sys::pgstat_progress_update_param(param as i32, count) };
 }
 
 /// Hands every live row to the builder of `new`, in the order they are in.
@@ -166,6 +172,7 @@ unsafe fn copy(old: pg_sys::Relation, new: pg_sys::Relation) -> f64 {
             copying.write();
             report(pg_sys::PROGRESS_CLUSTER_HEAP_TUPLES_SCANNED, copying.rows);
         }
+        tell(pg_sys::PROGRESS_CLUSTER_HEAP_TUPLES_SCANNED, copying.rows);
         pg_sys::table_endscan(scan);
         copying.end()
     }
@@ -202,6 +209,7 @@ unsafe fn copy_sorted(
             report(pg_sys::PROGRESS_CLUSTER_HEAP_TUPLES_SCANNED, scanned);
             pgrx::check_for_interrupts!();
         }
+        tell(pg_sys::PROGRESS_CLUSTER_HEAP_TUPLES_SCANNED, scanned);
         pg_sys::table_endscan(scan);
         let phase = pg_sys::PROGRESS_CLUSTER_PHASE as i32;
         let sorting = i64::from(pg_sys::PROGRESS_CLUSTER_PHASE_SORT_TUPLES);
@@ -242,6 +250,7 @@ unsafe fn copy_by_index(
             copying.write();
             report(pg_sys::PROGRESS_CLUSTER_HEAP_TUPLES_SCANNED, copying.rows);
         }
+        tell(pg_sys::PROGRESS_CLUSTER_HEAP_TUPLES_SCANNED, copying.rows);
         pg_sys::index_endscan(scan);
         copying.end()
     }
