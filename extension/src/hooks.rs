@@ -79,6 +79,8 @@ fn forget() {
     keys::index_shell::forget();
     keys::heap::forget();
     run_hook::forget();
+    crate::plan::scan_filter::forget();
+    crate::plan::reasons::forget();
     held::forget();
 }
 
@@ -152,7 +154,7 @@ unsafe extern "C-unwind" fn started(query: *mut pg_sys::QueryDesc) {
     // SAFETY: a query that was just started.
     unsafe {
         statement::started(query);
-        crate::plan::scan_filter::begin_scans(query);
+        crate::plan::scan_filter::prepare_scans(query);
         #[cfg(not(feature = "pg18"))]
         stop_prefetching((*query).planstate, std::ptr::null_mut());
     }

@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Scans of a whole table: first the heap's rows, by the heap's own scan, then those of the segments that
 //! the snapshot sees. PostgreSQL's nodes use these callbacks; the columnar scan node reads segments itself.
+mod node_use;
 mod parallel;
 mod sample;
 mod tid_range;
 
+pub use self::node_use::begin_for_node;
+use self::node_use::UseOfRows;
 pub use self::parallel::first_participant;
 use self::parallel::{claim, of_claim};
 use crate::heap_call;
 use crate::pg::compat;
 use crate::pg::toast::Toast;
-use crate::plan::scan_filter;
-use crate::plan::source::Counters;
 use crate::read::attrs;
 use crate::read::cursor::Cursor;
 use crate::store::changes_after_move;
@@ -55,8 +56,6 @@ pub struct State {
     half: Half,
     /// What PostgreSQL's node makes of the rows, where that is known.
     use_of_rows: Option<UseOfRows>,
-    /// The node's conditions are to be looked at before the next segment is read: their parameters are new.
-    filter_is_due: bool,
     cursor: Option<Cursor>,
     values: Vec<pg_sys::Datum>,
     nulls: Vec<bool>,
@@ -85,7 +84,6 @@ impl State {
         Self {
             half: Half::Heap,
             use_of_rows: None,
-            filter_is_due: false,
             cursor: None,
             values: vec![pg_sys::Datum::from(0); natts],
             nulls: vec![true; natts],
@@ -100,93 +98,6 @@ impl State {
             #[cfg(feature = "pg18")]
             lookup: std::ptr::null_mut(),
             block_at: 0,
-        }
-    }
-}
-
-/// What a sequential scan node of PostgreSQL makes of the rows of its scan.
-struct UseOfRows {
-    node: *mut pg_sys::SeqScanState,
-    /// For each attribute whether it is looked at.
-    needed: Vec<bool>,
-    /// Values for attributes that nobody looks at and that cannot be NULL: compiled code finds the attributes behind
-    /// them without asking whether they are.
-    placeholders: Vec<(usize, pg_sys::Datum)>,
-    /// Whether its conditions leave out rows.
-    filters: bool,
-    counters: Rc<Counters>,
-}
-
-/// Begins the scan of a sequential scan node that would begin it with its first row, telling it what the node makes of
-/// the rows: columns that nobody looks at are not read, and rows of segments that do not pass its conditions are left
-/// out, row blocks unread where that is sure beforehand.
-///
-/// # Safety
-/// A node over a doris table that was just made, and takes its rows alone.
-pub unsafe fn begin_for_node(node: *mut pg_sys::SeqScanState, needed: Vec<bool>) {
-    // SAFETY: passed on to the caller; what the scan allocates lives as long as the node.
-    unsafe {
-        let estate = (*node).ss.ps.state;
-        let mut context = PgMemoryContexts::For((*estate).es_query_cxt);
-        let rel = (*node).ss.ss_currentRelation;
-        let scan = context.switch_to(|_| {
-            pg_sys::table_beginscan(rel, (*estate).es_snapshot, 0, std::ptr::null_mut())
-        });
-        let placeholders = context.switch_to(|_| placeholders((*rel).rd_att, &needed));
-        let (_, state) = parts(scan);
-        state.use_of_rows = Some(UseOfRows {
-            node,
-            needed,
-            placeholders,
-            filters: false,
-            counters: Rc::default(),
-        });
-        state.filter_is_due = true;
-        (*node).ss.ss_currentScanDesc = scan;
-    }
-}
-
-/// A value for each attribute that nobody looks at and that cannot be NULL: zero, or empty; in the current memory context.
-unsafe fn placeholders(desc: pg_sys::TupleDesc, needed: &[bool]) -> Vec<(usize, pg_sys::Datum)> {
-    let unneeded = (0..needed.len()).filter(|i| !needed[*i]);
-    // SAFETY: the caller's descriptor has so many attributes.
-    let attribute = |i: usize| (i, unsafe { compat::attribute(desc, i) });
-    unneeded
-        .map(attribute)
-        .filter(|(_, attribute)| attribute.attnotnull)
-        .map(|(i, attribute)| {
-            if attribute.attbyval {
-                return (i, pg_sys::Datum::from(0));
-            }
-            // A fixed length, a string that ends with a zero, or a header of four bytes.
-            let size = match usize::try_from(attribute.attlen) {
-                Ok(length) => length,
-                Err(_) if attribute.attlen == -2 => 1,
-                Err(_) => pg_sys::VARHDRSZ,
-            };
-            // SAFETY: zeroed memory of that size, and room for a header where there is one.
-            unsafe {
-                let value = pg_sys::palloc0(size);
-                if attribute.attlen == -1 {
-                    pgrx::set_varsize_4b(value.cast(), size as i32);
-                }
-                (i, pg_sys::Datum::from(value))
-            }
-        })
-        .collect()
-}
-
-impl State {
-    /// Tells EXPLAIN what the scan has read and skipped.
-    fn report(&self) {
-        let filtered = self.use_of_rows.as_ref().filter(|of_rows| of_rows.filters);
-        if let (Some(of_rows), Some(cursor)) = (filtered, &self.cursor) {
-            of_rows
-                .counters
-                .segments
-                .set(cursor.segments().len() as u64);
-            // SAFETY: the node's state lives as long as its scan.
-            unsafe { scan_filter::report(of_rows.node, &of_rows.counters) };
         }
     }
 }
@@ -264,7 +175,9 @@ unsafe extern "C-unwind" fn scan_end(scan: pg_sys::TableScanDesc) {
             state.end_lookup();
         }
         if let Some(state) = (*(*scan).state).take() {
-            state.report();
+            if let (Some(of_rows), Some(cursor)) = (&state.use_of_rows, &state.cursor) {
+                of_rows.report(cursor);
+            }
         }
         let temporary = pg_sys::ScanOptions::SO_TEMP_SNAPSHOT;
         if !(*scan).heap.is_null() {
@@ -304,7 +217,9 @@ unsafe extern "C-unwind" fn scan_rescan(
         state.claimed = None;
         state.sample_block = None;
         state.forget_block();
-        state.filter_is_due = state.use_of_rows.is_some();
+        if let Some(of_rows) = &mut state.use_of_rows {
+            of_rows.restart();
+        }
         if let Some(cursor) = &mut state.cursor {
             cursor.rewind(false);
         }
@@ -324,7 +239,6 @@ unsafe fn cursor<'a>(
     let State {
         cursor,
         use_of_rows,
-        filter_is_due,
         ..
     } = state;
     let cursor = cursor.get_or_insert_with(|| {
@@ -339,13 +253,9 @@ unsafe fn cursor<'a>(
             Cursor::new(scan.base.rs_rd, scan.base.rs_snapshot, attrs, needed).with_descriptor(desc)
         }
     });
-    if std::mem::take(filter_is_due) && !cursor.segments().is_empty() {
-        if let Some(of_rows) = use_of_rows {
-            // SAFETY: the node's state lives as long as its scan.
-            let filter = unsafe { scan_filter::of(of_rows.node, &of_rows.counters) };
-            of_rows.filters |= filter.is_some();
-            cursor.set_filter(filter);
-        }
+    if let Some(of_rows) = use_of_rows {
+        // SAFETY: the node's state lives as long as its scan.
+        unsafe { of_rows.renew_filter(cursor) };
     }
     cursor
 }
@@ -368,7 +278,7 @@ unsafe extern "C-unwind" fn scan_getnextslot(
                             continue;
                         }
                         if let Some(of_rows) = &state.use_of_rows {
-                            of_rows.counters.read_heap_row();
+                            of_rows.counters().read_heap_row();
                         }
                         return true;
                     }
@@ -426,7 +336,7 @@ unsafe fn next_segment_row(
                 continue;
             }
             cursor.fill(values.as_mut_ptr(), nulls.as_mut_ptr());
-            for (at, value) in use_of_rows.iter().flat_map(|of_rows| &of_rows.placeholders) {
+            for (at, value) in use_of_rows.iter().flat_map(UseOfRows::placeholders) {
                 (values[*at], nulls[*at]) = (*value, false);
             }
             if !keys_match(scan, values, nulls) {

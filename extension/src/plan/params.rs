@@ -22,9 +22,6 @@ pub trait Params {
     /// # Safety
     /// An expression of the plan that is converted, without columns.
     unsafe fn moment(&mut self, node: *mut pg_sys::Node) -> Converted<Expr>;
-
-    /// What is converted next is a part of condition `number` of a list, counted from 0.
-    fn at_condition(&mut self, _number: usize) {}
 }
 
 /// Planning time: every parameter of a vectorised type will do.
@@ -212,6 +209,25 @@ unsafe fn adds_to_moment(args: *mut pg_sys::List) -> bool {
         }
     }
     list.is_empty() || moments > 0
+}
+
+/// Whether an expression for which [`is_moment`] holds has a parameter in it.
+///
+/// # Safety
+/// Such an expression.
+pub unsafe fn has_param(node: *mut pg_sys::Node) -> bool {
+    // SAFETY: passed on to the caller; node tags say what a node is.
+    unsafe {
+        let args = match (*node).type_ {
+            NodeTag::T_Param => return true,
+            NodeTag::T_FuncExpr => (*(node as *mut pg_sys::FuncExpr)).args,
+            NodeTag::T_OpExpr => (*(node as *mut pg_sys::OpExpr)).args,
+            _ => return false,
+        };
+        PgList::<pg_sys::Node>::from_pg(args)
+            .iter_ptr()
+            .any(|arg| has_param(arg))
+    }
 }
 
 /// Whether a node is a constant, or a parameter that the client gave.

@@ -26,8 +26,10 @@ struct Noted {
     converted: bool,
     /// Of the watched query, when no part of it was converted.
     result: Vec<String>,
-    /// Whether EXPLAIN runs the statement at hand.
-    analyzes: bool,
+    /// The query that EXPLAIN runs; null: none.
+    analyzed: usize,
+    /// Its finished statement.
+    statement: usize,
     /// What scans of it that are PostgreSQL's have read and skipped, with the names of their tables.
     scans: Vec<(String, Rc<Counters>)>,
 }
@@ -86,7 +88,12 @@ pub fn converted() {
 /// # Safety
 /// A finished statement.
 pub unsafe fn finish(query: *mut pg_sys::Query, stmt: *mut pg_sys::PlannedStmt) {
-    let watched = NOTED.with_borrow(|noted| noted.watched == query as usize && !noted.converted);
+    let watched = NOTED.with_borrow_mut(|noted| {
+        if noted.analyzed == query as usize {
+            noted.statement = stmt as usize;
+        }
+        noted.watched == query as usize && !noted.converted
+    });
     // SAFETY: passed on to the caller.
     if watched && unsafe { reads_doris_tables(stmt) } {
         NOTED.with_borrow_mut(|noted| noted.result = std::mem::take(&mut noted.so_far));
@@ -116,10 +123,8 @@ unsafe extern "C-unwind" fn explain_query(
 ) {
     // SAFETY: valid arguments from PostgreSQL; hooks change only while libraries load.
     unsafe {
-        watch(
-            if (*es).verbose { query as usize } else { 0 },
-            (*es).analyze,
-        );
+        let of = |wanted: bool| if wanted { query as usize } else { 0 };
+        watch(of((*es).verbose), of((*es).analyze));
         match PREV_EXPLAIN {
             Some(previous) => previous(query, options, into, es, text, params, env),
             None => compat::explain_one_query(query, options, into, es, text, params, env),
@@ -128,19 +133,24 @@ unsafe extern "C-unwind" fn explain_query(
     }
 }
 
-fn watch(query: usize, analyzes: bool) {
+fn watch(query: usize, analyzed: usize) {
     NOTED.with_borrow_mut(|noted| {
         noted.watched = query;
         noted.result.clear();
-        noted.analyzes = analyzes;
+        (noted.analyzed, noted.statement) = (analyzed, 0);
         noted.scans.clear();
     });
 }
 
-/// A scan of a table has ended, which PostgreSQL's node ran.
-pub fn scanned(table: &str, counters: &Rc<Counters>) {
+/// Forgets everything: the transaction is over.
+pub fn forget() {
+    NOTED.take();
+}
+
+/// A scan of a table has ended, which a node of PostgreSQL's ran in some statement.
+pub fn scanned(statement: *mut pg_sys::PlannedStmt, table: &str, counters: &Rc<Counters>) {
     NOTED.with_borrow_mut(|noted| {
-        if noted.analyzes {
+        if noted.statement != 0 && noted.statement == statement as usize {
             noted.scans.push((table.to_owned(), counters.clone()));
         }
     });
@@ -151,7 +161,7 @@ pub fn scanned(table: &str, counters: &Rc<Counters>) {
 unsafe extern "C-unwind" fn show(es: *mut pg_sys::ExplainState) {
     let (reasons, scans) = NOTED.with_borrow_mut(|noted| {
         noted.watched = 0;
-        noted.analyzes = false;
+        (noted.analyzed, noted.statement) = (0, 0);
         (
             std::mem::take(&mut noted.result),
             std::mem::take(&mut noted.scans),

@@ -8,6 +8,7 @@
 //! handed out, and columns that nobody looks at are not decoded. The node checks its conditions all the same, so that
 //! a filter may let rows through that it cannot judge.
 use super::convert::Converter;
+use super::convert::Source;
 use super::params::{self, Bound, Params};
 use super::source::{stored_columns, Counters};
 use super::{no, reasons, storage_predicates, Converted};
@@ -22,7 +23,8 @@ use doris_engine::expr::{EvalContext, Expr};
 use doris_storage::prune::{Predicate, Verdict};
 use doris_storage::segment::ColumnMeta;
 use pgrx::{pg_guard, pg_sys, PgList};
-use std::collections::BTreeSet;
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap};
 use std::ffi::c_void;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -84,20 +86,27 @@ impl RowFilter for ScanFilter {
     }
 }
 
-/// Parameters of a node whose conditions are evaluated before its first row.
+/// Parameters of a node some of whose conditions are evaluated before PostgreSQL gets there: only values that are the
+/// same whenever they are asked for, and that raise no error.
 struct AheadOfRows {
     bound: Bound,
     stmt: *mut pg_sys::PlannedStmt,
-    /// Whether the condition at hand is the first, which PostgreSQL evaluates for any row.
-    first: bool,
+    has_params: bool,
+    waits_for: Vec<i32>,
 }
 
 impl Params for AheadOfRows {
     unsafe fn value(&mut self, param: *mut pg_sys::Param) -> Converted<Expr> {
         // SAFETY: passed on to the caller.
         unsafe {
-            if !self.first && params::is_subquery(param, self.stmt) {
-                return no("a subquery that may not run");
+            if (*param).paramkind == pg_sys::ParamKind::PARAM_EXEC {
+                self.has_params = true;
+                let id = (*param).paramid;
+                let has_run = is_computed((*self.bound.planstate).state, id);
+                if params::is_subquery(param, self.stmt) && !has_run {
+                    self.waits_for.push(id);
+                    return no("a subquery that has not run yet");
+                }
             }
             self.bound.value(param)
         }
@@ -105,37 +114,84 @@ impl Params for AheadOfRows {
 
     unsafe fn moment(&mut self, node: *mut pg_sys::Node) -> Converted<Expr> {
         // SAFETY: passed on to the caller.
-        unsafe { self.bound.moment(node) }
-    }
-
-    fn at_condition(&mut self, number: usize) {
-        self.first = number == 0;
+        unsafe {
+            // Rows of a cursor are asked for at different times, in which the time zone may change.
+            if (*self.stmt).commandType == pg_sys::CmdType::CMD_SELECT {
+                return no("a point in time, in a cursor or the like");
+            }
+            // Adding what the client gave may leave the range of the type.
+            if params::has_param(node) {
+                return no("a point in time that depends on a parameter");
+            }
+            self.bound.moment(node)
+        }
     }
 }
 
-/// The filter that a node's conditions come to, with the present values of its parameters; `None`: they say nothing
-/// that the engine understands.
+/// Whether a parameter has a value, or the subquery that gives it is still to be run.
+unsafe fn is_computed(estate: *mut pg_sys::EState, id: i32) -> bool {
+    // SAFETY: the caller's executor state, which has a place for each parameter of its statement.
+    unsafe {
+        let values = (*estate).es_param_exec_vals;
+        !values.is_null() && (*values.add(id as usize)).execPlan.is_null()
+    }
+}
+
+/// Whether the subquery that gives a parameter has run.
+///
+/// # Safety
+/// A node that runs, and a parameter of its statement.
+pub unsafe fn subquery_has_run(node: *mut pg_sys::SeqScanState, id: i32) -> bool {
+    // SAFETY: passed on to the caller.
+    unsafe { is_computed((*node).ss.ps.state, id) }
+}
+
+/// What a node's conditions come to, with the present values of its parameters.
+#[derive(Default)]
+pub struct Made {
+    /// `None`: they say nothing that the engine understands.
+    pub filter: Option<Rc<dyn RowFilter>>,
+    /// Whether the values are only those of this start of the node.
+    pub has_params: bool,
+    /// Parameters whose subqueries have not run yet: another filter may say more when they have.
+    pub waits_for: Vec<i32>,
+}
+
+/// The filter that a node's conditions come to.
 ///
 /// # Safety
 /// A node that runs.
-pub unsafe fn of(
-    node: *mut pg_sys::SeqScanState,
-    counters: &Rc<Counters>,
-) -> Option<Rc<dyn RowFilter>> {
+pub unsafe fn of(node: *mut pg_sys::SeqScanState, counters: &Rc<Counters>) -> Made {
     // SAFETY: passed on to the caller.
-    let (source, rel) = unsafe {
+    unsafe {
         let stmt = (*(*node).ss.ps.state).es_plannedstmt;
         let mut params = AheadOfRows {
             bound: Bound {
                 planstate: &raw mut (*node).ss.ps,
             },
             stmt,
-            first: true,
+            has_params: false,
+            waits_for: Vec::new(),
         };
         let scan = (*node).ss.ps.plan as *mut pg_sys::SeqScan;
-        let source = Converter::new(stmt, &mut params).conditions(scan).ok()?;
-        (source, (*node).ss.ss_currentRelation)
-    };
+        let source = Converter::new(stmt, &mut params).conditions(scan);
+        let filter = source
+            .ok()
+            .and_then(|source| filter(source, (*node).ss.ss_currentRelation, counters));
+        Made {
+            filter,
+            has_params: params.has_params,
+            waits_for: params.waits_for,
+        }
+    }
+}
+
+/// A source's conditions as a filter of its table's rows.
+fn filter(
+    source: Source,
+    rel: pg_sys::Relation,
+    counters: &Rc<Counters>,
+) -> Option<Rc<dyn RowFilter>> {
     // Conditions that stay PostgreSQL's may look at further columns.
     let used: BTreeSet<usize> = source.filters.iter().flat_map(Expr::columns).collect();
     let used: Vec<usize> = used.into_iter().collect();
@@ -162,11 +218,22 @@ pub unsafe fn of(
     }))
 }
 
-/// Gives the sequential scans of a statement what their nodes make of the rows.
+thread_local! {
+    /// What nodes do for a row of which the first call begins the scan, by the addresses of their states. A state that was
+    /// never asked for a row leaves its entry until the transaction ends or its address is used again.
+    static BEGINNING: RefCell<HashMap<usize, pg_sys::ExecProcNodeMtd>> = RefCell::default();
+}
+
+/// Forgets nodes and their scans, at the end of a transaction.
+pub fn forget() {
+    BEGINNING.with_borrow_mut(HashMap::clear);
+}
+
+/// Has the sequential scans of a statement begin, with their first rows, knowing what their nodes make of the rows.
 ///
 /// # Safety
 /// A statement that was just started.
-pub unsafe fn begin_scans(query: *mut pg_sys::QueryDesc) {
+pub unsafe fn prepare_scans(query: *mut pg_sys::QueryDesc) {
     // SAFETY: passed on to the caller.
     unsafe {
         let estate = (*query).estate;
@@ -175,12 +242,12 @@ pub unsafe fn begin_scans(query: *mut pg_sys::QueryDesc) {
         if only_explained || (*estate).es_snapshot.is_null() || !settings::vectorization() {
             return;
         }
-        begin_below((*query).planstate, std::ptr::null_mut());
+        prepare_below((*query).planstate, std::ptr::null_mut());
     }
 }
 
 #[pg_guard]
-unsafe extern "C-unwind" fn begin_below(
+unsafe extern "C-unwind" fn prepare_below(
     node: *mut pg_sys::PlanState,
     context: *mut c_void,
 ) -> bool {
@@ -190,30 +257,60 @@ unsafe extern "C-unwind" fn begin_below(
             return false;
         }
         if (*node).type_ == pg_sys::NodeTag::T_SeqScanState {
-            begin(node.cast());
+            prepare(node.cast());
         }
-        pg_sys::planstate_tree_walker(node, Some(begin_below), context)
+        pg_sys::planstate_tree_walker(node, Some(prepare_below), context)
     }
 }
 
-unsafe fn begin(node: *mut pg_sys::SeqScanState) {
+unsafe fn prepare(node: *mut pg_sys::SeqScanState) {
     // SAFETY: passed on from the walker.
     unsafe {
         let rel = (*node).ss.ss_currentRelation;
-        let plan = (*node).ss.ps.plan;
-        if rel.is_null()
-            || !(*node).ss.ss_currentScanDesc.is_null()
-            || (*plan).parallel_aware
-            || !am::is_doris(rel)
-            || am::relation::totals_now(rel).segments == 0
-        {
+        let state = &raw mut (*node).ss.ps;
+        if rel.is_null() || (*(*state).plan).parallel_aware || !am::is_doris(rel) {
             return;
         }
-        let needed = needed(plan.cast(), rel);
-        if !(*plan).qual.is_null() || needed.contains(&false) {
-            am::scan::begin_for_node(node, needed);
+        let address = node as usize;
+        BEGINNING.with_borrow_mut(|all| all.insert(address, (*state).ExecProcNodeReal));
+        (*state).ExecProcNodeReal = Some(first_row);
+    }
+}
+
+/// A node's first row. Not guarded: errors of the node pass through unchanged; the frame holds nothing that needs dropping.
+unsafe extern "C-unwind" fn first_row(node: *mut pg_sys::PlanState) -> *mut pg_sys::TupleTableSlot {
+    // SAFETY: PostgreSQL's arguments; what a node does for a row is never missing.
+    unsafe {
+        match begin(node) {
+            Some(row) => row(node),
+            None => std::ptr::null_mut(),
         }
     }
+}
+
+/// Begins a node's scan; returns what the node does for a row, and has PostgreSQL call that from now on.
+#[pg_guard]
+unsafe extern "C-unwind" fn begin(node: *mut pg_sys::PlanState) -> pg_sys::ExecProcNodeMtd {
+    let row = BEGINNING.with_borrow_mut(|all| all.remove(&(node as usize)));
+    let Some(row) = row else {
+        pgrx::error!("a scan that was not prepared");
+    };
+    // SAFETY: a state that `prepare` has seen.
+    unsafe {
+        (*node).ExecProcNodeReal = row;
+        if (*node).instrument.is_null() {
+            (*node).ExecProcNode = row;
+        }
+        let scan = node as *mut pg_sys::SeqScanState;
+        let rel = (*scan).ss.ss_currentRelation;
+        if (*scan).ss.ss_currentScanDesc.is_null() && am::relation::totals_now(rel).segments > 0 {
+            let needed = needed((*node).plan.cast(), rel);
+            if !(*(*node).plan).qual.is_null() || needed.contains(&false) {
+                am::scan::begin_for_node(scan, needed);
+            }
+        }
+    }
+    row
 }
 
 /// For each attribute of a scan's table whether its conditions or its output look at it.
@@ -247,7 +344,8 @@ pub unsafe fn report(node: *mut pg_sys::SeqScanState, counters: &Rc<Counters>) {
         let at = (*scan).scan.scanrelid as usize - 1;
         if let Some(entry) = rtable.get_ptr(at) {
             let name = std::ffi::CStr::from_ptr((*(*entry).eref).aliasname);
-            reasons::scanned(&name.to_string_lossy(), counters);
+            let stmt = (*(*node).ss.ps.state).es_plannedstmt;
+            reasons::scanned(stmt, &name.to_string_lossy(), counters);
         }
     }
 }

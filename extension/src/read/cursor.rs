@@ -180,9 +180,24 @@ impl Cursor {
         self
     }
 
-    /// Leaves out rows that a filter does not want, from the next segment on; `None`: none.
+    /// Leaves out rows that a filter does not want, from the next step on; `None`: none.
     pub fn set_filter(&mut self, filter: Option<Rc<dyn RowFilter>>) {
         self.filter = filter;
+        if let (Some(toast), Some(mut opened)) = (&self.toast, self.opened.take()) {
+            opened.wanted_blocks = self.wanted_blocks(toast, &opened.source, opened.dead.len());
+            opened.filtered = None;
+            self.opened = Some(opened);
+        }
+    }
+
+    /// Which row blocks of a segment the filter wants; `None`: all.
+    fn wanted_blocks(&self, toast: &Toast, source: &Source, deleted: usize) -> Option<Vec<bool>> {
+        match (&self.filter, source) {
+            (Some(filter), Source::Stored(segment)) => {
+                filter.blocks(self.main, toast, segment, deleted)
+            }
+            _ => None,
+        }
     }
 
     /// The segments it goes over.
@@ -289,12 +304,7 @@ impl Cursor {
         };
         let dead = anchors::dead_positions(self.main, toast, entry.first_row, rows, self.snapshot);
         let vectors = vec![None; self.attrs.len()];
-        let wanted_blocks = match (&self.filter, &source) {
-            (Some(filter), Source::Stored(segment)) => {
-                filter.blocks(self.main, toast, segment, dead.len())
-            }
-            _ => None,
-        };
+        let wanted_blocks = self.wanted_blocks(toast, &source, dead.len());
         self.opened = Some(Opened {
             found: *found,
             source,

@@ -136,8 +136,7 @@ impl Converter<'_> {
             let core = self.scan(&mut conditions_only)?;
             let quals = PgList::<pg_sys::Node>::from_pg((*scan).scan.plan.qual);
             let mut filters = Vec::new();
-            for (number, qual) in quals.iter_ptr().enumerate() {
-                self.params.at_condition(number);
+            for qual in quals.iter_ptr() {
                 let filter = Translator {
                     scope: &core.scope,
                     params: &mut *self.params,
