@@ -40,15 +40,32 @@ UPDATE computed SET a = a + 10 WHERE b = 2;
 SELECT doris.wait_for_sync('computed');
 SELECT * FROM computed_mirror ORDER BY a;
 SELECT doris.drop_sync('computed', drop_targets => true);
--- With all columns as identity the mirror has no key; from 18 on PostgreSQL would refuse the changes.
+-- With all columns as identity the mirror has no key. From 18 on PostgreSQL would refuse the changes: the table is refused.
 ALTER TABLE computed REPLICA IDENTITY FULL;
-SELECT doris.sync_table('computed', options => '{"sync": "full"}');
-SELECT doris.wait_for_sync('full');
-UPDATE computed SET a = a + 10 WHERE b = 1;
-DELETE FROM computed WHERE b = 2;
-SELECT doris.wait_for_sync('full');
-SELECT * FROM computed_mirror ORDER BY a;
-SELECT doris.drop_sync('full', drop_targets => true);
+DO $$
+BEGIN
+  IF current_setting('server_version_num')::int >= 180000 THEN
+    PERFORM doris.sync_table('computed', options => '{"sync": "full"}');
+    RAISE EXCEPTION 'a table is mirrored whose changes would be refused';
+  END IF;
+EXCEPTION WHEN feature_not_supported THEN
+  NULL;
+END $$;
+DO $$
+BEGIN
+  IF current_setting('server_version_num')::int < 180000 THEN
+    PERFORM doris.sync_table('computed', options => '{"sync": "full"}');
+    COMMIT;
+    PERFORM doris.wait_for_sync('full');
+    UPDATE computed SET a = a + 10 WHERE b = 1;
+    DELETE FROM computed WHERE b = 2;
+    COMMIT;
+    PERFORM doris.wait_for_sync('full');
+    COMMIT;
+    ASSERT (SELECT array_agg(format('%s %s %s', a, b, id)) FROM computed_mirror) = ARRAY['11 1 12'];
+    PERFORM doris.drop_sync('full', drop_targets => true);
+  END IF;
+END $$;
 -- A table that is taken out of a sync of patterns stays out, until it is put back by name.
 CREATE SCHEMA shop;
 CREATE TABLE shop.a (id int PRIMARY KEY);
@@ -103,20 +120,24 @@ SELECT state, last_error FROM doris.syncs WHERE name = 'theirs';
 SELECT source, state, last_error FROM doris.sync_tables WHERE sync = 'theirs' ORDER BY source;
 SELECT doris.drop_sync('theirs', drop_targets => true);
 -- From 18 on a publication may have the values of generated columns: the mirror stores them.
-SELECT current_setting('server_version_num')::int >= 180000 AS publishes_generated \gset
-\if :publishes_generated
-CREATE TABLE twice (id int PRIMARY KEY, v int, twice int GENERATED ALWAYS AS (v * 2) STORED, thrice int GENERATED ALWAYS AS (v * 3));
-INSERT INTO twice VALUES (1, 1);
-CREATE PUBLICATION edges_stored FOR TABLE twice WITH (publish_generated_columns = stored);
-SELECT doris.create_sync('stored', publication => 'edges_stored', overrides => '{"edges.twice": {"model": "none"}}');
-SELECT doris.wait_for_sync('stored');
-INSERT INTO twice VALUES (2, 2);
-UPDATE twice SET v = 10 WHERE id = 1;
-SELECT doris.wait_for_sync('stored');
-SELECT * FROM twice_mirror ORDER BY id;
-SELECT attname, attgenerated FROM pg_attribute WHERE attrelid = 'twice_mirror'::regclass AND attnum > 0 ORDER BY attnum;
-SELECT state, last_error FROM doris.sync_tables WHERE sync = 'stored';
-SELECT doris.drop_sync('stored', drop_targets => true);
-DROP PUBLICATION edges_stored;
-\endif
+DO $$
+BEGIN
+  IF current_setting('server_version_num')::int >= 180000 THEN
+    EXECUTE 'CREATE TABLE twice (id int PRIMARY KEY, v int, twice int GENERATED ALWAYS AS (v * 2) STORED)';
+    EXECUTE 'INSERT INTO twice VALUES (1, 1)';
+    EXECUTE 'CREATE PUBLICATION edges_stored FOR TABLE twice WITH (publish_generated_columns = stored)';
+    PERFORM doris.create_sync('stored', publication => 'edges_stored');
+    COMMIT;
+    PERFORM doris.wait_for_sync('stored');
+    EXECUTE 'INSERT INTO twice VALUES (2, 2)';
+    EXECUTE 'UPDATE twice SET v = 10 WHERE id = 1';
+    COMMIT;
+    PERFORM doris.wait_for_sync('stored');
+    COMMIT;
+    ASSERT (SELECT array_agg(format('%s %s %s', id, v, twice) ORDER BY id) FROM twice_mirror) = ARRAY['1 10 20', '2 2 4'];
+    ASSERT (SELECT attgenerated = '' FROM pg_attribute WHERE attrelid = 'twice_mirror'::regclass AND attname = 'twice');
+    PERFORM doris.drop_sync('stored', drop_targets => true);
+    EXECUTE 'DROP PUBLICATION edges_stored';
+  END IF;
+END $$;
 DROP SCHEMA edges, shop, shop_columns CASCADE;
