@@ -509,6 +509,7 @@ import crowd  # noqa: E402, F401
 import damaged  # noqa: E402, F401
 import empty  # noqa: E402, F401
 import keyed  # noqa: E402, F401
+import large  # noqa: E402, F401
 import mirrors  # noqa: E402, F401
 import mirror_faults  # noqa: E402, F401
 import observers  # noqa: E402, F401
@@ -525,6 +526,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=2, help="crashes per scenario")
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 32))
     parser.add_argument("--lines", type=int, default=300_000, help="rows of lineitem in crowd.py")
+    parser.add_argument("--megabytes", type=int, default=10, help="size of the values in large.py")
     parser.add_argument("--port", type=int, default=5432)
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a server setting")
     parser.add_argument("--keep", action="store_true", help="keep the clusters of scenarios that pass")
