@@ -132,7 +132,7 @@ def changes(r):
     probe = f"SELECT t.i2, {sums(r)} FROM {{p}}w t WHERE {g.bool_(1)} GROUP BY t.i2;"
     whole = "SELECT count(*), sum(id), sum(n), min(d), max(ts), count(s) FROM {p}w;"
     steps = ["DELETE FROM {p}w WHERE id % 3 = 0;", "UPDATE {p}w SET n = n + 1, s = 'new' WHERE id % 4 = 1;", "INSERT INTO {p}w SELECT * FROM {p}x;",
-             "INSERT INTO {p}w SELECT t.* FROM {p}w t WHERE t.id < 2500;", "DELETE FROM {p}w USING {p}x u WHERE u.id = {p}w.id;", "UPDATE {p}w SET n = u.n, d = u.d FROM {p}x u WHERE u.id = {p}w.id + 1;",
+             "INSERT INTO {p}w SELECT t.* FROM {p}w t WHERE t.id < 2500;", "DELETE FROM {p}w USING {p}x u WHERE u.id = {p}w.id;", "UPDATE {p}w SET n = u.n, d = u.d FROM (SELECT id, max(n) AS n, min(d) AS d FROM {p}x GROUP BY id) u WHERE u.id = {p}w.id + 1;",
              "TRUNCATE {p}w; INSERT INTO {p}w SELECT * FROM {p}x;", "DELETE FROM {p}w WHERE id IN (SELECT id FROM {p}y WHERE i2 = 5);", "UPDATE {p}w SET i2 = (SELECT max(u.i2) FROM {p}x u WHERE u.id = {p}w.id) WHERE id < 300;",
              "WITH gone AS (DELETE FROM {p}w WHERE id < 50 RETURNING *) INSERT INTO {p}x SELECT * FROM gone;", "MERGE INTO {p}w t USING (SELECT id, max(n) AS n FROM {p}x GROUP BY id) u ON t.id = u.id AND t.i2 = 3 WHEN MATCHED THEN DELETE WHEN NOT MATCHED AND u.n > 5 THEN INSERT (id, n) VALUES (u.id, u.n);"]
     text, open_ = "", 0
@@ -146,6 +146,37 @@ def changes(r):
             open_ -= 1
         text += r.choice(steps) + pick(r, probe, whole, probe + whole)
     return text
+
+
+def written(r):
+    """UPDATE ... FROM, DELETE ... USING, MERGE and parts in WITH over aggregated, joined and plain sources, and what the table holds then."""
+    g = Gen(r, "t", safe=True)
+    few = pick(r, "t.id < 2000", "t.i2 = 3", "t.id % 3 = 1", g.bool_(1), g.bool_(2))
+
+    def source():
+        some = g.bool_(1)
+        return pick(r, f"SELECT t.id, sum(t.n) AS n, count(*) AS c FROM {{p}}w t WHERE {some} GROUP BY t.id",
+                    f"SELECT t.i2 AS id, sum(t.n) AS n, count(DISTINCT t.s) AS c FROM {{p}}{pick(r, 'w', 'x', 'y', 'list')} t WHERE t.id > 30 GROUP BY t.i2",
+                    f"SELECT t.id + 1 AS id, max(y.n) AS n, count(*) AS c FROM {{p}}x t JOIN {{p}}y y ON y.i2 = t.i2 WHERE {some} GROUP BY t.id",
+                    "SELECT DISTINCT t.id, 1.5 AS n, 2 AS c FROM {p}hash t WHERE t.id < 3000",
+                    "SELECT id, n, i2 AS c FROM {p}y WHERE n <> 3", "SELECT id, n, c FROM (SELECT id, max(n) AS n, row_number() OVER (ORDER BY id) AS c FROM {p}w GROUP BY id) w WHERE c % 4 > 0",
+                    "SELECT id, count(*) AS n, 7 AS c FROM {p}w WHERE id % 2 = 0 GROUP BY id UNION ALL SELECT id, sum(i2), 8 FROM {p}x WHERE id % 2 = 1 GROUP BY id")
+
+    def step():
+        return pick(r, f"UPDATE {{p}}w t SET n = u.n, s = 'n' || u.c FROM ({source()}) u WHERE u.id = t.id AND {few};",
+                    f"UPDATE {{p}}w t SET n = (SELECT {pick(r, 'sum', 'count', 'max')}(u.n) FROM ({source()}) u), s = 'all' WHERE {few};",
+                    f"UPDATE {{p}}x t SET i2 = (SELECT count(*) % 100 FROM ({source()}) u WHERE u.id = t.id) WHERE t.id < 200 AND {few};",
+                    f"DELETE FROM {{p}}w t USING ({source()}) u WHERE u.id = t.id AND u.c % 2 = 1 AND {few};",
+                    f"DELETE FROM {{p}}w t WHERE t.id {pick(r, 'IN', 'NOT IN')} (SELECT u.id FROM ({source()}) u WHERE u.id IS NOT NULL) AND {few};",
+                    f"MERGE INTO {{p}}w t USING ({source()}) u ON u.id = t.id AND {few} WHEN MATCHED AND u.c % 3 = 0 THEN DELETE WHEN MATCHED THEN UPDATE SET n = u.n, s = coalesce(t.s, '') || u.c "
+                    "WHEN NOT MATCHED AND u.id < 500 THEN INSERT (id, n) VALUES (u.id, u.n);",
+                    f"MERGE INTO {{p}}{pick(r, 'hash', 'list')} t USING ({source()}) u ON u.id = t.id WHEN MATCHED THEN {pick(r, 'DELETE', 'UPDATE SET n = u.c')};",
+                    f"WITH c AS (UPDATE {{p}}w t SET n = u.c FROM ({source()}) u WHERE u.id = t.id RETURNING t.i2, t.n) SELECT i2, count(*), sum(n), (SELECT count(*) FROM {{p}}w) FROM c GROUP BY i2;",
+                    f"WITH c AS (INSERT INTO {{p}}x SELECT t.* FROM {{p}}w t WHERE {few} RETURNING id, n) SELECT count(*), sum(n), (SELECT count(*) FROM {{p}}x), (SELECT sum(n) FROM {{p}}w) FROM c;",
+                    f"WITH gone AS (DELETE FROM {{p}}w t WHERE {few} RETURNING t.id, t.n) UPDATE {{p}}x t SET n = g.n FROM (SELECT id, count(*) AS n FROM gone GROUP BY id) g WHERE g.id = t.id;")
+
+    probe = "".join(f"SELECT count(*), sum(id), sum(n), sum(i2), count(s) FROM {{p}}{table};" for table in ("w", "x", "list", "hash"))
+    return "".join(step() + pick(r, "", probe) for _ in range(r.randrange(1, 4))) + probe
 
 
 def made(r):
@@ -200,7 +231,7 @@ def mixed(r):
 
 
 def query(r):
-    make = r.choices([prepared, cursor, loop, changes, made, mixed], [4, 3, 3, 2, 2, 8])[0]
+    make = r.choices([prepared, cursor, loop, changes, written, made, mixed], [4, 3, 3, 2, 3, 2, 8])[0]
     text = make(r)
     if make is mixed:
         return "/*pg*/" + text.replace("lON", "l ON true" if "LEFT JOIN LATERAL" in text else "l")

@@ -30,6 +30,7 @@ class Keys(twin.Script):
             self.nulls = False
         else:
             self.nulls = r.random() < 0.5
+        self.make_sources()
 
     def upsert_heap(self):
         """The batch in `source` into the heap."""

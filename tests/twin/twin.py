@@ -52,6 +52,60 @@ class Script:
         self.add(f"CREATE TABLE d ({columns}) USING doris{key};")
         if self.unique:
             self.both("ALTER TABLE @ ADD PRIMARY KEY (id);")
+        self.make_sources()
+
+    def make_sources(self):
+        for table, method in (("h", "heap"), ("d", "doris")):
+            self.add(f"CREATE TABLE {table}_s (id bigint, n int, first bool) USING {method};")
+        self.fill_source()
+
+    def fill_source(self):
+        """Rows for statements with FROM: several of an id, of which one is the first."""
+        r = self.rng
+        ids = r.choice([3, 200, 2000])
+        low = r.randint(0, max(self.next_id, 2))
+        self.both("TRUNCATE @_s;")
+        self.both(f"INSERT INTO @_s SELECT {low} + g % {ids}, g % {r.randint(2, 500)}, g < {ids} "
+                  f"FROM generate_series(0, {r.choice([2, 4000, 9000])}) g;")
+        self.both(r.choice(["DELETE FROM @_s WHERE n % 17 = 3;", "UPDATE @_s SET n = n + 1 WHERE id % 5 = 0;", "ANALYZE @_s;"]))
+
+    def source(self):
+        """A query with one row for each k."""
+        r = self.rng
+        return r.choice([
+            "SELECT id AS k, sum(n) % 100000 AS n FROM @_s GROUP BY id",
+            f"SELECT id AS k, max(n) AS n FROM @_s WHERE n > {r.randint(0, 300)} GROUP BY id",
+            "SELECT id AS k, n FROM @_s WHERE first",
+            f"SELECT DISTINCT id AS k, {r.randint(0, 9)} AS n FROM @_s",
+            "SELECT DISTINCT ON (id) id AS k, n FROM @_s ORDER BY id, n",
+            "SELECT k, n FROM (SELECT id AS k, n, row_number() OVER (PARTITION BY id ORDER BY n, first) AS r FROM @_s) w WHERE r = 1",
+            "SELECT id AS k, count(*) AS n FROM @_s WHERE id % 2 = 0 GROUP BY id UNION ALL SELECT id, min(n) FROM @_s WHERE id % 2 = 1 GROUP BY id",
+            "SELECT id AS k, count(*) AS n FROM @ WHERE id IS NOT NULL GROUP BY id",
+            "SELECT s.id AS k, count(*) AS n FROM @_s s JOIN @ x ON x.grp = s.n GROUP BY s.id",
+        ])
+
+    def from_source(self):
+        """A statement that finds its rows by way of others: UPDATE ... FROM, DELETE ... USING, MERGE, subqueries, parts in WITH."""
+        r = self.rng
+        where = self.predicate()
+        self.both(r.choice([
+            f"UPDATE @ SET amount = s.n, note = 'from' FROM ({self.source()}) s WHERE s.k = @.id AND {where};",
+            f"UPDATE @ SET amount = s.n, grp = s.k % 100 FROM ({self.source()}) s WHERE s.k = @.id;",
+            f"UPDATE @ SET amount = (SELECT avg(n) FROM @_s), note = (SELECT max(id) FROM @_s)::text WHERE {where};",
+            f"UPDATE @ SET amount = (SELECT sum(n) FROM @_s s WHERE s.id = @.id) WHERE {where} AND id < {r.randint(1, 200)};",
+            f"DELETE FROM @ USING ({self.source()}) s WHERE s.k = @.id AND s.n % 3 = 0 AND {where};",
+            f"DELETE FROM @ WHERE id IN (SELECT id FROM @_s WHERE n < {r.randint(1, 40)}) AND {where};",
+            f"DELETE FROM @ WHERE {where} AND NOT EXISTS (SELECT FROM @_s s WHERE s.id = @.id);",
+            f"MERGE INTO @ USING ({self.source()}) s ON s.k = @.id WHEN MATCHED THEN UPDATE SET amount = s.n, note = 'merged';",
+            f"MERGE INTO @ USING ({self.source()}) s ON s.k = @.id WHEN MATCHED AND s.n % 3 = 0 THEN DELETE "
+            "WHEN MATCHED AND s.n % 3 = 1 THEN UPDATE SET amount = @.amount + s.n WHEN NOT MATCHED AND s.k % 5 = 0 THEN "
+            "INSERT (id, note) VALUES (s.k, 'inserted');",
+            f"WITH gone AS (DELETE FROM @ WHERE {where} RETURNING id) INSERT INTO @_s SELECT id, count(*), false FROM gone GROUP BY id;",
+            "WITH up AS (UPDATE @_s SET n = n + 1 WHERE id % 7 = 0 RETURNING id) UPDATE @ SET amount = x.c "
+            "FROM (SELECT id, count(*) AS c FROM up GROUP BY id) x WHERE x.id = @.id;",
+            f"WITH new AS (INSERT INTO @_s SELECT id, grp, false FROM @ WHERE {where} RETURNING id) UPDATE @ SET note = "
+            "(SELECT count(*) FROM new) || ' of ' || (SELECT count(*) FROM @_s) WHERE id % 50 = 0;",
+        ]))
 
     def no_answers(self):
         """What comparisons say that fail, as all statements of a failed transaction do."""
@@ -82,6 +136,9 @@ class Script:
 
     def statement(self):
         r = self.rng
+        if r.random() < 0.2:
+            self.fill_source() if r.random() < 0.1 else self.from_source()
+            return
         kind = r.random()
         columns = ", ".join(COLUMNS)
         if kind < 0.3:
@@ -172,7 +229,7 @@ class Script:
     def compare(self):
         """Whole contents by scan, and a part by whatever the planner picks with and without sequential scans."""
         self.add("SELECT count(*) AS differ FROM (TABLE d EXCEPT ALL TABLE h) x \\gset a_")
-        self.add("SELECT count(*) AS differ FROM (TABLE h EXCEPT ALL TABLE d) x \\gset b_")
+        self.add("SELECT (SELECT count(*) FROM (TABLE h EXCEPT ALL TABLE d) x) + (SELECT count(*) FROM (TABLE h_s EXCEPT ALL TABLE d_s) y) AS differ \\gset b_")
         where = self.predicate()
         self.add("SET enable_seqscan = off;")
         self.add(f"SELECT (SELECT count(*) || ' ' || coalesce(sum(id), 0) FROM d WHERE {where}) IS DISTINCT FROM "

@@ -13,6 +13,6 @@
 //! left alone (`plan`, `eligibility`). Rows after one that cannot be marked at once are not marked before it, so that
 //! no deadlock comes to be that the order of the rows does not explain.
 pub mod bulk_mark;
-mod eligibility;
+pub mod eligibility;
 pub mod node;
 pub mod plan;

@@ -3,7 +3,7 @@
 use super::{eligibility, node};
 use crate::options::settings;
 use crate::pg::compat;
-use crate::plan::hook::has_segments;
+use crate::plan::hook::{has_segments, writing};
 use crate::store::delete_bitmaps::MarkKind;
 use pgrx::pg_sys::CmdType::{self, CMD_DELETE, CMD_INSERT, CMD_MERGE, CMD_UPDATE};
 use pgrx::pg_sys::{self, NodeTag};
@@ -121,7 +121,7 @@ pub unsafe fn put(stmt: *mut pg_sys::PlannedStmt) {
         let Some(work) = work(modify).filter(|_| !(*modify).partColsUpdated) else {
             return;
         };
-        if one || locks_rows(stmt) {
+        if one || writing::locks_rows(stmt) {
             return;
         }
         let targets = PgList::<i32>::from_pg((*modify).resultRelations);
@@ -132,15 +132,5 @@ pub unsafe fn put(stmt: *mut pg_sys::PlannedStmt) {
         if columnar {
             (*plan).lefttree = node::over(source, work.what).cast();
         }
-    }
-}
-
-/// Whether a part of the statement locks rows: what it locks when would change.
-unsafe fn locks_rows(stmt: *mut pg_sys::PlannedStmt) -> bool {
-    // SAFETY: a finished statement.
-    unsafe {
-        PgList::<pg_sys::PlanRowMark>::from_pg((*stmt).rowMarks)
-            .iter_ptr()
-            .any(|mark| (*mark).markType < pg_sys::RowMarkType::ROW_MARK_REFERENCE)
     }
 }

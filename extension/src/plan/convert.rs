@@ -325,6 +325,9 @@ impl<'a> Converter<'a> {
     unsafe fn core(&mut self, plan: *mut pg_sys::Plan, ordered: bool) -> Converted<Core> {
         // SAFETY: node tags say what a node is.
         unsafe {
+            if super::hook::writing::sets_several_columns(plan) {
+                return no("a subquery that sets several columns");
+            }
             match (*plan).type_ {
                 NodeTag::T_SeqScan => self.scan(plan.cast()),
                 NodeTag::T_SubqueryScan => self.subquery(plan.cast(), ordered),

@@ -9,6 +9,7 @@ use super::expr::Translator;
 use super::params::is_moment;
 use super::scope::{Column, Scope};
 use super::{hook, no, types, Converted};
+use crate::bulk_dml::eligibility;
 use crate::pg::{self, raw};
 use doris_engine::expr::Expr;
 use doris_engine::types::DataType;
@@ -57,6 +58,10 @@ impl Translator<'_> {
                 return self.params.moment(node);
             }
             self.native(node).or_else(|reason| {
+                // It would see what the statement has changed so far: row by row, as PostgreSQL evaluates it.
+                if hook::writing::changes_rows(self.stmt) && eligibility::may_look(node) {
+                    return Err(reason);
+                }
                 let Some(known) = &mut self.externals else {
                     return Err(reason);
                 };

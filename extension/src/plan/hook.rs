@@ -16,6 +16,7 @@ use pgrx::pg_sys::{self, NodeTag};
 use pgrx::{pg_guard, PgList};
 
 mod custom_scan;
+pub mod writing;
 
 static mut PREV_PLANNER: pg_sys::planner_hook_type = None;
 static mut PREV_PATHLIST: pg_sys::set_rel_pathlist_hook_type = None;
@@ -211,14 +212,10 @@ unsafe extern "C-unwind" fn after_planning(
 unsafe fn ineligible(stmt: *mut pg_sys::PlannedStmt, options: i32) -> Option<&'static str> {
     // SAFETY: a finished statement.
     unsafe {
-        let reads = matches!(
-            (*stmt).commandType,
-            pg_sys::CmdType::CMD_SELECT | pg_sys::CmdType::CMD_INSERT
-        );
-        if !reads || (*stmt).hasModifyingCTE {
-            return Some("UPDATE, DELETE and MERGE go row by row");
+        if writing::changes_rows(stmt) && !writing::scans_tables(stmt) {
+            return Some("no table is read whole");
         }
-        if !(*stmt).rowMarks.is_null() {
+        if writing::locks_rows(stmt) {
             return Some("rows are locked one by one");
         }
         // A cursor may be read backwards where the plan supports it: ours does not.
@@ -356,6 +353,7 @@ unsafe fn descend(
             NodeTag::T_Sort | NodeTag::T_Hash | NodeTag::T_HashJoin => false,
             NodeTag::T_Agg => super::order::matters_to(plan.cast()),
             NodeTag::T_Gather | NodeTag::T_GatherMerge => return,
+            NodeTag::T_ModifyTable if writing::takes_any_order(plan) => requirements.ordered,
             _ => requirements.ordered || (*plan).type_ != NodeTag::T_Result,
         };
         let (outer, inner) = required_columns::of_children(plan, &requirements.need);

@@ -3,7 +3,8 @@
 //!
 //! The original subtree stays in the node's private part. It is converted again when the node first runs,
 //! with the values of the parameters at hand, and once more with places for them when it runs again; should the engine
-//! meet something it cannot do exactly before it has handed out a row, the original runs instead.
+//! meet something it cannot do exactly before it has handed out a row, the original runs instead. So it does where a
+//! row is checked again that somebody else has changed.
 use self::report::report;
 use self::start::{run_original, start};
 use super::convert::Top;
@@ -179,7 +180,8 @@ unsafe extern "C-unwind" fn begin(
         let scan = (*node).ss.ps.plan as *mut pg_sys::CustomScan;
         let plans = PgList::<pg_sys::Plan>::from_pg((*scan).custom_plans);
         (*state).fed = context.leak_and_drop_on_delete(Vec::with_capacity(plans.len()));
-        if plans.is_empty() {
+        // PostgreSQL's plan has inputs of its own.
+        if plans.is_empty() || !(*estate).es_epq_active.is_null() {
             return;
         }
         (*state).scratch = memory_context(estate, c"doris subplans");
@@ -276,11 +278,21 @@ unsafe extern "C-unwind" fn exec(
     unsafe { raw::handing_on(|| row(node)) }
 }
 
+/// Whether the node runs to check a row again that somebody else has changed (EvalPlanQual). Scans then give rows that
+/// PostgreSQL has put aside for them, of which the engine knows nothing.
+unsafe fn is_recheck(node: *mut pg_sys::CustomScanState) -> bool {
+    // SAFETY: a state of ours, begun.
+    unsafe { !(*(*node).ss.ps.state).es_epq_active.is_null() }
+}
+
 /// The next row, as PostgreSQL asks for it.
 unsafe fn row(node: *mut pg_sys::CustomScanState) -> *mut pg_sys::TupleTableSlot {
     let state = node as *mut EngineScanState;
     // SAFETY: a state of ours, begun.
     unsafe {
+        if (*state).original.is_null() && is_recheck(node) {
+            run_original(state);
+        }
         if (*state).original.is_null() && (*(*state).run).is_none() {
             start(state);
         }
@@ -297,7 +309,7 @@ unsafe fn row(node: *mut pg_sys::CustomScanState) -> *mut pg_sys::TupleTableSlot
         }
         let scan = &raw mut (*state).css.ss;
         let plain = (*scan).ps.qual.is_null() && (*scan).ps.ps_ProjInfo.is_null();
-        if !plain || !(*(*scan).ps.state).es_epq_active.is_null() {
+        if !plain {
             return raw::exec_scan(scan, Some(next), Some(recheck));
         }
         // As ExecScan would, without a way through PostgreSQL and back for each row.

@@ -207,10 +207,8 @@ fn filter(
     let attributes: Vec<u16> = used.iter().map(|c| source.attributes[*c]).collect();
     let quiet = filters.iter().take_while(|f| !f.can_raise()).count();
     let predicate = storage_predicates::predicate(&filters[..quiet], &attributes);
-    let all = attrs::of(rel);
-    let of_number = |number: &u16| all[usize::from(*number) - 1];
     Some(Rc::new(ScanFilter {
-        attrs: attributes.iter().map(of_number).collect(),
+        attrs: attrs::numbered(&attrs::of(rel), &attributes),
         filters,
         predicate,
         context: EvalContext::default(),

@@ -12,11 +12,12 @@ use super::convert::Source;
 use super::{row_batch, threads};
 use crate::pg;
 use crate::pg::toast::Toast;
-use crate::read::attrs::{self, Attr};
+use crate::read::attrs::{self, Attr, PlaceColumn};
 use crate::read::cursor::missing;
 use crate::store::changes_after_move;
 use crate::store::entry::SegmentState;
 use crate::store::segment::{self, Segment};
+use crate::store::tid::RowNumber;
 use crate::store::{anchors, directory, directory_cache, empty_segments};
 use crate::write::builder;
 use crate::write::column::Column;
@@ -109,12 +110,7 @@ impl TableSource {
         source: &Source,
         counters: Rc<Counters>,
     ) -> Self {
-        let all = attrs::of(rel);
-        let attrs: Vec<Attr> = source
-            .attributes
-            .iter()
-            .map(|n| all[usize::from(*n) - 1])
-            .collect();
+        let attrs = attrs::numbered(&attrs::of(rel), &source.attributes);
         let predicate = super::storage_predicates::predicate(&source.filters, &source.attributes);
         let says_all = super::storage_predicates::says_all(&source.filters, &source.attributes);
         crate::write::builder::publish_pending(rel);
@@ -174,7 +170,7 @@ impl TableSource {
                     let columns = stored_columns(&segment, &self.attrs)?;
                     for (attr, column) in self.attrs.iter().zip(&columns) {
                         if column.is_none() {
-                            added(self.rel, attr, 1)?;
+                            not_stored(self.rel, attr, 0, 1)?;
                         }
                     }
                 }
@@ -194,12 +190,8 @@ impl TableSource {
             return Ok(None);
         };
         let mut columns: Vec<Column> = self.attrs.iter().map(|a| Column::new(a.kind)).collect();
-        let last = self
-            .attrs
-            .iter()
-            .map(|a| i32::from(a.number))
-            .max()
-            .unwrap_or(0);
+        let stored = self.attrs.iter().filter(|a| a.place().is_none());
+        let last = stored.map(|a| i32::from(a.number)).max().unwrap_or(0);
         let (mut rows, mut seen) = (0, 0);
         while rows < HEAP_ROWS && (rows == 0 || seen < HEAP_ROWS as u64) {
             let (found, looked_at) = heap.next(last);
@@ -217,8 +209,16 @@ impl TableSource {
                     continue;
                 }
                 for (attr, column) in self.attrs.iter().zip(&mut columns) {
-                    let at = usize::from(attr.number) - 1;
-                    column.push(*(*slot).tts_values.add(at), *(*slot).tts_isnull.add(at));
+                    let place = match attr.place() {
+                        None => {
+                            let at = usize::from(attr.number) - 1;
+                            column.push(*(*slot).tts_values.add(at), *(*slot).tts_isnull.add(at));
+                            continue;
+                        }
+                        Some(PlaceColumn::Tid) => pg_sys::Datum::from(&raw mut (*slot).tts_tid),
+                        Some(PlaceColumn::Table) => pg::relation_id(self.rel).into(),
+                    };
+                    column.push(place, false);
                 }
             }
             rows += 1;
@@ -350,7 +350,7 @@ impl TableSource {
     /// The rows of a segment that this backend has in memory.
     fn memory_morsel(&self, first_row: u64) -> Result<Option<Box<dyn Morsel>>> {
         let mut needed = vec![false; attrs::of(self.rel).len()];
-        for attr in &self.attrs {
+        for attr in self.attrs.iter().filter(|attr| attr.place().is_none()) {
             needed[usize::from(attr.number) - 1] = true;
         }
         let Some((vectors, rows)) =
@@ -364,6 +364,11 @@ impl TableSource {
         };
         let mut columns = Vec::new();
         for attr in &self.attrs {
+            if let Some(place) = attr.place() {
+                let first = RowNumber(first_row);
+                columns.push(Arc::new(place.of_segment(self.rel, first, rows as usize)));
+                continue;
+            }
             match vectors.get(usize::from(attr.number) - 1) {
                 Some(Some((vector, _))) if vector.physical() == attr.kind.physical() => {
                     columns.push(Arc::new(vector.clone()));
@@ -452,7 +457,10 @@ impl TableSource {
                 columns.push(match (column, look.map(|look| seen.swap_remove(look))) {
                     (_, Some((_, opened))) => BlockColumn::Open(physical, Box::new(opened)),
                     (Some(column), _) => BlockColumn::Stored(physical, Box::new(stored(*column))),
-                    (None, _) => BlockColumn::Ready(added(self.rel, attr, rows)?),
+                    (None, _) => {
+                        let first = open.segment.entry.first_row + first as u64;
+                        BlockColumn::Ready(not_stored(self.rel, attr, first, rows)?)
+                    }
                 });
             }
             return Ok(Some(Box::new(BlockMorsel {
@@ -569,6 +577,14 @@ fn summaries(
         need.is_met_by(&summary).then_some(summary)
     };
     needs.iter().map(of).collect()
+}
+
+/// A column that a segment does not hold, of rows from `first` on.
+fn not_stored(rel: pg_sys::Relation, attr: &Attr, first: u64, rows: usize) -> Result<Arc<Vector>> {
+    match attr.place() {
+        Some(place) => Ok(Arc::new(place.of_segment(rel, RowNumber(first), rows))),
+        None => added(rel, attr, rows),
+    }
 }
 
 /// A column that was added to the table after the segment was written.

@@ -2,6 +2,7 @@
 //! Filters as the storage's predicates, to skip segments and row blocks.
 //!
 //! What cannot be said as a predicate is left out; a part of an AND may be, a part of an OR may not.
+use crate::read::attrs::PlaceColumn;
 use doris_engine::expr::{CompareOp, Expr, ExprKind, LikePattern, ValueSet};
 use doris_engine::types::{pow10, Collation, DataType, Scalar};
 use doris_storage::prune::{CmpOp, Predicate};
@@ -103,11 +104,12 @@ impl Column {
         let data_type = expr.data_type();
         let arg = match expr.kind() {
             ExprKind::Column(index) => {
+                let stored = |id: &&u16| PlaceColumn::of(**id).is_none();
                 return Some(Column {
-                    id: *attributes.get(*index)?,
+                    id: *attributes.get(*index).filter(stored)?,
                     data_type,
                     factor: 1,
-                })
+                });
             }
             ExprKind::Cast { arg, implicit } if *implicit || arg.data_type().is_integer() => arg,
             _ => return None,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Small parts of conversions.
 use super::super::scope::{Column, Item, Scope};
-use super::super::{no, Converted};
+use super::super::{hook, no, Converted};
 use super::{Core, Output};
 use doris_engine::expr::Expr;
 use pgrx::pg_sys::{self, NodeTag};
@@ -105,7 +105,7 @@ pub(super) unsafe fn push_native(
         }
         let column = Column::Native(0, expr.data_type());
         items.push(Item {
-            shown: super::super::hook::flatten(node, scope),
+            shown: hook::flatten(node, scope),
             ..Item::new(node, column)
         });
     }
@@ -127,7 +127,10 @@ pub(super) unsafe fn take_pieces(
         let found = pg_sys::pull_var_clause(node, flags as i32);
         for piece in PgList::<pg_sys::Node>::from_pg(found).iter_ptr() {
             let Some(at) = scope.find(piece) else {
-                return no("a reference to nothing known");
+                return no(match hook::writing::is_whole_row(piece) {
+                    true => "a whole row",
+                    false => "a column that is asked for and not handed on",
+                });
             };
             let item = &scope.items[at];
             match item.column {

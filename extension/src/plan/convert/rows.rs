@@ -134,6 +134,10 @@ impl Converter<'_> {
             let mut exprs = Vec::new();
             for target in PgList::<pg_sys::TargetEntry>::from_pg((*plan).targetlist).iter_ptr() {
                 let node = (*target).expr as *mut pg_sys::Node;
+                // The row mark of a subquery: what is above asks for it.
+                if hook::writing::is_whole_row(node) && hook::writing::changes_rows(self.stmt) {
+                    return no("a whole row");
+                }
                 if let Some(at) = core.scope.find(node) {
                     let item = core.scope.items[at].clone();
                     if let Column::Native(index, data_type) = item.column {

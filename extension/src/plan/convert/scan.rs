@@ -4,6 +4,7 @@ use super::super::expr::Translator;
 use super::super::scope::{Column, Item, Scope};
 use super::super::{hook, no, subplan_source, types, Converted, Reason};
 use super::{renamed, Converter, Core, Output, Source};
+use crate::read::attrs::PlaceColumn;
 use doris_engine::expr::Expr;
 use doris_engine::plan::Node;
 use pgrx::pg_sys;
@@ -80,29 +81,31 @@ impl Converter<'_> {
                 if member < 0 {
                     break;
                 }
-                let number = member + pg_sys::FirstLowInvalidHeapAttributeNumber;
-                let Ok(number) = u16::try_from(number) else {
-                    return no("a system column");
-                };
+                // System columns have negative numbers.
+                let number = (member + pg_sys::FirstLowInvalidHeapAttributeNumber) as i16;
                 if number == 0 {
                     return no("a whole row");
+                }
+                let is_place = PlaceColumn::of(number as u16).is_some();
+                if number < 0 && !(is_place && hook::writing::changes_rows(self.stmt)) {
+                    return no("a system column");
                 }
                 let (mut oid, mut typmod, mut collation) = Default::default();
                 pg_sys::get_atttypetypmodcoll(
                     (*rte).relid,
-                    number as i16,
+                    number,
                     &mut oid,
                     &mut typmod,
                     &mut collation,
                 );
-                let var = pg_sys::makeVar(rti as _, number as i16, oid, typmod, collation, 0);
+                let var = pg_sys::makeVar(rti as _, number, oid, typmod, collation, 0);
                 let Ok(data_type) = types::column_type(oid, typmod, collation) else {
                     items.push(Item::new(var.cast(), Column::Missing));
                     continue;
                 };
                 let column = Column::Native(attributes.len(), data_type);
                 items.push(Item::new(var.cast(), column));
-                attributes.push(number);
+                attributes.push(number as u16);
                 data_types.push(data_type);
             }
             let source = self.sources.len();
