@@ -185,7 +185,8 @@ SELECT pg_sleep(1.1);
 FETCH LAST FROM later;
 COMMIT;
 -- Subqueries that PostgreSQL does not run.
-SELECT both_do('DELETE FROM %I AS t WHERE (flag IS NOT NULL OR id = (SELECT 1 / (length(current_setting(''server_version'')) * 0))) AND id = 43');
+SELECT t, given('SELECT id FROM %I WHERE (flag IS NOT NULL OR id = (SELECT 1 / (length(current_setting(''server_version'')) * 0))) AND id = 43 FOR UPDATE', t)
+  FROM unnest(ARRAY['events', 'twin']) t;
 BEGIN;
 DELETE FROM moments;
 SELECT * FROM moments WHERE id = (SELECT 1 / (length(current_setting('server_version')) * 0)) FOR UPDATE;
