@@ -193,7 +193,7 @@ SELECT * FROM moments WHERE id = (SELECT 1 / (length(current_setting('server_ver
 ROLLBACK;
 -- EXPLAIN speaks of its own statement's scans.
 CREATE FUNCTION locks() RETURNS int LANGUAGE plpgsql AS $$ BEGIN PERFORM FROM moments WHERE id = -5 FOR UPDATE; RETURN 1; END $$;
-EXPLAIN (ANALYZE, COSTS off, TIMING off, SUMMARY off, BUFFERS off) SELECT locks();
+SELECT scanned('SELECT locks()');
 -- A scan that never starts takes no predicate lock.
 PREPARE never(int) AS SELECT id FROM moments WHERE $1 = 5 AND id = 7 FOR UPDATE;
 SET plan_cache_mode = force_generic_plan;
