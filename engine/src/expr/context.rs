@@ -85,9 +85,14 @@ impl TextRoom<'_> {
             return Err(Error::OutOfMemory);
         }
         let twice = needed.max(out.capacity() * 2).min(TEXT_BYTES_MAX);
-        let capacity = match self.reserve(twice) {
-            Ok(()) => twice,
-            Err(_) => self.reserve(needed).map(|()| needed)?,
+        // Texts grow by pieces that may be a few bytes each: by as little as that they would be copied over and over.
+        let eighth = needed.saturating_add(needed / 8).min(TEXT_BYTES_MAX);
+        let room = [twice, eighth]
+            .into_iter()
+            .find(|bytes| self.reserve(*bytes).is_ok());
+        let capacity = match room {
+            Some(bytes) => bytes,
+            None => self.reserve(needed).map(|()| needed)?,
         };
         let reserved = out.try_reserve_exact(capacity - out.len());
         reserved.map_err(|_| Error::OutOfMemory)

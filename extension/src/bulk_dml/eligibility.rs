@@ -67,10 +67,10 @@ fn generated(rel: pg_sys::Relation) -> Vec<i16> {
 
 /// Whether values of a column must satisfy the constraints of a domain, which may call any function.
 unsafe fn is_domain(rel: pg_sys::Relation, column: i16) -> bool {
-    // SAFETY: an attribute of an open relation, of a type that exists.
+    // SAFETY: an attribute of an open relation; if it is not dropped, its type exists.
     unsafe {
-        let type_oid = compat::attribute((*rel).rd_att, column as usize - 1).atttypid;
-        pg_sys::getBaseType(type_oid) != type_oid
+        let attribute = compat::attribute((*rel).rd_att, column as usize - 1);
+        !attribute.attisdropped && pg_sys::getBaseType(attribute.atttypid) != attribute.atttypid
     }
 }
 

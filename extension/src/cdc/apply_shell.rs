@@ -7,6 +7,7 @@
 use super::key_lookup::Lookup;
 use super::load_shell::Load;
 use super::mirror_relation::MirrorRelation;
+use super::row_converter::Over;
 use super::target::{Pending, Plan};
 use crate::am::is_doris;
 use crate::keys::publish_segment::{delete_keys, Batch};
@@ -272,7 +273,7 @@ impl MirrorRelation {
                             self.old,
                         ),
                         Some(row) => {
-                            self.fill(self.new, row, true);
+                            self.fill(self.new, row, Over::OldRow);
                             pg_sys::ExecSimpleRelationUpdate(
                                 self.rri,
                                 self.estate,
@@ -285,7 +286,7 @@ impl MirrorRelation {
                 } else {
                     self.missing += 1;
                     if let Some(row) = row {
-                        self.fill(self.new, row, false);
+                        self.fill(self.new, row, Over::Defaults);
                         pg_sys::ExecSimpleRelationInsert(self.rri, self.estate, self.new);
                     }
                 }

@@ -4,7 +4,7 @@ use super::applier::{Applier, NEWEST};
 use super::catalogue;
 use super::session::{commit, transaction};
 use super::shared_state::{self, Batch};
-use super::{BATCHES_APART, BATCH_MS};
+use super::{BATCHES_APART, BATCHES_APART_MS_MAX, BATCH_MS};
 use doris_cdc::Lsn;
 use pgrx::prelude::*;
 use std::time::{Duration, Instant};
@@ -86,7 +86,8 @@ impl Applier {
         if self.transactions == 0 || self.in_source_transaction || self.has_tasks() {
             return None;
         }
-        let apart = Duration::from_millis((BATCH_MS.get() / BATCHES_APART) as u64);
+        let apart = (BATCH_MS.get() / BATCHES_APART).min(BATCHES_APART_MS_MAX);
+        let apart = Duration::from_millis(apart as u64);
         apart
             .checked_sub(self.committed?.elapsed())
             .filter(|left| left.as_millis() > 0)

@@ -6,6 +6,7 @@
 //! there is one.
 use super::apply_shell::ROWS_AT_ONCE;
 use super::mirror_relation::MirrorRelation;
+use super::row_converter::Over;
 use crate::pg::attributes;
 use doris_cdc::fold;
 use doris_cdc::pgoutput::Tuple;
@@ -42,7 +43,7 @@ impl MirrorRelation {
             let mut wanted = Vec::new();
             let mut places: HashMap<u64, Vec<usize>> = HashMap::new();
             for (row, times) in rows {
-                self.fill(self.new, row, false);
+                self.fill(self.new, row, Over::Nothing);
                 let (values, nulls) = values_of(self.new, columns.len());
                 places
                     .entry(hash(&columns, values, nulls))

@@ -3,6 +3,7 @@
 use super::apply_shell::ROWS_AT_ONCE;
 use super::mirror_relation::MirrorRelation;
 use super::relation_shell;
+use super::row_converter::Over;
 use super::session::{as_user, current_role};
 use doris_cdc::pgoutput::Tuple;
 use pgrx::prelude::*;
@@ -123,7 +124,7 @@ impl<'o> Load<'o> {
         // SAFETY: the slot is of the relation's row type; converted values live until they are written.
         unsafe {
             let slot = self.slot();
-            self.opened.fill(slot, row, false);
+            self.opened.fill(slot, row, Over::Defaults);
             self.filled();
         }
     }

@@ -85,6 +85,8 @@ pub(crate) static BATCH_MS: GucSetting<i32> = GucSetting::<i32>::new(100);
 /// While changes keep coming, batches are this part of `BATCH_MS` apart: what a batch costs by itself (opening the
 /// mirrors, searching their keys, a commit) would otherwise be paid for every few transactions.
 pub(crate) const BATCHES_APART: i32 = 5;
+/// The longest time between batches for that reason, in milliseconds: somebody may wait for a lone transaction.
+pub(crate) const BATCHES_APART_MS_MAX: i32 = 50;
 
 /// Processes that fill mirrors of one sync at once, beside the stream.
 pub(crate) static COPY_WORKERS: GucSetting<i32> = GucSetting::<i32>::new(2);

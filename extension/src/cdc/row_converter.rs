@@ -35,16 +35,28 @@ pub(super) struct Converter {
     input: Option<(pg_sys::FmgrInfo, pg_sys::Oid)>,
 }
 
+/// What a row's columns hold that no value of the stream is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Over {
+    /// What they held in the old row.
+    OldRow,
+    /// Their defaults.
+    Defaults,
+    /// NULL, in a row that is only looked for.
+    Nothing,
+}
+
 impl MirrorRelation {
     /// Fills a slot with a row; what the row leaves out comes from `self.old`, or is the column's default.
     pub(super) unsafe fn fill(
         &mut self,
         slot: *mut pg_sys::TupleTableSlot,
         row: Tuple<'_>,
-        over_old: bool,
+        over: Over,
     ) {
         // SAFETY: both slots have the relation's descriptor, so `natts` values each.
         unsafe {
+            let over_old = over == Over::OldRow;
             pg_sys::ExecClearTuple(slot);
             let natts = (*(*self.rel).rd_att).natts as usize;
             if over_old {
@@ -54,7 +66,9 @@ impl MirrorRelation {
                 std::ptr::copy_nonoverlapping(nulls, (*slot).tts_isnull, natts);
             } else {
                 std::slice::from_raw_parts_mut((*slot).tts_isnull, natts).fill(true);
-                self.fill_own(slot);
+                if over == Over::Defaults {
+                    self.fill_own(slot);
+                }
             }
             let values = std::slice::from_raw_parts_mut((*slot).tts_values, natts);
             let nulls = std::slice::from_raw_parts_mut((*slot).tts_isnull, natts);

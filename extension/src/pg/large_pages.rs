@@ -83,6 +83,11 @@ thread_local! {
     static UNTOLD: Cell<isize> = const { Cell::new(0) };
 }
 
+/// A thread is about to end: tells what it has yet to tell.
+pub fn thread_ends() {
+    USED.fetch_add(UNTOLD.replace(0), Ordering::Relaxed);
+}
+
 /// Bytes that Rust code of this process uses; up to [`STEP_BYTES`] more or less for each thread.
 pub fn used_bytes() -> usize {
     let used = USED.load(Ordering::Relaxed) + UNTOLD.get();

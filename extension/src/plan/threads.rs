@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The backend's worker threads: made when first needed, with all signals blocked, never in the postmaster.
 use crate::options::settings;
+use crate::pg::large_pages;
 use pgrx::pg_sys;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use std::cell::RefCell;
@@ -58,6 +59,7 @@ fn build(threads: usize) -> Option<ThreadPool> {
             .stack_size(STACK_BYTES)
             .thread_name(|i| format!("doris worker {i}"))
             .panic_handler(|_| {})
+            .exit_handler(|_| large_pages::thread_ends())
             .build();
         libc::pthread_sigmask(libc::SIG_SETMASK, &old, std::ptr::null_mut());
         pool.ok()

@@ -128,3 +128,10 @@ INSERT INTO k SELECT g, 1 FROM generate_series(1, 5000) g;
 SELECT in_bulk('MERGE INTO k USING generate_series(4001, 6000) g ON k.id = g WHEN MATCHED THEN UPDATE SET v = 3 WHEN NOT MATCHED THEN INSERT VALUES (g, 4)');
 SELECT v, count(*), sum(id) FROM k GROUP BY v ORDER BY v;
 SELECT * FROM doris.verify('k');
+-- Dropped columns.
+CREATE TABLE dropped (id int, gone text, v int, last text) USING doris;
+INSERT INTO dropped SELECT i, 'x', i, 'y' FROM generate_series(1, 5000) i;
+ALTER TABLE dropped DROP COLUMN gone, DROP COLUMN last;
+MERGE INTO dropped USING (SELECT i FROM generate_series(2501, 7500) i) s ON id = i
+  WHEN MATCHED THEN UPDATE SET v = -v WHEN NOT MATCHED THEN INSERT VALUES (i, 0);
+SELECT count(*), sum(v), count(*) FILTER (WHERE v < 0) FROM dropped;

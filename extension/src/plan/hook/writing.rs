@@ -28,7 +28,7 @@
 //! 5. **Values of a row are not parameters.** `SET (a, b) = (SELECT ...)` runs a subquery for each row, whose columns are
 //!    parameters like those of a subquery that runs once. A node that asks for such a subquery stays PostgreSQL's.
 //! 6. **Order.** An UPDATE of a whole table changes its rows in the table's order, as the engine hands out what it
-//!    scans in that order: two such statements wait for each other, and do not deadlock. After a join the order is
+//!    scans in that order: two such statements meet rows in the same order, as with PostgreSQL's scans. After a join the order is
 //!    the engine's. Which of several matches an UPDATE ... FROM takes was never defined.
 use super::children;
 use pgrx::pg_sys::{self, NodeTag};
