@@ -216,6 +216,9 @@ fn filter(
     }))
 }
 
+/// What a node does for a row.
+type Row = unsafe extern "C-unwind" fn(*mut pg_sys::PlanState) -> *mut pg_sys::TupleTableSlot;
+
 thread_local! {
     /// What nodes do for a row of which the first call begins the scan, by the addresses of their states. A state that was
     /// never asked for a row leaves its entry until the transaction ends or its address is used again.
@@ -269,8 +272,12 @@ unsafe fn prepare(node: *mut pg_sys::SeqScanState) {
         if rel.is_null() || (*(*state).plan).parallel_aware || !am::is_doris(rel) {
             return;
         }
-        let address = node as usize;
-        BEGINNING.with_borrow_mut(|all| all.insert(address, (*state).ExecProcNodeReal));
+        // A subplan is met once for each expression that refers to it.
+        let row = (*state).ExecProcNodeReal;
+        if row.is_none_or(|row| std::ptr::fn_addr_eq(row, first_row as Row)) {
+            return;
+        }
+        BEGINNING.with_borrow_mut(|all| all.insert(node as usize, row));
         (*state).ExecProcNodeReal = Some(first_row);
     }
 }

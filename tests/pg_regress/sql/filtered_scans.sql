@@ -222,6 +222,17 @@ RESET enable_mergejoin;
 RESET enable_material;
 RESET enable_memoize;
 RESET doris.rows_to_heap;
+-- A subplan to which several expressions refer.
+CREATE TABLE ranges (id int, v int) PARTITION BY RANGE (id);
+CREATE TABLE ranges_1 PARTITION OF ranges FOR VALUES FROM (0) TO (10) USING doris;
+CREATE TABLE ranges_2 PARTITION OF ranges FOR VALUES FROM (10) TO (20) USING doris;
+INSERT INTO ranges VALUES (1, 1), (2, 2), (11, 11), (12, 12);
+CREATE TABLE allowed (v int) USING doris;
+INSERT INTO allowed VALUES (1), (2), (11), (12);
+CREATE VIEW checked AS SELECT * FROM ranges WHERE (SELECT count(*) FROM allowed a WHERE a.v = ranges.v) > 0 WITH CHECK OPTION;
+UPDATE checked SET id = id + 10 WHERE id = 1 RETURNING *;
+UPDATE checked SET v = 5 WHERE id = 2;
+UPDATE checked SET id = id - 9, v = v + 0 WHERE id = 12 RETURNING *;
 -- Without the engine, PostgreSQL's scan reads everything.
 SET doris.enable_vectorization = off;
 SELECT both_do('DELETE FROM %I WHERE id = 40');
